@@ -1,0 +1,83 @@
+//! Realisations and where they disagree.
+//!
+//! Spread over realisations is the model's own disagreement. It is not calibrated error.
+
+use crate::error::{Error, Result};
+use crate::modality::{Modality, Raster, Value};
+
+/// One plausible answer: a synthetic value for every generated modality.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Realisation {
+    /// Number within (seed, tile), from 0.
+    pub index: u64,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Values in table order; `None` for modalities that were not generated.
+    pub values: Vec<Option<Value>>,
+}
+
+/// Per-pixel statistics of one image modality over the realisations.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Statistics {
+    /// For measurements.
+    Continuous {
+        /// Arithmetic mean, physical unit.
+        mean: Raster,
+        /// Population variance (divided by n), physical unit squared.
+        variance: Raster,
+        /// Number of realisations.
+        count: usize,
+    },
+    /// For class rasters.
+    Classes {
+        /// Most frequent code; the smallest code on ties.
+        mode: Raster,
+        /// Share of realisations that differ from the mode, 0…1.
+        disagreement: Raster,
+        /// Number of realisations.
+        count: usize,
+    },
+}
+
+/// Statistics of one modality over realisations; those that lack it are skipped.
+///
+/// # Errors
+/// When no realisation has it as an image.
+pub fn statistics(modality: &Modality, index: usize, members: &[&Realisation]) -> Result<Statistics> {
+    let rasters: Vec<&Raster> = members.iter().filter_map(|r| r.values.get(index)?.as_ref()?.image()).collect();
+    let first = rasters
+        .first()
+        .ok_or_else(|| Error::request(format!("No realisation holds {} as an image.", modality.name)))?;
+    let shape = (first.channels, first.height, first.width);
+    if rasters.iter().any(|r| (r.channels, r.height, r.width) != shape) {
+        return Err(Error::request(format!("Realisations of {} differ in size.", modality.name)));
+    }
+    let count = rasters.len();
+    let blank = Raster::constant(shape.0, shape.1, shape.2, 0.0);
+    if let Some(classes) = modality.classes() {
+        let (mut mode, mut disagreement) = (blank.clone(), blank);
+        for i in 0..mode.data.len() {
+            let (mut best, mut votes) = (f32::NAN, 0);
+            let mut codes: Vec<u8> = classes.iter().map(|class| class.code).collect();
+            codes.sort_unstable();
+            for code in codes {
+                let n = rasters.iter().filter(|r| r.data[i] == f32::from(code)).count();
+                if n > votes {
+                    (best, votes) = (f32::from(code), n);
+                }
+            }
+            mode.data[i] = best;
+            disagreement.data[i] = 1.0 - votes as f32 / count as f32;
+        }
+        return Ok(Statistics::Classes { mode, disagreement, count });
+    }
+    let (mut mean, mut variance) = (blank.clone(), blank);
+    for i in 0..mean.data.len() {
+        // Two passes in float64: exact enough for elevations of thousands of metres that differ by centimetres.
+        let m = rasters.iter().map(|r| f64::from(r.data[i])).sum::<f64>() / count as f64;
+        let v = rasters.iter().map(|r| (f64::from(r.data[i]) - m).powi(2)).sum::<f64>() / count as f64;
+        mean.data[i] = m as f32;
+        variance.data[i] = v as f32;
+    }
+    Ok(Statistics::Continuous { mean, variance, count })
+}

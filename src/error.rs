@@ -1,0 +1,65 @@
+//! The one error type of the library: every variant reads as a sentence that says what happened,
+//! where, and what to do.
+
+use std::path::{Path, PathBuf};
+
+/// Result of every fallible function in the library.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong, by what the user can do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request itself makes no sense (unknown name, impossible combination, value out of range).
+    #[error("{0}")]
+    Request(String),
+    /// A file or folder is missing, unreadable, malformed, or not what it should be.
+    #[error("{problem}. File: {path}")]
+    File {
+        /// What was found, what was expected, and what to do.
+        problem: String,
+        /// The file or folder concerned.
+        path: PathBuf,
+    },
+    /// The computation failed (out of memory, device lost, numbers not finite).
+    #[error("{0}")]
+    Compute(String),
+    /// The user asked to stop; what was finished before is kept.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl Error {
+    /// An error about the request.
+    pub fn request(message: impl Into<String>) -> Self {
+        Self::Request(message.into())
+    }
+
+    /// An error about a file.
+    pub fn file(path: impl AsRef<Path>, problem: impl Into<String>) -> Self {
+        Self::File { problem: problem.into(), path: path.as_ref().to_path_buf() }
+    }
+
+    /// An operating-system error while doing `action` ("read", "write", "create") to a file.
+    pub fn io(path: impl AsRef<Path>, action: &str, error: &std::io::Error) -> Self {
+        let advice = match error.kind() {
+            std::io::ErrorKind::NotFound => "it does not exist; check the path",
+            std::io::ErrorKind::PermissionDenied => {
+                "permission was denied; check its access rights or choose another folder"
+            }
+            std::io::ErrorKind::StorageFull => "the disk is full; free some space or choose another disk",
+            std::io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only; choose another folder",
+            _ => "",
+        };
+        if advice.is_empty() {
+            Self::file(path, format!("Cannot {action} it: {error}"))
+        } else {
+            Self::file(path, format!("Cannot {action} it: {advice}"))
+        }
+    }
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Compute(format!("The computation failed: {error}"))
+    }
+}

@@ -1,0 +1,121 @@
+//! The one place that runs the chain: scene → encode → sample → decode → realisations.
+
+mod worker;
+
+pub use worker::Worker;
+
+use crate::ensemble::Realisation;
+use crate::grid::Footprint;
+use crate::modality::{Location, PostOptions, Raster};
+use crate::sampler::{Roles, SamplerOptions};
+use crate::scene::{Observation, Window};
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where to sample.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// A window of a scene folder.
+    Scene {
+        /// The folder with `scene.json`.
+        dir: PathBuf,
+        /// The window in it.
+        window: Window,
+    },
+    /// A cell of a folder in the Major TOM layout (specification B.10).
+    MajorTom {
+        /// The dataset root.
+        root: PathBuf,
+        /// Cell name, `618U_30L`.
+        cell: String,
+        /// The window in it.
+        window: Window,
+    },
+    /// Bare ground without any data: only location and date can be given.
+    Ground {
+        /// Name of the place, e.g. its grid cell.
+        name: String,
+        /// The window.
+        footprint: Footprint,
+    },
+}
+
+/// A value set by hand instead of read from the scene (specification H.1).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SetValue {
+    /// For `location`.
+    Location(Location),
+    /// For `date`.
+    Date(Date),
+    /// One class everywhere, by raster code, for class rasters.
+    Class(u8),
+    /// Pixels from a raster file of the window's size and resolution (larger ones are centre-cropped).
+    File(PathBuf),
+}
+
+/// One request, the same from the window and the command line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Model folder.
+    pub model: PathBuf,
+    /// Where.
+    pub place: Place,
+    /// What is given, generated, ignored, in the order of the model's table.
+    pub roles: Roles,
+    /// Values set by hand, by modality index.
+    pub set: BTreeMap<usize, SetValue>,
+    /// Number of realisations.
+    pub samples: usize,
+    /// Index of the first realisation (more of the same run can be added later).
+    pub first: u64,
+    /// Seed.
+    pub seed: u64,
+    /// Realisations computed together; changes speed and memory, never the numbers' meaning.
+    pub batch: usize,
+    /// Sampling switches.
+    pub options: SamplerOptions,
+    /// Post-processing switches.
+    pub post: PostOptions,
+}
+
+/// What a running job tells.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A new stage began ("Reading the scene", "Encoding", "Sampling", "Decoding").
+    Stage(String),
+    /// The observation the job works on: what is given, from which files.
+    Observed(Arc<Observation>),
+    /// Network evaluations done of all in this job, and an estimate of the time left.
+    Progress {
+        /// Evaluations done, over all batches.
+        done: usize,
+        /// Evaluations in total.
+        total: usize,
+        /// Estimated time left.
+        eta: Option<Duration>,
+    },
+    /// The current data prediction of the first realisation of the batch, decoded for one modality.
+    Preview {
+        /// Realisation it belongs to.
+        index: u64,
+        /// Modality.
+        modality: usize,
+        /// Decoded pixels, physical units.
+        raster: Raster,
+    },
+    /// A realisation is finished.
+    Realisation(Arc<Realisation>),
+    /// The job ended; `cancelled` tells whether before all realisations were made.
+    Finished {
+        /// Whether the user stopped it.
+        cancelled: bool,
+    },
+    /// The job failed; realisations already delivered stay valid.
+    Failed(String),
+}

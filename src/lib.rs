@@ -1,0 +1,14 @@
+//! COP-GEN Explorer: what a place on Earth could plausibly look like.
+//!
+//! `scene → encode → sample → decode → ensemble → view / export`: see `ARCHITECTURE.md`.
+
+pub mod ensemble;
+pub mod error;
+pub mod grid;
+pub mod job;
+pub mod modality;
+pub mod model;
+pub mod sampler;
+pub mod scene;
+
+pub use error::{Error, Result};

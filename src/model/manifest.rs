@@ -1,0 +1,182 @@
+//! `manifest.json` of a model folder: sizes, modality table, files with their hashes, licence.
+
+use crate::error::{Error, Result};
+use crate::modality::ModalityTable;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Name of the manifest inside a model folder.
+pub const MANIFEST_FILE: &str = "manifest.json";
+
+/// Sizes of the denoiser (specification D.1).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DenoiserSizes {
+    /// Features per token, D.
+    pub width: usize,
+    /// In-blocks plus out-blocks; one mid block comes on top.
+    pub depth: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Hidden features of the MLP divided by the width.
+    #[serde(default = "default_mlp_ratio")]
+    pub mlp_ratio: usize,
+}
+
+fn default_mlp_ratio() -> usize {
+    4
+}
+
+fn default_groups() -> usize {
+    32
+}
+
+/// Sizes of one autoencoder (specification C.1).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AutoencoderSizes {
+    /// Channels at full resolution.
+    pub base_width: usize,
+    /// Channel multiplier per level, full resolution first; one halving between levels.
+    pub multipliers: Vec<usize>,
+    /// Residual blocks per encoder level; the decoder has one more.
+    pub residual_blocks: usize,
+    /// Groups of every group norm; 32 in the published model.
+    #[serde(default = "default_groups")]
+    pub norm_groups: usize,
+    /// A linear path beside the network: one strided convolution into the latent mean and its transpose back.
+    /// Not in the published model; it lets a small autoencoder start from patch PCA.
+    #[serde(default)]
+    pub linear_path: bool,
+}
+
+/// One file of the model folder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightFile {
+    /// Path relative to the manifest.
+    pub file: PathBuf,
+    /// Lower-case hexadecimal SHA-256 of the file.
+    pub sha256: String,
+}
+
+/// The autoencoder of one modality.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AutoencoderEntry {
+    /// Sizes.
+    pub sizes: AutoencoderSizes,
+    /// Weights.
+    pub weights: WeightFile,
+}
+
+/// Everything the program needs to know about a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Name shown to people and written into files.
+    pub name: String,
+    /// One or two sentences: what it is and is not. Shown wherever the model is chosen.
+    pub description: String,
+    /// Licence of the weights.
+    pub licence: String,
+    /// Attribution that has to accompany the weights and what is made with them.
+    pub attribution: String,
+    /// The modality table, in network order.
+    pub modalities: ModalityTable,
+    /// Denoiser sizes.
+    pub denoiser: DenoiserSizes,
+    /// Denoiser weights.
+    pub denoiser_weights: WeightFile,
+    /// Autoencoders by modality key.
+    pub autoencoders: BTreeMap<String, AutoencoderEntry>,
+}
+
+impl Manifest {
+    /// Reads and checks `DIR/manifest.json`.
+    ///
+    /// # Errors
+    /// When it is missing, no valid manifest, or inconsistent (a modality without autoencoder, sizes that do not fit).
+    pub fn open(dir: &Path) -> Result<Self> {
+        let path = dir.join(MANIFEST_FILE);
+        let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, "read", &e))?;
+        let manifest: Self = serde_json::from_str(&text)
+            .map_err(|e| Error::file(&path, format!("This is not a model manifest: {e}")))?;
+        manifest.check().map_err(|e| Error::file(&path, e.to_string()))?;
+        Ok(manifest)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.denoiser.check()?;
+        for m in self.modalities.iter().filter(|m| !m.is_scalar()) {
+            let entry = self
+                .autoencoders
+                .get(&m.key)
+                .ok_or_else(|| Error::request(format!("The manifest names no autoencoder for {}.", m.key)))?;
+            entry.sizes.check()?;
+            let factor = 1 << (entry.sizes.multipliers.len() - 1);
+            if m.latent[1] * factor != m.pixels {
+                return Err(Error::request(format!(
+                    "The autoencoder of {} divides the window by {factor}, but the table says {} pixels and a latent of {}.",
+                    m.key, m.pixels, m.latent[1]
+                )));
+            }
+        }
+        let files = self.autoencoders.values().map(|a| &a.weights).chain([&self.denoiser_weights]);
+        for file in files {
+            if file.file.is_absolute() || file.file.components().any(|c| c == std::path::Component::ParentDir) {
+                return Err(Error::request(format!(
+                    "The manifest points outside its folder: {}.",
+                    file.file.display()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl DenoiserSizes {
+    /// # Errors
+    /// When the sizes do not fit together.
+    pub fn check(&self) -> Result<()> {
+        let ok = self.width > 0
+            && self.heads > 0
+            && self.width % self.heads == 0
+            && self.width % 2 == 0
+            && self.depth % 2 == 0
+            && self.mlp_ratio > 0
+            && self.width <= 65_536
+            && self.depth <= 1024;
+        if ok {
+            return Ok(());
+        }
+        Err(Error::request(format!(
+            "Denoiser sizes do not fit together: width {} must be even and a multiple of heads {}, depth {} even.",
+            self.width, self.heads, self.depth
+        )))
+    }
+}
+
+impl AutoencoderSizes {
+    /// # Errors
+    /// When the sizes do not fit together.
+    pub fn check(&self) -> Result<()> {
+        let ok = self.base_width > 0
+            && self.norm_groups > 0
+            && !self.multipliers.is_empty()
+            && self.multipliers.len() <= 8
+            && self.residual_blocks <= 64
+            && self
+                .multipliers
+                .iter()
+                .all(|&m| m > 0 && self.base_width * m % self.norm_groups == 0 && self.base_width * m <= 65_536);
+        if ok {
+            return Ok(());
+        }
+        Err(Error::request(format!(
+            "Autoencoder sizes do not fit together: every multiple of the base width {} must be divisible by {} norm groups.",
+            self.base_width, self.norm_groups
+        )))
+    }
+}

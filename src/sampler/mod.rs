@@ -1,0 +1,7 @@
+//! Noise schedule, solver, roles and noise streams (specification E).
+
+mod options;
+mod roles;
+
+pub use options::{ConditionLatent, IgnoredMode, SamplerOptions};
+pub use roles::{Role, Roles};
