@@ -10,5 +10,6 @@ pub mod modality;
 pub mod model;
 pub mod sampler;
 pub mod scene;
+pub mod verify;
 
 pub use error::{Error, Result};

@@ -197,6 +197,13 @@ impl ModalityTable {
         serde_json::from_str(text).unwrap_or_else(|error| unreachable!("published.json: {error}"))
     }
 
+    /// The same rows in ASCII order of their keys.
+    pub fn sorted_by_key(&self) -> Self {
+        let mut rows = self.0.clone();
+        rows.sort_by(|a, b| a.key.cmp(&b.key));
+        Self(rows)
+    }
+
     /// Side of the window on the ground in metres, the same for all images; 0 if there are none.
     pub fn window_m(&self) -> f64 {
         self.iter().find(|m| !m.is_scalar()).map_or(0.0, Modality::window_m)

@@ -1,5 +1,15 @@
 //! The networks and their weights.
 
+mod autoencoder;
+mod denoiser;
+mod layers;
 mod manifest;
+mod order;
+mod pth;
+mod weights;
 
+pub use autoencoder::{Autoencoder, Moments};
+pub use denoiser::Denoiser;
 pub use manifest::{AutoencoderEntry, AutoencoderSizes, DenoiserSizes, MANIFEST_FILE, Manifest, WeightFile};
+pub use order::network_order;
+pub use weights::{Init, LoadedWeights, Parameters, TensorData, read_weights, sha256_of};

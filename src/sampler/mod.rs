@@ -1,7 +1,15 @@
 //! Noise schedule, solver, roles and noise streams (specification E).
 
+mod noise;
 mod options;
 mod roles;
+mod run;
+mod schedule;
+mod solver;
 
+pub use noise::{Purpose, Stream};
 pub use options::{ConditionLatent, IgnoredMode, SamplerOptions};
 pub use roles::{Role, Roles};
+pub use run::{BatchName, Evaluation, Start, sample, solved};
+pub use schedule::{Schedule, TRAIN_STEPS};
+pub use solver::{SolverBlock, blocks, solve};

@@ -1,0 +1,252 @@
+//! The denoiser: a transformer with long skips over the latent patches of all modalities (specification D).
+
+use super::layers::{LayerNorm, linear, softmax};
+use super::manifest::DenoiserSizes;
+use super::weights::{Init, Parameters, Scope};
+use crate::error::{Error, Result};
+use crate::modality::{Modality, ModalityTable};
+use candle_core::{Device, Module, Tensor};
+use candle_nn::Linear;
+
+/// Predicts the noise in every modality's latent.
+#[derive(Debug)]
+pub struct Denoiser {
+    table: ModalityTable,
+    sizes: DenoiserSizes,
+    embeds: Vec<PatchEmbed>,
+    positions: Tensor,
+    in_blocks: Vec<Block>,
+    mid_block: Block,
+    out_blocks: Vec<Block>,
+    norm: LayerNorm,
+    heads: Vec<Linear>,
+    device: Device,
+}
+
+impl Denoiser {
+    /// Builds the network from its parameters; names as in specification D.4.
+    ///
+    /// # Errors
+    /// When the sizes do not fit together or a parameter is missing or misshapen.
+    pub fn new(
+        table: &ModalityTable,
+        sizes: &DenoiserSizes,
+        source: &mut dyn Parameters,
+        device: &Device,
+    ) -> Result<Self> {
+        sizes.check()?;
+        let root = &mut Scope::root(source);
+        let width = sizes.width;
+        let mut embeds = Vec::new();
+        for (i, m) in table.iter().enumerate() {
+            embeds.push(PatchEmbed::new(&mut root.at(format!("patch_embeds.{i}.proj")), m, width)?);
+        }
+        let positions = root.get("pos_embed", &[1, table.tokens(), width], Init::Normal(0.02))?;
+        let half = sizes.depth / 2;
+        let blocks = |root: &mut Scope, stack: &str, skip: bool| -> Result<Vec<Block>> {
+            (0..half).map(|j| Block::new(&mut root.at(format!("{stack}.{j}")), sizes, skip)).collect()
+        };
+        let in_blocks = blocks(root, "in_blocks", false)?;
+        let mid_block = Block::new(&mut root.at("mid_block"), sizes, false)?;
+        let out_blocks = blocks(root, "out_blocks", true)?;
+        let norm = LayerNorm::new(&mut root.at("norm"), width)?;
+        let mut heads = Vec::new();
+        for (i, m) in table.iter().enumerate() {
+            heads.push(linear(
+                &mut root.at(format!("decoder_preds.{i}")),
+                width,
+                m.patch * m.patch * m.latent[0],
+                true,
+            )?);
+        }
+        Ok(Self {
+            table: table.clone(),
+            sizes: sizes.clone(),
+            embeds,
+            positions,
+            in_blocks,
+            mid_block,
+            out_blocks,
+            norm,
+            heads,
+            device: device.clone(),
+        })
+    }
+
+    /// The modality table the network was built for.
+    pub fn table(&self) -> &ModalityTable {
+        &self.table
+    }
+
+    /// Sizes.
+    pub fn sizes(&self) -> &DenoiserSizes {
+        &self.sizes
+    }
+
+    /// Where the weights are.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// One evaluation: the predicted noise of all modalities, each in its latent shape.
+    ///
+    /// `latents[i]` is `(batch, C, h, w)` of modality i; `times[i]` the network time (0…1000, may be fractional)
+    /// of each item of the batch.
+    ///
+    /// # Errors
+    /// When shapes do not match the table or the device fails.
+    pub fn forward(&self, latents: &[Tensor], times: &[Vec<f32>]) -> Result<Vec<Tensor>> {
+        if latents.len() != self.table.len() || times.len() != self.table.len() {
+            return Err(Error::Compute(format!(
+                "The denoiser needs {} modalities, got {}.",
+                self.table.len(),
+                latents.len()
+            )));
+        }
+        let batch = latents[0].dim(0)?;
+        for ((m, latent), t) in self.table.iter().zip(latents).zip(times) {
+            let [c, h, w] = m.latent;
+            if latent.dims() != [batch, c, h, w] || t.len() != batch {
+                return Err(Error::Compute(format!(
+                    "The latent of {} has shape {:?} with {} times, expected {:?}.",
+                    m.name,
+                    latent.dims(),
+                    t.len(),
+                    [batch, c, h, w]
+                )));
+            }
+        }
+        let mut tokens = vec![self.time_tokens(times, batch)?];
+        for ((embed, m), latent) in self.embeds.iter().zip(self.table.iter()).zip(latents) {
+            tokens.push(embed.forward(m, latent)?);
+        }
+        let mut x = Tensor::cat(&tokens, 1)?.broadcast_add(&self.positions)?;
+        let mut skips = Vec::with_capacity(self.in_blocks.len());
+        for block in &self.in_blocks {
+            x = block.forward(&x, None)?;
+            skips.push(x.clone());
+        }
+        x = self.mid_block.forward(&x, None)?;
+        for block in &self.out_blocks {
+            x = block.forward(&x, skips.pop().as_ref())?;
+        }
+        let x = self.norm.forward(&x)?;
+        let mut start = self.table.len();
+        let mut noise = Vec::with_capacity(self.table.len());
+        for (m, head) in self.table.iter().zip(&self.heads) {
+            let own = x.narrow(1, start, m.tokens())?.contiguous()?;
+            noise.push(unpatchify(m, &head.forward(&own)?)?);
+            start += m.tokens();
+        }
+        Ok(noise)
+    }
+
+    /// One token per modality: cosines first, then sines, no parameters (D.2, 2). `(batch, modalities, width)`.
+    fn time_tokens(&self, times: &[Vec<f32>], batch: usize) -> Result<Tensor> {
+        let half = self.sizes.width / 2;
+        let frequency = |j: usize| (-(10_000f64.ln()) * j as f64 / half as f64).exp() as f32;
+        let frequencies: Vec<f32> = (0..half).map(frequency).collect();
+        let mut data = Vec::with_capacity(batch * times.len() * self.sizes.width);
+        for item in 0..batch {
+            for t in times {
+                data.extend(frequencies.iter().map(|f| (t[item] * f).cos()));
+                data.extend(frequencies.iter().map(|f| (t[item] * f).sin()));
+            }
+        }
+        Ok(Tensor::from_vec(data, (batch, times.len(), self.sizes.width), &self.device)?)
+    }
+}
+
+/// Kernel = stride = patch, so a product over the patch's values (D.2, 1).
+#[derive(Debug)]
+struct PatchEmbed {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl PatchEmbed {
+    fn new(scope: &mut Scope, m: &Modality, width: usize) -> Result<Self> {
+        let fan_in = m.latent[0] * m.patch * m.patch;
+        Ok(Self {
+            weight: scope.get("weight", &[width, m.latent[0], m.patch, m.patch], Init::FanIn(fan_in))?,
+            bias: scope.get("bias", &[width], Init::FanIn(fan_in))?,
+        })
+    }
+
+    /// `(batch, C, h, w)` → `(batch, tokens, width)`, row-major.
+    fn forward(&self, m: &Modality, latent: &Tensor) -> Result<Tensor> {
+        let ([c, h, w], p) = (m.latent, m.patch);
+        let batch = latent.dim(0)?;
+        let patches = latent.reshape(&[batch, c, h / p, p, w / p, p][..])?.permute(&[0, 2, 4, 1, 3, 5][..])?;
+        let patches = patches.reshape((batch, m.tokens(), c * p * p))?;
+        let weight = self.weight.reshape(((), c * p * p))?;
+        Ok(Linear::new(weight, Some(self.bias.clone())).forward(&patches)?)
+    }
+}
+
+/// `(batch, tokens, p²·C)` → `(batch, C, h, w)`; in a token the channel runs fastest (D.2, 6).
+fn unpatchify(m: &Modality, tokens: &Tensor) -> Result<Tensor> {
+    let ([c, h, w], p) = (m.latent, m.patch);
+    let batch = tokens.dim(0)?;
+    let grid = tokens.reshape(&[batch, h / p, w / p, p, p, c][..])?.permute(&[0, 5, 1, 3, 2, 4][..])?;
+    Ok(grid.reshape((batch, c, h, w))?)
+}
+
+/// Attention and MLP with post-normalisation, optionally with a long skip in front (D.3).
+#[derive(Debug)]
+struct Block {
+    skip: Option<(LayerNorm, Linear)>,
+    qkv: Linear,
+    proj: Linear,
+    fc1: Linear,
+    fc2: Linear,
+    norm2: LayerNorm,
+    norm3: LayerNorm,
+    heads: usize,
+    trainable: bool,
+}
+
+impl Block {
+    fn new(scope: &mut Scope, sizes: &DenoiserSizes, skip: bool) -> Result<Self> {
+        let (d, hidden) = (sizes.width, sizes.width * sizes.mlp_ratio);
+        let skip = if skip {
+            let norm = LayerNorm::new(&mut scope.at("norm1"), d)?;
+            Some((norm, linear(&mut scope.at("skip_linear"), 2 * d, d, true)?))
+        } else {
+            None
+        };
+        Ok(Self {
+            skip,
+            qkv: linear(&mut scope.at("attn.qkv"), d, 3 * d, false)?,
+            proj: linear(&mut scope.at("attn.proj"), d, d, true)?,
+            fc1: linear(&mut scope.at("mlp.fc1"), d, hidden, true)?,
+            fc2: linear(&mut scope.at("mlp.fc2"), hidden, d, true)?,
+            norm2: LayerNorm::new(&mut scope.at("norm2"), d)?,
+            norm3: LayerNorm::new(&mut scope.at("norm3"), d)?,
+            heads: sizes.heads,
+            trainable: scope.trainable(),
+        })
+    }
+
+    fn forward(&self, x: &Tensor, skip: Option<&Tensor>) -> Result<Tensor> {
+        let joined = match (&self.skip, skip) {
+            (Some((norm, linear)), Some(skip)) => norm.forward(&linear.forward(&Tensor::cat(&[x, skip], 2)?)?)?,
+            _ => x.clone(),
+        };
+        let x = self.norm2.forward(&(&joined + self.attention(&joined)?)?)?;
+        let hidden = self.fc1.forward(&x)?.gelu_erf()?;
+        self.norm3.forward(&(&x + self.fc2.forward(&hidden)?)?)
+    }
+
+    fn attention(&self, x: &Tensor) -> Result<Tensor> {
+        let (b, n, d) = x.dims3()?;
+        let head = d / self.heads;
+        let qkv = self.qkv.forward(x)?.reshape((b, n, 3, self.heads, head))?.permute((2, 0, 3, 1, 4))?;
+        let part = |i: usize| qkv.get(i)?.contiguous();
+        let (q, k, v) = (part(0)?, part(1)?, part(2)?);
+        let q = (q * (head as f64).powf(-0.5))?;
+        let weights = softmax(&q.matmul(&k.t()?)?, self.trainable)?;
+        let mixed = weights.matmul(&v)?.transpose(1, 2)?.reshape((b, n, d))?;
+        Ok(self.proj.forward(&mixed)?)
+    }
+}

@@ -1,0 +1,228 @@
+//! Building blocks of both networks.
+//!
+//! Images inside the autoencoder are laid out `(row, column, batch, channel)`: convolutions become one matrix
+//! product over gathered neighbours (several times faster on a CPU than candle's own convolution), and
+//! everything that belongs to a (batch, channel) pair broadcasts from the left.
+
+use super::weights::{Init, Scope};
+use crate::error::Result;
+use candle_core::{D, Module, Tensor};
+use candle_nn::Linear;
+
+/// Gathered neighbours of one strip of a convolution are kept below this many values (64 MiB).
+const MAX_GATHERED: usize = 16 << 20;
+
+/// A linear layer `name.weight (out, in)`, `name.bias (out)`.
+pub fn linear(scope: &mut Scope, inputs: usize, outputs: usize, bias: bool) -> Result<Linear> {
+    let weight = scope.get("weight", &[outputs, inputs], Init::Normal(0.02))?;
+    let bias = if bias { Some(scope.get("bias", &[outputs], Init::Zeros)?) } else { None };
+    Ok(Linear::new(weight, bias))
+}
+
+/// Layer norm over the last dimension, eps 1e-5.
+#[derive(Debug)]
+pub struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    trainable: bool,
+}
+
+impl LayerNorm {
+    const EPS: f32 = 1e-5;
+
+    /// `name.weight`, `name.bias`, both `(features)`.
+    pub fn new(scope: &mut Scope, features: usize) -> Result<Self> {
+        Ok(Self {
+            weight: scope.get("weight", &[features], Init::Ones)?,
+            bias: scope.get("bias", &[features], Init::Zeros)?,
+            trainable: scope.trainable(),
+        })
+    }
+
+    /// Normalises the last dimension.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let x = x.contiguous()?;
+        if !self.trainable {
+            return Ok(candle_nn::ops::layer_norm(&x, &self.weight, &self.bias, Self::EPS)?);
+        }
+        Ok(candle_nn::ops::layer_norm_slow(&x, &self.weight, &self.bias, Self::EPS)?)
+    }
+}
+
+/// Softmax over the last dimension, with a backward pass only when one is wanted.
+pub fn softmax(x: &Tensor, trainable: bool) -> Result<Tensor> {
+    Ok(if trainable { candle_nn::ops::softmax(x, D::Minus1)? } else { candle_nn::ops::softmax_last_dim(x)? })
+}
+
+/// Group norm (eps 1e-6, affine) on `(row, column, batch, channel)`.
+#[derive(Debug)]
+pub struct GroupNorm {
+    weight: Tensor,
+    bias: Tensor,
+    groups: usize,
+}
+
+impl GroupNorm {
+    const EPS: f64 = 1e-6;
+
+    /// `name.weight`, `name.bias`, both `(channels)`.
+    pub fn new(scope: &mut Scope, channels: usize, groups: usize) -> Result<Self> {
+        Ok(Self {
+            weight: scope.get("weight", &[channels], Init::Ones)?,
+            bias: scope.get("bias", &[channels], Init::Zeros)?,
+            groups,
+        })
+    }
+
+    /// Normalises each (item, group) over all positions and the group's channels.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let (h, w, b, c) = x.dims4()?;
+        let flat = x.reshape((h * w, b * c))?;
+        // Sums over positions as a product with a row of 1/n: fast, and it has a gradient.
+        let average = Tensor::full(1f32 / (h * w) as f32, (1, h * w), x.device())?;
+        let over_group = |per_channel: Tensor| -> Result<Tensor> {
+            let grouped = per_channel.reshape((b, self.groups, c / self.groups))?.mean_keepdim(2)?;
+            Ok(grouped.broadcast_as((b, self.groups, c / self.groups))?.reshape((1, b * c))?)
+        };
+        let mean = over_group(average.matmul(&flat)?)?;
+        let centred = flat.broadcast_sub(&mean)?;
+        let variance = over_group(average.matmul(&centred.sqr()?)?)?;
+        let scale = (variance + Self::EPS)?.sqrt()?.recip()?.reshape((b, c))?.broadcast_mul(&self.weight)?;
+        let bias = self.bias.broadcast_as((b, c))?.reshape((1, b * c))?;
+        let out = centred.broadcast_mul(&scale.reshape((1, b * c))?)?.broadcast_add(&bias)?;
+        Ok(out.reshape((h, w, b, c))?)
+    }
+}
+
+/// What a convolution does with the size of the image.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Sampling {
+    /// Same size, one pixel of zeros around.
+    Same,
+    /// Half the size: zeros to the right and below, stride 2 (C.1, "down").
+    Half,
+}
+
+/// 3×3 convolution with bias on `(row, column, batch, channel)`.
+#[derive(Debug)]
+pub struct Conv3 {
+    /// `(out, in, 3, 3)` when it is trained, `(9·in, out)` otherwise.
+    weight: Tensor,
+    bias: Tensor,
+    sampling: Sampling,
+}
+
+impl Conv3 {
+    /// `name.weight (out, in, 3, 3)`, `name.bias (out)`.
+    pub fn new(scope: &mut Scope, inputs: usize, outputs: usize, sampling: Sampling) -> Result<Self> {
+        Self::with_init(scope, inputs, outputs, sampling, Init::FanIn(9 * inputs))
+    }
+
+    /// As [`new`](Self::new) with another beginning for training.
+    pub fn with_init(scope: &mut Scope, inputs: usize, outputs: usize, sampling: Sampling, init: Init) -> Result<Self> {
+        let weight = scope.get("weight", &[outputs, inputs, 3, 3], init)?;
+        let bias = scope.get("bias", &[outputs], Init::Zeros)?;
+        let weight = if scope.trainable() { weight } else { conv_matrix(&weight)? };
+        Ok(Self { weight, bias, sampling })
+    }
+
+    /// Convolves; the result has the size [`Sampling`] says.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let (h, w, b, c) = x.dims4()?;
+        let matrix = if self.weight.rank() == 4 { conv_matrix(&self.weight)? } else { self.weight.clone() };
+        let (padded, rows, columns) = match self.sampling {
+            Sampling::Same => (x.pad_with_zeros(0, 1, 1)?.pad_with_zeros(1, 1, 1)?, h, w),
+            Sampling::Half => (x.pad_with_zeros(0, 0, 2)?.pad_with_zeros(1, 0, 2)?, h / 2, w / 2),
+        };
+        let strip = (MAX_GATHERED / (columns * b * c * 9)).clamp(1, rows);
+        let mut strips = Vec::new();
+        for top in (0..rows).step_by(strip) {
+            let height = strip.min(rows - top);
+            let gathered = match self.sampling {
+                Sampling::Same => gather_same(&padded, top, height, columns)?,
+                Sampling::Half => gather_half(&padded, top, height, columns)?,
+            };
+            let product = gathered.reshape((height * columns * b, 9 * c))?.matmul(&matrix)?;
+            strips.push(product.broadcast_add(&self.bias)?.reshape((height, columns, b, ()))?);
+        }
+        Ok(if strips.len() == 1 { strips.swap_remove(0) } else { Tensor::cat(&strips, 0)? })
+    }
+}
+
+/// `(out, in, 3, 3)` → `(9·in, out)`, the nine taps row by row.
+fn conv_matrix(weight: &Tensor) -> Result<Tensor> {
+    let (outputs, inputs, _, _) = weight.dims4()?;
+    Ok(weight.permute((2, 3, 1, 0))?.reshape((9 * inputs, outputs))?.contiguous()?)
+}
+
+fn gather_same(padded: &Tensor, top: usize, rows: usize, columns: usize) -> Result<Tensor> {
+    let mut taps = Vec::with_capacity(9);
+    for dy in 0..3 {
+        for dx in 0..3 {
+            // Contiguous pieces take candle's fast path of `cat`.
+            taps.push(padded.narrow(0, top + dy, rows)?.narrow(1, dx, columns)?.contiguous()?);
+        }
+    }
+    Ok(Tensor::cat(&taps, 3)?)
+}
+
+/// Every second pixel: the padded image is seen as 2×2 blocks, and a tap picks one corner of them.
+fn gather_half(padded: &Tensor, top: usize, rows: usize, columns: usize) -> Result<Tensor> {
+    let (h, w, b, c) = padded.dims4()?;
+    let blocks = padded.reshape(&[h / 2, 2, w / 2, 2, b, c][..])?;
+    let mut taps = Vec::with_capacity(9);
+    for dy in 0..3 {
+        for dx in 0..3 {
+            let tap = blocks.narrow(0, top + dy / 2, rows)?.narrow(1, dy % 2, 1)?;
+            let tap = tap.narrow(2, dx / 2, columns)?.narrow(3, dx % 2, 1)?;
+            taps.push(tap.contiguous()?.reshape((rows, columns, b, c))?);
+        }
+    }
+    Ok(Tensor::cat(&taps, 3)?)
+}
+
+/// 1×1 convolution `name.weight (out, in, 1, 1)`, `name.bias (out)` on the last dimension.
+pub fn pointwise(scope: &mut Scope, inputs: usize, outputs: usize) -> Result<Pointwise> {
+    Ok(Pointwise {
+        weight: scope.get("weight", &[outputs, inputs, 1, 1], Init::FanIn(inputs))?,
+        bias: scope.get("bias", &[outputs], Init::Zeros)?,
+    })
+}
+
+/// See [`pointwise`].
+#[derive(Debug)]
+pub struct Pointwise {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Pointwise {
+    /// Maps the last dimension.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let (outputs, inputs, _, _) = self.weight.dims4()?;
+        let layer = Linear::new(self.weight.reshape((outputs, inputs))?, None);
+        let mut shape = x.dims().to_vec();
+        if let Some(last) = shape.last_mut() {
+            *last = outputs;
+        }
+        let flat = layer.forward(&x.reshape(((), inputs))?)?.broadcast_add(&self.bias)?;
+        Ok(flat.reshape(shape)?)
+    }
+}
+
+/// Nearest-neighbour doubling of rows and columns.
+pub fn upsample(x: &Tensor) -> Result<Tensor> {
+    let (h, w, b, c) = x.dims4()?;
+    let wide = x.reshape(&[h, 1, w, 1, b, c][..])?.broadcast_as(&[h, 2, w, 2, b, c][..])?;
+    Ok(wide.reshape((2 * h, 2 * w, b, c))?)
+}
+
+/// `(batch, channel, row, column)` → `(row, column, batch, channel)`.
+pub fn to_pixels(x: &Tensor) -> Result<Tensor> {
+    Ok(x.permute((2, 3, 0, 1))?.contiguous()?)
+}
+
+/// `(row, column, batch, channel)` → `(batch, channel, row, column)`.
+pub fn from_pixels(x: &Tensor) -> Result<Tensor> {
+    Ok(x.permute((2, 3, 0, 1))?.contiguous()?)
+}

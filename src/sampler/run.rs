@@ -1,0 +1,147 @@
+//! One sampling run of a batch of realisations: conditions in, latents out (specification E.3, E.4).
+
+use super::noise::{Purpose, Stream};
+use super::options::{IgnoredMode, SamplerOptions};
+use super::roles::{Role, Roles};
+use super::schedule::{Schedule, TRAIN_STEPS};
+use super::solver::solve;
+use crate::error::{Error, Result};
+use crate::model::Denoiser;
+use candle_core::Tensor;
+
+/// What a batch of realisations starts from. Every tensor is `(batch, C, h, w)`.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// Scaled latents of the given modalities, by table index.
+    pub conditions: Vec<Option<Tensor>>,
+    /// Initial noise of every modality that takes part in the solver, by table index.
+    pub noise: Vec<Option<Tensor>>,
+    /// The streams' seed, tile and the realisations of the batch: source of noise for ignored modalities.
+    pub batch: BatchName,
+}
+
+/// Which realisations a batch holds.
+#[derive(Debug, Clone)]
+pub struct BatchName {
+    /// Seed of the run.
+    pub seed: u64,
+    /// Name of the place and window.
+    pub tile: String,
+    /// Realisation of each item.
+    pub realisations: Vec<u64>,
+}
+
+impl BatchName {
+    /// Noise of one modality for the whole batch, each item from its own stream.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    pub fn normal(&self, denoiser: &Denoiser, modality: usize, purpose: Purpose) -> Result<Tensor> {
+        let m = &denoiser.table()[modality];
+        let items: Vec<Tensor> = self
+            .realisations
+            .iter()
+            .map(|&realisation| {
+                let stream = Stream { seed: self.seed, tile: &self.tile, realisation, modality: &m.key, purpose };
+                stream.normal(m.latent, denoiser.device())
+            })
+            .collect::<Result<_>>()?;
+        Ok(Tensor::cat(&items, 0)?)
+    }
+}
+
+/// What a run shows after each network evaluation.
+#[derive(Debug)]
+pub struct Evaluation<'a> {
+    /// Number of evaluations done, from 1.
+    pub done: usize,
+    /// Network time of this evaluation.
+    pub network_time: f64,
+    /// Data prediction (scaled latents) of the modalities of [`solved`], in that order.
+    pub data: &'a [Tensor],
+}
+
+/// Modalities the solver moves: the generated ones, and with [`IgnoredMode::GenerateAndDiscard`] the ignored too.
+pub fn solved(roles: &Roles, ignored: IgnoredMode) -> Vec<usize> {
+    (0..roles.len())
+        .filter(|&i| match roles[i] {
+            Role::Generated => true,
+            Role::Ignored => ignored == IgnoredMode::GenerateAndDiscard,
+            Role::Given => false,
+        })
+        .collect()
+}
+
+/// Samples a batch. Returns the scaled latents of the solved modalities by table index.
+///
+/// `watch` is called after each evaluation; an error from it ends the run (so cancelling takes at most one).
+///
+/// # Errors
+/// When a condition or its noise is missing, the device fails, numbers stop being finite, or `watch` says so.
+pub fn sample(
+    denoiser: &Denoiser,
+    roles: &Roles,
+    start: &Start,
+    options: &SamplerOptions,
+    watch: &mut dyn FnMut(&Evaluation) -> Result<()>,
+) -> Result<Vec<Option<Tensor>>> {
+    let table = denoiser.table();
+    roles.check(table)?;
+    let solved = solved(roles, options.ignored);
+    let missing = |what: &str, i: usize| Error::request(format!("{} has no {what}.", table[i].name));
+    let state: Vec<Tensor> = solved
+        .iter()
+        .map(|&i| start.noise[i].clone().ok_or_else(|| missing("initial noise", i)))
+        .collect::<Result<_>>()?;
+    let batch = state[0].dim(0)?;
+
+    // What does not change from one evaluation to the next.
+    let mut inputs: Vec<Option<Tensor>> = vec![None; table.len()];
+    let mut times = vec![vec![0f32; batch]; table.len()];
+    for i in roles.with(Role::Given) {
+        inputs[i] = Some(start.conditions[i].clone().ok_or_else(|| missing("value to be given", i))?);
+    }
+    let ignored = if options.ignored == IgnoredMode::GenerateAndDiscard { vec![] } else { roles.with(Role::Ignored) };
+    if options.ignored == IgnoredMode::NoiseAtEnd {
+        for &i in &ignored {
+            inputs[i] = Some(start.batch.normal(denoiser, i, Purpose::Ignored { evaluation: 0 })?);
+            times[i].fill(TRAIN_STEPS as f32);
+        }
+    }
+
+    let mut evaluation = 0;
+    let mut noise = |state: &[Tensor], t: f64| -> Result<Vec<Tensor>> {
+        for (&i, x) in solved.iter().zip(state) {
+            inputs[i] = Some(x.clone());
+            times[i].fill((TRAIN_STEPS as f64 * t) as f32);
+        }
+        if options.ignored == IgnoredMode::FreshNoiseAtZero {
+            for &i in &ignored {
+                inputs[i] = Some(start.batch.normal(denoiser, i, Purpose::Ignored { evaluation })?);
+            }
+        }
+        evaluation += 1;
+        let latents: Vec<Tensor> =
+            (0..table.len()).map(|i| inputs[i].clone().ok_or_else(|| missing("latent", i))).collect::<Result<_>>()?;
+        let noise = denoiser.forward(&latents, &times)?;
+        Ok(solved.iter().map(|&i| noise[i].clone()).collect())
+    };
+    let mut done = 0;
+    let mut watch = |t: f64, data: &[Tensor]| {
+        done += 1;
+        watch(&Evaluation { done, network_time: TRAIN_STEPS as f64 * t, data })
+    };
+    let result = solve(&Schedule::new(), options.steps, options.final_denoise, state, &mut noise, &mut watch)?;
+    let mut latents = vec![None; table.len()];
+    for (&i, x) in solved.iter().zip(result) {
+        // A NaN anywhere makes the sum NaN.
+        if !x.sum_all()?.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?.is_finite() {
+            return Err(Error::Compute(format!(
+                "Sampling {} gave numbers that are not finite; the weights or a given value are out of range.",
+                table[i].name
+            )));
+        }
+        latents[i] = Some(x);
+    }
+    Ok(latents)
+}
