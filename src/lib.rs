@@ -2,6 +2,7 @@
 //!
 //! `scene → encode → sample → decode → ensemble → view / export`: see `ARCHITECTURE.md`.
 
+pub mod cli;
 pub mod ensemble;
 pub mod error;
 pub mod grid;
@@ -10,6 +11,7 @@ pub mod modality;
 pub mod model;
 pub mod sampler;
 pub mod scene;
+pub mod train;
 pub mod verify;
 
 pub use error::{Error, Result};

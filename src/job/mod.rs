@@ -1,7 +1,11 @@
 //! The one place that runs the chain: scene → encode → sample → decode → realisations.
 
+mod observe;
+mod run;
 mod worker;
 
+pub use observe::observe;
+pub use run::run;
 pub use worker::Worker;
 
 use crate::ensemble::Realisation;

@@ -1,38 +1,99 @@
 //! The background thread that the window talks to.
 
-use super::{Event, Request};
-use crossbeam_channel::{Receiver, Sender};
+use super::{Event, Request, run};
+use crate::error::{Error, Result};
+use crate::model::Model;
+use candle_core::Device;
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Events that may wait for the window; the worker pauses when there are more.
+const EVENTS: usize = 1024;
+/// Jobs that may wait.
+const JOBS: usize = 64;
 
 /// A background worker: takes requests, sends events. One job at a time, in order.
 pub struct Worker {
     requests: Sender<Request>,
     /// Events of the running job, in order.
     pub events: Receiver<Event>,
-    cancel: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    cancel: Arc<AtomicBool>,
 }
 
 impl Worker {
     /// Starts the thread. `wake` is called after each event (the window asks for a repaint there).
-    pub fn spawn(wake: impl Fn() + Send + 'static) -> Self {
-        let (requests, _inbox) = crossbeam_channel::bounded(64);
-        let (_outbox, events) = crossbeam_channel::bounded(1024);
-        let cancel = std::sync::Arc::default();
-        let _ = wake;
-        Self { requests, events, cancel }
+    ///
+    /// The thread ends when the worker is dropped, after the evaluation it is in.
+    ///
+    /// # Errors
+    /// When the system cannot start a thread.
+    pub fn spawn(wake: impl Fn() + Send + 'static) -> Result<Self> {
+        let (requests, inbox) = bounded::<Request>(JOBS);
+        let (outbox, events) = bounded(EVENTS);
+        let cancel = Arc::new(AtomicBool::new(false));
+        let flag = cancel.clone();
+        let body = move || {
+            let mut model: Option<Model> = None;
+            for request in inbox {
+                let mut send = |event| {
+                    // Nobody listens any more: the window is gone, so stop soon.
+                    if outbox.send(event).is_err() {
+                        flag.store(true, Ordering::Relaxed);
+                    }
+                    wake();
+                };
+                flag.store(false, Ordering::Relaxed);
+                let ended = match work(&mut model, &request, &flag, &mut send) {
+                    Ok(()) => Event::Finished { cancelled: false },
+                    Err(Error::Cancelled) => Event::Finished { cancelled: true },
+                    Err(error) => Event::Failed(error.to_string()),
+                };
+                send(ended);
+            }
+        };
+        std::thread::Builder::new()
+            .name("sampling".into())
+            .spawn(body)
+            .map_err(|e| Error::Compute(format!("The background thread cannot be started: {e}")))?;
+        Ok(Self { requests, events, cancel })
     }
 
     /// Queues a job.
     ///
     /// # Errors
     /// When 64 jobs wait already or the thread is gone.
-    pub fn start(&self, request: Request) -> crate::Result<()> {
-        self.requests
-            .try_send(request)
-            .map_err(|_| crate::Error::Compute("Too many jobs are waiting; let one finish first.".into()))
+    pub fn start(&self, request: Request) -> Result<()> {
+        self.requests.try_send(request).map_err(|error| {
+            Error::Compute(match error {
+                TrySendError::Full(_) => "Too many jobs are waiting; let one finish first.".into(),
+                TrySendError::Disconnected(_) => "The background thread has ended; restart the program.".into(),
+            })
+        })
     }
 
     /// Asks the running job to stop; it does so within one network evaluation and keeps what is finished.
     pub fn cancel(&self) {
-        self.cancel.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.cancel.store(true, Ordering::Relaxed);
     }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+/// Runs a job, keeping the model loaded for the next one.
+fn work(model: &mut Option<Model>, request: &Request, cancel: &AtomicBool, send: &mut dyn FnMut(Event)) -> Result<()> {
+    let loaded = match model.take().filter(|m| m.dir == request.model) {
+        Some(loaded) => loaded,
+        None => {
+            send(Event::Stage("Loading the model".into()));
+            Model::open(&request.model, &Device::Cpu)?
+        }
+    };
+    let result = run(&loaded, request, cancel, true, send);
+    *model = Some(loaded);
+    result
 }

@@ -8,6 +8,7 @@ use super::solver::solve;
 use crate::error::{Error, Result};
 use crate::model::Denoiser;
 use candle_core::Tensor;
+use rayon::prelude::*;
 
 /// What a batch of realisations starts from. Every tensor is `(batch, C, h, w)`.
 #[derive(Debug, Clone)]
@@ -123,7 +124,7 @@ pub fn sample(
         evaluation += 1;
         let latents: Vec<Tensor> =
             (0..table.len()).map(|i| inputs[i].clone().ok_or_else(|| missing("latent", i))).collect::<Result<_>>()?;
-        let noise = denoiser.forward(&latents, &times)?;
+        let noise = evaluate(denoiser, &latents, &times)?;
         Ok(solved.iter().map(|&i| noise[i].clone()).collect())
     };
     let mut done = 0;
@@ -144,4 +145,21 @@ pub fn sample(
         latents[i] = Some(x);
     }
     Ok(latents)
+}
+
+/// One evaluation of the network. On a CPU each item of the batch is computed by itself: the rounding of a matrix
+/// product depends on the number of its rows, and a realisation must not depend on its neighbours.
+fn evaluate(denoiser: &Denoiser, latents: &[Tensor], times: &[Vec<f32>]) -> Result<Vec<Tensor>> {
+    let batch = latents[0].dim(0)?;
+    if batch == 1 || !denoiser.device().is_cpu() {
+        return denoiser.forward(latents, times);
+    }
+    let one = |item: usize| -> Result<Vec<Tensor>> {
+        let latents: Vec<Tensor> =
+            latents.iter().map(|l| Ok(l.narrow(0, item, 1)?.contiguous()?)).collect::<Result<_>>()?;
+        let times: Vec<Vec<f32>> = times.iter().map(|t| vec![t[item]]).collect();
+        denoiser.forward(&latents, &times)
+    };
+    let items: Vec<Vec<Tensor>> = (0..batch).into_par_iter().map(one).collect::<Result<_>>()?;
+    (0..latents.len()).map(|m| Ok(Tensor::cat(&items.iter().map(|i| &i[m]).collect::<Vec<_>>(), 0)?)).collect()
 }

@@ -1,10 +1,26 @@
 //! Real rasters to co-registered windows at native resolution.
 
-use crate::error::Result;
+mod checks;
+mod layer;
+mod major_tom;
+mod metadata;
+mod raster_file;
+
+pub use raster_file::quiet_gdal;
+
+use crate::error::{Error, Result};
 use crate::grid::Footprint;
-use crate::modality::{ModalityTable, Value};
+use crate::modality::{Location, Modality, ModalityTable, Raster, Value, ValueKind};
+use jiff::civil::Date;
+use layer::Layer;
+use metadata::Metadata;
+use raster_file::RasterFile;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Windows begin at multiples of the coarsest pixel, so that they fall on pixel borders in every modality.
+pub const WINDOW_STEP_M: f64 = 60.0;
 
 /// Which square of a scene to take.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -27,7 +43,7 @@ pub enum Window {
 pub struct Given {
     /// Physical value.
     pub value: Value,
-    /// Files it was read from; empty when set by hand.
+    /// Files it was read from; empty when set by hand or derived.
     pub sources: Vec<PathBuf>,
     /// ISO 8601 date, month or year of acquisition, if known.
     pub date: Option<String>,
@@ -40,8 +56,255 @@ pub struct Observation {
     pub tile: String,
     /// Where the window lies.
     pub footprint: Footprint,
-    /// One entry per modality of the table; `None` where nothing is known.
+    /// One entry per modality of the table; `None` where nothing is known or wanted.
     pub values: Vec<Option<Given>>,
     /// What a careful reader should know (suspicious value ranges, no-data pixels, …).
     pub notes: Vec<String>,
+}
+
+/// How to open a scene.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SceneOptions {
+    /// Take terrain-corrected sigma0 (`S1GRD.tif`) where no radiometrically terrain-corrected radar exists. The two
+    /// differ by about a dB over flat land, more on slopes.
+    pub accept_grd_as_rtc: bool,
+}
+
+/// A place with real data.
+#[derive(Debug, Clone)]
+pub struct Scene {
+    name: String,
+    dir: PathBuf,
+    layers: BTreeMap<String, Layer>,
+    metadata: Metadata,
+    extent: Footprint,
+    notes: Vec<String>,
+}
+
+impl Scene {
+    /// Opens a scene folder: GeoTIFFs named by modality (`S2L2A_10m.tif`, …) and `scene.json`.
+    ///
+    /// # Errors
+    /// When the folder holds no modality, or a file is no raster.
+    pub fn open(dir: &Path) -> Result<Self> {
+        Self::open_with(dir, SceneOptions::default())
+    }
+
+    /// As [`open`](Self::open), with options.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(dir: &Path, options: SceneOptions) -> Result<Self> {
+        let metadata = Metadata::read(dir)?;
+        let mut layers = BTreeMap::new();
+        for m in ModalityTable::published().iter().filter(|m| !m.is_scalar()) {
+            let path = dir.join(format!("{}.tif", m.name));
+            if path.exists() {
+                layers.insert(m.name.clone(), Layer::single(RasterFile::open(&path)?));
+            }
+        }
+        let mut notes = Vec::new();
+        let grd = dir.join("S1GRD.tif");
+        if grd.exists() && !layers.contains_key("S1RTC") {
+            if options.accept_grd_as_rtc {
+                layers.insert("S1RTC".into(), Layer::single(RasterFile::open(&grd)?));
+            } else {
+                notes.push(
+                    "The scene's radar is sigma0 (S1GRD.tif), not terrain-flattened gamma0; it was not used as S1RTC."
+                        .into(),
+                );
+            }
+        }
+        let name = dir.file_name().map_or_else(|| "scene".into(), |n| n.to_string_lossy().into_owned());
+        Self::assemble(name, dir, layers, metadata, notes)
+    }
+
+    /// Opens one cell of a folder in the Major TOM layout (specification B.10).
+    ///
+    /// # Errors
+    /// When the cell has no data there, or a file is no raster.
+    pub fn open_major_tom(root: &Path, cell: &str) -> Result<Self> {
+        let (layers, metadata, notes) = major_tom::open(root, cell)?;
+        Self::assemble(cell.to_owned(), root, layers, metadata, notes)
+    }
+
+    fn assemble(
+        name: String,
+        dir: &Path,
+        layers: BTreeMap<String, Layer>,
+        metadata: Metadata,
+        notes: Vec<String>,
+    ) -> Result<Self> {
+        // The finest modality defines the extent; all others must nest in it.
+        let table = ModalityTable::published();
+        let ground = |name: &str| table.index(name).map_or(10.0, |i| table[i].ground_m);
+        let finest = layers.iter().min_by(|a, b| ground(a.0).total_cmp(&ground(b.0)));
+        let Some((finest, layer)) = finest else {
+            return Err(Error::file(
+                dir,
+                "This folder holds no modality; expected GeoTIFFs such as S2L2A_10m.tif, S1RTC.tif, DEM.tif or LULC.tif",
+            ));
+        };
+        let extent = layer.footprint(ground(finest));
+        Ok(Self { name, dir: dir.to_path_buf(), layers, metadata, extent, notes })
+    }
+
+    /// Folder name, or cell.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it lies on disk.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Ground the scene covers.
+    pub fn footprint(&self) -> &Footprint {
+        &self.extent
+    }
+
+    /// Centre of the scene, if it has a georeference.
+    pub fn location(&self) -> Option<Location> {
+        self.extent.centre().ok()
+    }
+
+    /// Licence and attribution, as `scene.json` says.
+    pub fn attribution(&self) -> Option<&str> {
+        self.metadata.attribution.as_deref()
+    }
+
+    /// Date of acquisition of a modality's family (ISO 8601 day, month or year), if known.
+    pub fn date_of(&self, family: &str) -> Option<&str> {
+        self.metadata.date(family)
+    }
+
+    /// Date that stands for the scene (specification B.9): the middle between radar and surface reflectance where
+    /// both are known, else any optical or radar acquisition.
+    pub fn date(&self) -> Option<Date> {
+        let day = |family: &str| self.metadata.day(family);
+        match (day("S1RTC"), day("S2L2A")) {
+            (Some(a), Some(b)) => {
+                let (first, last) = (a.min(b), a.max(b));
+                let days = first.until(last).ok()?.get_days();
+                first.checked_add(jiff::Span::new().days(days / 2)).ok()
+            }
+            (a, b) => a.or(b).or_else(|| day("S2L1C")).or_else(|| day("S1GRD")),
+        }
+    }
+
+    /// What a careful reader should know about the scene as a whole.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Modalities of a table that the scene has a value for.
+    pub fn available(&self, table: &ModalityTable) -> Vec<usize> {
+        let known = |m: &Modality| match m.values {
+            ValueKind::Location => self.extent.crs.is_some(),
+            ValueKind::Date => self.date().is_some(),
+            _ => self.layers.get(&m.name).is_some_and(|layer| layer.holds(m)),
+        };
+        (0..table.len()).filter(|&i| known(&table[i])).collect()
+    }
+
+    /// A window of this side.
+    ///
+    /// # Errors
+    /// When the scene is smaller, or the window leaves it or its 60 m raster.
+    pub fn window(&self, side_m: f64, window: Window) -> Result<Footprint> {
+        if !(side_m > 0.0 && side_m.is_finite()) {
+            return Err(Error::request("The window has no size."));
+        }
+        let (w, h) = (self.extent.width_m, self.extent.height_m);
+        if side_m > w + 1e-6 || side_m > h + 1e-6 {
+            return Err(Error::file(
+                &self.dir,
+                format!("The scene covers {w} × {h} m, but the model needs a window of {side_m} × {side_m} m"),
+            ));
+        }
+        match window {
+            Window::Centre => Ok(self.extent.centre_window(side_m, WINDOW_STEP_M)),
+            Window::At { east_m, south_m } => {
+                for (offset, extent) in [(east_m, w), (south_m, h)] {
+                    if !(-1e-6..=extent - side_m + 1e-6).contains(&offset) {
+                        return Err(Error::request(format!(
+                            "The window begins at {east_m} m east, {south_m} m south and leaves the scene of {w} × {h} m."
+                        )));
+                    }
+                    if (offset / WINDOW_STEP_M - (offset / WINDOW_STEP_M).round()).abs() > 1e-6 {
+                        return Err(Error::request(format!(
+                            "The window must begin at multiples of {WINDOW_STEP_M} m, not {offset} m."
+                        )));
+                    }
+                }
+                Ok(self.extent.inner(east_m, south_m, side_m))
+            }
+        }
+    }
+
+    /// Reads the wanted modalities in a window (see [`window`](Self::window)), in the table's channel order.
+    ///
+    /// # Errors
+    /// When a wanted modality is not there, or its raster does not fit (see the message).
+    pub fn read(&self, table: &ModalityTable, window: &Footprint, wanted: &[usize]) -> Result<Observation> {
+        let mut notes = self.notes.clone();
+        let mut values = vec![None; table.len()];
+        for &i in wanted {
+            let m = &table[i];
+            let missing = || {
+                Error::request(format!(
+                    "The scene {} has no {}: set a value for it, or choose generated or ignored.",
+                    self.name, m.name
+                ))
+            };
+            values[i] = Some(match m.values {
+                ValueKind::Location => {
+                    let at = window.crs.as_ref().map(|_| window.centre()).ok_or_else(missing)??;
+                    Given { value: Value::Location(at), sources: Vec::new(), date: None }
+                }
+                ValueKind::Date => {
+                    let date = self.date().ok_or_else(missing)?;
+                    Given { value: Value::Date(date), sources: Vec::new(), date: Some(date.to_string()) }
+                }
+                _ => {
+                    let layer = self.layers.get(&m.name).ok_or_else(missing)?;
+                    let value = Value::Image(layer.read(m, window, &mut notes)?);
+                    Given { value, sources: layer.paths(), date: self.date_of(&m.family).map(str::to_owned) }
+                }
+            });
+        }
+        let offset = [window.left - self.extent.left, self.extent.top - window.top].map(|m| m.round() as i64);
+        let tile = format!("{}_e{}_s{}", self.name, offset[0], offset[1]);
+        Ok(Observation { tile, footprint: window.clone(), values, notes })
+    }
+}
+
+/// Reads a modality from a GeoTIFF chosen by hand: bands by description, or in channel order if none has one;
+/// larger rasters are cropped at their centre (B.2).
+///
+/// # Errors
+/// When bands, resolution, size or values do not fit.
+pub fn read_raster_for(m: &Modality, path: &Path) -> Result<Raster> {
+    let mut file = RasterFile::open(path)?;
+    if file.bands.iter().all(String::is_empty) && file.bands.len() == m.channels.len() {
+        file.bands.clone_from(&m.channels);
+    }
+    if file.width < m.pixels || file.height < m.pixels {
+        return Err(Error::file(
+            path,
+            format!(
+                "The raster has {} × {} pixels, {} needs at least {} × {1}",
+                file.width, file.height, m.name, m.pixels
+            ),
+        ));
+    }
+    let layer = Layer::single(file);
+    let window = layer.footprint(m.ground_m).centre_window(m.window_m(), m.ground_m);
+    let mut notes = Vec::new();
+    let raster = layer.read(m, &window, &mut notes)?;
+    for note in notes {
+        tracing::warn!("{note}");
+    }
+    Ok(raster)
 }

@@ -1,0 +1,63 @@
+//! The command line. Exit codes: 0 done, 1 the job failed, 2 wrong arguments.
+
+mod models;
+mod train;
+mod verify;
+
+use crate::error::{Error, Result};
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Explore what a place on Earth could plausibly look like (COP-GEN). Without a command, the window opens.
+#[derive(Debug, Parser)]
+#[command(name = "copgen", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Compare with recorded numbers, tensor by tensor.
+    Verify(verify::Verify),
+    /// Import, inspect and check model folders.
+    #[command(subcommand)]
+    Models(models::Models),
+    /// Train autoencoders or the denoiser from a recipe.
+    #[command(subcommand)]
+    Train(train::Train),
+}
+
+/// Runs the program with the process's arguments.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("COPGEN_LOG").unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    match run(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("copgen: {error}");
+            // A request that cannot be meant is a wrong argument.
+            ExitCode::from(if matches!(error, Error::Request(_)) { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<ExitCode> {
+    match arguments.command {
+        None => Err(Error::request("Choose a command; see copgen --help.")),
+        Some(Command::Verify(command)) => command.run(),
+        Some(Command::Models(command)) => command.run(),
+        Some(Command::Train(command)) => command.run(),
+    }
+}
+
+/// A progress bar on a terminal, nothing otherwise.
+fn progress_bar(length: u64) -> indicatif::ProgressBar {
+    let style = indicatif::ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {eta} {msg}");
+    let bar = indicatif::ProgressBar::new(length);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

@@ -1,0 +1,29 @@
+//! `copgen verify`.
+
+use crate::error::{Error, Result};
+use crate::verify::verify;
+use candle_core::Device;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Compare with recorded numbers, tensor by tensor.
+#[derive(Debug, clap::Args)]
+pub struct Verify {
+    /// Folder with config.json, expected.safetensors and weights.
+    dir: PathBuf,
+    /// Largest accepted max |a−b| / max |b|.
+    #[arg(long, default_value_t = 1e-4)]
+    tolerance: f64,
+}
+
+impl Verify {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        if self.tolerance.is_nan() || self.tolerance < 0.0 {
+            return Err(Error::request("The tolerance must not be negative."));
+        }
+        let done = verify(&self.dir, &Device::Cpu, &mut |c| println!("{:<60} {:.3e}", c.name, c.relative_error))?;
+        let largest = done.iter().fold(0.0, |m: f64, c| m.max(c.relative_error));
+        println!("max relative error {largest:.3e} over {} tensors", done.len());
+        Ok(ExitCode::from(u8::from(largest > self.tolerance)))
+    }
+}

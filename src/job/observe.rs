@@ -1,0 +1,101 @@
+//! What is known about the place of a request: read from its scene, or set by hand.
+
+use super::{Place, Request, SetValue};
+use crate::error::{Error, Result};
+use crate::modality::{Modality, ModalityTable, Raster, Value, ValueKind};
+use crate::sampler::Role;
+use crate::scene::{Given, Observation, Scene, read_raster_for};
+
+/// Reads every given modality of the request that is not set by hand, and puts the set values in.
+///
+/// # Errors
+/// When the scene or a file cannot be read, or a value does not suit its modality.
+pub fn observe(table: &ModalityTable, request: &Request) -> Result<Observation> {
+    let given = request.roles.with(Role::Given);
+    let wanted: Vec<usize> = given.iter().copied().filter(|i| !request.set.contains_key(i)).collect();
+    let mut observation = match &request.place {
+        Place::Scene { dir, window } => {
+            let scene = Scene::open(dir)?;
+            scene.read(table, &scene.window(table.window_m(), *window)?, &wanted)?
+        }
+        Place::MajorTom { root, cell, window } => {
+            let scene = Scene::open_major_tom(root, cell)?;
+            scene.read(table, &scene.window(table.window_m(), *window)?, &wanted)?
+        }
+        Place::Ground { name, footprint } => {
+            let mut values = vec![None; table.len()];
+            for &i in &wanted {
+                if table[i].values == ValueKind::Location {
+                    let value = Value::Location(footprint.centre()?);
+                    values[i] = Some(Given { value, sources: Vec::new(), date: None });
+                }
+            }
+            Observation { tile: name.clone(), footprint: footprint.clone(), values, notes: Vec::new() }
+        }
+    };
+    for (&i, set) in &request.set {
+        let m = table.get(i).ok_or_else(|| Error::request("A value is set for a modality the model does not have."))?;
+        if request.roles[i] == Role::Given {
+            observation.values[i] = Some(value_of(m, set)?);
+        }
+    }
+    Ok(observation)
+}
+
+fn value_of(m: &Modality, set: &SetValue) -> Result<Given> {
+    let mut sources = Vec::new();
+    let value = match (set, &m.values) {
+        (SetValue::Location(at), ValueKind::Location) => Value::Location(*at),
+        (SetValue::Date(date), ValueKind::Date) => Value::Date(*date),
+        (SetValue::Class(code), ValueKind::Classes { classes }) if classes.iter().any(|c| c.code == *code) => {
+            Value::Image(Raster::constant(1, m.pixels, m.pixels, f32::from(*code)))
+        }
+        (SetValue::File(path), _) if !m.is_scalar() => {
+            sources.push(path.clone());
+            Value::Image(read_raster_for(m, path)?)
+        }
+        _ => return Err(Error::request(format!("The value set for {} does not suit it.", m.name))),
+    };
+    Ok(Given { value, sources, date: None })
+}
+
+impl SetValue {
+    /// Reads the text after `NAME=` of the command line (specification H.1): `lat,lon`, a date (`2023-04-19` or
+    /// `19-04-2023`), a class name or code, or the path of a GeoTIFF.
+    ///
+    /// # Errors
+    /// When the text is none of these; the message says what is expected.
+    pub fn parse(m: &Modality, text: &str) -> Result<Self> {
+        let text = text.trim();
+        let bad =
+            |expected: &str| Error::request(format!("\"{text}\" is no value for {}; expected {expected}.", m.name));
+        match &m.values {
+            ValueKind::Location => {
+                let numbers: Option<Vec<f64>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
+                match numbers.as_deref() {
+                    Some(&[lat, lon]) if lat.abs() <= 90.0 && lon.abs() <= 180.0 => {
+                        Ok(Self::Location(crate::modality::Location { lat, lon }))
+                    }
+                    _ => Err(bad("latitude,longitude in degrees, such as 55.9,-3.2")),
+                }
+            }
+            ValueKind::Date => {
+                let turned: Vec<&str> = text.split('-').collect();
+                let iso = match turned.as_slice() {
+                    [day, month, year] if year.len() == 4 => format!("{year}-{month:0>2}-{day:0>2}"),
+                    _ => text.to_owned(),
+                };
+                iso.parse().map(Self::Date).map_err(|_| bad("a date such as 2023-04-19"))
+            }
+            ValueKind::Classes { classes } if !text.to_lowercase().ends_with(".tif") => {
+                let found =
+                    classes.iter().find(|c| c.name.to_lowercase() == text.to_lowercase() || c.code.to_string() == text);
+                let names: Vec<&str> = classes.iter().map(|c| c.name.as_str()).collect();
+                found
+                    .map(|c| Self::Class(c.code))
+                    .ok_or_else(|| bad(&format!("a GeoTIFF (.tif) or one of: {}", names.join(", "))))
+            }
+            _ => Ok(Self::File(text.into())),
+        }
+    }
+}

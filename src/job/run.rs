@@ -1,0 +1,226 @@
+//! Runs one request from the scene to its realisations.
+
+use super::observe::observe;
+use super::{Event, Request};
+use crate::ensemble::Realisation;
+use crate::error::{Error, Result};
+use crate::model::{Model, Moments};
+use crate::sampler::{BatchName, ConditionLatent, Evaluation, Purpose, Role, Start, Stream, sample, solved};
+use crate::scene::Observation;
+use candle_core::Tensor;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Runs a request on a loaded model. Events go to `send` as things happen; realisations one by one.
+///
+/// With `preview`, the data prediction is decoded now and then, never for more than about a fifth of the time.
+/// Setting `cancel` ends the job within one network evaluation.
+///
+/// # Errors
+/// What made the job impossible or failed, or [`Error::Cancelled`]; realisations already sent stay valid.
+pub fn run(
+    model: &Model,
+    request: &Request,
+    cancel: &AtomicBool,
+    preview: bool,
+    send: &mut dyn FnMut(Event),
+) -> Result<()> {
+    let table = &model.manifest.modalities;
+    request.roles.check(table)?;
+    if request.samples == 0 || request.batch == 0 {
+        return Err(Error::request("The numbers of samples and of realisations per batch must be at least 1."));
+    }
+    crate::sampler::blocks(&crate::sampler::Schedule::new(), request.options.steps)?;
+    send(Event::Stage("Reading the scene".into()));
+    let observation = Arc::new(observe(table, request)?);
+    send(Event::Observed(observation.clone()));
+
+    send(Event::Stage("Encoding".into()));
+    let mut conditions = Vec::new();
+    for i in request.roles.with(Role::Given) {
+        stop_if(cancel)?;
+        conditions.push(Condition::new(model, request, &observation, i)?);
+    }
+
+    send(Event::Stage("Sampling".into()));
+    let all: Vec<u64> = (request.first..).take(request.samples).collect();
+    let evaluations = request.options.steps + usize::from(request.options.final_denoise);
+    let mut job = Job {
+        model,
+        request,
+        cancel,
+        clock: Clock { started: Instant::now(), done: 0, total: all.chunks(request.batch).count() * evaluations },
+        preview: if preview { Preview::new(model, request) } else { None },
+        send,
+    };
+    for chunk in all.chunks(request.batch) {
+        job.batch(&observation, &conditions, chunk)?;
+    }
+    Ok(())
+}
+
+fn stop_if(cancel: &AtomicBool) -> Result<()> {
+    if cancel.load(Ordering::Relaxed) { Err(Error::Cancelled) } else { Ok(()) }
+}
+
+/// The latent of a given modality, and how each realisation gets its own (specification I.5).
+struct Condition {
+    modality: usize,
+    latent: Latent,
+}
+
+enum Latent {
+    /// The same for all realisations, scaled.
+    Fixed(Tensor),
+    /// Drawn for each realisation from this posterior.
+    Posterior(Moments),
+}
+
+impl Condition {
+    fn new(model: &Model, request: &Request, observation: &Observation, modality: usize) -> Result<Self> {
+        let m = &model.manifest.modalities[modality];
+        let value = &observation.values[modality]
+            .as_ref()
+            .ok_or_else(|| {
+                Error::request(format!(
+                    "{} is to be given, but this place has no data for it: set a value, or choose generated or ignored.",
+                    m.name
+                ))
+            })?
+            .value;
+        let latent = match (request.options.condition, model.posterior(modality, value)?) {
+            (ConditionLatent::DrawPerRealisation, Some(moments)) => Latent::Posterior(moments),
+            (ConditionLatent::SharedDraw, Some(_)) => {
+                let stream = stream(request, observation, &m.key, u64::MAX);
+                let noise = stream.normal(m.latent, model.device())?;
+                Latent::Fixed(model.encode(modality, value, Some(&noise))?)
+            }
+            _ => Latent::Fixed(model.encode(modality, value, None)?),
+        };
+        Ok(Self { modality, latent })
+    }
+
+    /// `(batch, C, h, w)` for these realisations.
+    fn latents(
+        &self,
+        model: &Model,
+        request: &Request,
+        observation: &Observation,
+        realisations: &[u64],
+    ) -> Result<Tensor> {
+        let m = &model.manifest.modalities[self.modality];
+        let one = |realisation: &u64| -> Result<Tensor> {
+            Ok(match &self.latent {
+                Latent::Fixed(latent) => latent.clone(),
+                Latent::Posterior(moments) => {
+                    let noise = stream(request, observation, &m.key, *realisation).normal(m.latent, model.device())?;
+                    (moments.draw(&noise)? * m.scale_factor)?
+                }
+            })
+        };
+        let items: Vec<Tensor> = realisations.iter().map(one).collect::<Result<_>>()?;
+        Ok(Tensor::cat(&items, 0)?)
+    }
+}
+
+fn stream<'a>(request: &Request, observation: &'a Observation, modality: &'a str, realisation: u64) -> Stream<'a> {
+    Stream { seed: request.seed, tile: &observation.tile, realisation, modality, purpose: Purpose::Condition }
+}
+
+struct Clock {
+    started: Instant,
+    done: usize,
+    total: usize,
+}
+
+impl Clock {
+    fn eta(&self) -> Option<Duration> {
+        let left = self.total.checked_sub(self.done)? as f64;
+        (self.done > 0).then(|| self.started.elapsed().mul_f64(left / self.done as f64))
+    }
+}
+
+/// Which modality to show while sampling, and when it was last shown.
+struct Preview {
+    modality: usize,
+    /// Position among the solved modalities.
+    position: usize,
+    shown: Instant,
+    cost: Duration,
+}
+
+impl Preview {
+    /// Surface reflectance at 10 m if it is generated, else the first generated image.
+    fn new(model: &Model, request: &Request) -> Option<Self> {
+        let table = &model.manifest.modalities;
+        let generated = request.roles.with(Role::Generated);
+        let images = || generated.iter().copied().filter(|&i| !table[i].is_scalar());
+        let modality = images().find(|&i| table[i].name == "S2L2A_10m").or_else(|| images().next())?;
+        let position = solved(&request.roles, request.options.ignored).iter().position(|&i| i == modality)?;
+        Some(Self { modality, position, shown: Instant::now(), cost: Duration::from_millis(100) })
+    }
+
+    fn due(&self) -> bool {
+        self.shown.elapsed() > self.cost * 5
+    }
+}
+
+struct Job<'a> {
+    model: &'a Model,
+    request: &'a Request,
+    cancel: &'a AtomicBool,
+    clock: Clock,
+    preview: Option<Preview>,
+    send: &'a mut dyn FnMut(Event),
+}
+
+impl Job<'_> {
+    fn batch(&mut self, observation: &Observation, conditions: &[Condition], realisations: &[u64]) -> Result<()> {
+        stop_if(self.cancel)?;
+        let (model, request) = (self.model, self.request);
+        let table = &model.manifest.modalities;
+        let batch =
+            BatchName { seed: request.seed, tile: observation.tile.clone(), realisations: realisations.to_vec() };
+        let mut start = Start { conditions: vec![None; table.len()], noise: vec![None; table.len()], batch };
+        for condition in conditions {
+            start.conditions[condition.modality] =
+                Some(condition.latents(model, request, observation, realisations)?);
+        }
+        for i in solved(&request.roles, request.options.ignored) {
+            start.noise[i] = Some(start.batch.normal(model.denoiser(), i, Purpose::Initial)?);
+        }
+        let latents = sample(model.denoiser(), &request.roles, &start, &request.options, &mut |evaluation| {
+            self.after(evaluation, realisations[0])
+        })?;
+        (self.send)(Event::Stage("Decoding".into()));
+        for (item, &index) in realisations.iter().enumerate() {
+            let mut values = vec![None; table.len()];
+            for i in request.roles.with(Role::Generated) {
+                stop_if(self.cancel)?;
+                if let Some(latent) = &latents[i] {
+                    values[i] = Some(model.decode(i, &latent.narrow(0, item, 1)?, &request.post)?);
+                }
+            }
+            (self.send)(Event::Realisation(Arc::new(Realisation { index, seed: request.seed, values })));
+        }
+        Ok(())
+    }
+
+    fn after(&mut self, evaluation: &Evaluation, index: u64) -> Result<()> {
+        stop_if(self.cancel)?;
+        self.clock.done += 1;
+        (self.send)(Event::Progress { done: self.clock.done, total: self.clock.total, eta: self.clock.eta() });
+        if let Some(preview) = self.preview.as_mut().filter(|p| p.due()) {
+            let begun = Instant::now();
+            let latent = evaluation.data[preview.position].narrow(0, 0, 1)?;
+            let value = self.model.decode(preview.modality, &latent, &self.request.post)?;
+            if let crate::modality::Value::Image(raster) = value {
+                (self.send)(Event::Preview { index, modality: preview.modality, raster });
+            }
+            preview.cost = begun.elapsed();
+            preview.shown = Instant::now();
+        }
+        Ok(())
+    }
+}

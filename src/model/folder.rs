@@ -1,0 +1,139 @@
+//! A model folder in use: manifest, denoiser, and autoencoders loaded when first needed.
+
+use super::autoencoder::{Autoencoder, Moments};
+use super::denoiser::Denoiser;
+use super::manifest::{MANIFEST_FILE, Manifest};
+use super::weights::{LoadedWeights, sha256_of};
+use crate::error::{Error, Result};
+use crate::modality::{PostOptions, Value, from_network, to_network};
+use candle_core::{DType, Device, Tensor};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A loaded model.
+pub struct Model {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// What the manifest says.
+    pub manifest: Manifest,
+    /// SHA-256 of the manifest, which holds those of all files: identifies the model.
+    pub sha256: String,
+    denoiser: Denoiser,
+    autoencoders: Mutex<BTreeMap<usize, Arc<Autoencoder>>>,
+    device: Device,
+}
+
+impl Model {
+    /// Opens a model folder: reads the manifest, checks and loads the denoiser. Weights are held as float32.
+    ///
+    /// # Errors
+    /// When a file is missing, damaged (its hash differs), or does not fit the manifest.
+    pub fn open(dir: &Path, device: &Device) -> Result<Self> {
+        let manifest = Manifest::open(dir)?;
+        let file = &manifest.denoiser_weights;
+        let mut weights = LoadedWeights::open(&dir.join(&file.file), Some(&file.sha256), device)?;
+        let denoiser = Denoiser::new(&manifest.modalities, &manifest.denoiser, &mut weights, device)?;
+        weights.finish()?;
+        Ok(Self {
+            dir: dir.to_path_buf(),
+            sha256: sha256_of(&dir.join(MANIFEST_FILE))?,
+            manifest,
+            denoiser,
+            autoencoders: Mutex::default(),
+            device: device.clone(),
+        })
+    }
+
+    /// The denoiser.
+    pub fn denoiser(&self) -> &Denoiser {
+        &self.denoiser
+    }
+
+    /// The device the model computes on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The autoencoder of an image modality, loaded at first use.
+    ///
+    /// # Errors
+    /// When its file is missing, damaged or misshapen, or the modality is a scalar.
+    pub fn autoencoder(&self, index: usize) -> Result<Arc<Autoencoder>> {
+        let mut loaded = self.autoencoders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(autoencoder) = loaded.get(&index) {
+            return Ok(autoencoder.clone());
+        }
+        let m = &self.manifest.modalities[index];
+        let entry = self
+            .manifest
+            .autoencoders
+            .get(&m.key)
+            .ok_or_else(|| Error::request(format!("{} has no autoencoder.", m.name)))?;
+        let path = self.dir.join(&entry.weights.file);
+        let mut weights = LoadedWeights::open(&path, Some(&entry.weights.sha256), &self.device)?;
+        let autoencoder =
+            Autoencoder::new(&entry.sizes, m.network_channels(), m.latent[0], &mut weights, &self.device)?;
+        weights.finish()?;
+        let autoencoder = Arc::new(autoencoder);
+        loaded.insert(index, autoencoder.clone());
+        Ok(autoencoder)
+    }
+
+    /// Posterior of a physical value's latent, not scaled; `None` for scalars, whose value is the latent.
+    ///
+    /// # Errors
+    /// When the value has the wrong kind or size, or the device fails.
+    pub fn posterior(&self, index: usize, value: &Value) -> Result<Option<Moments>> {
+        let m = &self.manifest.modalities[index];
+        if m.is_scalar() {
+            return Ok(None);
+        }
+        let fits = value.image().is_some_and(|r| r.height == m.pixels && r.width == m.pixels);
+        if !fits {
+            return Err(Error::request(format!(
+                "The value given for {} is not {} × {} pixels.",
+                m.name, m.pixels, m.pixels
+            )));
+        }
+        let shape = (1, m.network_channels(), m.pixels, m.pixels);
+        let image = Tensor::from_vec(to_network(m, value)?, shape, &self.device)?;
+        Moments::split(&self.autoencoder(index)?.moments(&image)?).map(Some)
+    }
+
+    /// Scaled latent `(1, C, h, w)` of a physical value: the posterior's mean, or a draw with the given noise.
+    ///
+    /// # Errors
+    /// As [`posterior`](Self::posterior).
+    pub fn encode(&self, index: usize, value: &Value, noise: Option<&Tensor>) -> Result<Tensor> {
+        let m = &self.manifest.modalities[index];
+        let latent = match self.posterior(index, value)? {
+            None => Tensor::from_vec(to_network(m, value)?, (1, 1, 1, 3), &self.device)?,
+            Some(moments) => {
+                (match noise {
+                    Some(noise) => moments.draw(noise)?,
+                    None => moments.mean,
+                } * m.scale_factor)?
+            }
+        };
+        Ok(latent)
+    }
+
+    /// Physical value of one scaled latent `(1, C, h, w)`. Post-processing is float32 (specification E.5).
+    ///
+    /// # Errors
+    /// When the device fails or the numbers are not finite.
+    pub fn decode(&self, index: usize, latent: &Tensor, post: &PostOptions) -> Result<Value> {
+        let m = &self.manifest.modalities[index];
+        let network = if m.is_scalar() {
+            latent.clone()
+        } else {
+            self.autoencoder(index)?.decode(&(latent / m.scale_factor)?)?
+        };
+        let data: Vec<f32> = network.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?;
+        if data.iter().any(|v| !v.is_finite()) {
+            return Err(Error::Compute(format!("Decoding {} gave numbers that are not finite.", m.name)));
+        }
+        from_network(m, &data, post)
+    }
+}

@@ -1,0 +1,148 @@
+//! The raster of one modality: from one file with all bands, or one file per band.
+
+use super::checks;
+use super::raster_file::RasterFile;
+use crate::error::{Error, Result};
+use crate::grid::Footprint;
+use crate::modality::{Modality, Raster};
+use std::path::PathBuf;
+
+/// Pixel sizes may differ from the nominal one by this share (some scenes have 9.995 m).
+const PIXEL_TOLERANCE: f64 = 0.002;
+/// Largest misfit of two grids, in pixels.
+const ALIGNMENT_TOLERANCE: f64 = 0.01;
+
+/// Files that together hold one modality.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// All bands lie on the same grid.
+    files: Vec<RasterFile>,
+    /// How far from the scene's grid this layer's may be, in its own pixels.
+    pub alignment: f64,
+}
+
+impl Layer {
+    /// One file with all bands.
+    pub fn single(file: RasterFile) -> Self {
+        Self { files: vec![file], alignment: ALIGNMENT_TOLERANCE }
+    }
+
+    /// One file per band, the band named by the file.
+    ///
+    /// # Errors
+    /// When the bands differ in grid, or there are none.
+    pub fn per_band(mut files: Vec<RasterFile>) -> Result<Self> {
+        for file in &mut files {
+            let stem = file.path.file_stem().and_then(|s| s.to_str()).unwrap_or_default().to_owned();
+            if file.bands.len() == 1 {
+                file.bands = vec![stem];
+            }
+        }
+        let first = files.first().ok_or_else(|| Error::request("A modality without files."))?;
+        if let Some(other) =
+            files.iter().find(|f| (f.width, f.height, f.grid) != (first.width, first.height, first.grid))
+        {
+            return Err(Error::file(
+                &other.path,
+                format!("Its size or position differs from {}", first.path.display()),
+            ));
+        }
+        // Published tiles are cut from their sources' own pixel grids (B.2): up to one pixel off.
+        Ok(Self { files, alignment: 1.0 + ALIGNMENT_TOLERANCE })
+    }
+
+    /// The header of the first file: grid, size and coordinate system of all.
+    pub fn header(&self) -> &RasterFile {
+        &self.files[0]
+    }
+
+    /// Where the files are.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.files.iter().map(|f| f.path.clone()).collect()
+    }
+
+    /// Ground it covers with pixels of `pixel_m`.
+    pub fn footprint(&self, pixel_m: f64) -> Footprint {
+        let header = self.header();
+        let [left, top, ..] = header.grid.unwrap_or_default();
+        Footprint {
+            crs: header.crs.clone(),
+            left,
+            top,
+            width_m: header.width as f64 * pixel_m,
+            height_m: header.height as f64 * pixel_m,
+        }
+    }
+
+    /// Whether every channel is there.
+    pub fn holds(&self, m: &Modality) -> bool {
+        m.channels.iter().all(|channel| self.locate(channel).is_ok())
+    }
+
+    fn locate(&self, channel: &str) -> Result<(&RasterFile, usize)> {
+        let found = self.files.iter().find_map(|file| file.band(channel).ok().map(|band| (file, band)));
+        match found {
+            Some(found) => Ok(found),
+            None => self.header().band(channel).map(|band| (self.header(), band)),
+        }
+    }
+
+    /// The pixels of a modality in a window of the scene, checked; suspicious findings go to `notes`.
+    ///
+    /// # Errors
+    /// When resolution, coordinate system or alignment do not fit, the window leaves the raster, a band is
+    /// missing, or values are not finite.
+    pub fn read(&self, m: &Modality, window: &Footprint, notes: &mut Vec<String>) -> Result<Raster> {
+        let header = self.header();
+        let wrong = |what: String| Err(Error::file(&header.path, what));
+        let (mut column, mut row) = (window.left / m.ground_m, -window.top / m.ground_m);
+        if let Some([left, top, dx, dy]) = header.grid {
+            for pixel in [dx, -dy] {
+                if (pixel / m.ground_m - 1.0).abs() > PIXEL_TOLERANCE {
+                    return wrong(format!(
+                        "{} needs pixels of {} m, the raster has {pixel} m; resample it first (gdalwarp -tr)",
+                        m.name, m.ground_m
+                    ));
+                }
+            }
+            if header.crs != window.crs {
+                let name = |crs: &Option<crate::grid::Crs>| crs.as_ref().map_or("none".into(), |c| c.0.clone());
+                return wrong(format!(
+                    "Its coordinate system is {}, the window's is {}; warp it to the same (gdalwarp -t_srs)",
+                    name(&header.crs),
+                    name(&window.crs)
+                ));
+            }
+            (column, row) = ((window.left - left) / m.ground_m, (top - window.top) / m.ground_m);
+        } else if window.crs.is_some() {
+            return wrong("It has no georeference, while the other rasters of the scene have one".into());
+        }
+        let misfit = (column - column.round()).abs().max((row - row.round()).abs());
+        if misfit > self.alignment.min(0.5) {
+            return wrong(format!(
+                "Its pixels do not line up with the window: off by {:.2} of a {} m pixel, at most {:.2} are accepted; align it first (gdalwarp -tap)",
+                misfit,
+                m.ground_m,
+                self.alignment.min(0.5)
+            ));
+        }
+        if misfit > ALIGNMENT_TOLERANCE {
+            notes.push(format!(
+                "{} lies {:.1} m beside the window's grid and was taken at the nearest pixel.",
+                m.name,
+                misfit * m.ground_m
+            ));
+        }
+        let (column, row) = (column.round(), row.round());
+        if column < 0.0 || row < 0.0 {
+            return wrong(format!("The window begins {} m outside the raster", -(column.min(row)) * m.ground_m));
+        }
+        let mut raster = Raster { channels: m.channels.len(), height: m.pixels, width: m.pixels, data: Vec::new() };
+        for channel in &m.channels {
+            let (file, band) = self.locate(channel)?;
+            raster.data.extend(file.read(&[band], column as usize, row as usize, m.pixels)?);
+        }
+        checks::values(m, &raster, header, notes)?;
+        Ok(raster)
+    }
+}

@@ -1,0 +1,46 @@
+//! `scene.json`: what is known about a scene besides its pixels. Every field may be missing.
+
+use crate::error::{Error, Result};
+use jiff::civil::Date;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The fields this program uses.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct Metadata {
+    /// Licence and origin in one line.
+    #[serde(default)]
+    pub attribution: Option<String>,
+    /// By family or modality: ISO 8601 instant, day, month, or year.
+    #[serde(default)]
+    pub dates: BTreeMap<String, Option<String>>,
+}
+
+impl Metadata {
+    /// Reads `DIR/scene.json`; a folder without one has no metadata.
+    pub fn read(dir: &Path) -> Result<Self> {
+        if !dir.is_dir() {
+            return Err(Error::file(dir, "There is no such scene folder; check the path"));
+        }
+        let path = dir.join("scene.json");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => serde_json::from_str(&text)
+                .map_err(|e| Error::file(&path, format!("This is no scene description: {e}"))),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(e) => Err(Error::io(&path, "read", &e)),
+        }
+    }
+
+    /// Date text of a family.
+    pub fn date(&self, family: &str) -> Option<&str> {
+        self.dates.get(family)?.as_deref()
+    }
+
+    /// Day of a family; the 15th where only the month is known, none where only the year is.
+    pub fn day(&self, family: &str) -> Option<Date> {
+        let text = self.date(family)?;
+        let day = text.get(..10).unwrap_or(text);
+        day.parse().ok().or_else(|| format!("{day}-15").parse().ok())
+    }
+}

@@ -1,0 +1,133 @@
+//! One GeoTIFF: what it says about itself, and pixels of a window.
+
+use crate::error::{Error, Result};
+use crate::grid::Crs;
+use gdal::Metadata;
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+
+/// Header of a raster.
+#[derive(Debug, Clone)]
+pub struct RasterFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Upper-left corner (x, y) and pixel size (x, y; y negative for north-up); `None` without georeference.
+    pub grid: Option<[f64; 4]>,
+    /// Coordinate system, if any.
+    pub crs: Option<Crs>,
+    /// Description of each band; empty where there is none.
+    pub bands: Vec<String>,
+    /// Declared no-data value of the first band.
+    pub no_data: Option<f64>,
+}
+
+/// Sends GDAL's messages to the log instead of the terminal; errors reach the user as ours.
+pub fn quiet_gdal() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        gdal::config::set_error_handler(|kind, number, message| tracing::debug!("GDAL {kind:?} {number}: {message}"));
+    });
+}
+
+impl RasterFile {
+    /// Reads the header.
+    ///
+    /// # Errors
+    /// When the file is missing, no raster, rotated, or south-up.
+    pub fn open(path: &Path) -> Result<Self> {
+        let dataset = open(path)?;
+        let (width, height) = dataset.raster_size();
+        let mut bands = Vec::new();
+        let mut no_data = None;
+        for (i, band) in dataset.rasterbands().enumerate() {
+            let band = band.map_err(|e| Error::file(path, format!("Band {} cannot be opened: {e}", i + 1)))?;
+            if i == 0 {
+                no_data = band.no_data_value();
+            }
+            bands.push(band.description().unwrap_or_default());
+        }
+        if width == 0 || height == 0 || bands.is_empty() {
+            return Err(Error::file(path, "The raster has no pixels"));
+        }
+        let crs = dataset.spatial_ref().ok().and_then(|srs| match srs.authority() {
+            Ok(code) => Some(Crs(code)),
+            Err(_) => srs.to_wkt().ok().filter(|wkt| !wkt.is_empty()).map(Crs),
+        });
+        // GDAL reports the identity for rasters without a transform.
+        let grid = match dataset.geo_transform() {
+            Ok(t) if t != [0.0, 1.0, 0.0, 0.0, 0.0, 1.0] => {
+                if t[2] != 0.0 || t[4] != 0.0 || t[1] <= 0.0 || t[5] >= 0.0 {
+                    return Err(Error::file(path, "The raster is rotated or not north-up; warp it first (gdalwarp)"));
+                }
+                Some([t[0], t[3], t[1], t[5]])
+            }
+            _ => None,
+        };
+        let crs = if grid.is_some() { crs } else { None };
+        Ok(Self { path: path.to_path_buf(), width, height, grid, crs, bands, no_data })
+    }
+
+    /// Index of a band by description, not case-sensitive; a single band needs none.
+    ///
+    /// # Errors
+    /// When it is not there; the message lists what is.
+    pub fn band(&self, name: &str) -> Result<usize> {
+        if let Some(i) = self.bands.iter().position(|b| b.eq_ignore_ascii_case(name)) {
+            return Ok(i);
+        }
+        if self.bands.len() == 1 && self.bands[0].is_empty() {
+            return Ok(0);
+        }
+        let found: Vec<&str> = self.bands.iter().map(|b| if b.is_empty() { "(no description)" } else { b }).collect();
+        Err(Error::file(&self.path, format!("Band {name} is missing; the file has: {}", found.join(", "))))
+    }
+
+    /// Pixels of some bands in a square, band after band, row-major.
+    ///
+    /// # Errors
+    /// When the square leaves the raster or the data cannot be read.
+    pub fn read(&self, bands: &[usize], column: usize, row: usize, side: usize) -> Result<Vec<f32>> {
+        let inside = side > 0 && column + side <= self.width && row + side <= self.height;
+        if !inside {
+            return Err(Error::file(
+                &self.path,
+                format!(
+                    "The raster has {} × {} pixels; a window of {side} × {side} from column {column}, row {row} does not fit",
+                    self.width, self.height
+                ),
+            ));
+        }
+        let dataset = open(&self.path)?;
+        let mut data = Vec::with_capacity(bands.len() * side * side);
+        for &band in bands {
+            let failed = |e: gdal::errors::GdalError| {
+                Error::file(&self.path, format!("The pixels cannot be read; the file may be truncated ({e})"))
+            };
+            let raster = dataset.rasterband(band + 1).map_err(failed)?;
+            let at = (column as isize, row as isize);
+            data.extend_from_slice(raster.read_as::<f32>(at, (side, side), (side, side), None).map_err(failed)?.data());
+        }
+        Ok(data)
+    }
+}
+
+fn open(path: &Path) -> Result<gdal::Dataset> {
+    quiet_gdal();
+    if !path.exists() {
+        return Err(Error::file(path, "The file does not exist; check the path"));
+    }
+    gdal::Dataset::open(path).map_err(|e| {
+        Error::file(path, format!("This is not a raster GDAL can read; expected a GeoTIFF ({})", short(&e)))
+    })
+}
+
+fn short(error: &gdal::errors::GdalError) -> String {
+    match error {
+        gdal::errors::GdalError::NullPointer { msg, .. } if !msg.is_empty() => msg.clone(),
+        other => other.to_string(),
+    }
+}

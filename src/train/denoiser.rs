@@ -1,0 +1,200 @@
+//! Training of the denoiser over scenes that lack some modalities (specification F.1).
+//!
+//! An absent modality enters as pure noise at time 1000 and has no loss.
+
+use super::Progress;
+use super::autoencoder::{normal_like, trained_autoencoder};
+use super::parameters::{Optimiser, Trainable};
+use super::recipe::{DenoiserRecipe, Recipe};
+use super::windows::{Windows, below, uniform};
+use crate::error::{Error, Result};
+use crate::modality::{ModalityTable, to_network};
+use crate::model::{
+    Autoencoder, AutoencoderEntry, Denoiser, Manifest, Moments, weight_file, write_manifest, write_weights,
+};
+use crate::sampler::{Purpose, Schedule, Stream, TRAIN_STEPS};
+use candle_core::{Device, Tensor};
+use rand_chacha::ChaCha12Rng;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The latent posterior of one window: per modality mean and standard deviation, scaled; `None` if absent.
+type Encoded = Vec<Option<(Tensor, Tensor)>>;
+
+/// Trains the denoiser on the autoencoders already in `out` and completes the model folder there.
+///
+/// The averaged weights are saved every `save_every` steps and at the end; the manifest last.
+///
+/// # Errors
+/// When an autoencoder is missing, the loss is not finite, or files cannot be written.
+pub fn train_denoiser(
+    recipe: &Recipe,
+    table: &ModalityTable,
+    scenes: &Path,
+    out: &Path,
+    device: &Device,
+    save_every: u64,
+    progress: &mut dyn FnMut(&Progress) -> Result<()>,
+) -> Result<()> {
+    let settings = &recipe.denoiser;
+    let mut table: Vec<_> = table.clone().into();
+    let mut autoencoders: Vec<Option<Autoencoder>> = Vec::new();
+    for m in &mut table {
+        if m.is_scalar() {
+            autoencoders.push(None);
+            continue;
+        }
+        let (autoencoder, report) = trained_autoencoder(recipe, m, out, device)?;
+        m.scale_factor = report.scale_factor;
+        autoencoders.push(Some(autoencoder));
+    }
+    let table = ModalityTable::new(table)?;
+    let generator = |step: u64| {
+        Stream {
+            seed: recipe.seed,
+            tile: "denoiser",
+            realisation: 0,
+            modality: "",
+            purpose: Purpose::Training { step },
+        }
+        .generator()
+    };
+    let windows = Windows::open(scenes, &table, &recipe.data, false)?;
+    let cache = encode(&windows, &table, &autoencoders, settings.cached_windows, &mut generator(u64::MAX), progress)?;
+
+    let mut parameters = Trainable::new(recipe.seed, BTreeMap::new(), device);
+    let denoiser = Denoiser::new(&table, &settings.sizes, &mut parameters, device)?;
+    let mut optimiser = Optimiser::new(parameters, &settings.optimiser)?;
+    let (steps, schedule) = (settings.optimiser.steps, Schedule::new());
+    for step in 0..steps {
+        let loss = loss(&denoiser, &cache, settings, &schedule, &mut generator(step))?;
+        let value = loss.to_scalar::<f32>()?;
+        if !value.is_finite() {
+            return Err(Error::Compute(format!(
+                "The loss is not finite at step {step}; training stopped, the last saved weights are kept."
+            )));
+        }
+        optimiser.step(&loss.backward()?)?;
+        progress(&Progress { what: "denoiser".into(), step: step + 1, steps, loss: f64::from(value) })?;
+        if (step + 1) % save_every == 0 || step + 1 == steps {
+            save(recipe, &table, &optimiser, out)?;
+        }
+    }
+    Ok(())
+}
+
+fn save(recipe: &Recipe, table: &ModalityTable, optimiser: &Optimiser, out: &Path) -> Result<()> {
+    let file = "denoiser.safetensors";
+    write_weights(&out.join(file), &optimiser.averaged(), true)?;
+    let entry = |key: &str, name: &str| -> Result<(String, AutoencoderEntry)> {
+        let weights = weight_file(out, format!("autoencoder_{name}.safetensors"))?;
+        Ok((key.to_owned(), AutoencoderEntry { sizes: recipe.autoencoder.sizes.clone(), weights }))
+    };
+    let images = table.iter().filter(|m| !m.is_scalar());
+    let manifest = Manifest {
+        name: recipe.name.clone(),
+        description: recipe.description.clone(),
+        licence: recipe.licence.clone(),
+        attribution: recipe.attribution.clone(),
+        modalities: table.clone(),
+        denoiser: recipe.denoiser.sizes.clone(),
+        denoiser_weights: weight_file(out, file)?,
+        autoencoders: images.map(|m| entry(&m.key, &m.name)).collect::<Result<_>>()?,
+    };
+    write_manifest(out, &manifest)
+}
+
+/// Encodes random windows once; latents are drawn anew at every use.
+fn encode(
+    windows: &Windows,
+    table: &ModalityTable,
+    autoencoders: &[Option<Autoencoder>],
+    count: usize,
+    generator: &mut ChaCha12Rng,
+    progress: &mut dyn FnMut(&Progress) -> Result<()>,
+) -> Result<Vec<Encoded>> {
+    let mut cache = Vec::with_capacity(count);
+    for i in 0..count {
+        let mut encoded: Encoded = vec![None; table.len()];
+        for (k, value) in windows.draw(generator, None)?.into_iter().enumerate() {
+            let (Some(value), m) = (value, &table[k]) else { continue };
+            let data = to_network(m, &value)?;
+            encoded[k] = Some(match &autoencoders[k] {
+                None => {
+                    let latent = Tensor::from_vec(data, (1, 1, 1, 3), &Device::Cpu)?;
+                    (latent.clone(), latent.zeros_like()?)
+                }
+                Some(autoencoder) => {
+                    let image =
+                        Tensor::from_vec(data, (1, m.network_channels(), m.pixels, m.pixels), autoencoder.device())?;
+                    let moments = Moments::split(&autoencoder.moments(&image)?.detach())?;
+                    let deviation = moments.log_variance.affine(0.5, 0.0)?.exp()?;
+                    ((moments.mean * m.scale_factor)?, (deviation * m.scale_factor)?)
+                }
+            });
+        }
+        cache.push(encoded);
+        progress(&Progress {
+            what: "encoding windows".into(),
+            step: i as u64 + 1,
+            steps: count as u64,
+            loss: f64::NAN,
+        })?;
+    }
+    Ok(cache)
+}
+
+/// Mean squared error of the predicted noise, summed over modalities, averaged over the batch.
+fn loss(
+    denoiser: &Denoiser,
+    cache: &[Encoded],
+    settings: &DenoiserRecipe,
+    schedule: &Schedule,
+    generator: &mut ChaCha12Rng,
+) -> Result<Tensor> {
+    let (table, device, batch) = (denoiser.table(), denoiser.device(), settings.optimiser.batch);
+    let mut latents: Vec<Vec<Tensor>> = vec![Vec::new(); table.len()];
+    let mut noises: Vec<Vec<Tensor>> = vec![Vec::new(); table.len()];
+    let mut times: Vec<Vec<f32>> = vec![Vec::new(); table.len()];
+    let mut counts: Vec<Vec<f32>> = vec![Vec::new(); table.len()];
+    for _ in 0..batch {
+        let item = &cache[below(generator, cache.len())];
+        let shared = (uniform(generator) < settings.shared_time).then(|| 1 + below(generator, TRAIN_STEPS));
+        for (k, m) in table.iter().enumerate() {
+            let [c, h, w] = m.latent;
+            let noise = normal_like(&Tensor::zeros((1, c, h, w), candle_core::DType::F32, device)?, generator)?;
+            let n = shared.unwrap_or(1 + below(generator, TRAIN_STEPS));
+            let (withheld, given) = (uniform(generator) < settings.withheld, uniform(generator) < settings.given);
+            let (latent, time, counts_in_loss) = match &item[k] {
+                Some((mean, deviation)) if !withheld => {
+                    let clean = (mean + (deviation * normal_like(mean, generator)?)?)?;
+                    if given {
+                        (clean, 0, 0.0)
+                    } else {
+                        let t = n as f64 / TRAIN_STEPS as f64;
+                        (((clean * schedule.alpha(t))? + (&noise * schedule.sigma(t))?)?, n, 1.0)
+                    }
+                }
+                _ => (noise.clone(), TRAIN_STEPS, 0.0),
+            };
+            latents[k].push(latent);
+            noises[k].push(noise);
+            times[k].push(time as f32);
+            counts[k].push(counts_in_loss);
+        }
+    }
+    let latents: Vec<Tensor> = latents.iter().map(|l| Ok(Tensor::cat(l, 0)?)).collect::<Result<_>>()?;
+    let predicted = denoiser.forward(&latents, &times)?;
+    let mut total: Option<Tensor> = None;
+    for (k, m) in table.iter().enumerate() {
+        let size = m.latent.iter().product::<usize>();
+        let error = (&predicted[k] - Tensor::cat(&noises[k], 0)?)?.sqr()?.reshape((batch, size))?.mean(1)?;
+        let counted = (error * Tensor::new(counts[k].as_slice(), device)?)?.sum_all()?;
+        total = Some(match total {
+            None => counted,
+            Some(total) => (total + counted)?,
+        });
+    }
+    let total = total.ok_or_else(|| Error::request("The modality table is empty."))?;
+    Ok((total / batch as f64)?)
+}

@@ -1,0 +1,70 @@
+//! Patch PCA: the beginning of an autoencoder's linear path.
+
+use crate::error::{Error, Result};
+use crate::model::TensorData;
+use candle_core::{DType, Tensor};
+use nalgebra::{DMatrix, SymmetricEigen};
+use std::collections::BTreeMap;
+
+/// log-variance at which the posterior begins: std 0.03 of a whitened latent.
+const INITIAL_LOG_VARIANCE: f32 = -7.0;
+
+/// Linear path fitted to network images `(n, channels, H, W)`: patches of `factor` × `factor` pixels are projected on
+/// their leading principal components, whitened. Returns the starting tensors of an autoencoder with `latent` channels.
+///
+/// # Errors
+/// When the images are smaller than a patch or all alike.
+pub fn fit(images: &Tensor, factor: usize, latent: usize) -> Result<BTreeMap<String, TensorData>> {
+    let (n, c, h, w) = images.dims4()?;
+    let (rows, columns) = (h / factor, w / factor);
+    let size = c * factor * factor;
+    if size < latent {
+        return Err(Error::request(format!("A patch has {size} values, fewer than {latent} latent channels.")));
+    }
+    let mean = images.mean_keepdim((0, 2, 3))?;
+    let patches = images
+        .broadcast_sub(&mean)?
+        .reshape(&[n, c, rows, factor, columns, factor][..])?
+        .permute(&[0, 2, 4, 1, 3, 5][..])?
+        .reshape((n * rows * columns, size))?;
+    let covariance = (patches.t()?.contiguous()?.matmul(&patches)? / (n * rows * columns) as f64)?;
+    let covariance: Vec<f32> = covariance.flatten_all()?.to_vec1()?;
+    let matrix = DMatrix::from_iterator(size, size, covariance.iter().map(|&v| f64::from(v)));
+    let eigen = SymmetricEigen::new(matrix);
+    let mut order: Vec<usize> = (0..size).collect();
+    order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
+    let largest = eigen.eigenvalues[order[0]];
+    if largest.is_nan() || largest <= 0.0 {
+        return Err(Error::request("All training images of this modality are alike; there is nothing to fit."));
+    }
+    let mean: Vec<f32> = mean.flatten_all()?.to_vec1()?;
+    let (mut encode, mut decode, mut bias) = (Vec::new(), Vec::new(), Vec::new());
+    for &k in &order[..latent] {
+        // Components without variance would blow up rounding noise when whitened.
+        let deviation = eigen.eigenvalues[k].max(1e-6 * largest).sqrt();
+        let vector = eigen.eigenvectors.column(k);
+        let mut at_mean = 0.0;
+        for (j, v) in vector.iter().enumerate() {
+            encode.push((v / deviation) as f32);
+            decode.push((v * deviation) as f32);
+            at_mean += v / deviation * f64::from(mean[j / (factor * factor)]);
+        }
+        bias.push(-at_mean as f32);
+    }
+    let mut quant_bias = vec![0.0; latent];
+    quant_bias.resize(2 * latent, INITIAL_LOG_VARIANCE);
+    let kernel = vec![latent, c, factor, factor];
+    Ok([
+        ("encoder.linear.weight", kernel.clone(), encode),
+        ("encoder.linear.bias", vec![latent], bias),
+        ("decoder.linear.weight", kernel, decode),
+        ("decoder.linear.bias", vec![c], mean),
+        ("quant_conv.bias", vec![2 * latent], quant_bias),
+    ]
+    .into_iter()
+    .map(|(name, shape, values): (_, _, Vec<f32>)| {
+        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        (name.to_owned(), TensorData { dtype: DType::F32, shape, bytes })
+    })
+    .collect())
+}

@@ -1,0 +1,146 @@
+//! Training recipes: what to train, on which scenes, how.
+
+use crate::error::{Error, Result};
+use crate::modality::ModalityTable;
+use crate::model::{AutoencoderSizes, DenoiserSizes};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A recipe file (TOML). Paths are relative to where the command runs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Name of the model.
+    pub name: String,
+    /// What it is and is not, for people.
+    pub description: String,
+    /// Licence of the weights.
+    pub licence: String,
+    /// Attribution of the data.
+    pub attribution: String,
+    /// File of the modality table (JSON), beside the recipe.
+    pub modalities: PathBuf,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Which windows.
+    pub data: DataRecipe,
+    /// Autoencoder settings.
+    pub autoencoder: AutoencoderRecipe,
+    /// Denoiser settings.
+    pub denoiser: DenoiserRecipe,
+}
+
+/// Windows and augmentation.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataRecipe {
+    /// How often scenes whose name begins so are drawn, relative to 1 for all others.
+    #[serde(default)]
+    pub weights: BTreeMap<String, f64>,
+    /// Scenes whose name begins so are never trained on; validation figures come from them.
+    #[serde(default)]
+    pub held_out: Vec<String>,
+    /// Random flips and quarter turns, the same for all modalities of a window.
+    pub turns: bool,
+    /// Take terrain-corrected sigma0 (S1GRD) for radar where no RTC exists.
+    pub accept_grd_as_rtc: bool,
+}
+
+/// One optimiser setting.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OptimiserRecipe {
+    /// Steps.
+    pub steps: u64,
+    /// Items per step.
+    pub batch: usize,
+    /// Learning rate after warm-up.
+    pub learning_rate: f64,
+    /// Steps of linear warm-up.
+    pub warm_up: u64,
+    /// Share of the steps at the end over which the rate falls linearly to zero.
+    #[serde(default)]
+    pub cool_down: f64,
+    /// AdamW's two averages.
+    pub betas: [f64; 2],
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Decay of the exponential moving average of the weights, which is what is saved.
+    pub ema: f64,
+    /// Gradients are scaled down to this norm.
+    pub clip: f64,
+}
+
+/// Autoencoders (specification F.2, the simple part).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AutoencoderRecipe {
+    /// Sizes of all autoencoders.
+    pub sizes: AutoencoderSizes,
+    /// Weight of the KL term.
+    pub kl_weight: f64,
+    /// Windows from which the linear path is fitted by patch PCA.
+    pub pca_windows: usize,
+    /// Optimiser.
+    pub optimiser: OptimiserRecipe,
+}
+
+/// Denoiser (specification F.1).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DenoiserRecipe {
+    /// Sizes.
+    pub sizes: DenoiserSizes,
+    /// Optimiser.
+    pub optimiser: OptimiserRecipe,
+    /// Draws of windows kept in memory, encoded once as moments; a new latent is drawn at every use.
+    pub cached_windows: usize,
+    /// Share of items whose modalities all have the same time (sampling looks like that); the others have
+    /// independent times as published.
+    #[serde(default)]
+    pub shared_time: f64,
+    /// Chance that a modality enters clean at time 0, as a condition does when sampling; 0 as published.
+    #[serde(default)]
+    pub given: f64,
+    /// Chance that a modality is withheld: pure noise at time 1000 and no loss.
+    #[serde(default)]
+    pub withheld: f64,
+}
+
+impl Recipe {
+    /// Reads a recipe and its modality table.
+    ///
+    /// # Errors
+    /// When a file is missing or a field is unknown, missing or out of range.
+    pub fn open(path: &Path) -> Result<(Self, ModalityTable)> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, "read", &e))?;
+        let recipe: Self =
+            toml::from_str(&text).map_err(|e| Error::file(path, format!("This is not a training recipe: {e}")))?;
+        recipe.check().map_err(|e| Error::file(path, e.to_string()))?;
+        let table_path = path.parent().unwrap_or(Path::new(".")).join(&recipe.modalities);
+        let text = std::fs::read_to_string(&table_path).map_err(|e| Error::io(&table_path, "read", &e))?;
+        let table: ModalityTable = serde_json::from_str(&text)
+            .map_err(|e| Error::file(&table_path, format!("This is not a modality table: {e}")))?;
+        Ok((recipe, table))
+    }
+
+    fn check(&self) -> Result<()> {
+        self.autoencoder.sizes.check()?;
+        self.denoiser.sizes.check()?;
+        for o in [&self.autoencoder.optimiser, &self.denoiser.optimiser] {
+            let shares = [o.betas[0], o.betas[1], o.ema, o.cool_down];
+            if o.batch == 0 || shares.iter().any(|s| !(0.0..1.0).contains(s)) || o.learning_rate <= 0.0 || o.clip <= 0.0
+            {
+                return Err(Error::request(
+                    "An optimiser needs batch ≥ 1, betas, ema and cool_down in 0…1, and positive learning rate and clip.",
+                ));
+            }
+        }
+        let d = &self.denoiser;
+        if [d.shared_time, d.given, d.withheld].iter().any(|p| !(0.0..=1.0).contains(p)) || d.cached_windows == 0 {
+            return Err(Error::request("Chances must lie in 0…1 and numbers of windows must be positive."));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,172 @@
+//! Random training windows from a folder of scenes.
+
+use super::recipe::DataRecipe;
+use crate::error::{Error, Result};
+use crate::modality::{ModalityTable, Raster, Value};
+use crate::scene::{Scene, SceneOptions, Window};
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::RngCore;
+use std::path::Path;
+
+/// Scenes to draw windows from.
+pub struct Windows {
+    table: ModalityTable,
+    scenes: Vec<Entry>,
+    turns: bool,
+}
+
+struct Entry {
+    scene: Scene,
+    available: Vec<usize>,
+    weight: f64,
+    /// Free play of the window in steps of 60 m, eastwards and southwards.
+    play: [usize; 2],
+}
+
+/// Windows start at multiples of this, so that all resolutions stay aligned.
+const STEP_M: f64 = 60.0;
+
+impl Windows {
+    /// Opens all scene folders below `dir` that hold a window: those held out, or all others.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or holds no usable scene.
+    pub fn open(dir: &Path, table: &ModalityTable, recipe: &DataRecipe, held_out: bool) -> Result<Self> {
+        let mut dirs: Vec<_> = std::fs::read_dir(dir)
+            .map_err(|e| Error::io(dir, "read", &e))?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.is_dir())
+            .collect();
+        dirs.sort();
+        let options = SceneOptions { accept_grd_as_rtc: recipe.accept_grd_as_rtc };
+        let mut scenes = Vec::new();
+        for path in dirs {
+            let scene = match Scene::open_with(&path, options) {
+                Ok(scene) => scene,
+                Err(error) => {
+                    tracing::warn!("left out: {error}");
+                    continue;
+                }
+            };
+            let begins = |prefix: &String| scene.name().starts_with(prefix.as_str());
+            if recipe.held_out.iter().any(begins) != held_out {
+                continue;
+            }
+            let extent = scene.footprint();
+            let play =
+                [extent.width_m, extent.height_m].map(|side| ((side - table.window_m() + 1e-3) / STEP_M).floor());
+            let available = scene.available(table);
+            if play.iter().any(|p| *p < 0.0) || available.is_empty() {
+                continue;
+            }
+            let weight = recipe.weights.iter().find(|(prefix, _)| begins(prefix)).map_or(1.0, |(_, w)| *w);
+            scenes.push(Entry { play: play.map(|p| p as usize), scene, available, weight });
+        }
+        if scenes.is_empty() {
+            return Err(Error::file(dir, "No scene here holds a window of this model"));
+        }
+        Ok(Self { table: table.clone(), scenes, turns: recipe.turns })
+    }
+
+    /// Number of scenes that hold a modality.
+    pub fn holding(&self, modality: usize) -> usize {
+        self.scenes.iter().filter(|entry| entry.available.contains(&modality)).count()
+    }
+
+    /// A random window: all its values, or only `only` (then from scenes that hold it). Windows that are mostly
+    /// without data are drawn again.
+    ///
+    /// # Errors
+    /// When no scene holds `only`, or 50 windows in a row cannot be read.
+    pub fn draw(&self, generator: &mut ChaCha12Rng, only: Option<usize>) -> Result<Vec<Option<Value>>> {
+        let mut last = self.try_draw(generator, only);
+        for _ in 0..50 {
+            match last {
+                Err(Error::File { problem, path }) => {
+                    tracing::debug!("{}: {problem}", path.display());
+                    last = self.try_draw(generator, only);
+                }
+                done => return done,
+            }
+        }
+        last
+    }
+
+    fn try_draw(&self, generator: &mut ChaCha12Rng, only: Option<usize>) -> Result<Vec<Option<Value>>> {
+        let fits = |entry: &&Entry| only.is_none_or(|m| entry.available.contains(&m));
+        let total: f64 = self.scenes.iter().filter(fits).map(|e| e.weight).sum();
+        let mut at = uniform(generator) * total;
+        let mut chosen = None;
+        for entry in self.scenes.iter().filter(fits) {
+            chosen = Some(entry);
+            at -= entry.weight;
+            if at < 0.0 {
+                break;
+            }
+        }
+        let entry = chosen.ok_or_else(|| Error::request("No training scene holds this modality."))?;
+        let mut offset = |play: usize| below(generator, play + 1) as f64 * STEP_M;
+        let window = Window::At { east_m: offset(entry.play[0]), south_m: offset(entry.play[1]) };
+        let footprint = entry.scene.window(self.table.window_m(), window)?;
+        let wanted = only.map_or_else(|| entry.available.clone(), |m| vec![m]);
+        let observation = entry.scene.read(&self.table, &footprint, &wanted)?;
+        let turn = if self.turns { below(generator, 8) } else { 0 };
+        let turned = |value: Value| match value {
+            Value::Image(raster) => Value::Image(turned(&raster, turn)),
+            other => other,
+        };
+        Ok(observation.values.into_iter().map(|given| given.map(|g| turned(g.value))).collect())
+    }
+}
+
+/// A number in 0…1.
+pub fn uniform(generator: &mut ChaCha12Rng) -> f64 {
+    (generator.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// A whole number below `n`.
+pub fn below(generator: &mut ChaCha12Rng, n: usize) -> usize {
+    (uniform(generator) * n as f64) as usize
+}
+
+/// One of the eight flips and quarter turns of a square raster.
+fn turned(raster: &Raster, turn: usize) -> Raster {
+    let n = raster.width;
+    let mut out = raster.clone();
+    for c in 0..raster.channels {
+        let source = raster.channel(c);
+        let target = out.channel_mut(c);
+        for row in 0..n {
+            for column in 0..n {
+                let (mut r, mut k) = if turn & 4 == 0 { (row, column) } else { (column, row) };
+                if turn & 1 != 0 {
+                    r = n - 1 - r;
+                }
+                if turn & 2 != 0 {
+                    k = n - 1 - k;
+                }
+                target[row * n + column] = source[r * n + k];
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_eight_turns_differ_and_keep_all_values() {
+        let raster = Raster { channels: 1, height: 3, width: 3, data: (0..9).map(|v| v as f32).collect() };
+        let mut seen: Vec<Vec<f32>> = Vec::new();
+        for turn in 0..8 {
+            let data = turned(&raster, turn).data;
+            assert!(!seen.contains(&data));
+            let mut sorted = data.clone();
+            sorted.sort_by(f32::total_cmp);
+            assert_eq!(sorted, raster.data);
+            seen.push(data);
+        }
+    }
+}
