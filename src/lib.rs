@@ -5,6 +5,9 @@
 pub mod cli;
 pub mod ensemble;
 pub mod error;
+pub mod export;
+pub mod files;
+pub mod gpu;
 pub mod grid;
 pub mod job;
 pub mod modality;

@@ -1,5 +1,6 @@
 //! The command line. Exit codes: 0 done, 1 the job failed, 2 wrong arguments.
 
+mod generate;
 mod models;
 mod train;
 mod verify;
@@ -7,6 +8,7 @@ mod verify;
 use crate::error::{Error, Result};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Explore what a place on Earth could plausibly look like (COP-GEN). Without a command, the window opens.
 #[derive(Debug, Parser)]
@@ -18,6 +20,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Sample realisations of a place and write them as GeoTIFF, without a window.
+    Generate(Box<generate::Generate>),
     /// Compare with recorded numbers, tensor by tensor.
     Verify(verify::Verify),
     /// Import, inspect and check model folders.
@@ -46,6 +50,7 @@ pub fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command {
         None => Err(Error::request("Choose a command; see copgen --help.")),
+        Some(Command::Generate(command)) => command.run(),
         Some(Command::Verify(command)) => command.run(),
         Some(Command::Models(command)) => command.run(),
         Some(Command::Train(command)) => command.run(),
@@ -60,4 +65,19 @@ fn progress_bar(length: u64) -> indicatif::ProgressBar {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }
+}
+
+/// A flag that Ctrl-C sets: the job stops after the evaluation it is in and keeps what is finished. A second Ctrl-C
+/// ends the program at once.
+fn interrupt() -> Result<&'static AtomicBool> {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    let handler = || {
+        if STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("Stopping after this step; once more to quit at once.");
+    };
+    ctrlc::set_handler(handler)
+        .map_err(|e| Error::Compute(format!("The program cannot listen for Ctrl-C: {e}")))?;
+    Ok(&STOP)
 }

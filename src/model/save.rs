@@ -6,6 +6,7 @@ use super::manifest::{AutoencoderEntry, AutoencoderSizes, DenoiserSizes, MANIFES
 use super::order::network_order;
 use super::weights::{LoadedWeights, TensorData, sha256_of};
 use crate::error::{Error, Result};
+use crate::files::write_atomically;
 use crate::modality::ModalityTable;
 use candle_core::{DType, Device};
 use std::collections::BTreeMap;
@@ -61,24 +62,6 @@ pub fn write_weights(path: &Path, tensors: &BTreeMap<String, TensorData>, half: 
     let views: Vec<_> = views.collect::<Result<_>>()?;
     let bytes = safetensors::serialize(views, None).map_err(|e| Error::file(path, e.to_string()))?;
     write_atomically(path, &bytes)
-}
-
-/// Writes a file under a temporary name in the same folder, then renames it.
-///
-/// # Errors
-/// When the folder cannot be written or the disk is full.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    use std::io::Write;
-    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, "create", &e))?;
-    let write = || -> std::io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|e| e.error)?;
-        Ok(())
-    };
-    write().map_err(|e| Error::io(path, "write", &e))
 }
 
 /// Hash of a file that was just written, as a manifest entry.

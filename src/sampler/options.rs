@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// How a condition's latent is taken from the encoder's posterior (specification I.5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum ConditionLatent {
     /// The posterior mean.
@@ -15,7 +15,7 @@ pub enum ConditionLatent {
 }
 
 /// What the network sees of an ignored modality (specification I.6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum IgnoredMode {
     /// It is generated with the rest and thrown away.

@@ -5,8 +5,9 @@ use super::recipe::Recipe;
 use super::windows::Windows;
 use super::{Progress, pca};
 use crate::error::{Error, Result};
+use crate::files::write_atomically;
 use crate::modality::{Modality, ModalityTable, PostOptions, Value, from_network, to_network};
-use crate::model::{Autoencoder, LoadedWeights, Moments, TensorData, write_atomically, write_weights};
+use crate::model::{Autoencoder, LoadedWeights, Moments, TensorData, write_weights};
 use crate::sampler::{Purpose, Stream};
 use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha12Rng;
@@ -14,6 +15,9 @@ use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
+
+/// Windows evaluated at once, so that memory stays bounded.
+const EVALUATED_TOGETHER: usize = 8;
 
 /// What training an autoencoder found out; written beside its weights.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -162,8 +166,12 @@ fn deviation(
     generator: &mut ChaCha12Rng,
     device: &Device,
 ) -> Result<f64> {
-    let moments = Moments::split(&model.moments(&batch(windows, m, index, 64, generator, device)?)?)?;
-    let latent: Vec<f32> = moments.draw(&normal_like(&moments.mean, generator)?)?.flatten_all()?.to_vec1()?;
+    let mut latent: Vec<f32> = Vec::new();
+    for _ in 0..64 / EVALUATED_TOGETHER {
+        let images = batch(windows, m, index, EVALUATED_TOGETHER, generator, device)?;
+        let moments = Moments::split(&model.moments(&images)?)?;
+        latent.extend(moments.draw(&normal_like(&moments.mean, generator)?)?.flatten_all()?.to_vec1::<f32>()?);
+    }
     let n = latent.len() as f64;
     let mean = latent.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
     let variance = latent.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / n;
@@ -190,16 +198,19 @@ fn held_out_error(
         modality: &m.key,
         purpose: Purpose::Training { step: 0 },
     };
-    let image = batch(&windows, m, index, 48, &mut stream.generator(), device)?;
-    let back = model.decode(&Moments::split(&model.moments(&image)?)?.mean)?;
+    let mut generator = stream.generator();
     let mut errors = Vec::new();
-    for item in 0..48 {
-        let physical = |t: &Tensor| -> Result<Value> {
-            from_network(m, &t.get(item)?.flatten_all()?.to_vec1::<f32>()?, &PostOptions::default())
-        };
-        let (truth, back) = (physical(&image)?, physical(&back)?);
-        if let (Some(truth), Some(back)) = (truth.image(), back.image()) {
-            errors.extend(truth.data.iter().zip(&back.data).map(|(a, b)| error(m, *a, *b)));
+    for _ in 0..48 / EVALUATED_TOGETHER {
+        let images = batch(&windows, m, index, EVALUATED_TOGETHER, &mut generator, device)?;
+        let back = model.decode(&Moments::split(&model.moments(&images)?)?.mean)?;
+        for item in 0..EVALUATED_TOGETHER {
+            let physical = |t: &Tensor| -> Result<Value> {
+                from_network(m, &t.get(item)?.flatten_all()?.to_vec1::<f32>()?, &PostOptions::default())
+            };
+            let (truth, back) = (physical(&images)?, physical(&back)?);
+            if let (Some(truth), Some(back)) = (truth.image(), back.image()) {
+                errors.extend(truth.data.iter().zip(&back.data).map(|(a, b)| error(m, *a, *b)));
+            }
         }
     }
     Ok(Some(errors.iter().sum::<f64>() / errors.len().max(1) as f64))

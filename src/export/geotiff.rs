@@ -1,0 +1,150 @@
+//! One raster as a GeoTIFF: written under a temporary name, read back, then moved to its own.
+
+use crate::error::{Error, Result};
+use crate::grid::Footprint;
+use crate::modality::Class;
+use gdal::raster::{Buffer, ColorEntry, ColorTable, GdalDataType, GdalType, RasterCreationOptions};
+use gdal::spatial_ref::SpatialRef;
+use gdal::{Dataset, DriverManager, Metadata};
+use std::path::{Path, PathBuf};
+
+/// How pixels are stored.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Pixels {
+    /// Digital numbers with a scale: 0 is no data, values are rounded and clamped to 1…65535.
+    Scaled {
+        /// Physical value of one digital number.
+        scale: f64,
+    },
+    /// As they are.
+    Float,
+    /// Class codes with their colours.
+    Classes(Vec<Class>),
+}
+
+/// Everything one GeoTIFF holds.
+#[derive(Debug)]
+pub struct GeoTiff<'a> {
+    /// Ground it covers.
+    pub footprint: &'a Footprint,
+    /// Side of a pixel in metres.
+    pub pixel_m: f64,
+    /// Columns and rows.
+    pub size: (usize, usize),
+    /// Description and values of each band, row-major from the north-west.
+    pub bands: Vec<(String, &'a [f32])>,
+    /// How they are stored.
+    pub pixels: Pixels,
+    /// Name and text, in this order.
+    pub metadata: Vec<(String, String)>,
+}
+
+impl GeoTiff<'_> {
+    /// Writes the file; an existing one is replaced only with `overwrite`. Nothing is left behind on failure.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to, the disk is full, the file exists, or it does not read back as written.
+    pub fn write(&self, path: &Path, overwrite: bool) -> Result<()> {
+        crate::scene::quiet_gdal();
+        let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let temporary = tempfile::Builder::new()
+            .prefix(".unfinished-")
+            .suffix(".tif")
+            .tempfile_in(dir)
+            .map_err(|e| Error::io(dir, "write to", &e))?;
+        let written = match &self.pixels {
+            Pixels::Scaled { .. } => self.fill(temporary.path(), |v| v.round().clamp(1.0, 65_535.0) as u16),
+            Pixels::Float => self.fill(temporary.path(), |v| v),
+            Pixels::Classes(_) => self.fill(temporary.path(), |v| v.round().clamp(0.0, 255.0) as u8),
+        };
+        written.map_err(|e| {
+            Error::file(path, format!("Cannot write it, the disk may be full; nothing was left behind ({e})"))
+        })?;
+        temporary.as_file().sync_all().map_err(|e| Error::io(path, "write", &e))?;
+        let moved = if overwrite { temporary.persist(path) } else { temporary.persist_noclobber(path) };
+        let file = moved.map_err(|e| match e.error.kind() {
+            std::io::ErrorKind::AlreadyExists => exists(path),
+            _ => Error::io(path, "write", &e.error),
+        })?;
+        // Temporary files are private; an export is an ordinary file.
+        readable(&file).map_err(|e| Error::io(path, "write", &e))
+    }
+
+    fn fill<T: GdalType + Copy + PartialEq>(&self, path: &Path, convert: impl Fn(f32) -> T) -> Result<(), String> {
+        let text = |e: gdal::errors::GdalError| e.to_string();
+        let predictor = if T::datatype() == GdalDataType::Float32 { "PREDICTOR=3" } else { "PREDICTOR=2" };
+        let options = RasterCreationOptions::from_iter(["COMPRESS=DEFLATE", "ZLEVEL=9", predictor]);
+        let driver = DriverManager::get_driver_by_name("GTiff").map_err(text)?;
+        let (width, height) = self.size;
+        let mut dataset: Dataset = driver
+            .create_with_band_type_with_options::<T, _>(path, width, height, self.bands.len(), &options)
+            .map_err(text)?;
+        if let Some(crs) = &self.footprint.crs {
+            dataset
+                .set_spatial_ref(&SpatialRef::from_definition(&crs.0).map_err(text)?)
+                .and_then(|()| dataset.set_geo_transform(&self.footprint.geo_transform(self.pixel_m)))
+                .map_err(text)?;
+        }
+        for (key, value) in &self.metadata {
+            dataset.set_metadata_item(key, value, "").map_err(text)?;
+        }
+        let mut expected = Vec::with_capacity(self.bands.len());
+        for (i, (description, values)) in self.bands.iter().enumerate() {
+            let mut band = dataset.rasterband(i + 1).map_err(text)?;
+            band.set_description(description).map_err(text)?;
+            match &self.pixels {
+                Pixels::Scaled { scale } => {
+                    band.set_scale(*scale)
+                        .and_then(|()| band.set_offset(0.0))
+                        .and_then(|()| band.set_no_data_value(Some(0.0)))
+                        .map_err(text)?;
+                }
+                Pixels::Classes(classes) => band.set_color_table(&color_table(classes)),
+                Pixels::Float => {}
+            }
+            let mut buffer = Buffer::new(self.size, values.iter().map(|&v| convert(v)).collect());
+            band.write((0, 0), self.size, &mut buffer).map_err(text)?;
+            expected.push(buffer);
+        }
+        dataset.close().map_err(text)?;
+        // A full disk shows itself at the latest here.
+        let back = Dataset::open(path).map_err(text)?;
+        for (i, expected) in expected.iter().enumerate() {
+            let band = back.rasterband(i + 1).map_err(text)?;
+            let read = band.read_as::<T>((0, 0), self.size, self.size, None).map_err(text)?;
+            if read.data() != expected.data() {
+                return Err(format!("band {} does not read back as written", i + 1));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn color_table(classes: &[Class]) -> ColorTable<'_> {
+    let mut table = ColorTable::default();
+    for class in classes {
+        let [r, g, b] = class.color.map(i16::from);
+        table.set_color_entry(u16::from(class.code), &ColorEntry::rgba(r, g, b, 255));
+    }
+    table
+}
+
+pub(super) fn exists(path: &Path) -> Error {
+    Error::file(path, "The file exists already; choose another folder, or ask for it to be overwritten")
+}
+
+#[cfg(unix)]
+fn readable(file: &std::fs::File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn readable(_file: &std::fs::File) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// Fails when one of these files exists, before any work is done.
+pub(super) fn refuse_existing(paths: &[PathBuf]) -> Result<()> {
+    paths.iter().find(|path| path.exists()).map_or(Ok(()), |path| Err(exists(path)))
+}

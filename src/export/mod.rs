@@ -1,0 +1,272 @@
+//! Realisations and statistics as files that say where they come from and that they are synthetic.
+
+mod geotiff;
+
+pub use geotiff::{GeoTiff, Pixels};
+
+use crate::ensemble::{Realisation, Statistics, statistics};
+use crate::error::{Error, Result};
+use crate::grid::Footprint;
+use crate::job::Request;
+use crate::modality::{Modality, ModalityTable, Value, ValueKind};
+use crate::files::write_atomically;
+use crate::model::Manifest;
+use crate::sampler::Role;
+use crate::scene::Observation;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What is written into every file about how it was made.
+#[derive(Debug, Clone)]
+pub struct Lineage {
+    /// The modality table of the model.
+    pub table: ModalityTable,
+    /// Name of the place and window; begins every file name.
+    pub tile: String,
+    /// Ground the files cover.
+    pub footprint: Footprint,
+    /// Seed of the run; part of every file name.
+    pub seed: u64,
+    metadata: Vec<(String, String)>,
+}
+
+impl Lineage {
+    /// Collects what there is to say about a run. The number of realisations computed together is left out: it does
+    /// not matter, and files stay the same whatever it was.
+    pub fn new(manifest: &Manifest, model_sha256: &str, request: &Request, observation: &Observation) -> Self {
+        let table = manifest.modalities.clone();
+        let given = |i: &usize| -> String {
+            let name = &table[*i].name;
+            let Some(given) = &observation.values[*i] else { return name.clone() };
+            let date = given.date.as_ref().map(|d| format!(" of {d}")).unwrap_or_default();
+            let files: Vec<String> = given.sources.iter().map(|p| short(p)).collect();
+            match (&given.value, files.is_empty()) {
+                (_, false) => format!("{name}{date} from {}", files.join(" and ")),
+                (Value::Location(at), true) => format!("{name} {:.6},{:.6}", at.lat, at.lon),
+                (Value::Date(date), true) => format!("{name} {date}"),
+                (Value::Image(_), true) => format!("{name} set by hand"),
+            }
+        };
+        let roles = |role: Role| request.roles.with(role);
+        let names = |role: Role| roles(role).iter().map(|&i| table[i].name.clone()).collect::<Vec<_>>().join(" ");
+        let options = &request.options;
+        let condition = format!("{:?}", options.condition);
+        let solver = format!(
+            "DPM-Solver singlestep fast, {} evaluations{}",
+            options.steps,
+            if options.final_denoise { " and a final denoising one" } else { "" }
+        );
+        let metadata = [
+            ("synthetic", "yes".to_owned()),
+            ("model", manifest.name.clone()),
+            ("model_sha256", model_sha256.to_owned()),
+            ("model_licence", manifest.licence.clone()),
+            ("model_attribution", manifest.attribution.clone()),
+            ("seed", request.seed.to_string()),
+            ("steps", options.steps.to_string()),
+            ("solver", solver),
+            ("condition_latent", condition),
+            ("ignored_modalities", format!("{:?}", options.ignored)),
+            ("given", names(Role::Given)),
+            ("given_from", roles(Role::Given).iter().map(given).collect::<Vec<_>>().join("; ")),
+            ("generated", names(Role::Generated)),
+            ("tile", observation.tile.clone()),
+            ("program", format!("COP-GEN Explorer {}", env!("CARGO_PKG_VERSION"))),
+        ];
+        Self {
+            tile: observation.tile.clone(),
+            footprint: observation.footprint.clone(),
+            seed: request.seed,
+            metadata: metadata.map(|(key, value)| (key.to_owned(), value)).into(),
+            table,
+        }
+    }
+}
+
+/// Folder and name of a source file: enough to find it, the same on every machine.
+fn short(path: &Path) -> String {
+    let parts: Vec<_> = path.components().rev().take(2).map(|c| c.as_os_str().to_string_lossy()).collect();
+    parts.into_iter().rev().collect::<Vec<_>>().join("/")
+}
+
+/// Writes to one folder.
+#[derive(Debug)]
+pub struct Exporter<'a> {
+    dir: PathBuf,
+    lineage: &'a Lineage,
+    overwrite: bool,
+}
+
+impl<'a> Exporter<'a> {
+    /// Prepares a folder, creating it if needed, and makes sure it can be written to.
+    ///
+    /// # Errors
+    /// When it cannot be created or written to.
+    pub fn new(dir: &Path, lineage: &'a Lineage, overwrite: bool) -> Result<Self> {
+        std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, "create", &e))?;
+        tempfile::tempfile_in(dir).map_err(|e| Error::io(dir, "write to", &e))?;
+        Ok(Self { dir: dir.to_path_buf(), lineage, overwrite })
+    }
+
+    fn path(&self, part: &str, name: &str) -> PathBuf {
+        // Names of places come from folders; keep only what every file system and shell takes.
+        let plain = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+        let tile: String = self.lineage.tile.chars().map(plain).collect();
+        self.dir.join(format!("{tile}_seed{}_{part}{name}", self.lineage.seed))
+    }
+
+    fn realisation_path(&self, index: u64, m: &Modality) -> PathBuf {
+        self.path(&format!("r{index:03}_"), &format!("{}.tif", m.name))
+    }
+
+    fn table_path(&self, m: &Modality) -> PathBuf {
+        self.path("", &format!("{}.csv", m.name))
+    }
+
+    /// Fails if a file of these realisations (and of their statistics) would be overwritten without being asked to.
+    /// Called before sampling starts, so that no work is lost.
+    ///
+    /// # Errors
+    /// Names the first file that exists.
+    pub fn check(&self, generated: &[usize], indices: std::ops::Range<u64>, with_statistics: bool) -> Result<()> {
+        if self.overwrite {
+            return Ok(());
+        }
+        let mut paths = Vec::new();
+        for m in generated.iter().map(|&i| &self.lineage.table[i]) {
+            if m.is_scalar() {
+                paths.push(self.table_path(m));
+                continue;
+            }
+            paths.extend(indices.clone().map(|index| self.realisation_path(index, m)));
+            if with_statistics {
+                paths.extend(statistic_names(m).map(|what| self.path("", &format!("{}_{what}.tif", m.name))));
+            }
+        }
+        geotiff::refuse_existing(&paths)
+    }
+
+    /// Writes one realisation, a file for each image modality. Scalars are in the metadata of those files and in the
+    /// tables of [`tables`](Self::tables).
+    ///
+    /// # Errors
+    /// When a file exists or cannot be written.
+    pub fn realisation(&self, realisation: &Realisation) -> Result<Vec<PathBuf>> {
+        let mut written = Vec::new();
+        for (m, value) in self.lineage.table.iter().zip(&realisation.values) {
+            let Some(Value::Image(raster)) = value else { continue };
+            let mut metadata = vec![("realisation".to_owned(), realisation.index.to_string())];
+            for (m, value) in self.lineage.table.iter().zip(&realisation.values) {
+                match value {
+                    Some(Value::Location(at)) => {
+                        metadata.push((format!("generated_{}", m.name), format!("{:.6},{:.6}", at.lat, at.lon)));
+                    }
+                    Some(Value::Date(date)) => metadata.push((format!("generated_{}", m.name), date.to_string())),
+                    _ => {}
+                }
+            }
+            let bands = m.channels.iter().enumerate().map(|(c, name)| (name.clone(), raster.channel(c))).collect();
+            let pixels = match &m.values {
+                ValueKind::Reflectance { dn_per_unit } => Pixels::Scaled { scale: 1.0 / f64::from(*dn_per_unit) },
+                ValueKind::Classes { classes } => Pixels::Classes(classes.clone()),
+                _ => Pixels::Float,
+            };
+            let path = self.realisation_path(realisation.index, m);
+            self.write(m, &path, bands, pixels, metadata, "Synthetic realisation, not an observation")?;
+            written.push(path);
+        }
+        Ok(written)
+    }
+
+    /// Writes mean and variance (most frequent class and disagreement) of each image modality the members hold.
+    ///
+    /// # Errors
+    /// When a file exists or cannot be written.
+    pub fn statistics(&self, members: &[Arc<Realisation>]) -> Result<Vec<PathBuf>> {
+        let members: Vec<&Realisation> = members.iter().map(AsRef::as_ref).collect();
+        let held = |i: usize| members.iter().any(|r| matches!(r.values.get(i), Some(Some(Value::Image(_)))));
+        let mut written = Vec::new();
+        for (i, m) in self.lineage.table.iter().enumerate().filter(|(i, _)| held(*i)) {
+            let (rasters, count, classes) = match statistics(m, i, &members)? {
+                Statistics::Continuous { mean, variance, count } => ([mean, variance], count, None),
+                Statistics::Classes { mode, disagreement, count } => ([mode, disagreement], count, m.classes()),
+            };
+            for (k, (what, raster)) in statistic_names(m).into_iter().zip(&rasters).enumerate() {
+                let bands =
+                    m.channels.iter().enumerate().map(|(c, n)| (format!("{n} {what}"), raster.channel(c))).collect();
+                let pixels = match classes {
+                    Some(classes) if k == 0 => Pixels::Classes(classes.to_vec()),
+                    _ => Pixels::Float,
+                };
+                let indices: Vec<String> = members.iter().map(|r| r.index.to_string()).collect();
+                let metadata = vec![
+                    ("statistic".to_owned(), what.to_owned()),
+                    ("samples".to_owned(), count.to_string()),
+                    ("realisations".to_owned(), indices.join(" ")),
+                    ("caution".to_owned(), "Spread over realisations is not calibrated error.".to_owned()),
+                ];
+                let path = self.path("", &format!("{}_{what}.tif", m.name));
+                self.write(m, &path, bands, pixels, metadata, &format!("Synthetic: {what} of {count} realisations"))?;
+                written.push(path);
+            }
+        }
+        Ok(written)
+    }
+
+    /// Writes a table (CSV) of each generated location and date.
+    ///
+    /// # Errors
+    /// When a file exists or cannot be written.
+    pub fn tables(&self, members: &[Arc<Realisation>]) -> Result<Vec<PathBuf>> {
+        let mut written = Vec::new();
+        for (i, m) in self.lineage.table.iter().enumerate().filter(|(_, m)| m.is_scalar()) {
+            let row = |r: &Arc<Realisation>| match r.values.get(i)?.as_ref()? {
+                Value::Location(at) => Some(format!("{},{},{:.6},{:.6},yes\n", r.seed, r.index, at.lat, at.lon)),
+                Value::Date(date) => Some(format!("{},{},{date},yes\n", r.seed, r.index)),
+                Value::Image(_) => None,
+            };
+            let rows: Vec<String> = members.iter().filter_map(row).collect();
+            if rows.is_empty() {
+                continue;
+            }
+            let columns = if m.values == ValueKind::Location { "latitude,longitude" } else { "date" };
+            let path = self.table_path(m);
+            if !self.overwrite {
+                geotiff::refuse_existing(std::slice::from_ref(&path))?;
+            }
+            let text = format!("seed,realisation,{columns},synthetic\n{}", rows.concat());
+            write_atomically(&path, text.as_bytes())?;
+            written.push(path);
+        }
+        Ok(written)
+    }
+
+    fn write(
+        &self,
+        m: &Modality,
+        path: &Path,
+        bands: Vec<(String, &[f32])>,
+        pixels: Pixels,
+        own: Vec<(String, String)>,
+        what: &str,
+    ) -> Result<()> {
+        let mut metadata = self.lineage.metadata.clone();
+        metadata.push(("modality".into(), m.name.clone()));
+        metadata.push(("unit".into(), m.unit().to_owned()));
+        if let Pixels::Classes(classes) = &pixels {
+            let list: Vec<String> = classes.iter().map(|c| format!("{} {}", c.code, c.name)).collect();
+            metadata.push(("classes".into(), list.join("; ")));
+        }
+        metadata.extend(own);
+        metadata.push(("TIFFTAG_IMAGEDESCRIPTION".into(), format!("{what}: {}", m.name)));
+        metadata.push(("TIFFTAG_SOFTWARE".into(), format!("COP-GEN Explorer {}", env!("CARGO_PKG_VERSION"))));
+        let footprint = &self.lineage.footprint;
+        let size = (m.pixels, m.pixels);
+        GeoTiff { footprint, pixel_m: m.ground_m, size, bands, pixels, metadata }.write(path, self.overwrite)
+    }
+}
+
+/// Names of the two statistics of a modality.
+fn statistic_names(m: &Modality) -> [&'static str; 2] {
+    if m.classes().is_some() { ["mode", "disagreement"] } else { ["mean", "variance"] }
+}

@@ -1,0 +1,42 @@
+//! Files of the program and of the user.
+
+use crate::error::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// Writes a file under a temporary name in the same folder, then renames it.
+///
+/// # Errors
+/// When the folder cannot be written or the disk is full.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    use std::io::Write;
+    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, "create", &e))?;
+    let write = || -> std::io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|e| e.error)?;
+        Ok(())
+    };
+    write().map_err(|e| Error::io(path, "write", &e))
+}
+
+/// A file or folder that comes with the program, such as `models/demo`: in the folder named by `COPGEN_HOME`, beside the
+/// executable or in a folder above it, in the current folder, or in the source folder it was built from.
+///
+/// # Errors
+/// When it is in none of them.
+pub fn bundled(name: &str) -> Result<PathBuf> {
+    let executable = std::env::current_exe().unwrap_or_default();
+    let home = std::env::var_os("COPGEN_HOME").map(PathBuf::from);
+    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let places = home.into_iter().chain(executable.ancestors().skip(1).map(Path::to_path_buf));
+    places.chain([PathBuf::from("."), source]).map(|place| place.join(name)).find(|path| path.exists()).ok_or_else(
+        || {
+            Error::file(
+                name,
+                "This part of the program was not found beside it; set COPGEN_HOME to the folder that holds it",
+            )
+        },
+    )
+}
