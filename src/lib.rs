@@ -2,6 +2,7 @@
 //!
 //! `scene → encode → sample → decode → ensemble → view / export`: see `ARCHITECTURE.md`.
 
+pub mod app;
 pub mod cli;
 pub mod ensemble;
 pub mod error;
@@ -16,5 +17,6 @@ pub mod sampler;
 pub mod scene;
 pub mod train;
 pub mod verify;
+pub mod view;
 
 pub use error::{Error, Result};

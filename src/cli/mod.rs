@@ -2,18 +2,27 @@
 
 mod generate;
 mod models;
+mod screenshots;
 mod train;
 mod verify;
 
+use crate::app::{Options, open};
 use crate::error::{Error, Result};
 use clap::{Parser, Subcommand};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Explore what a place on Earth could plausibly look like (COP-GEN). Without a command, the window opens.
 #[derive(Debug, Parser)]
-#[command(name = "copgen", version)]
+#[command(name = "copgen", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    /// Model folder for the window; the bundled demonstration model if left out.
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// Scene folder that the window opens with; a bundled one if left out.
+    #[arg(long)]
+    scene: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -27,6 +36,8 @@ enum Command {
     /// Import, inspect and check model folders.
     #[command(subcommand)]
     Models(models::Models),
+    /// Take pictures of the window at work.
+    Screenshots(screenshots::Screenshots),
     /// Train autoencoders or the denoiser from a recipe.
     #[command(subcommand)]
     Train(train::Train),
@@ -49,7 +60,14 @@ pub fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command {
-        None => Err(Error::request("Choose a command; see copgen --help.")),
+        None => {
+            let bundled = Options::bundled()?;
+            let model = arguments.model.unwrap_or(bundled.model);
+            let first = arguments.scene.or(bundled.first);
+            open(Options { model, first, ..bundled })?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::Screenshots(command)) => command.run(),
         Some(Command::Generate(command)) => command.run(),
         Some(Command::Verify(command)) => command.run(),
         Some(Command::Models(command)) => command.run(),
@@ -77,7 +95,6 @@ fn interrupt() -> Result<&'static AtomicBool> {
         }
         eprintln!("Stopping after this step; once more to quit at once.");
     };
-    ctrlc::set_handler(handler)
-        .map_err(|e| Error::Compute(format!("The program cannot listen for Ctrl-C: {e}")))?;
+    ctrlc::set_handler(handler).map_err(|e| Error::Compute(format!("The program cannot listen for Ctrl-C: {e}")))?;
     Ok(&STOP)
 }

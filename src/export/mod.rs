@@ -6,10 +6,10 @@ pub use geotiff::{GeoTiff, Pixels};
 
 use crate::ensemble::{Realisation, Statistics, statistics};
 use crate::error::{Error, Result};
+use crate::files::write_atomically;
 use crate::grid::Footprint;
 use crate::job::Request;
 use crate::modality::{Modality, ModalityTable, Value, ValueKind};
-use crate::files::write_atomically;
 use crate::model::Manifest;
 use crate::sampler::Role;
 use crate::scene::Observation;

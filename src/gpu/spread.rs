@@ -60,7 +60,8 @@ impl SpreadKernel {
         let limits = device.limits();
         let bytes = (samples.data.len() * 4) as u64;
         let groups = pixels.div_ceil(WORKGROUP);
-        if bytes > limits.max_storage_buffer_binding_size || groups > limits.max_compute_workgroups_per_dimension as usize
+        if bytes > limits.max_storage_buffer_binding_size
+            || groups > limits.max_compute_workgroups_per_dimension as usize
         {
             return Err(Error::Compute(format!(
                 "{} realisations of {} × {} pixels are more than this graphics adapter can compare at once.",
@@ -68,8 +69,7 @@ impl SpreadKernel {
             )));
         }
         let bytes_of = |values: &[f32]| values.iter().flat_map(|v| v.to_ne_bytes()).collect::<Vec<u8>>();
-        let shape: Vec<u8> =
-            [pixels as u32, samples.count as u32].iter().flat_map(|v| v.to_ne_bytes()).collect();
+        let shape: Vec<u8> = [pixels as u32, samples.count as u32].iter().flat_map(|v| v.to_ne_bytes()).collect();
         let buffer = |contents: &[u8], usage| {
             device.create_buffer_init(&wgpu::util::BufferInitDescriptor { label: Some("samples"), contents, usage })
         };

@@ -1,0 +1,167 @@
+//! What floats over the map: zoom buttons, and the card that says what is shown, with the legend of the spread.
+
+use super::command::Command;
+use super::session::Session;
+use super::shown::{Base, Shown, Spread};
+use super::{theme, widgets};
+use crate::modality::{Class, Modality};
+use crate::view;
+use egui::{Align2, Color32, Frame, Rect, RichText, Sense, Ui, vec2};
+
+/// Buttons for those without a wheel.
+pub fn zoom_buttons(ui: &Ui, map: Rect, commands: &mut Vec<Command>) {
+    let area = egui::Area::new(egui::Id::unique("zoom")).fixed_pos(map.left_top() + vec2(12.0, 12.0)).constrain_to(map);
+    area.show(ui.ctx(), |ui| {
+        Frame::popup(ui.style()).inner_margin(3.0).show(ui, |ui| {
+            for (text, name, levels) in [("+", "Zoom in", 1.0), ("−", "Zoom out", -1.0)] {
+                let button = ui.add_sized(vec2(24.0, 24.0), egui::Button::new(text)).on_hover_text(name);
+                widgets::named(&button, egui::Role::Button, name);
+                if button.clicked() {
+                    commands.push(Command::Zoom(levels));
+                }
+            }
+        });
+    });
+}
+
+/// The card at the top right.
+pub fn layers(ui: &Ui, map: Rect, session: &Session, shown: &Shown, overlay: bool, commands: &mut Vec<Command>) {
+    let Some(m) = session.table().and_then(|table| table.get(shown.modality)) else { return };
+    if session.observed.is_none() && session.run.is_none() {
+        return;
+    }
+    let area = egui::Area::new(egui::Id::unique("layers"))
+        .pivot(Align2::RIGHT_TOP)
+        .fixed_pos(map.right_top() + vec2(-12.0, 12.0))
+        .constrain_to(map);
+    area.show(ui.ctx(), |ui| {
+        Frame::popup(ui.style()).inner_margin(10.0).show(ui, |ui| {
+            ui.set_width(228.0);
+            ui.horizontal(|ui| {
+                ui.label(RichText::new(&m.name).strong());
+                ui.label(RichText::new(view::caption(m)).small().weak());
+            });
+            base_choice(ui, session, shown, commands);
+            if let Some(classes) = m.classes() {
+                class_legend(ui, classes);
+            }
+            if session.run.as_ref().is_some_and(|run| !run.realisations.is_empty()) {
+                ui.separator();
+                spread_choice(ui, m, shown, overlay, commands);
+            }
+        });
+    });
+}
+
+fn base_choice(ui: &mut Ui, session: &Session, shown: &Shown, commands: &mut Vec<Command>) {
+    let name = |base: Base| match base {
+        Base::None => "map only".to_owned(),
+        Base::Observed => "observed".to_owned(),
+        Base::Mean => "mean of realisations".to_owned(),
+        Base::Realisation(i) => format!("realisation {i}"),
+    };
+    let mut choices = vec![Base::None, Base::Observed];
+    if shown.mean.is_some() {
+        choices.push(Base::Mean);
+    }
+    let realisations = session.run.iter().flat_map(|run| &run.realisations).map(|r| Base::Realisation(r.index));
+    choices.extend(realisations);
+    let response =
+        egui::ComboBox::from_id_salt("base").selected_text(name(shown.base)).width(220.0).show_ui(ui, |ui| {
+            for choice in choices {
+                if ui.selectable_label(shown.base == choice, name(choice)).clicked() {
+                    commands.push(Command::Base(choice));
+                }
+            }
+        });
+    widgets::named(&response.response, egui::Role::ComboBox, "Picture on the map");
+}
+
+fn spread_choice(ui: &mut Ui, m: &Modality, shown: &Shown, overlay: bool, commands: &mut Vec<Command>) {
+    let title = view::spread_name(m);
+    let mut wanted = shown.spread_wanted;
+    if ui.add_enabled(overlay, egui::Checkbox::new(&mut wanted, format!("{title} over realisations"))).changed() {
+        commands.push(Command::Spread(wanted));
+    }
+    let Some(spread) = &shown.spread else {
+        ui.label(RichText::new("needs at least two realisations").small().weak());
+        return;
+    };
+    if !overlay {
+        ui.label(RichText::new("This graphics adapter cannot draw it; exports hold it all the same.").small());
+        return;
+    }
+    if m.channels.len() > 1 {
+        ui.horizontal_wrapped(|ui| {
+            for (i, channel) in m.channels.iter().enumerate() {
+                if ui.selectable_label(shown.channel == i, channel).clicked() {
+                    commands.push(Command::Channel(i));
+                }
+            }
+        });
+    }
+    legend(ui, m, spread);
+    let mut opacity = shown.opacity;
+    let slider = egui::Slider::new(&mut opacity, 0.0..=1.0).show_value(false).text("opacity");
+    if ui.add(slider).changed() {
+        commands.push(Command::Opacity(opacity));
+    }
+}
+
+/// Colour bar with its range, unit, and the number of realisations behind it.
+fn legend(ui: &mut Ui, m: &Modality, spread: &Spread) {
+    let (rect, _) = ui.allocate_exact_size(vec2(ui.available_width(), 12.0), Sense::hover());
+    let colours = view::colour_steps();
+    let step = rect.width() / colours.len() as f32;
+    for (i, [r, g, b]) in colours.iter().enumerate() {
+        let left = rect.left() + i as f32 * step;
+        let part = Rect::from_min_size(egui::pos2(left, rect.top()), vec2(step + 0.5, rect.height()));
+        ui.painter().rect_filled(part, 0.0, Color32::from_rgb(*r, *g, *b));
+    }
+    ui.horizontal(|ui| {
+        ui.label(RichText::new(short(spread.range[0])).small());
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            ui.label(RichText::new(format!("≥ {}", short(spread.range[1]))).small());
+        });
+    });
+    let channel = if m.channels.len() > 1 { "per pixel, this band" } else { "per pixel" };
+    let text = format!(
+        "{} in {} {channel}, n = {}. The model's own disagreement, not calibrated error.",
+        view::spread_name(m),
+        view::spread_unit(m),
+        spread.samples.count
+    );
+    ui.label(RichText::new(text).small().weak());
+}
+
+/// Three significant digits.
+fn short(value: f32) -> String {
+    match value.abs() {
+        0.0 => "0".into(),
+        v if v >= 1e6 || v < 1e-3 => format!("{value:.1e}"),
+        v if v >= 100.0 => format!("{value:.0}"),
+        v if v >= 1.0 => format!("{value:.1}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+fn class_legend(ui: &mut Ui, classes: &[Class]) {
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing = vec2(6.0, 2.0);
+        for class in classes {
+            let [r, g, b] = class.color;
+            ui.horizontal(|ui| {
+                ui.spacing_mut().item_spacing.x = 3.0;
+                let (rect, _) = ui.allocate_exact_size(vec2(9.0, 9.0), Sense::hover());
+                ui.painter().rect(
+                    rect,
+                    1.0,
+                    Color32::from_rgb(r, g, b),
+                    (0.5, theme::IGNORED),
+                    egui::StrokeKind::Inside,
+                );
+                ui.label(RichText::new(&class.name).small());
+            });
+        }
+    });
+}

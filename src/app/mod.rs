@@ -1,0 +1,89 @@
+//! The window: panels read the session and ask for things with commands; two background threads do the work.
+
+mod basemap;
+mod command;
+mod export_window;
+mod gallery;
+mod map;
+mod map_controls;
+mod notes;
+mod roles_panel;
+mod sampling_panel;
+mod session;
+mod shown;
+mod spread_paint;
+mod studio;
+mod theme;
+mod tour;
+mod widgets;
+mod window;
+
+pub use command::Command;
+pub use session::{RunState, Selection, Session};
+pub use shown::{Base, Shown};
+pub use tour::Tour;
+pub use window::Window;
+
+use crate::error::{Error, Result};
+use crate::files::bundled;
+use std::path::PathBuf;
+
+/// What the window opens with.
+pub struct Options {
+    /// Model folder.
+    pub model: PathBuf,
+    /// Scenes on the map.
+    pub scenes: Vec<PathBuf>,
+    /// Scene that is picked at once.
+    pub first: Option<PathBuf>,
+    /// Takes pictures of the window and closes it.
+    pub tour: Option<Tour>,
+}
+
+/// The scene a newcomer sees first.
+const FIRST_SCENE: &str = "433D_629L_3_1";
+
+impl Options {
+    /// The bundled scenes with one of them picked, and the bundled model.
+    ///
+    /// # Errors
+    /// When the program's own files are not found.
+    pub fn bundled() -> Result<Self> {
+        let dir = bundled("assets/scenes")?;
+        let entries = std::fs::read_dir(&dir).map_err(|e| Error::io(&dir, "read", &e))?;
+        let mut scenes: Vec<PathBuf> =
+            entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).collect();
+        scenes.sort();
+        Ok(Self { model: bundled("models/demo")?, first: Some(dir.join(FIRST_SCENE)), scenes, tour: None })
+    }
+}
+
+/// Opens the window and returns when it is closed.
+///
+/// # Errors
+/// When there is no display or no graphics adapter.
+pub fn open(options: Options) -> Result<()> {
+    let headless = || {
+        Error::Compute(
+            "There is no display to open a window on; use \"copgen generate --scene DIR --given DEM,LULC --out DIR\" to work without one (see copgen generate --help).".into(),
+        )
+    };
+    let named = ["DISPLAY", "WAYLAND_DISPLAY", "WAYLAND_SOCKET"];
+    if cfg!(target_os = "linux") && named.iter().all(|name| std::env::var_os(name).is_none_or(|v| v.is_empty())) {
+        return Err(headless());
+    }
+    let size = egui::vec2(1440.0, 900.0);
+    let viewport = egui::ViewportBuilder::default()
+        .with_title("COP-GEN Explorer")
+        .with_app_id("copgen")
+        .with_inner_size(size)
+        .with_min_inner_size(egui::vec2(960.0, 600.0));
+    let native = eframe::NativeOptions { viewport, ..Default::default() };
+    let create: eframe::AppCreator = Box::new(move |cc| Ok(Box::new(Window::new(cc, options)?)));
+    match eframe::run_native("copgen", native, create) {
+        Ok(()) => Ok(()),
+        Err(eframe::Error::Winit(_) | eframe::Error::WinitEventLoop(_)) => Err(headless()),
+        Err(eframe::Error::AppCreation(error)) => Err(Error::Compute(error.to_string())),
+        Err(error) => Err(Error::Compute(format!("The window cannot be opened: {error}"))),
+    }
+}

@@ -1,0 +1,296 @@
+//! What the window knows and what the user has chosen: no drawing here.
+
+use crate::ensemble::Realisation;
+use crate::error::{Error, Result};
+use crate::export::Lineage;
+use crate::grid::{Footprint, GridCell};
+use crate::job::{Event, Place, Request, SetValue};
+use crate::modality::{Location, ModalityTable, PostOptions, Raster, ValueKind};
+use crate::model::Manifest;
+use crate::sampler::{Role, Roles, SamplerOptions};
+use crate::scene::{Observation, Scene, Window};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The model in use, as far as the window needs it; the worker loads the weights.
+#[derive(Debug)]
+pub struct LoadedModel {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// What it is.
+    pub manifest: Manifest,
+    /// SHA-256 of the manifest.
+    pub sha256: String,
+}
+
+/// A scene on the map.
+#[derive(Debug, Clone)]
+pub struct KnownScene {
+    /// The scene.
+    pub scene: Scene,
+    /// Its corners (north-west, north-east, south-east, south-west); `None` without georeference.
+    pub corners: Option<[Location; 4]>,
+}
+
+/// A rectangle on the map.
+#[derive(Debug, Clone)]
+pub struct Ground {
+    /// In its own coordinate system.
+    pub footprint: Footprint,
+    /// North-west, north-east, south-east, south-west; `None` without georeference.
+    pub corners: Option<[Location; 4]>,
+}
+
+/// What is picked.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Selection {
+    /// One of the scenes.
+    Scene(usize),
+    /// A grid cell without data.
+    Cell(GridCell),
+}
+
+/// What is known of the picked place.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// The window of the model.
+    pub ground: Ground,
+    /// All values that could be read there.
+    pub observation: Observation,
+}
+
+/// How a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunState {
+    /// It waits or samples.
+    Running,
+    /// The user asked it to stop.
+    Stopping,
+    /// It made all realisations.
+    Finished,
+    /// It was stopped.
+    Cancelled,
+    /// It failed.
+    Failed,
+}
+
+/// The latest run and what it delivered.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// What was asked for.
+    pub request: Request,
+    /// The place as it was when the run began.
+    pub observed: Observed,
+    /// For exports; known once the worker has read the scene.
+    pub lineage: Option<Arc<Lineage>>,
+    /// Finished realisations.
+    pub realisations: Vec<Arc<Realisation>>,
+    /// Those ticked for export.
+    pub chosen: BTreeSet<u64>,
+    /// What it does now.
+    pub stage: String,
+    /// Evaluations done, in all, time left.
+    pub progress: (usize, usize, Option<Duration>),
+    /// Latest preview: realisation, modality, pixels.
+    pub preview: Option<(u64, usize, Arc<Raster>)>,
+    /// State.
+    pub state: RunState,
+}
+
+impl Run {
+    /// Whether the worker still works on it.
+    pub fn active(&self) -> bool {
+        matches!(self.state, RunState::Running | RunState::Stopping)
+    }
+}
+
+/// Something to tell, kept until it is read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Note {
+    /// One or two sentences.
+    pub text: String,
+    /// Whether something went wrong.
+    pub problem: bool,
+}
+
+/// All of it.
+#[derive(Debug, Default)]
+pub struct Session {
+    /// The model, once its manifest is read.
+    pub model: Option<Arc<LoadedModel>>,
+    /// Scenes on the map.
+    pub scenes: Vec<KnownScene>,
+    /// What is picked.
+    pub selection: Option<Selection>,
+    /// What is known there; `None` while it is being read.
+    pub observed: Option<Observed>,
+    /// One role per modality of the model's table.
+    pub roles: Vec<Role>,
+    /// Text typed for location and date, by modality.
+    pub typed: BTreeMap<usize, String>,
+    /// Number of realisations.
+    pub samples: usize,
+    /// Evaluations per realisation.
+    pub steps: usize,
+    /// Seed.
+    pub seed: u64,
+    /// The latest run.
+    pub run: Option<Run>,
+    /// Unread notes, oldest first.
+    pub notes: Vec<Note>,
+}
+
+impl Session {
+    /// The table of the model; `None` while it loads.
+    pub fn table(&self) -> Option<&ModalityTable> {
+        self.model.as_ref().map(|m| &m.manifest.modalities)
+    }
+
+    /// Adds a note unless it is already there.
+    pub fn note(&mut self, text: impl Into<String>, problem: bool) {
+        let note = Note { text: text.into(), problem };
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    /// Takes the values read at the picked place, and sets roles that make sense there: what changes slowly, radar,
+    /// place and date are given where they are known, the rest is generated.
+    pub fn observed(&mut self, observed: Observed) {
+        let Some(table) = self.table().cloned() else { return };
+        let usual = |name: &str| ["location", "date", "DEM", "LULC", "S1RTC"].contains(&name);
+        let known = |i: usize| observed.observation.values[i].is_some();
+        self.roles = (0..table.len())
+            .map(|i| if usual(&table[i].name) && known(i) { Role::Given } else { Role::Generated })
+            .collect();
+        self.typed.clear();
+        for note in &observed.observation.notes {
+            self.note(note.clone(), false);
+        }
+        self.observed = Some(observed);
+    }
+
+    /// Value typed for a modality, if any.
+    fn set(&self, table: &ModalityTable, i: usize) -> Result<Option<SetValue>> {
+        match self.typed.get(&i).map(|text| text.trim()).filter(|text| !text.is_empty()) {
+            Some(text) => SetValue::parse(&table[i], text).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether a modality can be given here: it was read, or a value can be typed.
+    pub fn can_be_given(&self, i: usize) -> bool {
+        let typed = |m: &crate::modality::Modality| matches!(m.values, ValueKind::Location | ValueKind::Date);
+        let known = self.observed.as_ref().is_some_and(|o| o.observation.values.get(i).is_some_and(Option::is_some));
+        known || self.table().is_some_and(|t| typed(&t[i]))
+    }
+
+    /// The request that the choices make.
+    ///
+    /// # Errors
+    /// Why nothing can be started: one sentence for the user.
+    pub fn request(&self) -> Result<Request> {
+        let model = self.model.as_ref().ok_or_else(|| Error::request("The model is still loading."))?;
+        let table = &model.manifest.modalities;
+        let (selection, observed) = match (&self.selection, &self.observed) {
+            (Some(selection), Some(observed)) => (selection, observed),
+            (Some(_), None) => return Err(Error::request("The place is still being read.")),
+            (None, _) => return Err(Error::request("Pick a scene or a grid cell on the map first.")),
+        };
+        let roles = Roles(self.roles.clone());
+        roles.check(table)?;
+        let mut set = BTreeMap::new();
+        for i in roles.with(Role::Given) {
+            if let Some(value) = self.set(table, i)? {
+                set.insert(i, value);
+            } else if observed.observation.values[i].is_none() {
+                let typed = matches!(table[i].values, ValueKind::Location | ValueKind::Date);
+                let advice = if typed { "type it, or choose" } else { "choose" };
+                return Err(Error::request(format!(
+                    "{} is given, but not known here: {advice} generate or ignore.",
+                    table[i].name
+                )));
+            }
+        }
+        let place = match selection {
+            Selection::Scene(i) => {
+                let scene = self.scenes.get(*i).ok_or_else(|| Error::request("That scene is gone; pick another."))?;
+                Place::Scene { dir: scene.scene.dir().to_path_buf(), window: Window::Centre }
+            }
+            Selection::Cell(cell) => {
+                Place::Ground { name: cell.to_string(), footprint: observed.ground.footprint.clone() }
+            }
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Request {
+            model: model.dir.clone(),
+            place,
+            roles,
+            set,
+            samples: self.samples,
+            first: 0,
+            seed: self.seed,
+            batch: cores.clamp(1, 4).min(self.samples.max(1)),
+            options: SamplerOptions { steps: self.steps, ..SamplerOptions::default() },
+            post: PostOptions::default(),
+        })
+    }
+
+    /// Remembers a run that was handed to the worker.
+    pub fn started(&mut self, request: Request) {
+        let Some(observed) = self.observed.clone() else { return };
+        self.run = Some(Run {
+            request,
+            observed,
+            lineage: None,
+            realisations: Vec::new(),
+            chosen: BTreeSet::new(),
+            stage: "Waiting".into(),
+            progress: (0, 0, None),
+            preview: None,
+            state: RunState::Running,
+        });
+    }
+
+    /// Takes an event of the worker.
+    pub fn event(&mut self, event: Event) {
+        let (Some(model), Some(run)) = (self.model.clone(), self.run.as_mut()) else { return };
+        match event {
+            Event::Stage(stage) => run.stage = stage,
+            Event::Observed(observation) => {
+                let lineage = Lineage::new(&model.manifest, &model.sha256, &run.request, &observation);
+                run.lineage = Some(Arc::new(lineage));
+                for note in observation.notes.clone() {
+                    self.note(note, false);
+                }
+            }
+            Event::Progress { done, total, eta } => run.progress = (done, total, eta),
+            Event::Preview { index, modality, raster } => run.preview = Some((index, modality, Arc::new(raster))),
+            Event::Realisation(realisation) => {
+                run.chosen.insert(realisation.index);
+                run.realisations.push(realisation);
+                run.preview = None;
+            }
+            Event::Finished { cancelled } => {
+                run.preview = None;
+                run.state = if cancelled { RunState::Cancelled } else { RunState::Finished };
+                let (made, asked) = (run.realisations.len(), run.request.samples);
+                if cancelled {
+                    self.note(format!("Stopped: {made} of {asked} realisations were finished and are kept."), false);
+                }
+            }
+            Event::Failed(problem) => {
+                run.preview = None;
+                run.state = RunState::Failed;
+                self.note(problem, true);
+            }
+        }
+    }
+
+    /// Whether a run is going on.
+    pub fn busy(&self) -> bool {
+        self.run.as_ref().is_some_and(Run::active)
+    }
+}

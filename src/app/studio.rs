@@ -1,0 +1,282 @@
+//! The second background thread: reads scenes, paints pictures and writes files, so that the window never waits.
+
+use super::basemap::Lines;
+use super::session::{Ground, KnownScene, LoadedModel, Observed, Selection};
+use crate::ensemble::{Realisation, Statistics, statistics};
+use crate::error::{Error, Result};
+use crate::export::{Exporter, Lineage};
+use crate::gpu::Samples;
+use crate::grid::{Footprint, GridCell};
+use crate::modality::{Modality, ModalityTable, Raster, Value, ValueKind};
+use crate::model::{MANIFEST_FILE, Manifest, sha256_of};
+use crate::scene::{Given, Observation, Scene, WINDOW_STEP_M, Window};
+use crate::view;
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use egui::ColorImage;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// One picture per modality of the table.
+pub type Thumbnails = Vec<Option<Arc<ColorImage>>>;
+
+/// What the thread answers.
+pub enum Reply {
+    /// The model's manifest was read.
+    Model(Result<LoadedModel>),
+    /// A scene was opened; whether it is to be picked at once.
+    Scene(Result<KnownScene>, bool),
+    /// Coast and borders.
+    Lines(Result<Lines>),
+    /// A place was read: which one, its values, and a thumbnail by modality.
+    Observed(Selection, Result<(Observed, Thumbnails)>),
+    /// Pictures of the gallery.
+    Painted(Box<Painted>),
+    /// A preview of a realisation in the making: its number, modality, picture.
+    Preview(u64, usize, Arc<ColorImage>),
+    /// Files were written.
+    Exported(Result<Vec<PathBuf>>),
+    /// A folder was chosen in a dialog; `None` if it was closed or could not open.
+    Folder(Purpose, Option<PathBuf>),
+}
+
+/// What a folder is chosen for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A scene to open.
+    OpenScene,
+    /// Where to export to.
+    Export,
+}
+
+/// What to paint.
+pub struct PaintOrder {
+    /// Number of the order; answers to older ones are dropped.
+    pub serial: u64,
+    /// The modality's row of the table.
+    pub modality: Modality,
+    /// Its index.
+    pub index: usize,
+    /// Channel whose spread is shown.
+    pub channel: usize,
+    /// What was observed there.
+    pub observed: Option<Raster>,
+    /// The realisations.
+    pub members: Vec<Arc<Realisation>>,
+}
+
+/// Pictures of one modality, all with the same stretch.
+pub struct Painted {
+    /// The order's number.
+    pub serial: u64,
+    /// Modality.
+    pub index: usize,
+    /// What was observed.
+    pub observed: Option<Arc<ColorImage>>,
+    /// By number of the realisation.
+    pub realisations: Vec<(u64, Arc<ColorImage>)>,
+    /// Mean or most frequent class, from two realisations on.
+    pub mean: Option<Arc<ColorImage>>,
+    /// Data of the overlay, from two realisations on, with a range for its legend.
+    pub spread: Option<(Samples, [f32; 2])>,
+}
+
+/// The thread.
+pub struct Studio {
+    tasks: Sender<Box<dyn FnOnce() -> Reply + Send>>,
+    /// Answers, in the order of the tasks.
+    pub replies: Receiver<Reply>,
+    aside: Sender<Reply>,
+    wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Studio {
+    /// Starts it; `wake` is called after each answer.
+    ///
+    /// # Errors
+    /// When the system cannot start a thread.
+    pub fn spawn(wake: impl Fn() + Send + Sync + 'static) -> Result<Self> {
+        let (tasks, inbox) = unbounded::<Box<dyn FnOnce() -> Reply + Send>>();
+        let (outbox, replies) = unbounded();
+        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(wake);
+        let (aside, own_wake) = (outbox.clone(), wake.clone());
+        std::thread::Builder::new()
+            .name("studio".into())
+            .spawn(move || {
+                for task in inbox {
+                    if outbox.send(task()).is_err() {
+                        return;
+                    }
+                    own_wake();
+                }
+            })
+            .map_err(|e| Error::Compute(format!("The background thread cannot be started: {e}")))?;
+        Ok(Self { tasks, replies, aside, wake })
+    }
+
+    /// Queues a task.
+    pub fn run(&self, task: impl FnOnce() -> Reply + Send + 'static) {
+        // The thread ends only with the window.
+        let _ = self.tasks.send(Box::new(task));
+    }
+
+    /// Opens a dialog on a thread of its own: it may stay open for long.
+    pub fn choose_folder(&self, purpose: Purpose) {
+        let (aside, wake) = (self.aside.clone(), self.wake.clone());
+        std::thread::spawn(move || {
+            let folder = rfd::FileDialog::new().pick_folder();
+            let _ = aside.send(Reply::Folder(purpose, folder));
+            wake();
+        });
+    }
+}
+
+/// Reads a model's manifest.
+pub fn load_model(dir: PathBuf) -> Reply {
+    let load = || {
+        let manifest = Manifest::open(&dir)?;
+        let sha256 = sha256_of(&dir.join(MANIFEST_FILE))?;
+        Ok(LoadedModel { dir, manifest, sha256 })
+    };
+    Reply::Model(load())
+}
+
+/// Opens a scene folder.
+pub fn open_scene(dir: &Path, pick: bool) -> Reply {
+    let open = || {
+        let scene = Scene::open(dir)?;
+        let corners = scene.footprint().corners().ok();
+        Ok(KnownScene { scene, corners })
+    };
+    Reply::Scene(open(), pick)
+}
+
+fn ground(footprint: Footprint) -> Ground {
+    Ground { corners: footprint.corners().ok(), footprint }
+}
+
+/// Reads all that is known at a scene's centre window, modality by modality: one that cannot be used becomes a note.
+pub fn observe_scene(selection: Selection, scene: &Scene, table: &ModalityTable) -> Reply {
+    let observe = || {
+        let footprint = scene.window(table.window_m(), Window::Centre)?;
+        let mut all = scene.read(table, &footprint, &[])?;
+        for i in scene.available(table) {
+            match scene.read(table, &footprint, &[i]) {
+                Ok(mut one) => {
+                    all.values[i] = one.values[i].take();
+                    for note in one.notes {
+                        if !all.notes.contains(&note) {
+                            all.notes.push(note);
+                        }
+                    }
+                }
+                Err(error) => all.notes.push(format!("{} cannot be used: {error}", table[i].name)),
+            }
+        }
+        Ok(with_thumbnails(table, Observed { ground: ground(footprint), observation: all }))
+    };
+    Reply::Observed(selection, observe())
+}
+
+/// The model's window in the middle of a grid cell: only its location is known.
+pub fn observe_cell(cell: GridCell, table: &ModalityTable) -> Reply {
+    let observe = || {
+        let footprint = cell.footprint()?.centre_window(table.window_m(), WINDOW_STEP_M);
+        let centre = footprint.centre()?;
+        let location = |m: &Modality| {
+            (m.values == ValueKind::Location).then(|| Given {
+                value: Value::Location(centre),
+                sources: Vec::new(),
+                date: None,
+            })
+        };
+        let values = table.iter().map(location).collect();
+        let observation =
+            Observation { tile: cell.to_string(), footprint: footprint.clone(), values, notes: Vec::new() };
+        Ok(with_thumbnails(table, Observed { ground: ground(footprint), observation }))
+    };
+    Reply::Observed(Selection::Cell(cell), observe())
+}
+
+fn with_thumbnails(table: &ModalityTable, observed: Observed) -> (Observed, Thumbnails) {
+    let thumbnail = |(m, given): (&Modality, &Option<Given>)| {
+        let raster = given.as_ref()?.value.image()?;
+        Some(drawn(m, raster, &view::stretch(m, &[raster])))
+    };
+    let pictures = table.iter().zip(&observed.observation.values).map(thumbnail).collect();
+    (observed, pictures)
+}
+
+/// A picture ready to become a texture.
+fn drawn(m: &Modality, raster: &Raster, stretch: &view::Stretch) -> Arc<ColorImage> {
+    let picture = view::picture(m, raster, stretch);
+    let pixels = picture.pixels.iter().map(|[r, g, b]| egui::Color32::from_rgb(*r, *g, *b)).collect();
+    Arc::new(ColorImage::new([picture.width, picture.height], pixels))
+}
+
+/// Paints a preview.
+pub fn paint_preview(m: &Modality, index: u64, modality: usize, raster: &Raster) -> Reply {
+    Reply::Preview(index, modality, drawn(m, raster, &view::stretch(m, &[raster])))
+}
+
+/// Paints the gallery of one modality.
+pub fn paint(order: &PaintOrder) -> Reply {
+    let m = &order.modality;
+    let members: Vec<&Realisation> = order.members.iter().map(AsRef::as_ref).collect();
+    let held: Vec<(u64, &Raster)> =
+        members.iter().filter_map(|r| Some((r.index, r.values.get(order.index)?.as_ref()?.image()?))).collect();
+    let all: Vec<&Raster> = held.iter().map(|(_, raster)| *raster).chain(order.observed.as_ref()).collect();
+    let stretch = view::stretch(m, &all);
+    let mut painted = Painted {
+        serial: order.serial,
+        index: order.index,
+        observed: order.observed.as_ref().map(|raster| drawn(m, raster, &stretch)),
+        realisations: held.iter().map(|(i, raster)| (*i, drawn(m, raster, &stretch))).collect(),
+        mean: None,
+        spread: None,
+    };
+    if held.len() > 1 {
+        painted.mean = match statistics(m, order.index, &members) {
+            Ok(Statistics::Continuous { mean, .. }) => Some(drawn(m, &mean, &stretch)),
+            Ok(Statistics::Classes { mode, .. }) => Some(drawn(m, &mode, &stretch)),
+            Err(_) => None,
+        };
+        let range = view::spread_range(m, order.index, order.channel, &members);
+        painted.spread = view::samples(m, order.index, order.channel, &members).zip(range.ok());
+    }
+    Reply::Painted(Box::new(painted))
+}
+
+/// What to write.
+pub struct ExportOrder {
+    /// Where.
+    pub dir: PathBuf,
+    /// How it was made.
+    pub lineage: Arc<Lineage>,
+    /// Which realisations.
+    pub members: Vec<Arc<Realisation>>,
+    /// Whether to write the realisations themselves.
+    pub realisations: bool,
+    /// Whether to write mean and variance.
+    pub statistics: bool,
+    /// Whether existing files may be replaced.
+    pub overwrite: bool,
+}
+
+/// Writes files.
+pub fn export(order: &ExportOrder) -> Reply {
+    let write = || {
+        let exporter = Exporter::new(&order.dir, &order.lineage, order.overwrite)?;
+        let mut written = Vec::new();
+        if order.realisations {
+            for realisation in &order.members {
+                written.extend(exporter.realisation(realisation)?);
+            }
+            written.extend(exporter.tables(&order.members)?);
+        }
+        if order.statistics {
+            written.extend(exporter.statistics(&order.members)?);
+        }
+        Ok(written)
+    };
+    Reply::Exported(write())
+}

@@ -1,0 +1,84 @@
+//! Colours, spacing and text sizes of the window: one place for all.
+
+use crate::sampler::Role;
+use egui::{Color32, CornerRadius, FontFamily, FontId, Stroke, TextStyle, Visuals};
+
+/// Colour of what was measured, and of modalities that are given.
+pub const OBSERVED: Color32 = Color32::from_rgb(74, 190, 160);
+/// Colour of everything synthetic, and of modalities to be generated.
+pub const SYNTHETIC: Color32 = Color32::from_rgb(240, 160, 64);
+/// Colour of what is neither.
+pub const IGNORED: Color32 = Color32::from_rgb(128, 136, 148);
+/// Problems.
+pub const ALERT: Color32 = Color32::from_rgb(232, 96, 88);
+/// Lines on the map.
+pub const MAP_LINE: Color32 = Color32::from_rgba_premultiplied(140, 140, 140, 150);
+/// The grid on the map.
+pub const GRID_LINE: Color32 = Color32::from_rgba_premultiplied(80, 110, 120, 120);
+/// Names of grid cells.
+pub const GRID_TEXT: Color32 = Color32::from_rgb(196, 214, 224);
+/// What is picked on the map.
+pub const PICKED: Color32 = Color32::from_rgb(255, 224, 102);
+/// Ground of labels drawn over the map.
+pub const MAP_LABEL: Color32 = Color32::from_rgba_premultiplied(10, 13, 18, 215);
+
+/// Text on labels over the map, whatever the theme.
+pub const MAP_TEXT: Color32 = Color32::from_rgb(232, 236, 240);
+
+/// The colour of a role.
+pub fn role_colour(role: Role) -> Color32 {
+    match role {
+        Role::Given => OBSERVED,
+        Role::Generated => SYNTHETIC,
+        Role::Ignored => IGNORED,
+    }
+}
+
+/// Frame of the bar at the top.
+pub fn bar(ctx: &egui::Context) -> egui::Frame {
+    let fill = ctx.global_style().visuals.panel_fill;
+    egui::Frame::new().fill(fill).inner_margin(egui::Margin::symmetric(12, 7))
+}
+
+/// Frame of the other panels.
+pub fn panel(ctx: &egui::Context) -> egui::Frame {
+    bar(ctx).inner_margin(egui::Margin::symmetric(10, 8))
+}
+
+/// Sets up a context.
+pub fn apply(ctx: &egui::Context) {
+    let mut dark = Visuals::dark();
+    dark.panel_fill = Color32::from_rgb(22, 26, 32);
+    dark.window_fill = Color32::from_rgb(28, 33, 40);
+    dark.extreme_bg_color = Color32::from_rgb(14, 17, 21);
+    dark.faint_bg_color = Color32::from_rgb(30, 35, 43);
+    dark.selection.bg_fill = Color32::from_rgb(38, 92, 112);
+    dark.selection.stroke = Stroke::new(1.0, Color32::from_rgb(214, 240, 246));
+    dark.hyperlink_color = Color32::from_rgb(110, 190, 220);
+    dark.widgets.noninteractive.fg_stroke.color = Color32::from_rgb(206, 212, 220);
+    dark.widgets.noninteractive.bg_stroke.color = Color32::from_rgb(46, 53, 63);
+    dark.widgets.inactive.fg_stroke.color = Color32::from_rgb(214, 220, 227);
+    dark.widgets.inactive.weak_bg_fill = Color32::from_rgb(42, 49, 59);
+    ctx.set_visuals_of(egui::Theme::Dark, dark);
+    let mut light = Visuals::light();
+    light.panel_fill = Color32::from_rgb(246, 247, 249);
+    ctx.set_visuals_of(egui::Theme::Light, light);
+    ctx.all_styles_mut(|style| {
+        let font = |size| FontId::new(size, FontFamily::Proportional);
+        style.text_styles.insert(TextStyle::Heading, font(17.0));
+        style.text_styles.insert(TextStyle::Body, font(13.5));
+        style.text_styles.insert(TextStyle::Button, font(13.5));
+        style.text_styles.insert(TextStyle::Small, font(11.0));
+        style.spacing.item_spacing = egui::vec2(8.0, 6.0);
+        style.spacing.button_padding = egui::vec2(8.0, 4.0);
+        for widget in [
+            &mut style.visuals.widgets.inactive,
+            &mut style.visuals.widgets.hovered,
+            &mut style.visuals.widgets.active,
+            &mut style.visuals.widgets.open,
+        ] {
+            widget.corner_radius = CornerRadius::same(5);
+        }
+        style.visuals.window_corner_radius = CornerRadius::same(8);
+    });
+}

@@ -1,0 +1,167 @@
+//! The main job from the command line, on real scenes with the bundled model.
+
+mod common;
+
+use common::{COMPLETE, failure, files, generate, scene, success};
+use gdal::raster::GdalDataType;
+use gdal::{Dataset, Metadata};
+use std::path::Path;
+
+fn open(path: &Path) -> Dataset {
+    Dataset::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn pixels(path: &Path, band: usize) -> Vec<f64> {
+    let dataset = open(path);
+    let size = dataset.raster_size();
+    let buffer = dataset.rasterband(band).expect("band").read_as::<f64>((0, 0), size, size, None).expect("pixels");
+    buffer.data().to_vec()
+}
+
+#[test]
+fn files_lie_where_the_window_is_and_say_what_they_are() {
+    let out = tempfile::tempdir().expect("folder");
+    let given = ["--given", "DEM,LULC,S1RTC", "--samples", "2", "--steps", "3", "--seed", "7"];
+    let printed = success(&mut generate(&scene(COMPLETE), out.path(), &given));
+
+    let source = open(&scene(COMPLETE).join("S2L2A_10m.tif"));
+    let [left, pixel, _, top, ..] = source.geo_transform().expect("transform");
+    let (width, height) = source.raster_size();
+    // The centre window of 960 m, rounded down to a multiple of 60 m so that it fits the pixels of every modality.
+    let offset = |n: usize| ((n as f64 * pixel - 960.0) / 2.0 / 60.0).floor() * 60.0;
+
+    let mut georeferenced = 0;
+    for path in printed.lines().filter(|line| line.ends_with(".tif")).map(Path::new) {
+        let dataset = open(path);
+        let t = dataset.geo_transform().expect("transform");
+        assert!((t[0] - left - offset(width)).abs() < 1e-6, "{}: {t:?}", path.display());
+        assert!((t[3] - top + offset(height)).abs() < 1e-6, "{}: {t:?}", path.display());
+        assert!((t[1] * dataset.raster_size().0 as f64 - 960.0).abs() < 1e-6 && t[5] == -t[1]);
+        let authority = dataset.spatial_ref().and_then(|srs| srs.authority()).expect("coordinate system");
+        assert_eq!(authority, source.spatial_ref().and_then(|srs| srs.authority()).expect("coordinate system"));
+        assert_eq!(dataset.metadata_item("synthetic", "").as_deref(), Some("yes"), "{}", path.display());
+        for key in ["model", "model_sha256", "seed", "steps", "solver", "given", "given_from", "program", "unit"] {
+            let text = dataset.metadata_item(key, "").unwrap_or_default();
+            assert!(!text.is_empty(), "{} lacks {key}", path.display());
+        }
+        assert_eq!(dataset.metadata_item("COMPRESSION", "IMAGE_STRUCTURE").as_deref(), Some("DEFLATE"));
+        georeferenced += 1;
+    }
+    // Seven of the ten image modalities are generated: two realisations, mean and variance of each.
+    assert_eq!(georeferenced, 7 * 4);
+
+    let file = |name: &str| out.path().join(format!("433D_629L_3_1_e600_s600_seed7_{name}.tif"));
+    let optical = open(&file("r001_S2L2A_20m"));
+    let bands: Vec<String> =
+        optical.rasterbands().map(|b| b.and_then(|b| b.description()).expect("description")).collect();
+    assert_eq!(bands, ["B05", "B06", "B07", "B8A", "B11", "B12"]);
+    let band = optical.rasterband(1).expect("band");
+    assert_eq!(band.band_type(), GdalDataType::UInt16);
+    assert_eq!((band.scale(), band.no_data_value()), (Some(0.0001), Some(0.0)));
+    assert_eq!(optical.metadata_item("realisation", "").as_deref(), Some("1"));
+    assert_eq!(optical.metadata_item("given", "").as_deref(), Some("DEM S1RTC LULC"));
+    assert!(optical.metadata_item("given_from", "").is_some_and(|from| from.contains("433D_629L_3_1/DEM.tif")));
+    let mask = open(&file("r000_cloud_mask"));
+    let band = mask.rasterband(1).expect("band");
+    assert_eq!(band.band_type(), GdalDataType::UInt8);
+    assert!(band.color_table().is_some());
+    assert_eq!(open(&file("S2L2A_10m_variance")).rasterband(1).expect("band").band_type(), GdalDataType::Float32);
+    // Location and date were generated too.
+    for name in ["location", "date"] {
+        let table = out.path().join(format!("433D_629L_3_1_e600_s600_seed7_{name}.csv"));
+        assert_eq!(std::fs::read_to_string(table).expect("table").lines().count(), 3);
+    }
+}
+
+#[test]
+fn a_seed_gives_the_same_files_whatever_the_batch_and_samples_differ() {
+    let (a, b) = (tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder"));
+    let run = |out: &Path, more: &[&str]| {
+        let mut arguments = vec!["--given", "DEM,LULC,S1RTC", "--steps", "4", "--seed", "7"];
+        arguments.extend(more);
+        success(&mut generate(&scene(COMPLETE), out, &arguments));
+    };
+    run(a.path(), &["--samples", "4", "--batch", "4"]);
+    run(b.path(), &["--samples", "2", "--batch", "1", "--first", "1"]);
+    let mut compared = 0;
+    for name in files(b.path()).iter().filter(|name| name.contains("_r0")) {
+        let read = |dir: &Path| std::fs::read(dir.join(name)).expect("file");
+        assert!(read(a.path()) == read(b.path()), "{name} depends on batch or order");
+        compared += 1;
+    }
+    assert_eq!(compared, 2 * 7);
+
+    let one = |index: u32| {
+        pixels(&a.path().join(format!("433D_629L_3_1_e600_s600_seed7_r{index:03}_S2L2A_10m.tif")), 1)
+    };
+    let all: Vec<Vec<f64>> = (0..4).map(one).collect();
+    for i in 0..4 {
+        for k in 0..i {
+            let same = all[i].iter().zip(&all[k]).filter(|(a, b)| a == b).count();
+            assert!(same < all[i].len() / 2, "realisations {k} and {i} are alike");
+        }
+    }
+    // Mean and variance are those of the realisations.
+    let mean = pixels(&a.path().join("433D_629L_3_1_e600_s600_seed7_S2L2A_10m_mean.tif"), 1);
+    let variance = pixels(&a.path().join("433D_629L_3_1_e600_s600_seed7_S2L2A_10m_variance.tif"), 1);
+    for i in (0..mean.len()).step_by(501) {
+        let m = all.iter().map(|r| r[i]).sum::<f64>() / 4.0;
+        let v = all.iter().map(|r| (r[i] - m).powi(2)).sum::<f64>() / 4.0;
+        // Files hold whole digital numbers, statistics are of the values before rounding.
+        assert!((mean[i] - m).abs() <= 0.5, "{} {m}", mean[i]);
+        assert!((variance[i].sqrt() - v.sqrt()).abs() <= 1.0, "{} {v}", variance[i]);
+    }
+}
+
+#[test]
+fn bands_can_be_infilled_values_set_and_the_rest_ignored() {
+    for (name, arguments) in [
+        ("band infilling", vec!["--given", "S2L2A_10m", "--generate", "S2L2A_20m,S2L2A_60m"]),
+        ("published keys", vec!["--given", "DEM_DEM,LULC_LULC", "--generate", "S2L2A_B01_B09,S1RTC_vh_vv"]),
+        ("set values", vec!["--given", "DEM", "--set", "date=2023-04-19", "--set", "location=55.9,-3.2", "--set",
+            "LULC=water", "--generate", "S2L2A_20m,S1RTC"]),
+        ("unknown ignored", vec!["--given", "DEM", "--generate", "S2L2A_20m,S1RTC", "--ignored", "noise-at-end"]),
+        ("as published", vec!["--given", "DEM", "--generate", "S2L2A_20m,S1RTC", "--ignored", "fresh-noise-at-zero",
+            "--condition-latent", "shared-draw"]),
+        ("drawn conditions", vec!["--given", "DEM", "--generate", "S2L2A_20m,S1RTC", "--condition-latent",
+            "draw-per-realisation", "--final-denoise", "--clip"]),
+    ] {
+        let out = tempfile::tempdir().expect("folder");
+        let mut all = arguments;
+        all.extend(["--samples", "1", "--steps", "2"]);
+        success(&mut generate(&scene(COMPLETE), out.path(), &all));
+        assert_eq!(files(out.path()).len(), 2, "{name}: {:?}", files(out.path()));
+    }
+}
+
+#[test]
+fn everything_can_be_made_from_nothing_and_one_from_everything() {
+    let out = tempfile::tempdir().expect("folder");
+    success(&mut generate(&scene(COMPLETE), out.path(), &["--samples", "1", "--steps", "2"]));
+    assert_eq!(files(out.path()).len(), 12);
+    let all = "location,date,DEM,S1RTC,S2L1C,S2L2A,LULC";
+    success(&mut generate(&scene(COMPLETE), out.path(), &["--given", all, "--samples", "1", "--steps", "2", "--seed", "1"]));
+    assert_eq!(files(out.path()).len(), 13);
+}
+
+#[test]
+fn existing_files_stay_unless_asked_and_another_window_is_another_place() {
+    let out = tempfile::tempdir().expect("folder");
+    let run = |more: &[&str]| {
+        let mut arguments = vec!["--given", "DEM", "--generate", "S2L2A_60m", "--samples", "1", "--steps", "2"];
+        arguments.extend(more);
+        generate(&scene(COMPLETE), out.path(), &arguments)
+    };
+    success(&mut run(&[]));
+    let path = out.path().join("433D_629L_3_1_e600_s600_seed0_r000_S2L2A_60m.tif");
+    std::fs::write(&path, "precious").expect("write");
+    let message = failure(&mut run(&[]), 1);
+    assert!(message.contains("exists already") && message.contains("S2L2A_60m"), "{message}");
+    assert_eq!(std::fs::read(&path).expect("read"), b"precious");
+    success(&mut run(&["--overwrite"]));
+    assert_ne!(std::fs::read(&path).expect("read"), b"precious");
+    success(&mut run(&["--window", "120,1200"]));
+    let moved = open(&out.path().join("433D_629L_3_1_e120_s1200_seed0_r000_S2L2A_60m.tif"));
+    let (a, b) = (moved.geo_transform().expect("transform"), open(&path).geo_transform().expect("transform"));
+    assert!((b[0] - a[0] - 480.0).abs() < 1e-6 && (b[3] - a[3] - 600.0).abs() < 1e-6);
+}
