@@ -40,10 +40,10 @@ fn disagreement(@builtin(global_invocation_id) id: vec3u) {
     }
     var most = 0u;
     for (var i = 0u; i < shape.count; i++) {
-        let class = samples[i * shape.pixels + pixel];
+        let code = samples[i * shape.pixels + pixel];
         var votes = 0u;
         for (var k = 0u; k < shape.count; k++) {
-            votes += u32(samples[k * shape.pixels + pixel] == class);
+            votes += u32(samples[k * shape.pixels + pixel] == code);
         }
         most = max(most, votes);
     }

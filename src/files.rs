@@ -15,10 +15,25 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
-        file.persist(path).map_err(|e| e.error)?;
-        Ok(())
+        readable(&file.persist(path).map_err(|e| e.error)?)
     };
     write().map_err(|e| Error::io(path, "write", &e))
+}
+
+/// Temporary files are private; what they become is an ordinary file.
+///
+/// # Errors
+/// When the system refuses.
+#[cfg(unix)]
+pub fn readable(file: &std::fs::File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+/// Nothing to do here.
+#[cfg(not(unix))]
+pub fn readable(_file: &std::fs::File) -> std::io::Result<()> {
+    Ok(())
 }
 
 /// A file or folder that comes with the program, such as `models/demo`: in the folder named by `COPGEN_HOME`, beside the

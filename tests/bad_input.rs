@@ -47,7 +47,7 @@ fn wrong_arguments_are_told_from_failed_jobs() {
         (vec!["--batch", "0"], "at least 1"),
         (vec!["--steps", "0"], "1 to 1000"),
         (vec!["--steps", "1001"], "1 to 1000"),
-        (vec!["--seed", "-1"], "seed"),
+        (vec!["--seed=-1"], "seed"),
         (vec!["--window", "0,30"], "multiples of 60"),
         (vec!["--window", "99960,0"], "leaves the scene"),
         (vec!["--window", "nan,0"], "leaves the scene"),
@@ -65,7 +65,8 @@ fn wrong_arguments_are_told_from_failed_jobs() {
 #[test]
 fn a_missing_scene_or_modality_is_named() {
     let out = tempfile::tempdir().expect("folder");
-    let run = |dir: &Path, given: &str| failure(generate(dir, &out.path().join("o"), &QUICK).args(["--given", given]), 1);
+    let run =
+        |dir: &Path, given: &str| failure(generate(dir, &out.path().join("o"), &QUICK).args(["--given", given]), 1);
     assert!(run(&out.path().join("nowhere"), "DEM").contains("no such scene folder"));
     assert!(run(out.path(), "DEM").contains("holds no modality"));
     let message = failure(
@@ -113,13 +114,14 @@ fn wrong_grids_are_refused_with_what_was_found_and_expected() {
         ("too small", (20, 20), t, 32718, ["20 × 20", "does not fit"]),
         ("elsewhere", size, moved(90_000.0), 32718, ["outside", "DEM.tif"]),
     ] {
+        println!("{name}");
         rewrite(&path, size, transform, epsg, |_| 300.0);
         let message = refused(&scene, "DEM");
         assert!(words.iter().all(|word| message.contains(word)) && message.contains("DEM.tif"), "{name}: {message}");
     }
     rewrite(&path, size, [t[0], 30.0, 5.0, t[3], 5.0, -30.0], 32718, |_| 300.0);
     assert!(refused(&scene, "DEM").contains("rotated"));
-    rewrite(&path, size, t, 32718, |i| if i == 1000 { f32::NAN } else { 300.0 });
+    rewrite(&path, size, t, 32718, |i| if i == size.0 * size.1 / 2 + size.0 / 2 { f32::NAN } else { 300.0 });
     let message = refused(&scene, "DEM");
     assert!(message.contains("NaN") && message.contains("1 of"), "{message}");
 }
@@ -148,8 +150,7 @@ fn suspicious_values_are_told_and_not_changed_silently() {
         let driver = DriverManager::get_driver_by_name("GTiff").expect("driver");
         let size = source.raster_size();
         let count = source.raster_count();
-        let mut target =
-            driver.create_with_band_type::<f32, _>(scene.join(file), size.0, size.1, count).expect("file");
+        let mut target = driver.create_with_band_type::<f32, _>(scene.join(file), size.0, size.1, count).expect("file");
         target.set_geo_transform(&source.geo_transform().expect("transform")).expect("transform");
         target.set_spatial_ref(&source.spatial_ref().expect("system")).expect("system");
         for i in 1..=count {
@@ -201,7 +202,18 @@ fn a_disk_that_fills_up_leaves_nothing_behind() {
     let mut command = assert_cmd::Command::new("sh");
     command.env("COPGEN_HOME", env!("CARGO_MANIFEST_DIR"));
     command.args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_copgen")]);
-    command.args(["generate", "--samples", "1", "--steps", "1", "--given", "DEM", "--generate", "S2L2A_10m", "--scene"]);
+    command.args([
+        "generate",
+        "--samples",
+        "1",
+        "--steps",
+        "1",
+        "--given",
+        "DEM",
+        "--generate",
+        "S2L2A_10m",
+        "--scene",
+    ]);
     command.arg(scene(COMPLETE)).arg("--out").arg(&out);
     let message = failure(&mut command, 1);
     assert!(message.contains("disk may be full"), "{message}");

@@ -91,9 +91,8 @@ fn a_seed_gives_the_same_files_whatever_the_batch_and_samples_differ() {
     }
     assert_eq!(compared, 2 * 7);
 
-    let one = |index: u32| {
-        pixels(&a.path().join(format!("433D_629L_3_1_e600_s600_seed7_r{index:03}_S2L2A_10m.tif")), 1)
-    };
+    let one =
+        |index: u32| pixels(&a.path().join(format!("433D_629L_3_1_e600_s600_seed7_r{index:03}_S2L2A_10m.tif")), 1);
     let all: Vec<Vec<f64>> = (0..4).map(one).collect();
     for i in 0..4 {
         for k in 0..i {
@@ -104,13 +103,20 @@ fn a_seed_gives_the_same_files_whatever_the_batch_and_samples_differ() {
     // Mean and variance are those of the realisations.
     let mean = pixels(&a.path().join("433D_629L_3_1_e600_s600_seed7_S2L2A_10m_mean.tif"), 1);
     let variance = pixels(&a.path().join("433D_629L_3_1_e600_s600_seed7_S2L2A_10m_variance.tif"), 1);
-    for i in (0..mean.len()).step_by(501) {
+    let mut compared = 0;
+    for i in (0..mean.len()).step_by(7) {
+        // Whole digital numbers begin at 1: what was below was raised to it in the files of the realisations.
+        if all.iter().any(|r| r[i] <= 1.0) {
+            continue;
+        }
+        compared += 1;
         let m = all.iter().map(|r| r[i]).sum::<f64>() / 4.0;
         let v = all.iter().map(|r| (r[i] - m).powi(2)).sum::<f64>() / 4.0;
         // Files hold whole digital numbers, statistics are of the values before rounding.
         assert!((mean[i] - m).abs() <= 0.5, "{} {m}", mean[i]);
         assert!((variance[i].sqrt() - v.sqrt()).abs() <= 1.0, "{} {v}", variance[i]);
     }
+    assert!(compared > 20, "only {compared} pixels could be compared");
 }
 
 #[test]
@@ -118,13 +124,48 @@ fn bands_can_be_infilled_values_set_and_the_rest_ignored() {
     for (name, arguments) in [
         ("band infilling", vec!["--given", "S2L2A_10m", "--generate", "S2L2A_20m,S2L2A_60m"]),
         ("published keys", vec!["--given", "DEM_DEM,LULC_LULC", "--generate", "S2L2A_B01_B09,S1RTC_vh_vv"]),
-        ("set values", vec!["--given", "DEM", "--set", "date=2023-04-19", "--set", "location=55.9,-3.2", "--set",
-            "LULC=water", "--generate", "S2L2A_20m,S1RTC"]),
+        (
+            "set values",
+            vec![
+                "--given",
+                "DEM",
+                "--set",
+                "date=2023-04-19",
+                "--set",
+                "location=55.9,-3.2",
+                "--set",
+                "LULC=water",
+                "--generate",
+                "S2L2A_20m,S1RTC",
+            ],
+        ),
         ("unknown ignored", vec!["--given", "DEM", "--generate", "S2L2A_20m,S1RTC", "--ignored", "noise-at-end"]),
-        ("as published", vec!["--given", "DEM", "--generate", "S2L2A_20m,S1RTC", "--ignored", "fresh-noise-at-zero",
-            "--condition-latent", "shared-draw"]),
-        ("drawn conditions", vec!["--given", "DEM", "--generate", "S2L2A_20m,S1RTC", "--condition-latent",
-            "draw-per-realisation", "--final-denoise", "--clip"]),
+        (
+            "as published",
+            vec![
+                "--given",
+                "DEM",
+                "--generate",
+                "S2L2A_20m,S1RTC",
+                "--ignored",
+                "fresh-noise-at-zero",
+                "--condition-latent",
+                "shared-draw",
+            ],
+        ),
+        (
+            "drawn conditions",
+            vec![
+                "--given",
+                "DEM",
+                "--generate",
+                "S2L2A_20m,S1RTC",
+                "--condition-latent",
+                "draw-per-realisation",
+                "--final-denoise",
+                "--clip",
+            ],
+        ),
     ] {
         let out = tempfile::tempdir().expect("folder");
         let mut all = arguments;
@@ -140,7 +181,11 @@ fn everything_can_be_made_from_nothing_and_one_from_everything() {
     success(&mut generate(&scene(COMPLETE), out.path(), &["--samples", "1", "--steps", "2"]));
     assert_eq!(files(out.path()).len(), 12);
     let all = "location,date,DEM,S1RTC,S2L1C,S2L2A,LULC";
-    success(&mut generate(&scene(COMPLETE), out.path(), &["--given", all, "--samples", "1", "--steps", "2", "--seed", "1"]));
+    success(&mut generate(
+        &scene(COMPLETE),
+        out.path(),
+        &["--given", all, "--samples", "1", "--steps", "2", "--seed", "1"],
+    ));
     assert_eq!(files(out.path()).len(), 13);
 }
 

@@ -48,7 +48,9 @@ fn weights_must_fit_exactly() {
     let whole: Vec<published::Entry> = read_weights(&path)
         .expect("weights")
         .into_iter()
-        .map(|(name, t)| (name, t.shape, t.bytes.chunks(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()))
+        .map(|(name, t)| {
+            (name, t.shape, t.bytes.chunks(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+        })
         .collect();
     let at = whole.iter().position(|(name, ..)| name == "decoder.conv_in.bias").expect("tensor");
     let mut missing = whole.clone();

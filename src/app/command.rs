@@ -14,6 +14,8 @@ pub enum Command {
     Pick(Selection),
     /// Move the map to a place.
     Centre(Location, f64),
+    /// Move the map so that a square of this side in metres fills a good part of it.
+    Fit(Location, f64),
     /// Zoom in or out by so many levels.
     Zoom(f64),
     /// Another layer below everything.

@@ -25,6 +25,8 @@ pub struct MapView {
     tiles: Option<Box<dyn Tiles>>,
     layer: Layer,
     lines: Option<Lines>,
+    /// Height of the map when it was last drawn, points.
+    height: f32,
 }
 
 /// A place on the screen.
@@ -39,7 +41,8 @@ fn corners(projector: &Projector, corners: &[Location; 4]) -> [Pos2; 4] {
 impl MapView {
     /// The whole world.
     pub fn new() -> Self {
-        let mut view = Self { memory: MapMemory::default(), tiles: None, layer: Layer::Offline, lines: None };
+        let mut view =
+            Self { memory: MapMemory::default(), tiles: None, layer: Layer::Offline, lines: None, height: 700.0 };
         view.centre(Location { lat: 20.0, lon: 10.0 }, 2.0);
         view
     }
@@ -49,6 +52,15 @@ impl MapView {
         self.memory.center_at(lat_lon(at.lat, at.lon));
         // Only a level beyond the map's own bounds is refused; it then keeps the old one.
         let _ = self.memory.set_zoom(zoom);
+    }
+
+    /// Looks at a place so that a square of this side around it fills a good part of the map.
+    pub fn fit(&mut self, at: Location, side_m: f64) {
+        const SHARE: f64 = 0.55;
+        let metres_per_point = side_m / (SHARE * f64::from(self.height));
+        let equator = std::f64::consts::TAU * 6_378_137.0 / 256.0;
+        let zoom = (equator * at.lat.to_radians().cos() / metres_per_point).log2();
+        self.centre(at, zoom.clamp(1.0, 19.0));
     }
 
     /// Zooms by so many levels.
@@ -83,6 +95,7 @@ impl MapView {
         let lines = self.lines.as_ref();
         let tiles = self.tiles.as_mut().map(|tiles| tiles.as_mut() as &mut dyn Tiles);
         let map = Map::new(tiles, &mut self.memory, lat_lon(20.0, 10.0)).zoom_with_ctrl(false);
+        self.height = ui.available_height();
         let drawn = map.show(ui, |ui, response, projector, memory| {
             let painter = ui.painter().with_clip_rect(response.rect);
             if layer == Layer::Offline

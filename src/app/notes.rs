@@ -20,10 +20,10 @@ pub fn show(ctx: &egui::Context, map: egui::Rect, session: &Session, commands: &
             frame.show(ui, |ui| {
                 ui.set_width(330.0);
                 ui.horizontal_top(|ui| {
-                    ui.colored_label(colour, if note.problem { "⚠" } else { "ℹ" });
+                    ui.colored_label(colour, if note.problem { "Problem" } else { "Note" });
                     ui.add(egui::Label::new(egui::RichText::new(&note.text).small()).wrap());
                     ui.with_layout(egui::Layout::right_to_left(egui::Align::Min), |ui| {
-                        let button = ui.small_button("✕").on_hover_text("Dismiss");
+                        let button = ui.small_button("OK").on_hover_text("Dismiss");
                         let name = format!("Dismiss note {}", i + 1);
                         widgets::named(&button, egui::Role::Button, &name);
                         if button.clicked() {

@@ -16,9 +16,7 @@ pub fn show(ui: &mut Ui, session: &Session, shown: &Shown, commands: &mut Vec<Co
     ui.horizontal(|ui| {
         ui.heading("Modalities");
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            for role in [Role::Ignored, Role::Generated, Role::Given] {
-                ui.colored_label(theme::role_colour(role), RichText::new(name(role)).small());
-            }
+            ui.label(RichText::new("given, generated, or off").small().weak());
         });
     });
     let Some(table) = session.table() else {
@@ -55,7 +53,7 @@ fn row(ui: &mut Ui, session: &Session, shown: &Shown, i: usize, m: &Modality, co
             thumbnail(ui, shown, i, m, role, commands);
             ui.vertical(|ui| {
                 ui.spacing_mut().item_spacing.y = 1.0;
-                ui.set_width((ui.available_width() - 96.0).max(60.0));
+                ui.set_width((ui.available_width() - 134.0).max(60.0));
                 ui.label(RichText::new(&m.name).strong());
                 if m.is_scalar() && role == Role::Given {
                     typed(ui, session, i, m, commands);
@@ -66,6 +64,7 @@ fn row(ui: &mut Ui, session: &Session, shown: &Shown, i: usize, m: &Modality, co
             });
             ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
                 ui.spacing_mut().item_spacing.x = 2.0;
+                ui.spacing_mut().button_padding.x = 4.0;
                 for choice in [Role::Ignored, Role::Generated, Role::Given] {
                     role_button(ui, session, i, m, role, choice, commands);
                 }
@@ -86,13 +85,7 @@ fn thumbnail(ui: &mut Ui, shown: &Shown, i: usize, m: &Modality, role: Role, com
         }
         None => {
             ui.painter().rect_filled(rect, 3.0, ui.visuals().extreme_bg_color);
-            let text = match m.values {
-                ValueKind::Location => "◎",
-                ValueKind::Date => "🗓",
-                _ => "–",
-            };
-            let font = egui::FontId::proportional(16.0);
-            ui.painter().text(rect.center(), egui::Align2::CENTER_CENTER, text, font, ui.visuals().weak_text_color());
+            icon(ui.painter(), rect.center(), &m.values, ui.visuals().weak_text_color());
         }
     }
     ui.painter().rect_stroke(rect, 3.0, (1.5, colour), egui::StrokeKind::Inside);
@@ -104,6 +97,30 @@ fn thumbnail(ui: &mut Ui, shown: &Shown, i: usize, m: &Modality, role: Role, com
     let response = response.on_hover_text(format!("Show {} ({caption}) in the gallery and on the map", m.name));
     if response.clicked() {
         commands.push(Command::Modality(i));
+    }
+}
+
+/// A crosshair for places, a calendar leaf for dates, a dash for pixels that are not there.
+fn icon(painter: &egui::Painter, at: egui::Pos2, values: &ValueKind, colour: Color32) {
+    let stroke = egui::Stroke::new(1.2, colour);
+    let line = |a, b| painter.line_segment([at + a, at + b], stroke);
+    match values {
+        ValueKind::Location => {
+            painter.circle_stroke(at, 5.0, stroke);
+            for (x, y) in [(1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0)] {
+                line(3.0 * vec2(x, y), 8.0 * vec2(x, y));
+            }
+        }
+        ValueKind::Date => {
+            let leaf = egui::Rect::from_center_size(at, vec2(14.0, 13.0));
+            painter.rect_stroke(leaf, 1.5, stroke, egui::StrokeKind::Middle);
+            line(vec2(-7.0, -2.5), vec2(7.0, -2.5));
+            line(vec2(-3.5, -8.5), vec2(-3.5, -5.0));
+            line(vec2(3.5, -8.5), vec2(3.5, -5.0));
+        }
+        _ => {
+            line(vec2(-5.0, 0.0), vec2(5.0, 0.0));
+        }
     }
 }
 
@@ -147,16 +164,16 @@ fn role_button(
     commands: &mut Vec<Command>,
 ) {
     let (text, what) = match choice {
-        Role::Given => ("G", "given: the realisations keep to it"),
-        Role::Generated => ("✦", "generated: each realisation has its own"),
-        Role::Ignored => ("–", "ignored: neither given nor kept"),
+        Role::Given => ("given", "given: the realisations keep to it"),
+        Role::Generated => ("gen", "generated: each realisation has its own"),
+        Role::Ignored => ("off", "ignored: neither given nor kept"),
     };
     let enabled = session.observed.is_some() && (choice != Role::Given || session.can_be_given(i));
     let on = role == choice;
     let colour = theme::role_colour(choice);
-    let text = RichText::new(text).color(if on { Color32::BLACK } else { colour });
+    let text = RichText::new(text).size(11.5).color(if on { Color32::BLACK } else { colour });
     let fill = if on { colour } else { ui.visuals().widgets.inactive.weak_bg_fill };
-    let button = egui::Button::new(text).fill(fill).min_size(vec2(26.0, 24.0));
+    let button = egui::Button::new(text).fill(fill).min_size(vec2(30.0, 22.0));
     let response = ui.add_enabled(enabled, button);
     let label = format!("{} {}", m.name, name(choice));
     widgets::choice(&response, egui::Role::RadioButton, enabled, on, &label);

@@ -43,10 +43,10 @@ pub fn show(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
         return;
     }
     let request = session.request();
-    let button = egui::Button::new(RichText::new("Generate").strong().color(egui::Color32::BLACK))
-        .fill(theme::SYNTHETIC)
-        .min_size(vec2(ui.available_width(), 32.0));
-    if ui.add_enabled(request.is_ok(), button).clicked() {
+    let button =
+        egui::Button::new(RichText::new("Generate").strong().color(egui::Color32::BLACK)).fill(theme::SYNTHETIC);
+    let size = vec2(ui.available_width(), 32.0);
+    if ui.add_enabled_ui(request.is_ok(), |ui| ui.add_sized(size, button)).inner.clicked() {
         commands.push(Command::Generate);
     }
     match &request {

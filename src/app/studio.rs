@@ -224,8 +224,12 @@ pub fn paint(order: &PaintOrder) -> Reply {
     let members: Vec<&Realisation> = order.members.iter().map(AsRef::as_ref).collect();
     let held: Vec<(u64, &Raster)> =
         members.iter().filter_map(|r| Some((r.index, r.values.get(order.index)?.as_ref()?.image()?))).collect();
-    let all: Vec<&Raster> = held.iter().map(|(_, raster)| *raster).chain(order.observed.as_ref()).collect();
-    let stretch = view::stretch(m, &all);
+    // What was observed sets the scale where it is known: then wrong levels show as such.
+    let scale = match &order.observed {
+        Some(observed) => vec![observed],
+        None => held.iter().map(|(_, raster)| *raster).collect(),
+    };
+    let stretch = view::stretch(m, &scale);
     let mut painted = Painted {
         serial: order.serial,
         index: order.index,

@@ -64,11 +64,11 @@ impl Tour {
             _ => None,
         };
         match self.stage {
-            0 if ready => self.go(vec![Command::Centre(place.unwrap_or(Location { lat: 0.0, lon: 0.0 }), 9.6)]),
+            0 if ready => self.go(vec![Command::Centre(place.unwrap_or(Location { lat: 0.0, lon: 0.0 }), 10.3)]),
             1 => self.picture(ctx, "map"),
             2 => {
                 let mut commands = roles(table);
-                commands.extend(place.map(|at| Command::Centre(at, 14.2)));
+                commands.extend(place.map(|at| Command::Fit(at, table.window_m())));
                 commands.extend([Command::Samples(self.samples), Command::Steps(self.steps), Command::Seed(7)]);
                 self.go(commands)
             }

@@ -15,9 +15,6 @@ use crate::sampler::Role;
 use egui::{CentralPanel, Context, Panel, RichText, Ui};
 use std::path::PathBuf;
 
-/// Zoom at which a picked scene fills a good part of the map.
-const SCENE_ZOOM: f64 = 14.2;
-
 /// The application.
 pub struct Window {
     session: Session,
@@ -78,6 +75,7 @@ impl Window {
         match command {
             Command::Pick(selection) => self.pick(selection),
             Command::Centre(at, zoom) => self.map.centre(at, zoom),
+            Command::Fit(at, side_m) => self.map.fit(at, side_m),
             Command::Zoom(levels) => self.map.zoom_by(levels),
             Command::Basemap(layer) => {
                 if let Err(error) = self.map.set_layer(layer, ctx) {
@@ -156,11 +154,8 @@ impl Window {
         match selection {
             Selection::Scene(i) => {
                 let Some(known) = self.session.scenes.get(i).cloned() else { return };
-                if let Some(corners) = known.corners {
-                    let [nw, _, se, _] = corners;
-                    let middle =
-                        crate::modality::Location { lat: (nw.lat + se.lat) / 2.0, lon: (nw.lon + se.lon) / 2.0 };
-                    self.map.centre(middle, SCENE_ZOOM);
+                if let Some(middle) = known.scene.location() {
+                    self.map.fit(middle, table.window_m());
                 }
                 self.studio.run(move || studio::observe_scene(selection, &known.scene, &table));
             }
@@ -323,9 +318,8 @@ impl Window {
             }
             ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
                 let dark = ui.visuals().dark_mode;
-                let (text, other) = if dark { ("☀", egui::Theme::Light) } else { ("🌙", egui::Theme::Dark) };
-                let button = ui.button(text).on_hover_text("Light or dark");
-                widgets::named(&button, egui::Role::Button, "Light or dark");
+                let (text, other) = if dark { ("Light", egui::Theme::Light) } else { ("Dark", egui::Theme::Dark) };
+                let button = ui.button(text).on_hover_text("Colours of the window");
                 if button.clicked() {
                     commands.push(Command::Theme(other));
                 }

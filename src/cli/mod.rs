@@ -8,6 +8,7 @@ mod verify;
 
 use crate::app::{Options, open};
 use crate::error::{Error, Result};
+use crate::process;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -46,7 +47,10 @@ enum Command {
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_env("COPGEN_LOG").unwrap_or_else(|_| "warn".into());
+    // No thread runs yet.
+    process::keep_freed_memory();
+    process::keep_to_own_threads(matches!(arguments.command, Some(Command::Train(_))));
+    let filter = tracing_subscriber::EnvFilter::try_from_env("COPGEN_LOG").unwrap_or_else(|_| "copgen=warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
     match run(arguments) {
         Ok(code) => code,

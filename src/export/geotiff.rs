@@ -1,6 +1,7 @@
 //! One raster as a GeoTIFF: written under a temporary name, read back, then moved to its own.
 
 use crate::error::{Error, Result};
+use crate::files::readable;
 use crate::grid::Footprint;
 use crate::modality::Class;
 use gdal::raster::{Buffer, ColorEntry, ColorTable, GdalDataType, GdalType, RasterCreationOptions};
@@ -66,7 +67,6 @@ impl GeoTiff<'_> {
             std::io::ErrorKind::AlreadyExists => exists(path),
             _ => Error::io(path, "write", &e.error),
         })?;
-        // Temporary files are private; an export is an ordinary file.
         readable(&file).map_err(|e| Error::io(path, "write", &e))
     }
 
@@ -131,17 +131,6 @@ fn color_table(classes: &[Class]) -> ColorTable<'_> {
 
 pub(super) fn exists(path: &Path) -> Error {
     Error::file(path, "The file exists already; choose another folder, or ask for it to be overwritten")
-}
-
-#[cfg(unix)]
-fn readable(file: &std::fs::File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn readable(_file: &std::fs::File) -> std::io::Result<()> {
-    Ok(())
 }
 
 /// Fails when one of these files exists, before any work is done.

@@ -33,8 +33,8 @@ struct Shown {
     group: wgpu::BindGroup,
 }
 
-/// Bytes of `View` in the shader.
-const VIEW_BYTES: u64 = 4 * 16 + 8 + 8 + 8;
+/// Bytes of `View` in the shader, rounded up to its alignment of 16.
+const VIEW_BYTES: u64 = 96;
 
 impl Overlay {
     /// Compiles the shaders for a target; `colours` are the steps of the colour map, sRGB.

@@ -6,9 +6,9 @@ use super::roles::{Role, Roles};
 use super::schedule::{Schedule, TRAIN_STEPS};
 use super::solver::solve;
 use crate::error::{Error, Result};
+use crate::lanes::side_by_side;
 use crate::model::Denoiser;
 use candle_core::Tensor;
-use rayon::prelude::*;
 
 /// What a batch of realisations starts from. Every tensor is `(batch, C, h, w)`.
 #[derive(Debug, Clone)]
@@ -154,12 +154,13 @@ fn evaluate(denoiser: &Denoiser, latents: &[Tensor], times: &[Vec<f32>]) -> Resu
     if batch == 1 || !denoiser.device().is_cpu() {
         return denoiser.forward(latents, times);
     }
-    let one = |item: usize| -> Result<Vec<Tensor>> {
+    let one = |&item: &usize| -> Result<Vec<Tensor>> {
         let latents: Vec<Tensor> =
             latents.iter().map(|l| Ok(l.narrow(0, item, 1)?.contiguous()?)).collect::<Result<_>>()?;
         let times: Vec<Vec<f32>> = times.iter().map(|t| vec![t[item]]).collect();
         denoiser.forward(&latents, &times)
     };
-    let items: Vec<Vec<Tensor>> = (0..batch).into_par_iter().map(one).collect::<Result<_>>()?;
+    let numbers: Vec<usize> = (0..batch).collect();
+    let items = side_by_side(&numbers, one)?;
     (0..latents.len()).map(|m| Ok(Tensor::cat(&items.iter().map(|i| &i[m]).collect::<Vec<_>>(), 0)?)).collect()
 }

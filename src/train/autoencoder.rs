@@ -87,7 +87,7 @@ pub fn train_autoencoder(
                 m.name
             )));
         }
-        optimiser.step(&loss.backward()?)?;
+        optimiser.step(&[loss.backward()?])?;
         let per_value = f64::from(value) / (m.network_channels() * m.pixels * m.pixels) as f64;
         progress(&Progress { what: m.name.clone(), step: step + 1, steps, loss: per_value })?;
     }

@@ -8,15 +8,21 @@ use super::parameters::{Optimiser, Trainable};
 use super::recipe::{DenoiserRecipe, Recipe};
 use super::windows::{Windows, below, uniform};
 use crate::error::{Error, Result};
+use crate::lanes::side_by_side;
 use crate::modality::{ModalityTable, to_network};
 use crate::model::{
     Autoencoder, AutoencoderEntry, Denoiser, Manifest, Moments, weight_file, write_manifest, write_weights,
 };
 use crate::sampler::{Purpose, Schedule, Stream, TRAIN_STEPS};
+use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
 use std::collections::BTreeMap;
 use std::path::Path;
+
+/// Items of a batch that are computed together.
+const ITEMS_TOGETHER: usize = 4;
 
 /// The latent posterior of one window: per modality mean and standard deviation, scaled; `None` if absent.
 type Encoded = Vec<Option<(Tensor, Tensor)>>;
@@ -67,15 +73,23 @@ pub fn train_denoiser(
     let mut optimiser = Optimiser::new(parameters, &settings.optimiser)?;
     let (steps, schedule) = (settings.optimiser.steps, Schedule::new());
     for step in 0..steps {
-        let loss = loss(&denoiser, &cache, settings, &schedule, &mut generator(step))?;
-        let value = loss.to_scalar::<f32>()?;
+        let items = draw_items(&table, &cache, settings, &mut generator(step));
+        // Parts of a batch are independent: computed side by side they keep all cores busy, and their size does not
+        // depend on the number of cores, so that neither does the result.
+        let parts: Vec<&[Item]> = items.chunks(ITEMS_TOGETHER).collect();
+        let parts: Vec<(f64, GradStore)> = side_by_side(&parts, |part| {
+            let loss = (loss(&denoiser, &cache, &schedule, part)? / settings.optimiser.batch as f64)?;
+            Ok((f64::from(loss.to_scalar::<f32>()?), loss.backward()?))
+        })?;
+        let value: f64 = parts.iter().map(|(loss, _)| loss).sum();
         if !value.is_finite() {
             return Err(Error::Compute(format!(
                 "The loss is not finite at step {step}; training stopped, the last saved weights are kept."
             )));
         }
-        optimiser.step(&loss.backward()?)?;
-        progress(&Progress { what: "denoiser".into(), step: step + 1, steps, loss: f64::from(value) })?;
+        let gradients: Vec<GradStore> = parts.into_iter().map(|(_, gradients)| gradients).collect();
+        optimiser.step(&gradients)?;
+        progress(&Progress { what: "denoiser".into(), step: step + 1, steps, loss: value })?;
         if (step + 1) % save_every == 0 || step + 1 == steps {
             save(recipe, &table, &optimiser, out)?;
         }
@@ -144,38 +158,75 @@ fn encode(
     Ok(cache)
 }
 
-/// Mean squared error of the predicted noise, summed over modalities, averaged over the batch.
-fn loss(
-    denoiser: &Denoiser,
+/// What one item of a batch is made of, drawn before the parts of the batch are computed side by side.
+struct Item {
+    /// Which cached window.
+    window: usize,
+    /// By modality.
+    states: Vec<State>,
+    /// Seed of the item's noise.
+    seed: u64,
+}
+
+/// How a modality enters the network.
+#[derive(Clone, Copy)]
+enum State {
+    /// Pure noise at time 1000, no loss: absent or withheld.
+    Absent,
+    /// Clean at time 0, no loss: as a condition.
+    Given,
+    /// Noised to this step of 1…1000.
+    Noised(usize),
+}
+
+fn draw_items(
+    table: &ModalityTable,
     cache: &[Encoded],
     settings: &DenoiserRecipe,
-    schedule: &Schedule,
     generator: &mut ChaCha12Rng,
-) -> Result<Tensor> {
-    let (table, device, batch) = (denoiser.table(), denoiser.device(), settings.optimiser.batch);
+) -> Vec<Item> {
+    let mut item = || {
+        let window = below(generator, cache.len());
+        let shared = (uniform(generator) < settings.shared_time).then(|| 1 + below(generator, TRAIN_STEPS));
+        let states = (0..table.len()).map(|k| {
+            let n = shared.unwrap_or(1 + below(generator, TRAIN_STEPS));
+            let (withheld, given) = (uniform(generator) < settings.withheld, uniform(generator) < settings.given);
+            match (&cache[window][k], withheld, given) {
+                (None, ..) | (_, true, _) => State::Absent,
+                (Some(_), false, true) => State::Given,
+                (Some(_), false, false) => State::Noised(n),
+            }
+        });
+        let states = states.collect();
+        Item { window, states, seed: generator.next_u64() }
+    };
+    (0..settings.optimiser.batch).map(|_| item()).collect()
+}
+
+/// Mean squared error of the predicted noise, summed over modalities and items.
+fn loss(denoiser: &Denoiser, cache: &[Encoded], schedule: &Schedule, items: &[Item]) -> Result<Tensor> {
+    let (table, device) = (denoiser.table(), denoiser.device());
     let mut latents: Vec<Vec<Tensor>> = vec![Vec::new(); table.len()];
     let mut noises: Vec<Vec<Tensor>> = vec![Vec::new(); table.len()];
     let mut times: Vec<Vec<f32>> = vec![Vec::new(); table.len()];
     let mut counts: Vec<Vec<f32>> = vec![Vec::new(); table.len()];
-    for _ in 0..batch {
-        let item = &cache[below(generator, cache.len())];
-        let shared = (uniform(generator) < settings.shared_time).then(|| 1 + below(generator, TRAIN_STEPS));
+    for item in items {
+        let mut generator = ChaCha12Rng::seed_from_u64(item.seed);
         for (k, m) in table.iter().enumerate() {
             let [c, h, w] = m.latent;
-            let noise = normal_like(&Tensor::zeros((1, c, h, w), candle_core::DType::F32, device)?, generator)?;
-            let n = shared.unwrap_or(1 + below(generator, TRAIN_STEPS));
-            let (withheld, given) = (uniform(generator) < settings.withheld, uniform(generator) < settings.given);
-            let (latent, time, counts_in_loss) = match &item[k] {
-                Some((mean, deviation)) if !withheld => {
-                    let clean = (mean + (deviation * normal_like(mean, generator)?)?)?;
-                    if given {
-                        (clean, 0, 0.0)
-                    } else {
-                        let t = n as f64 / TRAIN_STEPS as f64;
-                        (((clean * schedule.alpha(t))? + (&noise * schedule.sigma(t))?)?, n, 1.0)
+            let noise = normal_like(&Tensor::zeros((1, c, h, w), candle_core::DType::F32, device)?, &mut generator)?;
+            let (latent, time, counts_in_loss) = match (item.states[k], &cache[item.window][k]) {
+                (State::Absent, _) | (_, None) => (noise.clone(), TRAIN_STEPS, 0.0),
+                (state, Some((mean, deviation))) => {
+                    let clean = (mean + (deviation * normal_like(mean, &mut generator)?)?)?;
+                    match state {
+                        State::Noised(n) => {
+                            let t = n as f64 / TRAIN_STEPS as f64;
+                            (((clean * schedule.alpha(t))? + (&noise * schedule.sigma(t))?)?, n, 1.0)
+                        }
+                        _ => (clean, 0, 0.0),
                     }
                 }
-                _ => (noise.clone(), TRAIN_STEPS, 0.0),
             };
             latents[k].push(latent);
             noises[k].push(noise);
@@ -188,13 +239,12 @@ fn loss(
     let mut total: Option<Tensor> = None;
     for (k, m) in table.iter().enumerate() {
         let size = m.latent.iter().product::<usize>();
-        let error = (&predicted[k] - Tensor::cat(&noises[k], 0)?)?.sqr()?.reshape((batch, size))?.mean(1)?;
+        let error = (&predicted[k] - Tensor::cat(&noises[k], 0)?)?.sqr()?.reshape((items.len(), size))?.mean(1)?;
         let counted = (error * Tensor::new(counts[k].as_slice(), device)?)?.sum_all()?;
         total = Some(match total {
             None => counted,
             Some(total) => (total + counted)?,
         });
     }
-    let total = total.ok_or_else(|| Error::request("The modality table is empty."))?;
-    Ok((total / batch as f64)?)
+    total.ok_or_else(|| Error::request("The modality table is empty."))
 }

@@ -103,16 +103,23 @@ impl Optimiser {
         r.learning_rate * warm.min(left).min(1.0)
     }
 
-    /// One step down the gradient of a loss.
+    /// One step down the sum of these gradients.
     ///
     /// # Errors
     /// When the gradient is not finite (nothing is changed then) or the device fails.
-    pub fn step(&mut self, gradients: &GradStore) -> Result<()> {
-        let mut all: Vec<Option<Vec<f32>>> = Vec::with_capacity(self.slots.len());
-        for slot in &self.slots {
-            let gradient = gradients.get(&slot.var).map(|g| g.flatten_all()?.to_vec1()).transpose()?;
-            all.push(gradient);
-        }
+    pub fn step(&mut self, gradients: &[GradStore]) -> Result<()> {
+        let sum = |slot: &Slot| -> Result<Option<Vec<f32>>> {
+            let mut sum: Option<Vec<f32>> = None;
+            for gradient in gradients.iter().filter_map(|part| part.get(&slot.var)) {
+                let part: Vec<f32> = gradient.flatten_all()?.to_vec1()?;
+                match &mut sum {
+                    None => sum = Some(part),
+                    Some(sum) => sum.iter_mut().zip(part).for_each(|(a, b)| *a += b),
+                }
+            }
+            Ok(sum)
+        };
+        let all: Vec<Option<Vec<f32>>> = self.slots.par_iter().map(sum).collect::<Result<_>>()?;
         let square = |g: &Vec<f32>| g.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
         let norm = all.par_iter().flatten().map(square).sum::<f64>().sqrt();
         if !norm.is_finite() {

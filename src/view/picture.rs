@@ -18,8 +18,7 @@ pub struct Picture {
 pub struct Stretch(pub [[f32; 2]; 3]);
 
 /// Bands shown as red, green and blue, by preference.
-const COMPOSITES: [[&str; 3]; 4] =
-    [["B04", "B03", "B02"], ["B11", "B8A", "B05"], ["B09", "B01", "B10"], ["B09", "B01", "B01"]];
+const COMPOSITES: [[&str; 3]; 3] = [["B04", "B03", "B02"], ["B11", "B8A", "B05"], ["B01", "B01", "B01"]];
 
 fn composite(m: &Modality) -> [usize; 3] {
     let find = |name: &str| m.channels.iter().position(|c| c == name);
@@ -34,6 +33,7 @@ pub fn caption(m: &Modality) -> String {
     let names = composite(m).map(|c| m.channels.get(c).map_or("", String::as_str));
     match &m.values {
         ValueKind::Reflectance { .. } if names == ["B04", "B03", "B02"] => "true colour".into(),
+        ValueKind::Reflectance { .. } if names[0] == names[1] => names[0].into(),
         ValueKind::Reflectance { .. } => format!("{} {} {}", names[0], names[1], names[2]),
         ValueKind::Decibel { .. } => "VV, VH, VV/VH in dB".into(),
         ValueKind::LogElevation { .. } => "elevation with hillshade".into(),
