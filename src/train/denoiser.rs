@@ -4,6 +4,7 @@
 
 use super::Progress;
 use super::autoencoder::{normal_like, trained_autoencoder};
+use super::identity::identity_start;
 use super::parameters::{Optimiser, Trainable};
 use super::recipe::{DenoiserRecipe, Recipe};
 use super::windows::{Windows, below, uniform};
@@ -68,7 +69,11 @@ pub fn train_denoiser(
     let windows = Windows::open(scenes, &table, &recipe.data, false)?;
     let cache = encode(&windows, &table, &autoencoders, settings.cached_windows, &mut generator(u64::MAX), progress)?;
 
-    let mut parameters = Trainable::new(recipe.seed, BTreeMap::new(), device);
+    let start = match settings.identity_start {
+        true => identity_start(&table, &settings.sizes, recipe.seed),
+        false => BTreeMap::new(),
+    };
+    let mut parameters = Trainable::new(recipe.seed, start, device);
     let denoiser = Denoiser::new(&table, &settings.sizes, &mut parameters, device)?;
     let mut optimiser = Optimiser::new(parameters, &settings.optimiser)?;
     let (steps, schedule) = (settings.optimiser.steps, Schedule::new());

@@ -2,6 +2,7 @@
 
 mod autoencoder;
 mod denoiser;
+mod identity;
 mod parameters;
 mod pca;
 mod recipe;
