@@ -3,6 +3,8 @@
 //!
 //!     cargo bench --bench model
 
+#![allow(missing_docs)] // criterion_group! makes an undocumented function
+
 use candle_core::{Device, Tensor};
 use copgen::job::{Place, Request, run};
 use copgen::modality::{ModalityTable, PostOptions};

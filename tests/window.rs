@@ -182,3 +182,19 @@ fn what_cannot_be_opened_becomes_a_note_that_stays_until_it_is_dismissed() {
     // The picked scene is still there.
     assert!(harness.state().session().observed.is_some());
 }
+
+#[test]
+fn the_first_view_looks_as_it_did() {
+    let mut harness = window();
+    wait(&mut harness, "reading the first scene", |w| {
+        observed(w) && w.session().scenes.len() == 2 && w.session().notes.is_empty()
+    });
+    // Map tiles arrive on their own time.
+    for _ in 0..40 {
+        harness.step();
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // Rasterisers differ a little in how they smooth edges.
+    let options = egui_kittest::SnapshotOptions::new().threshold(1.5).max_failed_pixels(3000);
+    harness.snapshot_options("first_view", &options);
+}

@@ -46,7 +46,7 @@ pub fn open(layer: Layer, ctx: &egui::Context) -> Result<Box<dyn Tiles>> {
     match layer {
         Layer::Offline => {
             let path = bundled("assets/basemap/world.pmtiles")?;
-            Ok(Box::new(Offline(PmTiles::with_style_and_tile_size(path, Style::default(), 256, ctx.clone()))))
+            Ok(Box::new(Offline(PmTiles::with_style_and_tile_size(path, Style, 256, ctx.clone()))))
         }
         Layer::OpenStreetMap => {
             let agent = concat!("COP-GEN-Explorer/", env!("CARGO_PKG_VERSION"));

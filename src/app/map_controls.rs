@@ -138,7 +138,7 @@ fn legend(ui: &mut Ui, m: &Modality, spread: &Spread) {
 fn short(value: f32) -> String {
     match value.abs() {
         0.0 => "0".into(),
-        v if v >= 1e6 || v < 1e-3 => format!("{value:.1e}"),
+        v if !(1e-3..1e6).contains(&v) => format!("{value:.1e}"),
         v if v >= 100.0 => format!("{value:.0}"),
         v if v >= 1.0 => format!("{value:.1}"),
         _ => format!("{value:.3}"),

@@ -104,7 +104,7 @@ impl Log {
         }
         self.sum += p.loss;
         self.count += 1;
-        if p.step % self.every == 0 || p.step == p.steps {
+        if p.step.is_multiple_of(self.every) || p.step == p.steps {
             let per_second = p.step as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
             let left = (p.steps - p.step) as f64 / per_second;
             let loss =

@@ -142,9 +142,9 @@ impl DenoiserSizes {
     pub fn check(&self) -> Result<()> {
         let ok = self.width > 0
             && self.heads > 0
-            && self.width % self.heads == 0
-            && self.width % 2 == 0
-            && self.depth % 2 == 0
+            && self.width.is_multiple_of(self.heads)
+            && self.width.is_multiple_of(2)
+            && self.depth.is_multiple_of(2)
             && self.mlp_ratio > 0
             && self.width <= 65_536
             && self.depth <= 1024;
@@ -167,10 +167,9 @@ impl AutoencoderSizes {
             && !self.multipliers.is_empty()
             && self.multipliers.len() <= 8
             && self.residual_blocks <= 64
-            && self
-                .multipliers
-                .iter()
-                .all(|&m| m > 0 && self.base_width * m % self.norm_groups == 0 && self.base_width * m <= 65_536);
+            && self.multipliers.iter().all(|&m| {
+                m > 0 && (self.base_width * m).is_multiple_of(self.norm_groups) && self.base_width * m <= 65_536
+            });
         if ok {
             return Ok(());
         }

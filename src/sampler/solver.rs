@@ -55,6 +55,9 @@ pub fn blocks(schedule: &Schedule, steps: usize) -> Result<Vec<SolverBlock>> {
     Ok(orders.into_iter().map(block).collect())
 }
 
+/// Predicts the noise in each tensor of a state at continuous time t.
+pub type Predictor<'a> = dyn FnMut(&[Tensor], f64) -> Result<Vec<Tensor>> + 'a;
+
 /// Solves from t = 1 to t = 0.001 with `steps` evaluations.
 ///
 /// `state` holds one tensor per generated modality (any float type); `noise(state, t)` predicts the noise in
@@ -68,7 +71,7 @@ pub fn solve(
     steps: usize,
     final_denoise: bool,
     mut state: Vec<Tensor>,
-    noise: &mut dyn FnMut(&[Tensor], f64) -> Result<Vec<Tensor>>,
+    noise: &mut Predictor,
     watch: &mut dyn FnMut(f64, &[Tensor]) -> Result<()>,
 ) -> Result<Vec<Tensor>> {
     // D(x, t) = (x − σ ε) / α
