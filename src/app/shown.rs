@@ -56,6 +56,8 @@ pub struct Shown {
     pub spread: Option<Spread>,
     /// Latest preview: realisation, modality, picture.
     pub preview: Option<(u64, usize, TextureHandle)>,
+    /// Whether no result of the latest run was shown yet.
+    pub fresh_run: bool,
     serial: u64,
 }
 
@@ -73,6 +75,7 @@ impl Default for Shown {
             mean: None,
             spread: None,
             preview: None,
+            fresh_run: false,
             serial: 0,
         }
     }

@@ -173,6 +173,7 @@ impl Window {
                 let shows_generated = request.roles.get(self.shown.modality) == Some(&Role::Generated);
                 self.session.started(request);
                 self.shown.forget_run();
+                self.shown.fresh_run = true;
                 if !shows_generated {
                     self.show_a_generated_modality();
                 }
@@ -264,11 +265,9 @@ impl Window {
                 }
                 Reply::Painted(painted) => {
                     self.shown.painted(ctx, *painted);
-                    // The first result shows itself.
-                    if self.shown.base == Base::Observed
-                        && self.session.busy()
-                        && let Some(&first) = self.shown.realisations.keys().next()
-                        && self.shown.realisations.len() == 1
+                    // The first result of a run shows itself.
+                    if let Some(&first) = self.shown.realisations.keys().next()
+                        && std::mem::take(&mut self.shown.fresh_run)
                     {
                         self.shown.base = Base::Realisation(first);
                     }
