@@ -42,6 +42,9 @@ impl Error {
     /// An operating-system error while doing `action` ("read", "write", "create") to a file.
     pub fn io(path: impl AsRef<Path>, action: &str, error: &std::io::Error) -> Self {
         let advice = match error.kind() {
+            std::io::ErrorKind::NotFound if ["create", "write", "write to"].contains(&action) => {
+                "no file can be made there; check the path or choose another folder"
+            }
             std::io::ErrorKind::NotFound => "it does not exist; check the path",
             std::io::ErrorKind::PermissionDenied => {
                 "permission was denied; check its access rights or choose another folder"

@@ -160,7 +160,12 @@ impl Check<'_> {
             let d = (f64::from(*a) - f64::from(*b)).abs();
             if d.is_nan() { f64::INFINITY } else { m.max(d) }
         });
-        let relative_error = if difference == 0.0 { 0.0 } else { difference / largest.max(f64::MIN_POSITIVE) };
+        let ratio = difference / largest.max(f64::MIN_POSITIVE);
+        let relative_error = match () {
+            () if difference == 0.0 => 0.0,
+            () if ratio.is_finite() => ratio,
+            () => f64::INFINITY,
+        };
         let comparison = Comparison { name: name.to_owned(), relative_error };
         (self.report)(&comparison);
         self.done.push(comparison);

@@ -68,6 +68,7 @@ fn a_missing_scene_or_modality_is_named() {
     let run =
         |dir: &Path, given: &str| failure(generate(dir, &out.path().join("o"), &QUICK).args(["--given", given]), 1);
     assert!(run(&out.path().join("nowhere"), "DEM").contains("no such scene folder"));
+    assert!(run(&scene(COMPLETE).join("DEM.tif"), "DEM").contains("name the folder"));
     assert!(run(out.path(), "DEM").contains("holds no modality"));
     let message = failure(
         generate(&scene("newzealand_T60HWB_2020-10-02"), &out.path().join("o"), &QUICK).args(["--given", "DEM"]),
@@ -127,6 +128,42 @@ fn wrong_grids_are_refused_with_what_was_found_and_expected() {
 }
 
 #[test]
+fn grids_that_are_not_metres_on_the_ground_are_refused_also_when_they_only_set_the_extent() {
+    let dir = tempfile::tempdir().expect("folder");
+    let scene = dir.path().join("degrees");
+    std::fs::create_dir(&scene).expect("folder");
+    let path = scene.join("LULC.tif");
+    for (transform, epsg, word) in [
+        ([-72.5, 0.0001, 0.0, -38.8, 0.0, -0.0001], 4326, "EPSG:4326"),
+        ([-8e6, 10.0, 0.0, -4.7e6, 0.0, -10.0], 3857, "EPSG:3857"),
+        ([700_000.0, 5.0, 0.0, 5.7e6, 0.0, -5.0], 32718, "5 m"),
+    ] {
+        rewrite(&path, (300, 300), transform, epsg, |_| 2.0);
+        let message = refused(&scene, "location");
+        assert!(message.contains(word) && message.contains("gdalwarp"), "{message}");
+    }
+}
+
+#[test]
+fn a_band_without_a_name_is_not_taken_for_several() {
+    let dir = tempfile::tempdir().expect("folder");
+    let scene = copy_scene(COMPLETE, dir.path());
+    let (size, t) = grid(&scene, "S1RTC.tif");
+    rewrite(&scene.join("S1RTC.tif"), size, t, 32718, |_| 0.1);
+    let message = refused(&scene, "S1RTC");
+    assert!(message.contains("Band vv is missing"), "{message}");
+}
+
+#[test]
+fn one_bad_file_does_not_spoil_the_others() {
+    let dir = tempfile::tempdir().expect("folder");
+    let scene = copy_scene(COMPLETE, dir.path());
+    std::fs::write(scene.join("DEM.tif"), "elevation: high").expect("write");
+    let out = scene.join("out");
+    success(generate(&scene, &out, &QUICK).args(["--given", "LULC"]));
+}
+
+#[test]
 fn suspicious_values_are_told_and_not_changed_silently() {
     let dir = tempfile::tempdir().expect("folder");
     let scene = copy_scene(COMPLETE, dir.path());
@@ -166,7 +203,11 @@ fn suspicious_values_are_told_and_not_changed_silently() {
     assert!(noted("S1RTC").contains("looks like decibels"));
     like("S2L2A_10m.tif", &|v| v / 10_000.0);
     assert!(noted("S2L2A_10m").contains("reflectance 0–1"));
+    // Older products cannot carry the offset.
     like("S2L1C_60m.tif", &|v| v + 1000.0);
+    assert!(!noted("S2L1C_60m").contains("offset of 1000"));
+    let text = std::fs::read_to_string(scene.join("scene.json")).expect("description");
+    std::fs::write(scene.join("scene.json"), text.replace("2020-", "2023-")).expect("write");
     assert!(noted("S2L1C_60m").contains("offset of 1000"));
 }
 

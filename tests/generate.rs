@@ -65,10 +65,13 @@ fn files_lie_where_the_window_is_and_say_what_they_are() {
     let band = mask.rasterband(1).expect("band");
     assert_eq!(band.band_type(), GdalDataType::UInt8);
     assert!(band.color_table().is_some());
-    assert_eq!(open(&file("S2L2A_10m_variance")).rasterband(1).expect("band").band_type(), GdalDataType::Float32);
+    assert_eq!(
+        open(&file("r000-001_S2L2A_10m_variance")).rasterband(1).expect("band").band_type(),
+        GdalDataType::Float32
+    );
     // Location and date were generated too.
     for name in ["location", "date"] {
-        let table = out.path().join(format!("433D_629L_3_1_e600_s600_seed7_{name}.csv"));
+        let table = out.path().join(format!("433D_629L_3_1_e600_s600_seed7_r000-001_{name}.csv"));
         assert_eq!(std::fs::read_to_string(table).expect("table").lines().count(), 3);
     }
 }
@@ -84,7 +87,7 @@ fn a_seed_gives_the_same_files_whatever_the_batch_and_samples_differ() {
     run(a.path(), &["--samples", "4", "--batch", "4"]);
     run(b.path(), &["--samples", "2", "--batch", "1", "--first", "1"]);
     let mut compared = 0;
-    for name in files(b.path()).iter().filter(|name| name.contains("_r0")) {
+    for name in files(b.path()).iter().filter(|name| name.contains("_r001_") || name.contains("_r002_")) {
         let read = |dir: &Path| std::fs::read(dir.join(name)).expect("file");
         assert!(read(a.path()) == read(b.path()), "{name} depends on batch or order");
         compared += 1;
@@ -101,8 +104,8 @@ fn a_seed_gives_the_same_files_whatever_the_batch_and_samples_differ() {
         }
     }
     // Mean and variance are those of the realisations.
-    let mean = pixels(&a.path().join("433D_629L_3_1_e600_s600_seed7_S2L2A_10m_mean.tif"), 1);
-    let variance = pixels(&a.path().join("433D_629L_3_1_e600_s600_seed7_S2L2A_10m_variance.tif"), 1);
+    let mean = pixels(&a.path().join("433D_629L_3_1_e600_s600_seed7_r000-003_S2L2A_10m_mean.tif"), 1);
+    let variance = pixels(&a.path().join("433D_629L_3_1_e600_s600_seed7_r000-003_S2L2A_10m_variance.tif"), 1);
     let mut compared = 0;
     for i in (0..mean.len()).step_by(7) {
         // Whole digital numbers begin at 1: what was below was raised to it in the files of the realisations.
@@ -209,4 +212,42 @@ fn existing_files_stay_unless_asked_and_another_window_is_another_place() {
     let moved = open(&out.path().join("433D_629L_3_1_e120_s1200_seed0_r000_S2L2A_60m.tif"));
     let (a, b) = (moved.geo_transform().expect("transform"), open(&path).geo_transform().expect("transform"));
     assert!((b[0] - a[0] - 480.0).abs() < 1e-6 && (b[3] - a[3] - 600.0).abs() < 1e-6);
+}
+
+#[test]
+fn rasters_set_by_hand_are_read_where_the_window_is_and_named_in_the_files() {
+    let out = tempfile::tempdir().expect("folder");
+    let dem = scene(COMPLETE).join("DEM.tif");
+    let run = |name: &str, more: &[&str]| {
+        let mut arguments = vec!["--generate", "S2L2A_60m", "--samples", "1", "--steps", "2", "--window", "0,0"];
+        arguments.extend(more);
+        success(&mut generate(&scene(COMPLETE), &out.path().join(name), &arguments));
+        let path = out.path().join(name).join("433D_629L_3_1_e0_s0_seed0_r000_S2L2A_60m.tif");
+        (pixels(&path, 1), open(&path).metadata_item("given_from", "").expect("lineage"))
+    };
+    let (given, from) = run("given", &["--given", "DEM"]);
+    let (set, also_from) = run("set", &["--set", &format!("DEM={}", dem.display())]);
+    assert!(given == set, "the same raster gives another result when it is set by hand");
+    assert_eq!(from, also_from);
+    let (_, from) = run("water", &["--set", "LULC=water", "--set", "date=2023-04-19"]);
+    assert_eq!(from, "date set by hand to 2023-04-19; LULC set by hand to Water (1) everywhere");
+    // Another place's raster is not silently taken for this one's.
+    let other = format!("DEM={}", scene("38D_378R_2_3").join("DEM.tif").display());
+    let mut command = generate(&scene(COMPLETE), &out.path().join("other"), &["--set", &other, "--samples", "1"]);
+    assert!(failure(&mut command, 1).contains("coordinate system"));
+}
+
+#[test]
+fn a_run_can_be_extended_in_the_same_folder_and_a_scene_has_one_name() {
+    let (out, here) = (tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder"));
+    let arguments = ["--given", "DEM", "--generate", "S2L2A_60m,date", "--samples", "2", "--steps", "2"];
+    success(&mut generate(&scene(COMPLETE), out.path(), &arguments));
+    success(generate(&scene(COMPLETE), out.path(), &arguments).args(["--first", "2"]));
+    assert_eq!(files(out.path()).len(), 2 * (2 + 2 + 1), "{:?}", files(out.path()));
+    let mut command = generate(Path::new("."), here.path(), &arguments);
+    success(command.current_dir(scene(COMPLETE)));
+    for name in files(here.path()).iter().filter(|name| name.contains("_r00") && name.ends_with("60m.tif")) {
+        assert!(pixels(&out.path().join(name), 1) == pixels(&here.path().join(name), 1), "{name}");
+    }
+    failure(generate(&scene(COMPLETE), out.path(), &arguments).args(["--first", "18446744073709551615"]), 2);
 }

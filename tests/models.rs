@@ -157,7 +157,7 @@ fn a_model_folder_that_was_changed_is_refused() {
     std::fs::write(dir.path().join("manifest.json"), "{\"name\": 1}").expect("write");
     assert!(failure(&mut run(), 1).contains("not a model manifest"));
     std::fs::remove_file(dir.path().join("manifest.json")).expect("remove");
-    assert!(failure(&mut run(), 1).contains("manifest.json"));
+    assert!(failure(&mut run(), 1).contains("not a model folder"));
     assert!(files(&dir.path().join("out")).is_empty());
 }
 
@@ -172,5 +172,18 @@ fn verify_judges_by_the_tolerance() {
     let last = printed.lines().last().expect("a line");
     assert!(last.starts_with("max relative error ") && last.ends_with(" over 7 tensors"), "{last}");
     assert_eq!(run("1e-12").output().expect("run").status.code(), Some(1));
+    // A recorded number that is not finite must never count as agreement.
+    let dir = tempfile::tempdir().expect("folder");
+    for name in ["config.json", "denoiser.pth", "expected.safetensors"] {
+        std::fs::copy(project("tests/fixtures/parity-beta").join(name), dir.path().join(name)).expect("copy");
+    }
+    let path = dir.path().join("expected.safetensors");
+    let mut tensors = read_weights(&path).expect("tensors");
+    let name = tensors.keys().find(|name| name.starts_with("forward.out")).cloned().expect("an output");
+    if let Some(tensor) = tensors.get_mut(&name) {
+        tensor.bytes[..4].copy_from_slice(&f32::INFINITY.to_le_bytes());
+    }
+    copgen::model::write_weights(&path, &tensors, false).expect("write");
+    assert_eq!(copgen().arg("verify").arg(dir.path()).output().expect("run").status.code(), Some(1));
     assert!(failure(copgen().args(["verify", "nowhere"]), 1).contains("config.json"));
 }

@@ -87,6 +87,8 @@ fn a_place_is_read_sampled_shown_and_exported() {
     assert_eq!(harness.state().shown().base, Base::Realisation(2));
     press(&mut harness, "Show mean");
     assert_eq!(harness.state().shown().base, Base::Mean);
+    press(&mut harness, "Variance over realisations");
+    assert!(harness.state().shown().spread_wanted);
     press(&mut harness, "Show observed");
     assert_eq!(harness.state().shown().base, Base::Observed);
     // Classes show the share that disagrees.

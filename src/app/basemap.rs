@@ -122,22 +122,29 @@ impl Lines {
         let topology: Topology =
             serde_json::from_str(&text).map_err(|e| Error::file(&path, format!("These are no map lines: {e}")))?;
         let t = topology.transform;
-        let line = |arc: &Vec<[i64; 2]>| {
+        let decode = |arc: &Vec<[i64; 2]>| -> Vec<[f64; 2]> {
             let (mut x, mut y) = (0, 0);
-            let points: Vec<[f64; 2]> = arc
-                .iter()
+            arc.iter()
                 .map(|[dx, dy]| {
                     (x, y) = (x + dx, y + dy);
                     mercator(x as f64 * t.scale[0] + t.translate[0], y as f64 * t.scale[1] + t.translate[1])
                 })
-                .collect();
+                .collect()
+        };
+        let line = |points: &[[f64; 2]]| {
+            let points = points.to_vec();
             let bound =
                 |axis: usize, pick: fn(f64, f64) -> f64, start| points.iter().map(|p| p[axis]).fold(start, pick);
             let low = [0, 1].map(|axis| bound(axis, f64::min, f64::INFINITY));
             let high = [0, 1].map(|axis| bound(axis, f64::max, f64::NEG_INFINITY));
             Line { points, low, high }
         };
-        Ok(Self(topology.arcs.iter().map(line).collect()))
+        // Where a line jumps over the antimeridian it is cut, and what runs along the map's edge is no coast.
+        let edge = |p: &[f64; 2]| p[0] < 1e-4 || p[0] > 1.0 - 1e-4;
+        let joined = |a: &[f64; 2], b: &[f64; 2]| (a[0] - b[0]).abs() < 0.5 && !(edge(a) && edge(b));
+        let arcs: Vec<Vec<[f64; 2]>> = topology.arcs.iter().map(decode).collect();
+        let parts = arcs.iter().flat_map(|arc| arc.chunk_by(joined)).filter(|part| part.len() > 1);
+        Ok(Self(parts.map(line).collect()))
     }
 
     /// Draws what lies in view; points closer than a pixel or so are left out.

@@ -50,6 +50,8 @@ pub enum Command {
     Tick(u64, bool),
     /// Open or close the export window.
     ExportWindow(bool),
+    /// Open or close the window that asks for a scene folder.
+    SceneWindow(bool),
     /// Choose a folder in a dialog.
     ChooseFolder(Purpose),
     /// Open a scene folder.

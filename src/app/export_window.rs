@@ -21,13 +21,15 @@ pub struct ExportForm {
     pub overwrite: bool,
     /// Whether files are being written.
     pub writing: bool,
+    /// Why the last attempt failed.
+    pub problem: Option<String>,
 }
 
 impl Default for ExportForm {
     fn default() -> Self {
         let documents = directories::UserDirs::new().and_then(|dirs| dirs.document_dir().map(PathBuf::from));
         let dir = documents.unwrap_or_else(|| ".".into()).join("copgen").display().to_string();
-        Self { open: false, dir, realisations: true, statistics: true, overwrite: false, writing: false }
+        Self { open: false, dir, realisations: true, statistics: true, overwrite: false, writing: false, problem: None }
     }
 }
 
@@ -35,7 +37,7 @@ impl ExportForm {
     /// Draws the window.
     pub fn show(&mut self, ctx: &egui::Context, session: &Session, commands: &mut Vec<Command>) {
         let Some(run) = session.run.as_ref().filter(|_| self.open) else { return };
-        let mut open = true;
+        let mut open = !ctx.input(|input| input.key_pressed(egui::Key::Escape));
         let window = egui::Window::new("Export GeoTIFF").open(&mut open).resizable(false).collapsible(false);
         window.anchor(egui::Align2::CENTER_CENTER, egui::Vec2::ZERO).default_width(440.0).show(ctx, |ui| {
             let ticked = run.chosen.len();
@@ -56,8 +58,11 @@ impl ExportForm {
             ui.label(
                 RichText::new("Every file says that it is synthetic, and names model, seed and what was given.")
                     .small()
-                    .color(theme::SYNTHETIC),
+                    .color(theme::ink(ui.visuals(), theme::SYNTHETIC)),
             );
+            if let Some(problem) = &self.problem {
+                ui.colored_label(theme::ALERT, problem);
+            }
             let reason = self.reason(ticked);
             ui.horizontal(|ui| {
                 if ui.add_enabled(reason.is_none(), egui::Button::new("Write files")).clicked() {

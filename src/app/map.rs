@@ -13,9 +13,9 @@ use egui::{Align2, Color32, FontId, Painter, Pos2, Rect, Response, Shape, Stroke
 use walkers::{Map, MapMemory, Projector, Tiles, lat_lon};
 
 /// From this zoom level on the grid is drawn, and cells can be picked.
-const GRID_ZOOM: f64 = 7.5;
+const GRID_ZOOM: f64 = 8.5;
 /// At most so many cells are drawn.
-const GRID_CELLS: usize = 1500;
+const GRID_CELLS: usize = 4000;
 /// A footprint smaller than this on the screen is drawn as a dot, points.
 const DOT_BELOW: f32 = 14.0;
 
@@ -68,6 +68,20 @@ impl MapView {
         let _ = self.memory.set_zoom((self.memory.zoom() + levels).clamp(1.0, 19.0));
     }
 
+    /// Keeps the middle of the map in the world, and zoom levels where pixels still mean something.
+    fn stay_on_earth(&mut self) {
+        if let Some(at) = self.memory.detached() {
+            let (lat, lon) = (at.y().clamp(-84.0, 84.0), at.x().clamp(-180.0, 180.0));
+            if (lat, lon) != (at.y(), at.x()) {
+                self.memory.center_at(lat_lon(lat, lon));
+            }
+        }
+        let zoom = self.memory.zoom();
+        if !(1.0..=19.0).contains(&zoom) {
+            let _ = self.memory.set_zoom(zoom.clamp(1.0, 19.0));
+        }
+    }
+
     /// The layer below everything.
     pub fn layer(&self) -> Layer {
         self.layer
@@ -94,7 +108,7 @@ impl MapView {
         let layer = self.layer;
         let lines = self.lines.as_ref();
         let tiles = self.tiles.as_mut().map(|tiles| tiles.as_mut() as &mut dyn Tiles);
-        let map = Map::new(tiles, &mut self.memory, lat_lon(20.0, 10.0)).zoom_with_ctrl(false);
+        let map = Map::new(tiles, &mut self.memory, lat_lon(20.0, 10.0)).zoom_with_ctrl(false).zoom_speed(1.0);
         self.height = ui.available_height();
         let drawn = map.show(ui, |ui, response, projector, memory| {
             let painter = ui.painter().with_clip_rect(response.rect);
@@ -118,6 +132,7 @@ impl MapView {
                 commands.extend(scene.pick(at, grid));
             }
         });
+        self.stay_on_earth();
         map_controls::zoom_buttons(ui, drawn.response.rect, &mut commands);
         map_controls::layers(ui, drawn.response.rect, session, shown, overlay, &mut commands);
         commands
@@ -258,11 +273,18 @@ impl Scenery<'_> {
             let text = format!("{:.4}°, {:.4}°{cell}", place.lat, place.lon);
             self.label(pos2(self.clip.center().x, self.clip.bottom() - 6.0), Align2::CENTER_BOTTOM, text, &small);
         }
-        let synthetic = matches!(self.shown.base, Base::Mean | Base::Realisation(_));
+        let synthetic = match self.shown.base {
+            Base::Mean => self.shown.mean.is_some(),
+            Base::Realisation(i) => self.shown.realisations.contains_key(&i),
+            Base::None | Base::Observed => self.shown.spread_wanted && self.shown.spread.is_some(),
+        };
         let ground = self.session.run.as_ref().filter(|_| synthetic).and_then(|r| r.observed.ground.corners.as_ref());
         if let Some(places) = ground {
             let points = corners(self.projector, places);
-            self.tag(Rect::from_points(&points).left_top(), "SYNTHETIC");
+            let bounds = Rect::from_points(&points);
+            if bounds.width() > 40.0 {
+                self.tag(bounds.left_top(), "SYNTHETIC");
+            }
         }
     }
 

@@ -1,10 +1,11 @@
 //! What floats over the map: zoom buttons, and the card that says what is shown, with the legend of the spread.
 
 use super::command::Command;
-use super::session::Session;
+use super::session::{Run, Session};
 use super::shown::{Base, Shown, Spread};
 use super::{theme, widgets};
 use crate::modality::{Class, Modality};
+use crate::sampler::Role;
 use crate::view;
 use egui::{Align2, Color32, Frame, Rect, RichText, Sense, Ui, vec2};
 
@@ -41,11 +42,12 @@ pub fn layers(ui: &Ui, map: Rect, session: &Session, shown: &Shown, overlay: boo
                 ui.label(RichText::new(&m.name).strong());
                 ui.label(RichText::new(view::caption(m)).small().weak());
             });
-            base_choice(ui, session, shown, commands);
+            base_choice(ui, shown, commands);
             if let Some(classes) = m.classes() {
                 class_legend(ui, classes);
             }
-            if session.run.as_ref().is_some_and(|run| !run.realisations.is_empty()) {
+            let generated = |run: &Run| run.request.roles.get(shown.modality) == Some(&Role::Generated);
+            if session.run.as_ref().is_some_and(|run| !run.realisations.is_empty() && generated(run)) {
                 ui.separator();
                 spread_choice(ui, m, shown, overlay, commands);
             }
@@ -53,7 +55,7 @@ pub fn layers(ui: &Ui, map: Rect, session: &Session, shown: &Shown, overlay: boo
     });
 }
 
-fn base_choice(ui: &mut Ui, session: &Session, shown: &Shown, commands: &mut Vec<Command>) {
+fn base_choice(ui: &mut Ui, shown: &Shown, commands: &mut Vec<Command>) {
     let name = |base: Base| match base {
         Base::None => "map only".to_owned(),
         Base::Observed => "observed".to_owned(),
@@ -64,8 +66,7 @@ fn base_choice(ui: &mut Ui, session: &Session, shown: &Shown, commands: &mut Vec
     if shown.mean.is_some() {
         choices.push(Base::Mean);
     }
-    let realisations = session.run.iter().flat_map(|run| &run.realisations).map(|r| Base::Realisation(r.index));
-    choices.extend(realisations);
+    choices.extend(shown.realisations.keys().map(|&index| Base::Realisation(index)));
     let response =
         egui::ComboBox::from_id_salt("base").selected_text(name(shown.base)).width(220.0).show_ui(ui, |ui| {
             for choice in choices {
@@ -125,8 +126,14 @@ fn legend(ui: &mut Ui, m: &Modality, spread: &Spread) {
         });
     });
     let channel = if m.channels.len() > 1 { "per pixel, this band" } else { "per pixel" };
+    // A variance means little to most; its root is in the unit of the values.
+    let root = if m.classes().is_some() {
+        String::new()
+    } else {
+        format!(" (at most about ±{} {})", short(spread.range[1].sqrt()), view::value_unit(m))
+    };
     let text = format!(
-        "{} in {} {channel}, n = {}. The model's own disagreement, not calibrated error.",
+        "{} in {}{root} {channel}, n = {}. The model's own disagreement, not calibrated error.",
         view::spread_name(m),
         view::spread_unit(m),
         spread.samples.count
@@ -146,22 +153,19 @@ fn short(value: f32) -> String {
 }
 
 fn class_legend(ui: &mut Ui, classes: &[Class]) {
-    ui.horizontal_wrapped(|ui| {
-        ui.spacing_mut().item_spacing = vec2(6.0, 2.0);
-        for class in classes {
+    egui::Grid::new("classes").num_columns(2).spacing(vec2(10.0, 2.0)).show(ui, |ui| {
+        for (i, class) in classes.iter().enumerate() {
             let [r, g, b] = class.color;
             ui.horizontal(|ui| {
-                ui.spacing_mut().item_spacing.x = 3.0;
+                ui.spacing_mut().item_spacing.x = 4.0;
                 let (rect, _) = ui.allocate_exact_size(vec2(9.0, 9.0), Sense::hover());
-                ui.painter().rect(
-                    rect,
-                    1.0,
-                    Color32::from_rgb(r, g, b),
-                    (0.5, theme::IGNORED),
-                    egui::StrokeKind::Inside,
-                );
+                let fill = Color32::from_rgb(r, g, b);
+                ui.painter().rect(rect, 1.0, fill, (0.5, theme::IGNORED), egui::StrokeKind::Inside);
                 ui.label(RichText::new(&class.name).small());
             });
+            if i % 2 == 1 {
+                ui.end_row();
+            }
         }
     });
 }

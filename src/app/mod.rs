@@ -9,6 +9,7 @@ mod map_controls;
 mod notes;
 mod roles_panel;
 mod sampling_panel;
+mod scene_window;
 mod session;
 mod shown;
 mod spread_paint;
@@ -26,6 +27,7 @@ pub use window::Window;
 
 use crate::error::{Error, Result};
 use crate::files::bundled;
+use crate::model::Manifest;
 use std::path::PathBuf;
 
 /// What the window opens with.
@@ -72,6 +74,7 @@ pub fn open(options: Options) -> Result<()> {
     if cfg!(target_os = "linux") && named.iter().all(|name| std::env::var_os(name).is_none_or(|v| v.is_empty())) {
         return Err(headless());
     }
+    Manifest::open(&options.model)?;
     let size = egui::vec2(1440.0, 900.0);
     let viewport = egui::ViewportBuilder::default()
         .with_title("COP-GEN Explorer")

@@ -5,6 +5,8 @@ use super::session::Session;
 use super::{theme, widgets};
 use egui::{Align2, Frame, Stroke, vec2};
 
+const WIDTH: f32 = 360.0;
+
 /// Draws the newest few at the lower left of the map.
 pub fn show(ctx: &egui::Context, map: egui::Rect, session: &Session, commands: &mut Vec<Command>) {
     const SHOWN: usize = 4;
@@ -18,18 +20,18 @@ pub fn show(ctx: &egui::Context, map: egui::Rect, session: &Session, commands: &
             let colour = if note.problem { theme::ALERT } else { theme::OBSERVED };
             let frame = Frame::popup(ui.style()).stroke(Stroke::new(1.0, colour)).inner_margin(8.0);
             frame.show(ui, |ui| {
-                ui.set_width(330.0);
+                ui.set_width(WIDTH);
                 ui.horizontal_top(|ui| {
                     ui.colored_label(colour, if note.problem { "Problem" } else { "Note" });
-                    ui.add(egui::Label::new(egui::RichText::new(&note.text).small()).wrap());
-                    ui.with_layout(egui::Layout::right_to_left(egui::Align::Min), |ui| {
-                        let button = ui.small_button("OK").on_hover_text("Dismiss");
-                        let name = format!("Dismiss note {}", i + 1);
-                        widgets::named(&button, egui::Role::Button, &name);
-                        if button.clicked() {
-                            commands.push(Command::Dismiss(i));
-                        }
+                    ui.scope(|ui| {
+                        ui.set_width(WIDTH - 110.0);
+                        ui.add(egui::Label::new(egui::RichText::new(&note.text).small()).wrap());
                     });
+                    let button = ui.small_button("OK").on_hover_text("Dismiss");
+                    widgets::named(&button, egui::Role::Button, format!("Dismiss note {}", i + 1));
+                    if button.clicked() {
+                        commands.push(Command::Dismiss(i));
+                    }
                 });
             });
         }

@@ -130,7 +130,11 @@ fn source(session: &Session, i: usize) -> (String, String) {
     let Some(given) = given else { return ("no data here".into(), "Nothing is known of it at this place.".into()) };
     match &given.value {
         Value::Location(at) => (format!("{:.4}, {:.4}", at.lat, at.lon), "From the raster's position".into()),
-        Value::Date(date) => (date.to_string(), "From the scene's description".into()),
+        Value::Date(date) => (
+            date.to_string(),
+            "From the scene's description; the middle between radar and surface reflectance where both are known"
+                .into(),
+        ),
         Value::Image(_) => {
             let date = given.date.as_deref().map_or("no date", |d| d.get(..10).unwrap_or(d));
             let files: Vec<String> = given.sources.iter().map(|p| p.display().to_string()).collect();
@@ -171,7 +175,7 @@ fn role_button(
     let enabled = session.observed.is_some() && (choice != Role::Given || session.can_be_given(i));
     let on = role == choice;
     let colour = theme::role_colour(choice);
-    let text = RichText::new(text).size(11.5).color(if on { Color32::BLACK } else { colour });
+    let text = RichText::new(text).size(11.5).color(if on { Color32::BLACK } else { theme::ink(ui.visuals(), colour) });
     let fill = if on { colour } else { ui.visuals().widgets.inactive.weak_bg_fill };
     let button = egui::Button::new(text).fill(fill).min_size(vec2(30.0, 22.0));
     let response = ui.add_enabled(enabled, button);

@@ -67,7 +67,7 @@ impl Default for Shown {
             modality: 0,
             channel: 0,
             base: Base::Observed,
-            spread_wanted: true,
+            spread_wanted: false,
             opacity: 0.75,
             thumbnails: Vec::new(),
             observed: None,

@@ -172,7 +172,12 @@ pub fn observe_scene(selection: Selection, scene: &Scene, table: &ModalityTable)
                 Err(error) => all.notes.push(format!("{} cannot be used: {error}", table[i].name)),
             }
         }
-        Ok(with_thumbnails(table, Observed { ground: ground(footprint), observation: all }))
+        let ground = ground(footprint);
+        if ground.corners.is_none() {
+            all.notes
+                .push("This scene has no position, so it is not on the map; its pictures are in the gallery.".into());
+        }
+        Ok(with_thumbnails(table, Observed { ground, observation: all }))
     };
     Reply::Observed(selection, observe())
 }

@@ -25,13 +25,18 @@ pub const MAP_LABEL: Color32 = Color32::from_rgba_premultiplied(10, 13, 18, 215)
 /// Text on labels over the map, whatever the theme.
 pub const MAP_TEXT: Color32 = Color32::from_rgb(232, 236, 240);
 
-/// The colour of a role.
+/// The colour of a role, as a ground.
 pub fn role_colour(role: Role) -> Color32 {
     match role {
         Role::Given => OBSERVED,
         Role::Generated => SYNTHETIC,
         Role::Ignored => IGNORED,
     }
+}
+
+/// One of these colours as text: darker on light ground.
+pub fn ink(visuals: &Visuals, colour: Color32) -> Color32 {
+    if visuals.dark_mode { colour } else { colour.lerp_to_gamma(Color32::BLACK, 0.42) }
 }
 
 /// Frame of the bar at the top.

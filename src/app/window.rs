@@ -4,6 +4,7 @@ use super::basemap::{Layer, Lines};
 use super::command::Command;
 use super::export_window::ExportForm;
 use super::map::MapView;
+use super::scene_window::SceneForm;
 use super::session::{RunState, Selection, Session};
 use super::shown::{Base, Shown};
 use super::studio::{self, Purpose, Reply, Studio};
@@ -20,6 +21,7 @@ pub struct Window {
     session: Session,
     shown: Shown,
     form: ExportForm,
+    scene_form: SceneForm,
     map: MapView,
     worker: Worker,
     studio: Studio,
@@ -55,8 +57,18 @@ impl Window {
             studio.run(move || studio::open_scene(&dir, pick));
         }
         studio.run(|| Reply::Lines(Lines::open()));
-        let form = ExportForm::default();
-        Ok(Self { session, shown: Shown::default(), form, map, worker, studio, overlay, tour: options.tour })
+        let (form, scene_form) = (ExportForm::default(), SceneForm::default());
+        Ok(Self {
+            session,
+            shown: Shown::default(),
+            form,
+            scene_form,
+            map,
+            worker,
+            studio,
+            overlay,
+            tour: options.tour,
+        })
     }
 
     /// What the window knows; for the tour and for tests.
@@ -103,6 +115,9 @@ impl Window {
             }
             Command::Modality(i) => {
                 self.shown.show_modality(i);
+                if session.run.as_ref().is_some_and(|run| run.request.roles.get(i) != Some(&Role::Generated)) {
+                    self.shown.base = Base::Observed;
+                }
                 self.order();
             }
             Command::Channel(i) => {
@@ -121,9 +136,16 @@ impl Window {
                     };
                 }
             }
-            Command::ExportWindow(open) => self.form.open = open,
+            Command::ExportWindow(open) => {
+                self.form.open = open;
+                self.form.problem = None;
+            }
+            Command::SceneWindow(open) => self.scene_form.open = open,
             Command::ChooseFolder(purpose) => self.studio.choose_folder(purpose),
-            Command::OpenScene(dir) => self.studio.run(move || studio::open_scene(&dir, true)),
+            Command::OpenScene(dir) => {
+                self.scene_form.open = false;
+                self.studio.run(move || studio::open_scene(&dir, true));
+            }
             Command::Export => {
                 if let Some(order) = self.form.order(session) {
                     self.form.writing = true;
@@ -144,6 +166,8 @@ impl Window {
         }
         self.session.selection = Some(selection.clone());
         self.session.observed = None;
+        // Notes about the old place; problems stay until they are read.
+        self.session.notes.retain(|note| note.problem);
         self.shown.thumbnails.clear();
         self.observe(selection);
     }
@@ -285,7 +309,7 @@ impl Window {
                             let text = format!("{} files were written to {}.", paths.len(), self.form.dir);
                             self.session.note(text, false);
                         }
-                        Err(error) => self.session.note(error.to_string(), true),
+                        Err(error) => self.form.problem = Some(error.to_string()),
                     }
                 }
                 Reply::Folder(purpose, Some(dir)) => self.chosen(purpose, dir),
@@ -302,7 +326,10 @@ impl Window {
 
     fn chosen(&mut self, purpose: Purpose, dir: PathBuf) {
         match purpose {
-            Purpose::OpenScene => self.studio.run(move || studio::open_scene(&dir, true)),
+            Purpose::OpenScene => {
+                self.scene_form.open = false;
+                self.studio.run(move || studio::open_scene(&dir, true));
+            }
             Purpose::Export => self.form.dir = dir.display().to_string(),
         }
     }
@@ -312,8 +339,14 @@ impl Window {
             ui.label(RichText::new("COP-GEN Explorer").strong().size(15.0));
             ui.separator();
             self.places(ui, commands);
+            if let Some(ground) = self.session.observed.as_ref().map(|observed| &observed.ground)
+                && let Ok(middle) = ground.footprint.centre()
+                && ui.button("Go to place").on_hover_text("Move the map to the picked place").clicked()
+            {
+                commands.push(Command::Fit(middle, ground.footprint.width_m));
+            }
             if ui.button("Open scene …").on_hover_text("A folder of GeoTIFFs named by modality").clicked() {
-                commands.push(Command::ChooseFolder(Purpose::OpenScene));
+                commands.push(Command::SceneWindow(true));
             }
             ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
                 let dark = ui.visuals().dark_mode;
@@ -334,7 +367,7 @@ impl Window {
                 widgets::named(&response.response, egui::Role::ComboBox, "Base map");
                 if let Some(model) = &self.session.model {
                     let manifest = &model.manifest;
-                    let text = RichText::new(&manifest.name).small().color(theme::SYNTHETIC);
+                    let text = RichText::new(&manifest.name).small().color(theme::ink(ui.visuals(), theme::SYNTHETIC));
                     ui.label(text).on_hover_text(format!("{}\n{}", manifest.description, manifest.licence));
                 }
             });
@@ -386,10 +419,12 @@ impl eframe::App for Window {
         let ctx = ui.ctx().clone();
         Panel::top("top").frame(theme::bar(&ctx)).show(ui, |ui| self.top_bar(ui, &mut commands));
         Panel::left("roles").frame(theme::panel(&ctx)).exact_size(340.0).show(ui, |ui| {
+            let frame = egui::Frame::new().inner_margin(egui::Margin { top: 6, ..Default::default() });
+            Panel::bottom("sampling").frame(frame).show(ui, |ui| {
+                sampling_panel::show(ui, &self.session, &mut commands);
+            });
             egui::ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
                 roles_panel::show(ui, &self.session, &self.shown, &mut commands);
-                ui.separator();
-                sampling_panel::show(ui, &self.session, &mut commands);
             });
         });
         let height = if self.session.run.is_some() { 208.0 } else { 42.0 };
@@ -402,6 +437,7 @@ impl eframe::App for Window {
             notes::show(&ctx, map, &self.session, &mut commands);
         });
         self.form.show(&ctx, &self.session, &mut commands);
+        self.scene_form.show(&ctx, &mut commands);
         for command in commands {
             self.apply(&ctx, command);
         }

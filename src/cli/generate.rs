@@ -31,7 +31,8 @@ pub struct Generate {
     /// Model folder; the bundled demonstration model if left out.
     #[arg(long)]
     model: Option<PathBuf>,
-    /// What is known, comma-separated: location date DEM LULC S1RTC S2L1C S2L2A cloud_mask, or band groups (S2L2A_10m).
+    /// What is known, comma-separated: location date DEM LULC S1RTC S2L1C S2L2A cloud_mask, or band groups: S2L1C_10m
+    /// S2L1C_20m S2L1C_60m S2L2A_10m S2L2A_20m S2L2A_60m.
     #[arg(long, default_value = "")]
     given: String,
     /// What to generate; everything that is not given if left out.
@@ -98,11 +99,14 @@ impl Generate {
         let cancel = interrupt()?;
 
         let mut out = Output::new(&self, &model, &request);
+        // Hidden until there is something to count.
         let bar = progress_bar(0);
+        bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
         let result = run(&model, &request, cancel, false, &mut |event| {
             match &event {
                 Event::Stage(stage) => bar.set_prefix(stage.clone()),
                 Event::Progress { done, total, .. } => {
+                    bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
                     bar.set_length(*total as u64);
                     bar.set_position(*done as u64);
                 }
@@ -111,9 +115,13 @@ impl Generate {
             out.take(event, cancel);
         });
         bar.finish_and_clear();
+        let finished = out.members.len();
         let paths = out.finish()?;
         for path in &paths {
             println!("{}", path.display());
+        }
+        if matches!(result, Err(Error::Cancelled)) {
+            eprintln!("{finished} of {} realisations were finished and are kept.", request.samples);
         }
         result.map(|()| ExitCode::SUCCESS)
     }

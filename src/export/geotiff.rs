@@ -80,10 +80,11 @@ impl GeoTiff<'_> {
             .create_with_band_type_with_options::<T, _>(path, width, height, self.bands.len(), &options)
             .map_err(text)?;
         if let Some(crs) = &self.footprint.crs {
-            dataset
-                .set_spatial_ref(&SpatialRef::from_definition(&crs.0).map_err(text)?)
-                .and_then(|()| dataset.set_geo_transform(&self.footprint.geo_transform(self.pixel_m)))
-                .map_err(text)?;
+            dataset.set_spatial_ref(&SpatialRef::from_definition(&crs.0).map_err(text)?).map_err(text)?;
+        }
+        // A scene without georeference lies at the origin; one with a grid but no system keeps its grid.
+        if self.footprint.crs.is_some() || (self.footprint.left, self.footprint.top) != (0.0, 0.0) {
+            dataset.set_geo_transform(&self.footprint.geo_transform(self.pixel_m)).map_err(text)?;
         }
         for (key, value) in &self.metadata {
             dataset.set_metadata_item(key, value, "").map_err(text)?;

@@ -8,7 +8,7 @@ use crate::ensemble::{Realisation, Statistics, statistics};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::grid::Footprint;
-use crate::job::Request;
+use crate::job::{Request, SetValue};
 use crate::modality::{Modality, ModalityTable, Value, ValueKind};
 use crate::model::Manifest;
 use crate::sampler::Role;
@@ -37,6 +37,9 @@ impl Lineage {
         let table = manifest.modalities.clone();
         let given = |i: &usize| -> String {
             let name = &table[*i].name;
+            if let Some(set @ (SetValue::Class(_) | SetValue::Location(_) | SetValue::Date(_))) = request.set.get(i) {
+                return format!("{name} set by hand to {}", set.describe(&table[*i]));
+            }
             let Some(given) = &observation.values[*i] else { return name.clone() };
             let date = given.date.as_ref().map(|d| format!(" of {d}")).unwrap_or_default();
             let files: Vec<String> = given.sources.iter().map(|p| short(p)).collect();
@@ -70,6 +73,8 @@ impl Lineage {
             ("given", names(Role::Given)),
             ("given_from", roles(Role::Given).iter().map(given).collect::<Vec<_>>().join("; ")),
             ("generated", names(Role::Generated)),
+            ("clip_reflectance", yes_no(request.post.clip_reflectance)),
+            ("normalise_location", yes_no(request.post.normalise_location)),
             ("tile", observation.tile.clone()),
             ("program", format!("COP-GEN Explorer {}", env!("CARGO_PKG_VERSION"))),
         ];
@@ -81,6 +86,10 @@ impl Lineage {
             table,
         }
     }
+}
+
+fn yes_no(value: bool) -> String {
+    if value { "yes" } else { "no" }.to_owned()
 }
 
 /// Folder and name of a source file: enough to find it, the same on every machine.
@@ -119,8 +128,10 @@ impl<'a> Exporter<'a> {
         self.path(&format!("r{index:03}_"), &format!("{}.tif", m.name))
     }
 
-    fn table_path(&self, m: &Modality) -> PathBuf {
-        self.path("", &format!("{}.csv", m.name))
+    /// Statistics and tables carry the numbers of the first and the last realisation in their names, so that a run
+    /// that is extended later does not meet its own files.
+    fn range_path(&self, [first, last]: [u64; 2], name: &str) -> PathBuf {
+        self.path(&format!("r{first:03}-{last:03}_"), name)
     }
 
     /// Fails if a file of these realisations (and of their statistics) would be overwritten without being asked to.
@@ -132,15 +143,15 @@ impl<'a> Exporter<'a> {
         if self.overwrite {
             return Ok(());
         }
-        let mut paths = Vec::new();
+        let (mut paths, range) = (Vec::new(), [indices.start, indices.end.saturating_sub(1)]);
         for m in generated.iter().map(|&i| &self.lineage.table[i]) {
             if m.is_scalar() {
-                paths.push(self.table_path(m));
+                paths.push(self.range_path(range, &format!("{}.csv", m.name)));
                 continue;
             }
             paths.extend(indices.clone().map(|index| self.realisation_path(index, m)));
             if with_statistics {
-                paths.extend(statistic_names(m).map(|what| self.path("", &format!("{}_{what}.tif", m.name))));
+                paths.extend(statistic_names(m).map(|what| self.range_path(range, &format!("{}_{what}.tif", m.name))));
             }
         }
         geotiff::refuse_existing(&paths)
@@ -183,6 +194,7 @@ impl<'a> Exporter<'a> {
     /// # Errors
     /// When a file exists or cannot be written.
     pub fn statistics(&self, members: &[Arc<Realisation>]) -> Result<Vec<PathBuf>> {
+        let Some(range) = range(members) else { return Ok(Vec::new()) };
         let members: Vec<&Realisation> = members.iter().map(AsRef::as_ref).collect();
         let held = |i: usize| members.iter().any(|r| matches!(r.values.get(i), Some(Some(Value::Image(_)))));
         let mut written = Vec::new();
@@ -205,7 +217,7 @@ impl<'a> Exporter<'a> {
                     ("realisations".to_owned(), indices.join(" ")),
                     ("caution".to_owned(), "Spread over realisations is not calibrated error.".to_owned()),
                 ];
-                let path = self.path("", &format!("{}_{what}.tif", m.name));
+                let path = self.range_path(range, &format!("{}_{what}.tif", m.name));
                 self.write(m, &path, bands, pixels, metadata, &format!("Synthetic: {what} of {count} realisations"))?;
                 written.push(path);
             }
@@ -218,6 +230,7 @@ impl<'a> Exporter<'a> {
     /// # Errors
     /// When a file exists or cannot be written.
     pub fn tables(&self, members: &[Arc<Realisation>]) -> Result<Vec<PathBuf>> {
+        let Some(range) = range(members) else { return Ok(Vec::new()) };
         let mut written = Vec::new();
         for (i, m) in self.lineage.table.iter().enumerate().filter(|(_, m)| m.is_scalar()) {
             let row = |r: &Arc<Realisation>| match r.values.get(i)?.as_ref()? {
@@ -230,7 +243,7 @@ impl<'a> Exporter<'a> {
                 continue;
             }
             let columns = if m.values == ValueKind::Location { "latitude,longitude" } else { "date" };
-            let path = self.table_path(m);
+            let path = self.range_path(range, &format!("{}.csv", m.name));
             if !self.overwrite {
                 geotiff::refuse_existing(std::slice::from_ref(&path))?;
             }
@@ -252,7 +265,12 @@ impl<'a> Exporter<'a> {
     ) -> Result<()> {
         let mut metadata = self.lineage.metadata.clone();
         metadata.push(("modality".into(), m.name.clone()));
-        metadata.push(("unit".into(), m.unit().to_owned()));
+        let unit = match own.iter().find(|(key, _)| key == "statistic").map(|(_, what)| what.as_str()) {
+            Some("variance") => format!("square of {}", m.unit()),
+            Some("disagreement") => "share of realisations, 0 to 1".to_owned(),
+            _ => m.unit().to_owned(),
+        };
+        metadata.push(("unit".into(), unit));
         if let Pixels::Classes(classes) = &pixels {
             let list: Vec<String> = classes.iter().map(|c| format!("{} {}", c.code, c.name)).collect();
             metadata.push(("classes".into(), list.join("; ")));
@@ -264,6 +282,12 @@ impl<'a> Exporter<'a> {
         let size = (m.pixels, m.pixels);
         GeoTiff { footprint, pixel_m: m.ground_m, size, bands, pixels, metadata }.write(path, self.overwrite)
     }
+}
+
+/// Numbers of the first and the last realisation.
+fn range(members: &[Arc<Realisation>]) -> Option<[u64; 2]> {
+    let indices = || members.iter().map(|r| r.index);
+    Some([indices().min()?, indices().max()?])
 }
 
 /// Names of the two statistics of a modality.

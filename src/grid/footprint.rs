@@ -32,6 +32,27 @@ impl Crs {
         ((1..=60).contains(&zone) && (code / 100 == 326 || code / 100 == 327)).then_some((zone, code / 100 == 326))
     }
 
+    /// Code or name for messages; a full WKT is too long for them.
+    pub fn short(&self) -> String {
+        self.0.split(',').next().unwrap_or_default().to_owned()
+    }
+
+    /// Whether it is projected, in metres that are metres on the ground (web mercator's are not).
+    ///
+    /// # Errors
+    /// When the definition cannot be understood.
+    pub fn is_metric(&self) -> Result<bool> {
+        if self.utm().is_some() {
+            return Ok(true);
+        }
+        let failed = |e: gdal::errors::GdalError| {
+            Error::Compute(format!("The coordinate system {} is not understood: {e}", self.short()))
+        };
+        let srs = gdal::spatial_ref::SpatialRef::from_definition(&self.0).map_err(failed)?;
+        let mercator = self.0 == "EPSG:3857" || self.0.contains("Pseudo-Mercator");
+        Ok(srs.is_projected() && !mercator && (srs.linear_units() - 1.0).abs() < 1e-6)
+    }
+
     /// Projects points between this system and longitude/latitude in degrees, in place.
     fn project(&self, points: &mut [(f64, f64)], to_degrees: bool) -> Result<()> {
         let failed =

@@ -2,6 +2,7 @@
 
 use super::{Place, Request, SetValue};
 use crate::error::{Error, Result};
+use crate::grid::Footprint;
 use crate::modality::{Modality, ModalityTable, Raster, Value, ValueKind};
 use crate::sampler::Role;
 use crate::scene::{Given, Observation, Scene, read_raster_for};
@@ -36,13 +37,14 @@ pub fn observe(table: &ModalityTable, request: &Request) -> Result<Observation> 
     for (&i, set) in &request.set {
         let m = table.get(i).ok_or_else(|| Error::request("A value is set for a modality the model does not have."))?;
         if request.roles[i] == Role::Given {
-            observation.values[i] = Some(value_of(m, set)?);
+            let given = value_of(m, set, &observation.footprint, &mut observation.notes)?;
+            observation.values[i] = Some(given);
         }
     }
     Ok(observation)
 }
 
-fn value_of(m: &Modality, set: &SetValue) -> Result<Given> {
+fn value_of(m: &Modality, set: &SetValue, window: &Footprint, notes: &mut Vec<String>) -> Result<Given> {
     let mut sources = Vec::new();
     let value = match (set, &m.values) {
         (SetValue::Location(at), ValueKind::Location) => Value::Location(*at),
@@ -52,7 +54,7 @@ fn value_of(m: &Modality, set: &SetValue) -> Result<Given> {
         }
         (SetValue::File(path), _) if !m.is_scalar() => {
             sources.push(path.clone());
-            Value::Image(read_raster_for(m, path)?)
+            Value::Image(read_raster_for(m, path, window, notes)?)
         }
         _ => return Err(Error::request(format!("The value set for {} does not suit it.", m.name))),
     };
@@ -87,7 +89,7 @@ impl SetValue {
                 };
                 iso.parse().map(Self::Date).map_err(|_| bad("a date such as 2023-04-19"))
             }
-            ValueKind::Classes { classes } if !text.to_lowercase().ends_with(".tif") => {
+            ValueKind::Classes { classes } if !is_raster(text) => {
                 let found =
                     classes.iter().find(|c| c.name.to_lowercase() == text.to_lowercase() || c.code.to_string() == text);
                 let names: Vec<&str> = classes.iter().map(|c| c.name.as_str()).collect();
@@ -95,7 +97,26 @@ impl SetValue {
                     .map(|c| Self::Class(c.code))
                     .ok_or_else(|| bad(&format!("a GeoTIFF (.tif) or one of: {}", names.join(", "))))
             }
+            _ if !is_raster(text) => Err(bad("the path of a GeoTIFF (.tif)")),
             _ => Ok(Self::File(text.into())),
         }
     }
+
+    /// The value in words, for files that have to say how they were made.
+    pub fn describe(&self, m: &Modality) -> String {
+        match self {
+            Self::Location(at) => format!("{:.6},{:.6}", at.lat, at.lon),
+            Self::Date(date) => date.to_string(),
+            Self::Class(code) => {
+                let name = m.classes().and_then(|all| all.iter().find(|c| c.code == *code)).map(|c| c.name.as_str());
+                format!("{} ({code}) everywhere", name.unwrap_or("unknown class"))
+            }
+            Self::File(path) => path.display().to_string(),
+        }
+    }
+}
+
+fn is_raster(text: &str) -> bool {
+    let text = text.to_lowercase();
+    text.ends_with(".tif") || text.ends_with(".tiff")
 }

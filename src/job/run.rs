@@ -31,6 +31,10 @@ pub fn run(
     if request.samples == 0 || request.batch == 0 {
         return Err(Error::request("The numbers of samples and of realisations per batch must be at least 1."));
     }
+    // The last number is the stream of draws that all realisations share.
+    if request.first.checked_add(request.samples as u64).is_none_or(|end| end == u64::MAX) {
+        return Err(Error::request("The numbers of the realisations are too large."));
+    }
     crate::sampler::blocks(&crate::sampler::Schedule::new(), request.options.steps)?;
     send(Event::Stage("Reading the scene".into()));
     let observation = Arc::new(observe(table, request)?);

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use candle_core::Device;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -44,10 +45,16 @@ impl Worker {
                     wake();
                 };
                 flag.store(false, Ordering::Relaxed);
-                let ended = match work(&mut model, &request, &flag, &mut send) {
-                    Ok(()) => Event::Finished { cancelled: false },
-                    Err(Error::Cancelled) => Event::Finished { cancelled: true },
-                    Err(error) => Event::Failed(error.to_string()),
+                // A defect must not leave the window waiting for ever.
+                let done = catch_unwind(AssertUnwindSafe(|| work(&mut model, &request, &flag, &mut send)));
+                let ended = match done {
+                    Ok(Ok(())) => Event::Finished { cancelled: false },
+                    Ok(Err(Error::Cancelled)) => Event::Finished { cancelled: true },
+                    Ok(Err(error)) => Event::Failed(error.to_string()),
+                    Err(_) => Event::Failed(
+                        "Sampling ended with an internal error; finished realisations are kept. Please report it."
+                            .into(),
+                    ),
                 };
                 send(ended);
             }

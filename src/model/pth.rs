@@ -15,6 +15,8 @@ use std::rc::Rc;
 
 /// Largest pickle index accepted; the published one is about 100 kB.
 const MAX_INDEX_BYTES: u64 = 64 << 20;
+/// Tensors together may need this many times the file's size; more than 1 because they may share storages.
+const MAX_GROWTH: u64 = 4;
 /// Most values one index may build; the published denoiser needs about 10 000.
 const MAX_OBJECTS: usize = 4_000_000;
 
@@ -25,6 +27,7 @@ const MAX_OBJECTS: usize = 4_000_000;
 pub fn read(path: &Path) -> Result<BTreeMap<String, TensorData>> {
     let bad = |what: String| Error::file(path, format!("This is not a readable PyTorch weight file: {what}"));
     let file = std::fs::File::open(path).map_err(|e| Error::io(path, "open", &e))?;
+    let length = file.metadata().map_err(|e| Error::io(path, "read", &e))?.len();
     let mut archive = zip::ZipArchive::new(std::io::BufReader::new(file))
         .map_err(|e| bad(format!("no zip container ({e}); it may be truncated")))?;
     let index_name = archive
@@ -45,6 +48,7 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, TensorData>> {
     }
     let entries = Machine::new(&index).run().map_err(&bad)?;
 
+    let mut budget = MAX_GROWTH.saturating_mul(length);
     let mut storages: HashMap<String, Rc<Vec<u8>>> = HashMap::new();
     let mut tensors = BTreeMap::new();
     for (name, tensor) in entries {
@@ -54,6 +58,9 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, TensorData>> {
                 let entry = archive
                     .by_name(&format!("{root}data/{}", tensor.storage.key))
                     .map_err(|_| bad(format!("the data of tensor {name} is missing; the file may be truncated")))?;
+                if entry.compression() != zip::CompressionMethod::Stored {
+                    return Err(bad(format!("the data of tensor {name} is compressed, which PyTorch never does")));
+                }
                 let wanted = tensor
                     .storage
                     .elements
@@ -75,6 +82,12 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, TensorData>> {
                 bytes
             }
         };
+        // Tensors may share a storage; a small file must not ask for much memory that way.
+        let count =
+            tensor.shape.iter().try_fold(tensor.storage.dtype.size_in_bytes() as u64, |n, &d| n.checked_mul(d as u64));
+        budget = count
+            .and_then(|count| budget.checked_sub(count))
+            .ok_or_else(|| bad("its tensors need far more memory than the file is large".into()))?;
         let data = tensor.gather(&storage).ok_or_else(|| bad(format!("tensor {name} reaches outside its storage")))?;
         if tensors.insert(name.clone(), data).is_some() {
             return Err(bad(format!("tensor {name} occurs twice")));

@@ -4,7 +4,7 @@ use super::autoencoder::Autoencoder;
 use super::denoiser::Denoiser;
 use super::manifest::{AutoencoderEntry, AutoencoderSizes, DenoiserSizes, MANIFEST_FILE, Manifest, WeightFile};
 use super::order::network_order;
-use super::weights::{LoadedWeights, TensorData, sha256_of};
+use super::weights::{LoadedWeights, TensorData, read_weights, sha256_of};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::modality::ModalityTable;
@@ -25,6 +25,9 @@ const PUBLISHED_FOLDERS: [(&str, &str); 10] = [
     ("LULC_LULC", "LULC_192x192_LULC_latent_8"),
     ("S2L1C_cloud_mask", "S2L1C_192x192_cloud_mask_latent_8"),
 ];
+
+/// The denoiser's file in a model folder.
+pub const DENOISER_FILE: &str = "denoiser.safetensors";
 
 /// Writes tensors as safetensors, in half precision if asked; under a temporary name first, so that a full disk
 /// or a crash never leaves half a file under the final one.
@@ -100,35 +103,39 @@ pub fn import(
     heads: Option<usize>,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Manifest> {
-    if out.join(MANIFEST_FILE).exists() {
-        return Err(Error::file(out, "There is already a model in this folder; choose another one"));
+    if let Some(taken) = [MANIFEST_FILE, DENOISER_FILE].into_iter().find(|name| out.join(name).exists()) {
+        return Err(Error::file(out, format!("There is already a model in this folder ({taken}); choose another one")));
     }
-    progress("reading the denoiser");
-    let mut weights = LoadedWeights::open(denoiser, None, &Device::Cpu)?;
+    let open = |path: &Path| LoadedWeights::open(path, None, &Device::Cpu);
+    progress("checking the denoiser");
+    let mut weights = open(denoiser)?;
     let table = network_order(ModalityTable::published(), weights.tensors());
     let sizes = denoiser_sizes(denoiser, weights.tensors(), heads)?;
-    let tensors = weights.tensors().clone();
     Denoiser::new(&table, &sizes, &mut weights, &Device::Cpu)?;
     weights.finish()?;
-    progress("writing the denoiser");
-    write_weights(&out.join("denoiser.safetensors"), &tensors, half)?;
-    drop(tensors);
-
-    let mut entries = BTreeMap::new();
+    // Each autoencoder is read twice, so that only one is held at a time and nothing is written before all are known
+    // to fit.
+    let mut checked = Vec::new();
     for m in table.iter().filter(|m| !m.is_scalar()) {
         let folder =
             PUBLISHED_FOLDERS.iter().find(|(key, _)| *key == m.key).map_or(m.key.as_str(), |(_, folder)| folder);
         let path = autoencoders.join(folder).join("model-50-ema.pth");
-        progress(&format!("converting the autoencoder of {}", m.name));
-        let mut weights = LoadedWeights::open(&path, None, &Device::Cpu)?;
+        progress(&format!("checking the autoencoder of {}", m.name));
+        let mut weights = open(&path)?;
         let sizes = autoencoder_sizes(&path, weights.tensors())?;
-        let tensors = weights.tensors().clone();
         Autoencoder::new(&sizes, m.network_channels(), m.latent[0], &mut weights, &Device::Cpu)?;
         weights.finish()?;
+        checked.push((m, path, sizes));
+    }
+    let mut entries = BTreeMap::new();
+    for (m, path, sizes) in checked {
+        progress(&format!("writing the autoencoder of {}", m.name));
         let file = format!("autoencoder_{}.safetensors", m.name);
-        write_weights(&out.join(&file), &tensors, half)?;
+        write_weights(&out.join(&file), &read_weights(&path)?, half)?;
         entries.insert(m.key.clone(), AutoencoderEntry { sizes, weights: weight_file(out, file)? });
     }
+    progress("writing the denoiser");
+    write_weights(&out.join(DENOISER_FILE), &read_weights(denoiser)?, half)?;
     let manifest = Manifest {
         name: "COP-GEN".into(),
         description: format!(
@@ -139,7 +146,7 @@ pub fn import(
         attribution: "COP-GEN (Espinosa et al., arXiv 2603.03239), weights mespinosami/copgen-base and mespinosami/copgen-vaes, CC BY 4.0; converted to safetensors".into(),
         modalities: table,
         denoiser: sizes,
-        denoiser_weights: weight_file(out, "denoiser.safetensors")?,
+        denoiser_weights: weight_file(out, DENOISER_FILE)?,
         autoencoders: entries,
     };
     write_manifest(out, &manifest)?;

@@ -76,14 +76,52 @@ impl Layer {
 
     /// Whether every channel is there.
     pub fn holds(&self, m: &Modality) -> bool {
-        m.channels.iter().all(|channel| self.locate(channel).is_ok())
+        m.channels.iter().all(|channel| self.locate(m, channel).is_ok())
     }
 
-    fn locate(&self, channel: &str) -> Result<(&RasterFile, usize)> {
-        let found = self.files.iter().find_map(|file| file.band(channel).ok().map(|band| (file, band)));
+    /// Whether the raster is as large as the extent.
+    pub fn covers_like(&self, extent: &Footprint, pixel_m: f64) -> bool {
+        let own = self.footprint(pixel_m);
+        own.width_m == extent.width_m && own.height_m == extent.height_m
+    }
+
+    /// Makes sure that pixels have this size in metres on the ground.
+    ///
+    /// # Errors
+    /// When they have another size, or the coordinate system is not in metres on the ground.
+    pub fn check_pixels(&self, name: &str, pixel_m: f64) -> Result<()> {
+        let header = self.header();
+        if let Some(crs) = &header.crs
+            && !crs.is_metric()?
+        {
+            return Err(Error::file(
+                &header.path,
+                format!(
+                    "Its coordinate system {} does not measure the ground in metres; warp it to a UTM zone first (gdalwarp -t_srs EPSG:326zz -tr {pixel_m} {pixel_m})",
+                    crs.short()
+                ),
+            ));
+        }
+        for pixel in header.grid.iter().flat_map(|[_, _, dx, dy]| [*dx, -dy]) {
+            if (pixel / pixel_m - 1.0).abs() > PIXEL_TOLERANCE {
+                return Err(Error::file(
+                    &header.path,
+                    format!(
+                        "{name} needs pixels of {pixel_m} m, the raster has {pixel} m; resample it first (gdalwarp -tr)"
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn locate(&self, m: &Modality, channel: &str) -> Result<(&RasterFile, usize)> {
+        // A single band without a name can only stand for a modality with a single channel.
+        let find = |file: &RasterFile| file.band(channel, m.channels.len() == 1);
+        let found = self.files.iter().find_map(|file| find(file).ok().map(|band| (file, band)));
         match found {
             Some(found) => Ok(found),
-            None => self.header().band(channel).map(|band| (self.header(), band)),
+            None => find(self.header()).map(|band| (self.header(), band)),
         }
     }
 
@@ -92,21 +130,22 @@ impl Layer {
     /// # Errors
     /// When resolution, coordinate system or alignment do not fit, the window leaves the raster, a band is
     /// missing, or values are not finite.
-    pub fn read(&self, m: &Modality, window: &Footprint, notes: &mut Vec<String>) -> Result<Raster> {
+    ///
+    /// `offset_possible`: whether the product may carry the Sentinel-2 offset of newer processing baselines.
+    pub fn read(
+        &self,
+        m: &Modality,
+        window: &Footprint,
+        offset_possible: bool,
+        notes: &mut Vec<String>,
+    ) -> Result<Raster> {
         let header = self.header();
         let wrong = |what: String| Err(Error::file(&header.path, what));
         let (mut column, mut row) = (window.left / m.ground_m, -window.top / m.ground_m);
-        if let Some([left, top, dx, dy]) = header.grid {
-            for pixel in [dx, -dy] {
-                if (pixel / m.ground_m - 1.0).abs() > PIXEL_TOLERANCE {
-                    return wrong(format!(
-                        "{} needs pixels of {} m, the raster has {pixel} m; resample it first (gdalwarp -tr)",
-                        m.name, m.ground_m
-                    ));
-                }
-            }
+        self.check_pixels(&m.name, m.ground_m)?;
+        if let Some([left, top, ..]) = header.grid {
             if header.crs != window.crs {
-                let name = |crs: &Option<crate::grid::Crs>| crs.as_ref().map_or("none".into(), |c| c.0.clone());
+                let name = |crs: &Option<crate::grid::Crs>| crs.as_ref().map_or("none".into(), crate::grid::Crs::short);
                 return wrong(format!(
                     "Its coordinate system is {}, the window's is {}; warp it to the same (gdalwarp -t_srs)",
                     name(&header.crs),
@@ -139,10 +178,12 @@ impl Layer {
         }
         let mut raster = Raster { channels: m.channels.len(), height: m.pixels, width: m.pixels, data: Vec::new() };
         for channel in &m.channels {
-            let (file, band) = self.locate(channel)?;
-            raster.data.extend(file.read(&[band], column as usize, row as usize, m.pixels)?);
+            let (file, band) = self.locate(m, channel)?;
+            let values = file.read(&[band], column as usize, row as usize, m.pixels)?;
+            checks::channel(file, band, channel, &values, notes)?;
+            raster.data.extend(values);
         }
-        checks::values(m, &raster, header, notes)?;
+        checks::values(m, &raster, header, offset_possible, notes);
         Ok(raster)
     }
 }

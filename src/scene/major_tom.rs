@@ -1,28 +1,25 @@
 //! The Major TOM folder layout (specification B.10): one file per band below product folders.
 
+use super::Parts;
 use super::layer::Layer;
-use super::metadata::Metadata;
 use super::raster_file::RasterFile;
 use crate::error::{Error, Result};
 use crate::modality::ModalityTable;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-type Opened = (BTreeMap<String, Layer>, Metadata, Vec<String>);
-
 /// Layers of one cell. Product folders are found by looking, not through the index pickles.
-pub(super) fn open(root: &Path, cell: &str) -> Result<Opened> {
+pub(super) fn open(root: &Path, cell: &str) -> Result<Parts> {
     // The cell's name becomes part of paths, so it must be one.
     let _: crate::grid::GridCell = cell.parse()?;
     let (row, column) = cell.split_once('_').unwrap_or((cell, ""));
-    let (mut layers, mut metadata, mut notes) = (BTreeMap::new(), Metadata::default(), Vec::new());
+    let mut parts = Parts::default();
     for m in ModalityTable::published().iter().filter(|m| !m.is_scalar()) {
         let files = match m.name.as_str() {
             "LULC" => {
                 let dir = root.join("Core-LULC").join(row).join(column);
                 let maps = sorted(&dir, |path| path.extension().is_some_and(|e| e == "tif"));
                 if maps.len() > 1 {
-                    notes.push(format!("{} land-cover years for {cell}; the latest was taken.", maps.len()));
+                    parts.notes.push(format!("{} land-cover years for {cell}; the latest was taken.", maps.len()));
                 }
                 maps.last().cloned().into_iter().collect()
             }
@@ -31,15 +28,18 @@ pub(super) fn open(root: &Path, cell: &str) -> Result<Opened> {
                     "cloud_mask" => ("S2L1C", vec!["cloud_mask".into()]),
                     _ => (&m.family, m.channels.clone()),
                 };
-                let products = sorted(&root.join(format!("Core-{family}")).join(row).join(cell), |path| path.is_dir());
+                let mut products =
+                    sorted(&root.join(format!("Core-{family}")).join(row).join(cell), |path| path.is_dir());
+                // The latest acquisition, whichever satellite it came from.
+                products.sort_by_key(|path| path.file_name().and_then(|n| date_in(&n.to_string_lossy())));
                 let Some(product) = products.last() else { continue };
                 let id = product.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
                 if products.len() > 1 {
-                    notes.push(format!("{} products of {family} for {cell}; {id} was taken.", products.len()));
+                    parts.notes.push(format!("{} products of {family} for {cell}; {id} was taken.", products.len()));
                 }
                 if let Some(date) = date_in(&id) {
-                    metadata.dates.insert(family.to_owned(), Some(date.clone()));
-                    metadata.dates.insert(m.family.clone(), Some(date));
+                    parts.metadata.dates.insert(family.to_owned(), Some(date.clone()));
+                    parts.metadata.dates.insert(m.family.clone(), Some(date));
                 }
                 let paths: Vec<PathBuf> = bands.iter().map(|b| product.join(format!("{b}.tif"))).collect();
                 if paths.iter().any(|p| !p.exists()) {
@@ -51,24 +51,26 @@ pub(super) fn open(root: &Path, cell: &str) -> Result<Opened> {
         if files.is_empty() {
             continue;
         }
-        let mut rasters: Vec<RasterFile> = files.iter().map(|p| RasterFile::open(p)).collect::<Result<_>>()?;
-        if m.name == "LULC" {
+        let rasters: Result<Vec<RasterFile>> = files.iter().map(|p| RasterFile::open(p)).collect();
+        let layer = rasters.and_then(|mut rasters| {
+            if m.name != "LULC" {
+                return Layer::per_band(rasters);
+            }
             // The file is named by cell and year, not by band.
             rasters[0].bands = vec![String::new()];
             let mut layer = Layer::single(rasters.swap_remove(0));
             layer.alignment = 1.0;
-            layers.insert(m.name.clone(), layer);
-        } else {
-            layers.insert(m.name.clone(), Layer::per_band(rasters)?);
-        }
+            Ok(layer)
+        });
+        parts.put(&m.name, layer)?;
     }
-    if layers.is_empty() {
+    if parts.layers.is_empty() && parts.broken.is_empty() {
         return Err(Error::file(
             root,
             format!("There is nothing of cell {cell} here; expected folders such as Core-S2L2A/{row}/{cell}"),
         ));
     }
-    Ok((layers, metadata, notes))
+    Ok(parts)
 }
 
 fn sorted(dir: &Path, keep: impl Fn(&Path) -> bool) -> Vec<PathBuf> {

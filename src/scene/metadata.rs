@@ -20,6 +20,9 @@ pub(super) struct Metadata {
 impl Metadata {
     /// Reads `DIR/scene.json`; a folder without one has no metadata.
     pub fn read(dir: &Path) -> Result<Self> {
+        if dir.is_file() {
+            return Err(Error::file(dir, "A scene is a folder of GeoTIFFs; name the folder, not a file in it"));
+        }
         if !dir.is_dir() {
             return Err(Error::file(dir, "There is no such scene folder; check the path"));
         }

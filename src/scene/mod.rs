@@ -79,6 +79,36 @@ pub struct Scene {
     metadata: Metadata,
     extent: Footprint,
     notes: Vec<String>,
+    /// Modalities whose files cannot be used, and why.
+    broken: BTreeMap<String, (PathBuf, String)>,
+    /// The radar is sigma0 and was not taken for gamma0.
+    sigma0_only: bool,
+}
+
+/// What was found in a folder.
+#[derive(Default)]
+struct Parts {
+    layers: BTreeMap<String, Layer>,
+    metadata: Metadata,
+    notes: Vec<String>,
+    broken: BTreeMap<String, (PathBuf, String)>,
+    sigma0_only: bool,
+}
+
+impl Parts {
+    /// Keeps a layer, or why there is none: one bad file does not spoil the others.
+    fn put(&mut self, name: &str, layer: Result<Layer>) -> Result<()> {
+        match layer {
+            Ok(layer) => {
+                self.layers.insert(name.to_owned(), layer);
+            }
+            Err(Error::File { problem, path }) => {
+                self.broken.insert(name.to_owned(), (path, problem));
+            }
+            Err(other) => return Err(other),
+        }
+        Ok(())
+    }
 }
 
 impl Scene {
@@ -95,28 +125,25 @@ impl Scene {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(dir: &Path, options: SceneOptions) -> Result<Self> {
-        let metadata = Metadata::read(dir)?;
-        let mut layers = BTreeMap::new();
+        let mut parts = Parts { metadata: Metadata::read(dir)?, ..Parts::default() };
         for m in ModalityTable::published().iter().filter(|m| !m.is_scalar()) {
             let path = dir.join(format!("{}.tif", m.name));
             if path.exists() {
-                layers.insert(m.name.clone(), Layer::single(RasterFile::open(&path)?));
+                parts.put(&m.name, RasterFile::open(&path).map(Layer::single))?;
             }
         }
-        let mut notes = Vec::new();
         let grd = dir.join("S1GRD.tif");
-        if grd.exists() && !layers.contains_key("S1RTC") {
+        if grd.exists() && !parts.layers.contains_key("S1RTC") {
             if options.accept_grd_as_rtc {
-                layers.insert("S1RTC".into(), Layer::single(RasterFile::open(&grd)?));
+                parts.put("S1RTC", RasterFile::open(&grd).map(Layer::single))?;
             } else {
-                notes.push(
-                    "The scene's radar is sigma0 (S1GRD.tif), not terrain-flattened gamma0; it was not used as S1RTC."
-                        .into(),
-                );
+                parts.sigma0_only = true;
             }
         }
-        let name = dir.file_name().map_or_else(|| "scene".into(), |n| n.to_string_lossy().into_owned());
-        Self::assemble(name, dir, layers, metadata, notes)
+        // A scene has one name, and so one set of noise streams, however its path is written.
+        let full = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
+        let name = full.file_name().map_or_else(|| "scene".into(), |n| n.to_string_lossy().into_owned());
+        Self::assemble(name, dir, parts)
     }
 
     /// Opens one cell of a folder in the Major TOM layout (specification B.10).
@@ -124,29 +151,34 @@ impl Scene {
     /// # Errors
     /// When the cell has no data there, or a file is no raster.
     pub fn open_major_tom(root: &Path, cell: &str) -> Result<Self> {
-        let (layers, metadata, notes) = major_tom::open(root, cell)?;
-        Self::assemble(cell.to_owned(), root, layers, metadata, notes)
+        Self::assemble(cell.to_owned(), root, major_tom::open(root, cell)?)
     }
 
-    fn assemble(
-        name: String,
-        dir: &Path,
-        layers: BTreeMap<String, Layer>,
-        metadata: Metadata,
-        notes: Vec<String>,
-    ) -> Result<Self> {
-        // The finest modality defines the extent; all others must nest in it.
+    fn assemble(name: String, dir: &Path, parts: Parts) -> Result<Self> {
+        let Parts { layers, metadata, notes, broken, sigma0_only } = parts;
+        // The finest modality defines the extent, all others must nest in it; of equals the first of these, because
+        // land-cover and cloud rasters are sometimes a pixel larger.
+        const ANCHORS: [&str; 3] = ["S2L2A_10m", "S2L1C_10m", "S1RTC"];
         let table = ModalityTable::published();
         let ground = |name: &str| table.index(name).map_or(10.0, |i| table[i].ground_m);
-        let finest = layers.iter().min_by(|a, b| ground(a.0).total_cmp(&ground(b.0)));
+        let rank = |name: &str| ANCHORS.iter().position(|a| *a == name).unwrap_or(ANCHORS.len());
+        let finest = layers.iter().min_by(|a, b| ground(a.0).total_cmp(&ground(b.0)).then(rank(a.0).cmp(&rank(b.0))));
         let Some((finest, layer)) = finest else {
+            if let Some((path, problem)) = broken.values().next() {
+                return Err(Error::file(path, problem.clone()));
+            }
+            let radar =
+                if sigma0_only { ": its radar is sigma0 (S1GRD.tif), not terrain-flattened gamma0" } else { "" };
             return Err(Error::file(
                 dir,
-                "This folder holds no modality; expected GeoTIFFs such as S2L2A_10m.tif, S1RTC.tif, DEM.tif or LULC.tif",
+                format!(
+                    "This folder holds no modality{radar}; expected GeoTIFFs such as S2L2A_10m.tif, S1RTC.tif, DEM.tif or LULC.tif"
+                ),
             ));
         };
+        layer.check_pixels(finest, ground(finest))?;
         let extent = layer.footprint(ground(finest));
-        Ok(Self { name, dir: dir.to_path_buf(), layers, metadata, extent, notes })
+        Ok(Self { name, dir: dir.to_path_buf(), layers, metadata, extent, notes, broken, sigma0_only })
     }
 
     /// Folder name, or cell.
@@ -196,6 +228,26 @@ impl Scene {
     /// What a careful reader should know about the scene as a whole.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Whether a product could carry the offset of processing baselines from 04.00 on (25 January 2022).
+    fn offset_possible(&self, m: &Modality) -> bool {
+        self.metadata.day(&m.family).is_none_or(|day| day.year() >= 2022)
+    }
+
+    fn missing(&self, table: &ModalityTable, m: &Modality) -> Error {
+        let names: Vec<&str> = self.available(table).iter().map(|&i| table[i].name.as_str()).collect();
+        let radar = if self.sigma0_only && m.name == "S1RTC" {
+            " (its radar is sigma0, S1GRD.tif, not terrain-flattened gamma0)"
+        } else {
+            ""
+        };
+        Error::request(format!(
+            "The scene {} has no {}{radar}; it has {}. Do not give it, or set a value for it.",
+            self.name,
+            m.name,
+            names.join(", ")
+        ))
     }
 
     /// Modalities of a table that the scene has a value for.
@@ -252,12 +304,7 @@ impl Scene {
         let mut values = vec![None; table.len()];
         for &i in wanted {
             let m = &table[i];
-            let missing = || {
-                Error::request(format!(
-                    "The scene {} has no {}: set a value for it, or choose generated or ignored.",
-                    self.name, m.name
-                ))
-            };
+            let missing = || self.missing(table, m);
             values[i] = Some(match m.values {
                 ValueKind::Location => {
                     let at = window.crs.as_ref().map(|_| window.centre()).ok_or_else(missing)??;
@@ -265,11 +312,24 @@ impl Scene {
                 }
                 ValueKind::Date => {
                     let date = self.date().ok_or_else(missing)?;
+                    let day = date.to_string();
+                    if self.metadata.dates.values().flatten().any(|text| text.len() == 7 && day.starts_with(text)) {
+                        notes.push(format!("Only the month of the scene is known; {date} stands for it."));
+                    }
                     Given { value: Value::Date(date), sources: Vec::new(), date: Some(date.to_string()) }
                 }
                 _ => {
+                    if let Some((path, problem)) = self.broken.get(&m.name) {
+                        return Err(Error::file(path, problem.clone()));
+                    }
                     let layer = self.layers.get(&m.name).ok_or_else(missing)?;
-                    let value = Value::Image(layer.read(m, window, &mut notes)?);
+                    if layer.header().grid.is_none() && !layer.covers_like(&self.extent, m.ground_m) {
+                        return Err(Error::file(
+                            &layer.header().path,
+                            "It has no georeference and another extent than the scene's other rasters, so its place is unknown",
+                        ));
+                    }
+                    let value = Value::Image(layer.read(m, window, self.offset_possible(m), &mut notes)?);
                     Given { value, sources: layer.paths(), date: self.date_of(&m.family).map(str::to_owned) }
                 }
             });
@@ -280,12 +340,14 @@ impl Scene {
     }
 }
 
-/// Reads a modality from a GeoTIFF chosen by hand: bands by description, or in channel order if none has one;
-/// larger rasters are cropped at their centre (B.2).
+/// Reads a modality from a GeoTIFF chosen by hand: bands by description, or in channel order if none has one.
+///
+/// A raster that lies in the window's coordinate system is read where the window is; one without georeference (or for a
+/// window without one) is cropped at its centre (B.2), with a note.
 ///
 /// # Errors
-/// When bands, resolution, size or values do not fit.
-pub fn read_raster_for(m: &Modality, path: &Path) -> Result<Raster> {
+/// When bands, resolution, place, size or values do not fit.
+pub fn read_raster_for(m: &Modality, path: &Path, window: &Footprint, notes: &mut Vec<String>) -> Result<Raster> {
     let mut file = RasterFile::open(path)?;
     if file.bands.iter().all(String::is_empty) && file.bands.len() == m.channels.len() {
         file.bands.clone_from(&m.channels);
@@ -294,17 +356,17 @@ pub fn read_raster_for(m: &Modality, path: &Path) -> Result<Raster> {
         return Err(Error::file(
             path,
             format!(
-                "The raster has {} × {} pixels, {} needs at least {} × {1}",
-                file.width, file.height, m.name, m.pixels
+                "The raster has {} × {} pixels, {} needs at least {} × {}",
+                file.width, file.height, m.name, m.pixels, m.pixels
             ),
         ));
     }
+    let placed = file.crs.is_some() && window.crs.is_some();
     let layer = Layer::single(file);
-    let window = layer.footprint(m.ground_m).centre_window(m.window_m(), m.ground_m);
-    let mut notes = Vec::new();
-    let raster = layer.read(m, &window, &mut notes)?;
-    for note in notes {
-        tracing::warn!("{note}");
+    if placed {
+        return layer.read(m, window, true, notes);
     }
-    Ok(raster)
+    notes.push(format!("{} has no place of its own; its centre was taken for {}.", path.display(), m.name));
+    let centre = layer.footprint(m.ground_m).centre_window(m.window_m(), m.ground_m);
+    layer.read(m, &centre, true, notes)
 }

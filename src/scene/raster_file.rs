@@ -21,8 +21,8 @@ pub struct RasterFile {
     pub crs: Option<Crs>,
     /// Description of each band; empty where there is none.
     pub bands: Vec<String>,
-    /// Declared no-data value of the first band.
-    pub no_data: Option<f64>,
+    /// Declared no-data value of each band.
+    pub no_data: Vec<Option<f64>>,
 }
 
 /// Sends GDAL's messages to the log instead of the terminal; errors reach the user as ours.
@@ -42,12 +42,10 @@ impl RasterFile {
         let dataset = open(path)?;
         let (width, height) = dataset.raster_size();
         let mut bands = Vec::new();
-        let mut no_data = None;
+        let mut no_data = Vec::new();
         for (i, band) in dataset.rasterbands().enumerate() {
             let band = band.map_err(|e| Error::file(path, format!("Band {} cannot be opened: {e}", i + 1)))?;
-            if i == 0 {
-                no_data = band.no_data_value();
-            }
+            no_data.push(band.no_data_value());
             bands.push(band.description().unwrap_or_default());
         }
         if width == 0 || height == 0 || bands.is_empty() {
@@ -71,15 +69,15 @@ impl RasterFile {
         Ok(Self { path: path.to_path_buf(), width, height, grid, crs, bands, no_data })
     }
 
-    /// Index of a band by description, not case-sensitive; a single band needs none.
+    /// Index of a band by description, not case-sensitive; with `single`, a file's only band needs none.
     ///
     /// # Errors
     /// When it is not there; the message lists what is.
-    pub fn band(&self, name: &str) -> Result<usize> {
+    pub fn band(&self, name: &str, single: bool) -> Result<usize> {
         if let Some(i) = self.bands.iter().position(|b| b.eq_ignore_ascii_case(name)) {
             return Ok(i);
         }
-        if self.bands.len() == 1 && self.bands[0].is_empty() {
+        if single && self.bands.len() == 1 && self.bands[0].is_empty() {
             return Ok(0);
         }
         let found: Vec<&str> = self.bands.iter().map(|b| if b.is_empty() { "(no description)" } else { b }).collect();
@@ -128,6 +126,7 @@ fn open(path: &Path) -> Result<gdal::Dataset> {
 fn short(error: &gdal::errors::GdalError) -> String {
     match error {
         gdal::errors::GdalError::NullPointer { msg, .. } if !msg.is_empty() => msg.clone(),
+        gdal::errors::GdalError::NullPointer { .. } => "no driver knows it".into(),
         other => other.to_string(),
     }
 }

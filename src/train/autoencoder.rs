@@ -7,7 +7,7 @@ use super::{Progress, pca};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::modality::{Modality, ModalityTable, PostOptions, Value, from_network, to_network};
-use crate::model::{Autoencoder, LoadedWeights, Moments, TensorData, write_weights};
+use crate::model::{Autoencoder, LoadedWeights, MANIFEST_FILE, Moments, TensorData, write_weights};
 use crate::sampler::{Purpose, Stream};
 use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha12Rng;
@@ -49,6 +49,9 @@ pub fn train_autoencoder(
     progress: &mut dyn FnMut(&Progress) -> Result<()>,
 ) -> Result<AutoencoderReport> {
     let started = std::time::Instant::now();
+    if out.join(MANIFEST_FILE).exists() {
+        return Err(Error::file(out, "There is a finished model in this folder; choose another one"));
+    }
     let (m, settings) = (&table[index], &recipe.autoencoder);
     let windows = Windows::open(scenes, table, &recipe.data, false)?;
     let generator = |step: u64| {

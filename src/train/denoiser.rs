@@ -12,7 +12,8 @@ use crate::error::{Error, Result};
 use crate::lanes::side_by_side;
 use crate::modality::{ModalityTable, to_network};
 use crate::model::{
-    Autoencoder, AutoencoderEntry, Denoiser, Manifest, Moments, weight_file, write_manifest, write_weights,
+    Autoencoder, AutoencoderEntry, DENOISER_FILE, Denoiser, Manifest, Moments, weight_file, write_manifest,
+    write_weights,
 };
 use crate::sampler::{Purpose, Schedule, Stream, TRAIN_STEPS};
 use candle_core::backprop::GradStore;
@@ -103,8 +104,7 @@ pub fn train_denoiser(
 }
 
 fn save(recipe: &Recipe, table: &ModalityTable, optimiser: &Optimiser, out: &Path) -> Result<()> {
-    let file = "denoiser.safetensors";
-    write_weights(&out.join(file), &optimiser.averaged(), true)?;
+    write_weights(&out.join(DENOISER_FILE), &optimiser.averaged(), true)?;
     let entry = |key: &str, name: &str| -> Result<(String, AutoencoderEntry)> {
         let weights = weight_file(out, format!("autoencoder_{name}.safetensors"))?;
         Ok((key.to_owned(), AutoencoderEntry { sizes: recipe.autoencoder.sizes.clone(), weights }))
@@ -117,7 +117,7 @@ fn save(recipe: &Recipe, table: &ModalityTable, optimiser: &Optimiser, out: &Pat
         attribution: recipe.attribution.clone(),
         modalities: table.clone(),
         denoiser: recipe.denoiser.sizes.clone(),
-        denoiser_weights: weight_file(out, file)?,
+        denoiser_weights: weight_file(out, DENOISER_FILE)?,
         autoencoders: images.map(|m| entry(&m.key, &m.name)).collect::<Result<_>>()?,
     };
     write_manifest(out, &manifest)

@@ -37,6 +37,16 @@ pub fn spread_unit(m: &Modality) -> &'static str {
     }
 }
 
+/// The unit of the values themselves, short.
+pub fn value_unit(m: &Modality) -> &'static str {
+    match m.values {
+        ValueKind::Reflectance { .. } => "DN",
+        ValueKind::Decibel { .. } => "linear power",
+        ValueKind::LogElevation { .. } => "m",
+        _ => "",
+    }
+}
+
 /// One channel of all realisations that hold the modality, for the shader; `None` if none does.
 pub fn samples(m: &Modality, index: usize, channel: usize, members: &[&Realisation]) -> Option<Samples> {
     let rasters: Vec<_> = members.iter().filter_map(|r| r.values.get(index)?.as_ref()?.image()).collect();
