@@ -9,6 +9,18 @@ use std::path::{Path, PathBuf};
 /// Name of the manifest inside a model folder.
 pub const MANIFEST_FILE: &str = "manifest.json";
 
+/// What the denoiser's output means, with x = α·data + σ·noise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prediction {
+    /// The noise, as published (specification D.2).
+    #[default]
+    Noise,
+    /// The velocity α·noise − σ·data (Salimans & Ho 2022, arXiv 2202.00512). Near t = 1 an error of it becomes an error
+    /// of the data of the same size, not one divided by α(1) = 0.068: much easier for a small model.
+    Velocity,
+}
+
 /// Sizes of the denoiser (specification D.1).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,6 +34,9 @@ pub struct DenoiserSizes {
     /// Hidden features of the MLP divided by the width.
     #[serde(default = "default_mlp_ratio")]
     pub mlp_ratio: usize,
+    /// What its output means.
+    #[serde(default)]
+    pub predicts: Prediction,
 }
 
 fn default_mlp_ratio() -> usize {

@@ -13,7 +13,9 @@ mod weights;
 pub use autoencoder::{Autoencoder, Moments};
 pub use denoiser::Denoiser;
 pub use folder::Model;
-pub use manifest::{AutoencoderEntry, AutoencoderSizes, DenoiserSizes, MANIFEST_FILE, Manifest, WeightFile};
+pub use manifest::{
+    AutoencoderEntry, AutoencoderSizes, DenoiserSizes, MANIFEST_FILE, Manifest, Prediction, WeightFile,
+};
 pub use order::network_order;
 pub use save::{DENOISER_FILE, import, weight_file, write_manifest, write_weights};
 pub use weights::{Init, LoadedWeights, Parameters, TensorData, read_weights, sha256_of};

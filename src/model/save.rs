@@ -2,7 +2,9 @@
 
 use super::autoencoder::Autoencoder;
 use super::denoiser::Denoiser;
-use super::manifest::{AutoencoderEntry, AutoencoderSizes, DenoiserSizes, MANIFEST_FILE, Manifest, WeightFile};
+use super::manifest::{
+    AutoencoderEntry, AutoencoderSizes, DenoiserSizes, MANIFEST_FILE, Manifest, Prediction, WeightFile,
+};
 use super::order::network_order;
 use super::weights::{LoadedWeights, TensorData, read_weights, sha256_of};
 use crate::error::{Error, Result};
@@ -180,7 +182,7 @@ fn denoiser_sizes(path: &Path, tensors: &Tensors, heads: Option<usize>) -> Resul
         Error::file(path, format!("A denoiser of width {width} is none of the published sizes; say its number of attention heads with --heads"))
     })?;
     let depth = 2 * count(tensors, |j| format!("in_blocks.{j}.norm2.weight"));
-    Ok(DenoiserSizes { width, depth, heads, mlp_ratio: hidden / width.max(1) })
+    Ok(DenoiserSizes { width, depth, heads, mlp_ratio: hidden / width.max(1), predicts: Prediction::Noise })
 }
 
 /// C.1: read off the shapes; norm groups are 32.

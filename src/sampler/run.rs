@@ -7,7 +7,7 @@ use super::schedule::{Schedule, TRAIN_STEPS};
 use super::solver::solve;
 use crate::error::{Error, Result};
 use crate::lanes::side_by_side;
-use crate::model::Denoiser;
+use crate::model::{Denoiser, Prediction};
 use candle_core::Tensor;
 
 /// What a batch of realisations starts from. Every tensor is `(batch, C, h, w)`.
@@ -110,6 +110,7 @@ pub fn sample(
         }
     }
 
+    let schedule = Schedule::new();
     let mut evaluation = 0;
     let mut noise = |state: &[Tensor], t: f64| -> Result<Vec<Tensor>> {
         for (&i, x) in solved.iter().zip(state) {
@@ -124,15 +125,20 @@ pub fn sample(
         evaluation += 1;
         let latents: Vec<Tensor> =
             (0..table.len()).map(|i| inputs[i].clone().ok_or_else(|| missing("latent", i))).collect::<Result<_>>()?;
-        let noise = evaluate(denoiser, &latents, &times)?;
-        Ok(solved.iter().map(|&i| noise[i].clone()).collect())
+        let output = evaluate(denoiser, &latents, &times)?;
+        let (alpha, sigma) = (schedule.alpha(t), schedule.sigma(t));
+        let noise = |(&i, x): (&usize, &Tensor)| match denoiser.sizes().predicts {
+            Prediction::Noise => Ok(output[i].clone()),
+            Prediction::Velocity => Ok(((x * sigma)? + (&output[i] * alpha)?)?),
+        };
+        solved.iter().zip(state).map(noise).collect()
     };
     let mut done = 0;
     let mut watch = |t: f64, data: &[Tensor]| {
         done += 1;
         watch(&Evaluation { done, network_time: TRAIN_STEPS as f64 * t, data })
     };
-    let result = solve(&Schedule::new(), options.steps, options.final_denoise, state, &mut noise, &mut watch)?;
+    let result = solve(&schedule, options.steps, options.final_denoise, state, &mut noise, &mut watch)?;
     let mut latents = vec![None; table.len()];
     for (&i, x) in solved.iter().zip(result) {
         // A NaN anywhere makes the sum NaN.

@@ -4,7 +4,6 @@
 
 use super::Progress;
 use super::autoencoder::{normal_like, trained_autoencoder};
-use super::identity::identity_start;
 use super::parameters::{Optimiser, Trainable};
 use super::recipe::{DenoiserRecipe, Recipe};
 use super::windows::{Windows, below, uniform};
@@ -12,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::lanes::side_by_side;
 use crate::modality::{ModalityTable, to_network};
 use crate::model::{
-    Autoencoder, AutoencoderEntry, DENOISER_FILE, Denoiser, Manifest, Moments, weight_file, write_manifest,
+    Autoencoder, AutoencoderEntry, DENOISER_FILE, Denoiser, Manifest, Moments, Prediction, weight_file, write_manifest,
     write_weights,
 };
 use crate::sampler::{Purpose, Schedule, Stream, TRAIN_STEPS};
@@ -70,11 +69,7 @@ pub fn train_denoiser(
     let windows = Windows::open(scenes, &table, &recipe.data, false)?;
     let cache = encode(&windows, &table, &autoencoders, settings.cached_windows, &mut generator(u64::MAX), progress)?;
 
-    let start = match settings.identity_start {
-        true => identity_start(&table, &settings.sizes, recipe.seed),
-        false => BTreeMap::new(),
-    };
-    let mut parameters = Trainable::new(recipe.seed, start, device);
+    let mut parameters = Trainable::new(recipe.seed, BTreeMap::new(), device);
     let denoiser = Denoiser::new(&table, &settings.sizes, &mut parameters, device)?;
     let mut optimiser = Optimiser::new(parameters, &settings.optimiser)?;
     let (steps, schedule) = (settings.optimiser.steps, Schedule::new());
@@ -208,11 +203,11 @@ fn draw_items(
     (0..settings.optimiser.batch).map(|_| item()).collect()
 }
 
-/// Mean squared error of the predicted noise, summed over modalities and items.
+/// Mean squared error of the prediction, summed over modalities and items.
 fn loss(denoiser: &Denoiser, cache: &[Encoded], schedule: &Schedule, items: &[Item]) -> Result<Tensor> {
     let (table, device) = (denoiser.table(), denoiser.device());
     let mut latents: Vec<Vec<Tensor>> = vec![Vec::new(); table.len()];
-    let mut noises: Vec<Vec<Tensor>> = vec![Vec::new(); table.len()];
+    let mut targets: Vec<Vec<Tensor>> = vec![Vec::new(); table.len()];
     let mut times: Vec<Vec<f32>> = vec![Vec::new(); table.len()];
     let mut counts: Vec<Vec<f32>> = vec![Vec::new(); table.len()];
     for item in items {
@@ -220,6 +215,7 @@ fn loss(denoiser: &Denoiser, cache: &[Encoded], schedule: &Schedule, items: &[It
         for (k, m) in table.iter().enumerate() {
             let [c, h, w] = m.latent;
             let noise = normal_like(&Tensor::zeros((1, c, h, w), candle_core::DType::F32, device)?, &mut generator)?;
+            let mut target = noise.clone();
             let (latent, time, counts_in_loss) = match (item.states[k], &cache[item.window][k]) {
                 (State::Absent, _) | (_, None) => (noise.clone(), TRAIN_STEPS, 0.0),
                 (state, Some((mean, deviation))) => {
@@ -227,14 +223,19 @@ fn loss(denoiser: &Denoiser, cache: &[Encoded], schedule: &Schedule, items: &[It
                     match state {
                         State::Noised(n) => {
                             let t = n as f64 / TRAIN_STEPS as f64;
-                            (((clean * schedule.alpha(t))? + (&noise * schedule.sigma(t))?)?, n, 1.0)
+                            let (alpha, sigma) = (schedule.alpha(t), schedule.sigma(t));
+                            let noisy = ((&clean * alpha)? + (&noise * sigma)?)?;
+                            if denoiser.sizes().predicts == Prediction::Velocity {
+                                target = ((&noise * alpha)? - (clean * sigma)?)?;
+                            }
+                            (noisy, n, 1.0)
                         }
                         _ => (clean, 0, 0.0),
                     }
                 }
             };
             latents[k].push(latent);
-            noises[k].push(noise);
+            targets[k].push(target);
             times[k].push(time as f32);
             counts[k].push(counts_in_loss);
         }
@@ -244,7 +245,7 @@ fn loss(denoiser: &Denoiser, cache: &[Encoded], schedule: &Schedule, items: &[It
     let mut total: Option<Tensor> = None;
     for (k, m) in table.iter().enumerate() {
         let size = m.latent.iter().product::<usize>();
-        let error = (&predicted[k] - Tensor::cat(&noises[k], 0)?)?.sqr()?.reshape((items.len(), size))?.mean(1)?;
+        let error = (&predicted[k] - Tensor::cat(&targets[k], 0)?)?.sqr()?.reshape((items.len(), size))?.mean(1)?;
         let counted = (error * Tensor::new(counts[k].as_slice(), device)?)?.sum_all()?;
         total = Some(match total {
             None => counted,

@@ -2,7 +2,6 @@
 
 mod autoencoder;
 mod denoiser;
-mod identity;
 mod parameters;
 mod pca;
 mod recipe;

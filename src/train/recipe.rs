@@ -96,9 +96,6 @@ pub struct DenoiserRecipe {
     pub optimiser: OptimiserRecipe,
     /// Draws of windows kept in memory, encoded once as moments; a new latent is drawn at every use.
     pub cached_windows: usize,
-    /// Begin with a network whose prediction is the noisy latent itself, instead of at random.
-    #[serde(default)]
-    pub identity_start: bool,
     /// Share of items whose modalities all have the same time (sampling looks like that); the others have
     /// independent times as published.
     #[serde(default)]
@@ -141,9 +138,6 @@ impl Recipe {
             }
         }
         let d = &self.denoiser;
-        if d.identity_start && d.sizes.width < 128 {
-            return Err(Error::request("An identity start needs a denoiser at least 128 wide."));
-        }
         if [d.shared_time, d.given, d.withheld].iter().any(|p| !(0.0..=1.0).contains(p)) || d.cached_windows == 0 {
             return Err(Error::request("Chances must lie in 0…1 and numbers of windows must be positive."));
         }
