@@ -16,9 +16,10 @@ pub enum Prediction {
     /// The noise, as published (specification D.2).
     #[default]
     Noise,
-    /// The velocity α·noise − σ·data (Salimans & Ho 2022, arXiv 2202.00512). Near t = 1 an error of it becomes an error
-    /// of the data of the same size, not one divided by α(1) = 0.068: much easier for a small model.
-    Velocity,
+    /// What the noise lacks beside the noisy latent itself: noise = x + α·output. An output of zero is right where
+    /// nearly all is noise, and near t = 1 an error of it is an error of the data of the same size, not one divided by
+    /// α(1) = 0.068: easier for a small model. (The velocity of arXiv 2202.00512 less a multiple of x.)
+    Residual,
 }
 
 /// Sizes of the denoiser (specification D.1).

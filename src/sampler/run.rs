@@ -126,10 +126,10 @@ pub fn sample(
         let latents: Vec<Tensor> =
             (0..table.len()).map(|i| inputs[i].clone().ok_or_else(|| missing("latent", i))).collect::<Result<_>>()?;
         let output = evaluate(denoiser, &latents, &times)?;
-        let (alpha, sigma) = (schedule.alpha(t), schedule.sigma(t));
+        let alpha = schedule.alpha(t);
         let noise = |(&i, x): (&usize, &Tensor)| match denoiser.sizes().predicts {
             Prediction::Noise => Ok(output[i].clone()),
-            Prediction::Velocity => Ok(((x * sigma)? + (&output[i] * alpha)?)?),
+            Prediction::Residual => Ok((x + (&output[i] * alpha)?)?),
         };
         solved.iter().zip(state).map(noise).collect()
     };

@@ -68,7 +68,7 @@ pub fn train_autoencoder(
     let mut start = BTreeMap::new();
     if settings.sizes.linear_path {
         let images = batch(&windows, m, index, settings.pca_windows, &mut generator(u64::MAX), device)?;
-        start = pca::fit(&images, factor, m.latent[0])?;
+        start = pca::fit(&images, factor, m.latent[0], settings.whitening)?;
     }
     let mut parameters = Trainable::new(recipe.seed, start, device);
     let model = Autoencoder::new(&settings.sizes, m.network_channels(), m.latent[0], &mut parameters, device)?;

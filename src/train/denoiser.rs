@@ -225,8 +225,8 @@ fn loss(denoiser: &Denoiser, cache: &[Encoded], schedule: &Schedule, items: &[It
                             let t = n as f64 / TRAIN_STEPS as f64;
                             let (alpha, sigma) = (schedule.alpha(t), schedule.sigma(t));
                             let noisy = ((&clean * alpha)? + (&noise * sigma)?)?;
-                            if denoiser.sizes().predicts == Prediction::Velocity {
-                                target = ((&noise * alpha)? - (clean * sigma)?)?;
+                            if denoiser.sizes().predicts == Prediction::Residual {
+                                target = ((&noise - &noisy)? / alpha)?;
                             }
                             (noisy, n, 1.0)
                         }

@@ -10,11 +10,13 @@ use std::collections::BTreeMap;
 const INITIAL_LOG_VARIANCE: f32 = -7.0;
 
 /// Linear path fitted to network images `(n, channels, H, W)`: patches of `factor` × `factor` pixels are projected on
-/// their leading principal components, whitened. Returns the starting tensors of an autoencoder with `latent` channels.
+/// their leading principal components. Latents have the components' standard deviations to the power `1 − whitening`:
+/// 1 makes all alike, 0 leaves them as they are; in between, what matters most to the eye also weighs most in the
+/// denoiser's loss. Their average variance is 1. Returns the starting tensors of an autoencoder with `latent` channels.
 ///
 /// # Errors
 /// When the images are smaller than a patch or all alike.
-pub fn fit(images: &Tensor, factor: usize, latent: usize) -> Result<BTreeMap<String, TensorData>> {
+pub fn fit(images: &Tensor, factor: usize, latent: usize, whitening: f64) -> Result<BTreeMap<String, TensorData>> {
     let (n, c, h, w) = images.dims4()?;
     let (rows, columns) = (h / factor, w / factor);
     let size = c * factor * factor;
@@ -38,10 +40,14 @@ pub fn fit(images: &Tensor, factor: usize, latent: usize) -> Result<BTreeMap<Str
         return Err(Error::request("All training images of this modality are alike; there is nothing to fit."));
     }
     let mean: Vec<f32> = mean.flatten_all()?.to_vec1()?;
+    // Components without variance would blow up rounding noise when whitened.
+    let deviation = |k: usize| eigen.eigenvalues[k].max(1e-6 * largest).sqrt();
+    let kept = &order[..latent];
+    let average = kept.iter().map(|&k| deviation(k).powf(2.0 * (1.0 - whitening))).sum::<f64>() / latent as f64;
     let (mut encode, mut decode, mut bias) = (Vec::new(), Vec::new(), Vec::new());
-    for &k in &order[..latent] {
-        // Components without variance would blow up rounding noise when whitened.
-        let deviation = eigen.eigenvalues[k].max(1e-6 * largest).sqrt();
+    for &k in kept {
+        // One unit of the latent in network values.
+        let deviation = deviation(k).powf(whitening) * average.sqrt();
         let vector = eigen.eigenvectors.column(k);
         let mut at_mean = 0.0;
         for (j, v) in vector.iter().enumerate() {

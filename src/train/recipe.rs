@@ -82,6 +82,8 @@ pub struct AutoencoderRecipe {
     pub kl_weight: f64,
     /// Windows from which the linear path is fitted by patch PCA.
     pub pca_windows: usize,
+    /// How far the linear path's latents are brought to one variance: 1 wholly, 0 not at all.
+    pub whitening: f64,
     /// Optimiser.
     pub optimiser: OptimiserRecipe,
 }
@@ -136,6 +138,9 @@ impl Recipe {
                     "An optimiser needs batch ≥ 1, betas, ema and cool_down in 0…1, and positive learning rate and clip.",
                 ));
             }
+        }
+        if !(0.0..=1.0).contains(&self.autoencoder.whitening) {
+            return Err(Error::request("The whitening of the autoencoders must lie in 0…1."));
         }
         let d = &self.denoiser;
         if [d.shared_time, d.given, d.withheld].iter().any(|p| !(0.0..=1.0).contains(p)) || d.cached_windows == 0 {
