@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what building and running need and is not there yet: system libraries (Debian, Ubuntu) and a Rust toolchain.
-# Sourced by scripts/run and scripts/test; arguments are further packages.
+# Sourced by scripts/run and scripts/test, which may name further packages in MORE_PACKAGES.
 set -euo pipefail
 
 RUST_NEEDED=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
@@ -9,7 +9,7 @@ PACKAGES=(
   libgdal-dev
   # What the window loads when it opens; mesa-vulkan-drivers draws without a graphics card.
   libvulkan1 mesa-vulkan-drivers libwayland-client0 libx11-6 libx11-xcb1 libxcursor1 libxi6 libxkbcommon0 libxkbcommon-x11-0 libxrandr2
-  "$@"
+  ${MORE_PACKAGES:-}
 )
 
 as_root() {
