@@ -33,8 +33,10 @@ pub fn keep_freed_memory() -> bool {
 /// would wait for each other there, spinning. To be called once, before threads start and before the first tensor.
 #[allow(unsafe_code)]
 pub fn keep_to_own_threads(products: bool) {
-    for name in ["CANDLE_NUM_THREADS", "RAYON_NUM_THREADS"] {
-        if std::env::var_os(name).is_none() && (products || name == "CANDLE_NUM_THREADS") {
+    const ELEMENT_WISE: &str = "CANDLE_NUM_THREADS";
+    const PRODUCTS: &str = "RAYON_NUM_THREADS";
+    for name in if products { &[ELEMENT_WISE, PRODUCTS][..] } else { &[ELEMENT_WISE] } {
+        if std::env::var_os(name).is_none() {
             // SAFETY: no other thread runs yet that could read the environment meanwhile.
             unsafe { std::env::set_var(name, "1") };
         }

@@ -70,8 +70,7 @@ fn header(ui: &mut Ui, session: &Session, run: &Run, m: &Modality, shown: &Shown
             run.request.samples
         );
         ui.label(RichText::new(text).small().weak());
-        let here = session.observed.as_ref().map(|observed| &observed.observation.tile) == Some(place);
-        if !here {
+        if !session.run_is_here() {
             let colour = theme::ink(ui.visuals(), theme::ALERT);
             ui.label(RichText::new("of another place than the picked one").small().color(colour));
         }
@@ -95,8 +94,7 @@ enum Kind {
 
 fn cards(ui: &mut Ui, session: &Session, run: &Run, m: &Modality, shown: &Shown, commands: &mut Vec<Command>) {
     if let Some(observed) = &shown.observed {
-        let here = session.observed.as_ref().is_some_and(|o| o.observation.tile == run.observed.observation.tile);
-        let on = shown.base == Base::Observed && here;
+        let on = shown.base == Base::Observed && session.run_is_here();
         if card(ui, "observed", Some(observed), Kind::Observed, on).clicked() {
             commands.push(Command::Base(Base::Observed));
         }

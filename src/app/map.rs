@@ -10,10 +10,13 @@ use super::theme;
 use crate::grid::GridCell;
 use crate::modality::Location;
 use egui::{Align2, Color32, FontId, Painter, Pos2, Rect, Response, Shape, Stroke, TextureId, pos2, vec2};
+use std::ops::RangeInclusive;
 use walkers::{Map, MapMemory, Projector, Tiles, lat_lon};
 
 /// From this zoom level on the grid is drawn, and cells can be picked.
 const GRID_ZOOM: f64 = 8.5;
+/// Zoom levels at which pixels still mean something.
+const ZOOMS: RangeInclusive<f64> = 1.0..=19.0;
 /// At most so many cells are drawn.
 const GRID_CELLS: usize = 4000;
 /// A footprint smaller than this on the screen is drawn as a dot, points.
@@ -50,8 +53,8 @@ impl MapView {
     /// Looks at a place.
     pub fn centre(&mut self, at: Location, zoom: f64) {
         self.memory.center_at(lat_lon(at.lat, at.lon));
-        // Only a level beyond the map's own bounds is refused; it then keeps the old one.
-        let _ = self.memory.set_zoom(zoom);
+        // The map itself allows more levels, so nothing is refused.
+        let _ = self.memory.set_zoom(zoom.clamp(*ZOOMS.start(), *ZOOMS.end()));
     }
 
     /// Looks at a place so that a square of this side around it fills a good part of the map.
@@ -60,15 +63,15 @@ impl MapView {
         let metres_per_point = side_m / (SHARE * f64::from(self.height));
         let equator = std::f64::consts::TAU * 6_378_137.0 / 256.0;
         let zoom = (equator * at.lat.to_radians().cos() / metres_per_point).log2();
-        self.centre(at, zoom.clamp(1.0, 19.0));
+        self.centre(at, zoom);
     }
 
     /// Zooms by so many levels.
     pub fn zoom_by(&mut self, levels: f64) {
-        let _ = self.memory.set_zoom((self.memory.zoom() + levels).clamp(1.0, 19.0));
+        let _ = self.memory.set_zoom((self.memory.zoom() + levels).clamp(*ZOOMS.start(), *ZOOMS.end()));
     }
 
-    /// Keeps the middle of the map in the world, and zoom levels where pixels still mean something.
+    /// Keeps the middle of the map in the world and the zoom in its range, whatever wheel and mouse did.
     fn stay_on_earth(&mut self) {
         if let Some(at) = self.memory.detached() {
             let (lat, lon) = (at.y().clamp(-84.0, 84.0), at.x().clamp(-180.0, 180.0));
@@ -76,10 +79,7 @@ impl MapView {
                 self.memory.center_at(lat_lon(lat, lon));
             }
         }
-        let zoom = self.memory.zoom();
-        if !(1.0..=19.0).contains(&zoom) {
-            let _ = self.memory.set_zoom(zoom.clamp(1.0, 19.0));
-        }
+        self.zoom_by(0.0);
     }
 
     /// The layer below everything.

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::export::Lineage;
 use crate::grid::{Footprint, GridCell};
 use crate::job::{Event, Place, Request, SetValue};
-use crate::modality::{Location, ModalityTable, PostOptions, Raster, ValueKind};
+use crate::modality::{Location, ModalityTable, PostOptions, ValueKind};
 use crate::model::Manifest;
 use crate::sampler::{Role, Roles, SamplerOptions};
 use crate::scene::{Observation, Scene, Window};
@@ -93,8 +93,6 @@ pub struct Run {
     pub stage: String,
     /// Evaluations done, in all, time left.
     pub progress: (usize, usize, Option<Duration>),
-    /// Latest preview: realisation, modality, pixels.
-    pub preview: Option<(u64, usize, Arc<Raster>)>,
     /// State.
     pub state: RunState,
 }
@@ -249,7 +247,6 @@ impl Session {
             chosen: BTreeSet::new(),
             stage: "Waiting".into(),
             progress: (0, 0, None),
-            preview: None,
             state: RunState::Running,
         });
     }
@@ -267,14 +264,13 @@ impl Session {
                 }
             }
             Event::Progress { done, total, eta } => run.progress = (done, total, eta),
-            Event::Preview { index, modality, raster } => run.preview = Some((index, modality, Arc::new(raster))),
+            // Previews are shown, not kept.
+            Event::Preview { .. } => {}
             Event::Realisation(realisation) => {
                 run.chosen.insert(realisation.index);
                 run.realisations.push(realisation);
-                run.preview = None;
             }
             Event::Finished { cancelled } => {
-                run.preview = None;
                 run.state = if cancelled { RunState::Cancelled } else { RunState::Finished };
                 let (made, asked) = (run.realisations.len(), run.request.samples);
                 if cancelled {
@@ -282,11 +278,16 @@ impl Session {
                 }
             }
             Event::Failed(problem) => {
-                run.preview = None;
                 run.state = RunState::Failed;
                 self.note(problem, true);
             }
         }
+    }
+
+    /// Whether the latest run is of the picked place.
+    pub fn run_is_here(&self) -> bool {
+        let tile = |observed: &Observed| observed.observation.tile.clone();
+        self.run.as_ref().map(|run| tile(&run.observed)) == self.observed.as_ref().map(tile)
     }
 
     /// Whether a run is going on.

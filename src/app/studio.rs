@@ -68,8 +68,6 @@ pub struct PaintOrder {
 pub struct Painted {
     /// The order's number.
     pub serial: u64,
-    /// Modality.
-    pub index: usize,
     /// What was observed.
     pub observed: Option<Arc<ColorImage>>,
     /// By number of the realisation.
@@ -237,7 +235,6 @@ pub fn paint(order: &PaintOrder) -> Reply {
     let stretch = view::stretch(m, &scale);
     let mut painted = Painted {
         serial: order.serial,
-        index: order.index,
         observed: order.observed.as_ref().map(|raster| drawn(m, raster, &stretch)),
         realisations: held.iter().map(|(i, raster)| (*i, drawn(m, raster, &stretch))).collect(),
         mean: None,

@@ -4,7 +4,7 @@
 
 use super::command::Command;
 use super::session::{RunState, Selection};
-use super::shown::{Base, Shown};
+use super::shown::Base;
 use super::window::Window;
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
@@ -57,7 +57,6 @@ impl Tour {
         }
         let session = window.session();
         let Some(table) = session.table() else { return Vec::new() };
-        let index = |name: &str| table.index(name).unwrap_or(0);
         let ready = session.observed.is_some() && window.shown().thumbnails.iter().any(Option::is_some);
         let place = match &session.selection {
             Some(Selection::Scene(i)) => session.scenes.get(*i).and_then(|known| known.scene.location()),
@@ -87,8 +86,7 @@ impl Tour {
             6 => self.picture(ctx, "realisation"),
             7 => self.go(vec![Command::Base(Base::Mean), Command::Spread(true), Command::Opacity(0.85)]),
             8 => self.picture(ctx, "variance"),
-            9 => self.go(vec![Command::Modality(index("cloud_mask")), Command::Modality(Shown::first_choice(table))]),
-            10 => {
+            9 => {
                 ctx.send_viewport_cmd(ViewportCommand::Close);
                 Vec::new()
             }

@@ -51,9 +51,9 @@ impl Window {
         }
         let model = options.model;
         studio.run(move || studio::load_model(model));
-        let bundled = options.scenes.into_iter().map(|dir| (dir, false));
-        let first = options.first.into_iter().map(|dir| (dir, true));
-        for (dir, pick) in first.chain(bundled) {
+        let others = options.scenes.into_iter().filter(|dir| Some(dir) != options.first.as_ref());
+        let others: Vec<_> = others.map(|dir| (dir, false)).collect();
+        for (dir, pick) in options.first.into_iter().map(|dir| (dir, true)).chain(others) {
             studio.run(move || studio::open_scene(&dir, pick));
         }
         studio.run(|| Reply::Lines(Lines::open()));
@@ -142,10 +142,7 @@ impl Window {
             }
             Command::SceneWindow(open) => self.scene_form.open = open,
             Command::ChooseFolder(purpose) => self.studio.choose_folder(purpose),
-            Command::OpenScene(dir) => {
-                self.scene_form.open = false;
-                self.studio.run(move || studio::open_scene(&dir, true));
-            }
+            Command::OpenScene(dir) => self.open_scene(dir),
             Command::Export => {
                 if let Some(order) = self.form.order(session) {
                     self.form.writing = true;
@@ -228,9 +225,12 @@ impl Window {
         let mut preview = None;
         let mut repaint = false;
         while let Ok(event) = self.worker.events.try_recv() {
-            match &event {
+            match event {
                 // Only the newest preview is worth painting.
-                Event::Preview { index, modality, raster } => preview = Some((*index, *modality, raster.clone())),
+                Event::Preview { index, modality, raster } => {
+                    preview = Some((index, modality, raster));
+                    continue;
+                }
                 Event::Realisation(_) | Event::Finished { .. } | Event::Failed(_) => {
                     preview = None;
                     self.shown.preview = None;
@@ -324,12 +324,14 @@ impl Window {
         }
     }
 
+    fn open_scene(&mut self, dir: PathBuf) {
+        self.scene_form.open = false;
+        self.studio.run(move || studio::open_scene(&dir, true));
+    }
+
     fn chosen(&mut self, purpose: Purpose, dir: PathBuf) {
         match purpose {
-            Purpose::OpenScene => {
-                self.scene_form.open = false;
-                self.studio.run(move || studio::open_scene(&dir, true));
-            }
+            Purpose::OpenScene => self.open_scene(dir),
             Purpose::Export => self.form.dir = dir.display().to_string(),
         }
     }
@@ -340,8 +342,9 @@ impl Window {
             ui.separator();
             self.places(ui, commands);
             if let Some(ground) = self.session.observed.as_ref().map(|observed| &observed.ground)
-                && let Ok(middle) = ground.footprint.centre()
+                && ground.corners.is_some()
                 && ui.button("Go to place").on_hover_text("Move the map to the picked place").clicked()
+                && let Ok(middle) = ground.footprint.centre()
             {
                 commands.push(Command::Fit(middle, ground.footprint.width_m));
             }

@@ -106,7 +106,9 @@ impl Generate {
             match &event {
                 Event::Stage(stage) => bar.set_prefix(stage.clone()),
                 Event::Progress { done, total, .. } => {
-                    bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
+                    if bar.is_hidden() && bar.position() == 0 {
+                        bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
+                    }
                     bar.set_length(*total as u64);
                     bar.set_position(*done as u64);
                 }

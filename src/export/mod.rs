@@ -166,7 +166,10 @@ impl<'a> Exporter<'a> {
         let mut written = Vec::new();
         for (m, value) in self.lineage.table.iter().zip(&realisation.values) {
             let Some(Value::Image(raster)) = value else { continue };
-            let mut metadata = vec![("realisation".to_owned(), realisation.index.to_string())];
+            let mut metadata = vec![
+                ("unit".to_owned(), m.unit().to_owned()),
+                ("realisation".to_owned(), realisation.index.to_string()),
+            ];
             for (m, value) in self.lineage.table.iter().zip(&realisation.values) {
                 match value {
                     Some(Value::Location(at)) => {
@@ -211,7 +214,13 @@ impl<'a> Exporter<'a> {
                     _ => Pixels::Float,
                 };
                 let indices: Vec<String> = members.iter().map(|r| r.index.to_string()).collect();
+                let unit = match (k, classes) {
+                    (0, _) => m.unit().to_owned(),
+                    (_, None) => format!("square of {}", m.unit()),
+                    (_, Some(_)) => "share of realisations, 0 to 1".to_owned(),
+                };
                 let metadata = vec![
+                    ("unit".to_owned(), unit),
                     ("statistic".to_owned(), what.to_owned()),
                     ("samples".to_owned(), count.to_string()),
                     ("realisations".to_owned(), indices.join(" ")),
@@ -265,12 +274,6 @@ impl<'a> Exporter<'a> {
     ) -> Result<()> {
         let mut metadata = self.lineage.metadata.clone();
         metadata.push(("modality".into(), m.name.clone()));
-        let unit = match own.iter().find(|(key, _)| key == "statistic").map(|(_, what)| what.as_str()) {
-            Some("variance") => format!("square of {}", m.unit()),
-            Some("disagreement") => "share of realisations, 0 to 1".to_owned(),
-            _ => m.unit().to_owned(),
-        };
-        metadata.push(("unit".into(), unit));
         if let Pixels::Classes(classes) = &pixels {
             let list: Vec<String> = classes.iter().map(|c| format!("{} {}", c.code, c.name)).collect();
             metadata.push(("classes".into(), list.join("; ")));

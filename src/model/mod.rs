@@ -17,5 +17,5 @@ pub use manifest::{
     AutoencoderEntry, AutoencoderSizes, DenoiserSizes, MANIFEST_FILE, Manifest, Prediction, WeightFile,
 };
 pub use order::network_order;
-pub use save::{DENOISER_FILE, import, weight_file, write_manifest, write_weights};
+pub use save::{DENOISER_FILE, autoencoder_file, import, weight_file, write_manifest, write_weights};
 pub use weights::{Init, LoadedWeights, Parameters, TensorData, read_weights, sha256_of};

@@ -9,7 +9,7 @@ use super::order::network_order;
 use super::weights::{LoadedWeights, TensorData, read_weights, sha256_of};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
-use crate::modality::ModalityTable;
+use crate::modality::{Modality, ModalityTable};
 use candle_core::{DType, Device};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,6 +30,11 @@ const PUBLISHED_FOLDERS: [(&str, &str); 10] = [
 
 /// The denoiser's file in a model folder.
 pub const DENOISER_FILE: &str = "denoiser.safetensors";
+
+/// The file of a modality's autoencoder in a model folder.
+pub fn autoencoder_file(m: &Modality) -> String {
+    format!("autoencoder_{}.safetensors", m.name)
+}
 
 /// Writes tensors as safetensors, in half precision if asked; under a temporary name first, so that a full disk
 /// or a crash never leaves half a file under the final one.
@@ -132,7 +137,7 @@ pub fn import(
     let mut entries = BTreeMap::new();
     for (m, path, sizes) in checked {
         progress(&format!("writing the autoencoder of {}", m.name));
-        let file = format!("autoencoder_{}.safetensors", m.name);
+        let file = autoencoder_file(m);
         write_weights(&out.join(&file), &read_weights(&path)?, half)?;
         entries.insert(m.key.clone(), AutoencoderEntry { sizes, weights: weight_file(out, file)? });
     }

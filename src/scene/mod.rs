@@ -75,23 +75,19 @@ pub struct SceneOptions {
 pub struct Scene {
     name: String,
     dir: PathBuf,
-    layers: BTreeMap<String, Layer>,
-    metadata: Metadata,
     extent: Footprint,
-    notes: Vec<String>,
-    /// Modalities whose files cannot be used, and why.
-    broken: BTreeMap<String, (PathBuf, String)>,
-    /// The radar is sigma0 and was not taken for gamma0.
-    sigma0_only: bool,
+    parts: Parts,
 }
 
 /// What was found in a folder.
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 struct Parts {
     layers: BTreeMap<String, Layer>,
     metadata: Metadata,
     notes: Vec<String>,
+    /// Modalities whose files cannot be used, and why.
     broken: BTreeMap<String, (PathBuf, String)>,
+    /// The radar is sigma0 and was not taken for gamma0.
     sigma0_only: bool,
 }
 
@@ -155,20 +151,20 @@ impl Scene {
     }
 
     fn assemble(name: String, dir: &Path, parts: Parts) -> Result<Self> {
-        let Parts { layers, metadata, notes, broken, sigma0_only } = parts;
         // The finest modality defines the extent, all others must nest in it; of equals the first of these, because
         // land-cover and cloud rasters are sometimes a pixel larger.
         const ANCHORS: [&str; 3] = ["S2L2A_10m", "S2L1C_10m", "S1RTC"];
         let table = ModalityTable::published();
         let ground = |name: &str| table.index(name).map_or(10.0, |i| table[i].ground_m);
         let rank = |name: &str| ANCHORS.iter().position(|a| *a == name).unwrap_or(ANCHORS.len());
-        let finest = layers.iter().min_by(|a, b| ground(a.0).total_cmp(&ground(b.0)).then(rank(a.0).cmp(&rank(b.0))));
+        let finest =
+            parts.layers.iter().min_by(|a, b| ground(a.0).total_cmp(&ground(b.0)).then(rank(a.0).cmp(&rank(b.0))));
         let Some((finest, layer)) = finest else {
-            if let Some((path, problem)) = broken.values().next() {
+            if let Some((path, problem)) = parts.broken.values().next() {
                 return Err(Error::file(path, problem.clone()));
             }
             let radar =
-                if sigma0_only { ": its radar is sigma0 (S1GRD.tif), not terrain-flattened gamma0" } else { "" };
+                if parts.sigma0_only { ": its radar is sigma0 (S1GRD.tif), not terrain-flattened gamma0" } else { "" };
             return Err(Error::file(
                 dir,
                 format!(
@@ -178,7 +174,7 @@ impl Scene {
         };
         layer.check_pixels(finest, ground(finest))?;
         let extent = layer.footprint(ground(finest));
-        Ok(Self { name, dir: dir.to_path_buf(), layers, metadata, extent, notes, broken, sigma0_only })
+        Ok(Self { name, dir: dir.to_path_buf(), extent, parts })
     }
 
     /// Folder name, or cell.
@@ -203,18 +199,18 @@ impl Scene {
 
     /// Licence and attribution, as `scene.json` says.
     pub fn attribution(&self) -> Option<&str> {
-        self.metadata.attribution.as_deref()
+        self.parts.metadata.attribution.as_deref()
     }
 
     /// Date of acquisition of a modality's family (ISO 8601 day, month or year), if known.
     pub fn date_of(&self, family: &str) -> Option<&str> {
-        self.metadata.date(family)
+        self.parts.metadata.date(family)
     }
 
     /// Date that stands for the scene (specification B.9): the middle between radar and surface reflectance where
     /// both are known, else any optical or radar acquisition.
     pub fn date(&self) -> Option<Date> {
-        let day = |family: &str| self.metadata.day(family);
+        let day = |family: &str| self.parts.metadata.day(family);
         match (day("S1RTC"), day("S2L2A")) {
             (Some(a), Some(b)) => {
                 let (first, last) = (a.min(b), a.max(b));
@@ -227,17 +223,17 @@ impl Scene {
 
     /// What a careful reader should know about the scene as a whole.
     pub fn notes(&self) -> &[String] {
-        &self.notes
+        &self.parts.notes
     }
 
     /// Whether a product could carry the offset of processing baselines from 04.00 on (25 January 2022).
     fn offset_possible(&self, m: &Modality) -> bool {
-        self.metadata.day(&m.family).is_none_or(|day| day.year() >= 2022)
+        self.parts.metadata.day(&m.family).is_none_or(|day| day.year() >= 2022)
     }
 
     fn missing(&self, table: &ModalityTable, m: &Modality) -> Error {
         let names: Vec<&str> = self.available(table).iter().map(|&i| table[i].name.as_str()).collect();
-        let radar = if self.sigma0_only && m.name == "S1RTC" {
+        let radar = if self.parts.sigma0_only && m.name == "S1RTC" {
             " (its radar is sigma0, S1GRD.tif, not terrain-flattened gamma0)"
         } else {
             ""
@@ -255,7 +251,7 @@ impl Scene {
         let known = |m: &Modality| match m.values {
             ValueKind::Location => self.extent.crs.is_some(),
             ValueKind::Date => self.date().is_some(),
-            _ => self.layers.get(&m.name).is_some_and(|layer| layer.holds(m)),
+            _ => self.parts.layers.get(&m.name).is_some_and(|layer| layer.holds(m)),
         };
         (0..table.len()).filter(|&i| known(&table[i])).collect()
     }
@@ -300,7 +296,7 @@ impl Scene {
     /// # Errors
     /// When a wanted modality is not there, or its raster does not fit (see the message).
     pub fn read(&self, table: &ModalityTable, window: &Footprint, wanted: &[usize]) -> Result<Observation> {
-        let mut notes = self.notes.clone();
+        let mut notes = self.parts.notes.clone();
         let mut values = vec![None; table.len()];
         for &i in wanted {
             let m = &table[i];
@@ -313,16 +309,17 @@ impl Scene {
                 ValueKind::Date => {
                     let date = self.date().ok_or_else(missing)?;
                     let day = date.to_string();
-                    if self.metadata.dates.values().flatten().any(|text| text.len() == 7 && day.starts_with(text)) {
+                    if self.parts.metadata.dates.values().flatten().any(|text| text.len() == 7 && day.starts_with(text))
+                    {
                         notes.push(format!("Only the month of the scene is known; {date} stands for it."));
                     }
                     Given { value: Value::Date(date), sources: Vec::new(), date: Some(date.to_string()) }
                 }
                 _ => {
-                    if let Some((path, problem)) = self.broken.get(&m.name) {
+                    if let Some((path, problem)) = self.parts.broken.get(&m.name) {
                         return Err(Error::file(path, problem.clone()));
                     }
-                    let layer = self.layers.get(&m.name).ok_or_else(missing)?;
+                    let layer = self.parts.layers.get(&m.name).ok_or_else(missing)?;
                     if layer.header().grid.is_none() && !layer.covers_like(&self.extent, m.ground_m) {
                         return Err(Error::file(
                             &layer.header().path,

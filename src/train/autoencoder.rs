@@ -7,7 +7,7 @@ use super::{Progress, pca};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::modality::{Modality, ModalityTable, PostOptions, Value, from_network, to_network};
-use crate::model::{Autoencoder, LoadedWeights, MANIFEST_FILE, Moments, TensorData, write_weights};
+use crate::model::{Autoencoder, LoadedWeights, MANIFEST_FILE, Moments, TensorData, autoencoder_file, write_weights};
 use crate::sampler::{Purpose, Stream};
 use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha12Rng;
@@ -95,7 +95,7 @@ pub fn train_autoencoder(
         progress(&Progress { what: m.name.clone(), step: step + 1, steps, loss: per_value })?;
     }
     let weights = optimiser.averaged();
-    let path = out.join(format!("autoencoder_{}.safetensors", m.name));
+    let path = out.join(autoencoder_file(m));
     write_weights(&path, &weights, true)?;
     let trained = load(recipe, m, weights, device)?;
     let report = AutoencoderReport {
@@ -120,7 +120,7 @@ pub fn trained_autoencoder(
     out: &Path,
     device: &Device,
 ) -> Result<(Autoencoder, AutoencoderReport)> {
-    let path = out.join(format!("autoencoder_{}.safetensors", m.name));
+    let path = out.join(autoencoder_file(m));
     let mut weights = LoadedWeights::open(&path, None, device)?;
     let model = Autoencoder::new(&recipe.autoencoder.sizes, m.network_channels(), m.latent[0], &mut weights, device)?;
     weights.finish()?;

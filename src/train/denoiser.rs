@@ -9,10 +9,10 @@ use super::recipe::{DenoiserRecipe, Recipe};
 use super::windows::{Windows, below, uniform};
 use crate::error::{Error, Result};
 use crate::lanes::side_by_side;
-use crate::modality::{ModalityTable, to_network};
+use crate::modality::{Modality, ModalityTable, to_network};
 use crate::model::{
-    Autoencoder, AutoencoderEntry, DENOISER_FILE, Denoiser, Manifest, Moments, Prediction, weight_file, write_manifest,
-    write_weights,
+    Autoencoder, AutoencoderEntry, DENOISER_FILE, Denoiser, Manifest, Moments, Prediction, autoencoder_file,
+    weight_file, write_manifest, write_weights,
 };
 use crate::sampler::{Purpose, Schedule, Stream, TRAIN_STEPS};
 use candle_core::backprop::GradStore;
@@ -100,9 +100,9 @@ pub fn train_denoiser(
 
 fn save(recipe: &Recipe, table: &ModalityTable, optimiser: &Optimiser, out: &Path) -> Result<()> {
     write_weights(&out.join(DENOISER_FILE), &optimiser.averaged(), true)?;
-    let entry = |key: &str, name: &str| -> Result<(String, AutoencoderEntry)> {
-        let weights = weight_file(out, format!("autoencoder_{name}.safetensors"))?;
-        Ok((key.to_owned(), AutoencoderEntry { sizes: recipe.autoencoder.sizes.clone(), weights }))
+    let entry = |m: &Modality| -> Result<(String, AutoencoderEntry)> {
+        let weights = weight_file(out, autoencoder_file(m))?;
+        Ok((m.key.clone(), AutoencoderEntry { sizes: recipe.autoencoder.sizes.clone(), weights }))
     };
     let images = table.iter().filter(|m| !m.is_scalar());
     let manifest = Manifest {
@@ -113,7 +113,7 @@ fn save(recipe: &Recipe, table: &ModalityTable, optimiser: &Optimiser, out: &Pat
         modalities: table.clone(),
         denoiser: recipe.denoiser.sizes.clone(),
         denoiser_weights: weight_file(out, DENOISER_FILE)?,
-        autoencoders: images.map(|m| entry(&m.key, &m.name)).collect::<Result<_>>()?,
+        autoencoders: images.map(entry).collect::<Result<_>>()?,
     };
     write_manifest(out, &manifest)
 }
