@@ -6,7 +6,7 @@
 use crate::error::{Error, Result};
 use crate::modality::{Modality, ModalityTable, ValueKind};
 use crate::model::{
-    Autoencoder, AutoencoderSizes, Denoiser, DenoiserSizes, LoadedWeights, TensorData, network_order, read_weights,
+    Autoencoder, AutoencoderSizes, Denoiser, DenoiserSizes, LoadedWeights, NoisePredictor, TensorData, network_order, read_weights,
 };
 use crate::sampler::{BatchName, Roles, SamplerOptions, Schedule, Start, sample};
 use candle_core::{Device, Tensor};
@@ -183,7 +183,7 @@ impl Check<'_> {
             keys.iter().map(|k| self.tensor(&format!("forward.in.{k}"))).collect::<Result<_>>()?;
         let times: Vec<Vec<f32>> =
             keys.iter().map(|k| self.values(&format!("forward.t.{k}"))).collect::<Result<_>>()?;
-        let noise = denoiser.forward(&latents, &times)?;
+        let noise = denoiser.noise(&latents, &times)?;
         for (key, noise) in keys.iter().zip(&noise) {
             self.compare(&format!("forward.out.{key}"), noise)?;
         }

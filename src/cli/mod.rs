@@ -1,5 +1,6 @@
 //! The command line. Exit codes: 0 done, 1 the job failed, 2 wrong arguments.
 
+mod bar;
 mod generate;
 mod models;
 mod screenshots;
@@ -9,6 +10,7 @@ mod verify;
 use crate::app::{Options, open};
 use crate::error::{Error, Result};
 use crate::process;
+use candle_core::Device;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -101,4 +103,22 @@ fn interrupt() -> Result<&'static AtomicBool> {
     };
     ctrlc::set_handler(handler).map_err(|e| Error::Compute(format!("The program cannot listen for Ctrl-C: {e}")))?;
     Ok(&STOP)
+}
+
+/// The device of this name.
+///
+/// # Errors
+/// When this build or this machine does not have it.
+fn device(name: &str) -> Result<Device> {
+    let missing = |feature: &str, e: candle_core::Error| {
+        Error::request(format!(
+            "There is no {name} device: {e}. Build with --features {feature} on a machine that has one, or use cpu."
+        ))
+    };
+    match name {
+        "cpu" => Ok(Device::Cpu),
+        "cuda" => Device::new_cuda(0).map_err(|e| missing("cuda", e)),
+        "metal" => Device::new_metal(0).map_err(|e| missing("metal", e)),
+        other => Err(Error::request(format!("There is no device \"{other}\". Known: cpu, cuda, metal."))),
+    }
 }

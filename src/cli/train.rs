@@ -1,33 +1,48 @@
 //! `copgen train`.
 
-use crate::error::Result;
-use crate::train::{Progress, Recipe, train_autoencoder, train_denoiser};
-use candle_core::Device;
+use super::bar::Bar;
+use super::{device, interrupt};
+use crate::error::{Error, Result};
+use crate::model::{FIELD_FILE, write_weights};
+use crate::train::{Denoising, Options, Progress, Recipe, fit_field, train_autoencoder, train_denoiser};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
-/// Train autoencoders or the denoiser from a recipe.
+/// Train autoencoders, a Gaussian field, or a denoiser from a recipe.
 #[derive(Debug, clap::Subcommand)]
 pub enum Train {
     /// The autoencoders, one after another.
     Autoencoder {
         #[command(flatten)]
         common: Common,
+        #[command(flatten)]
+        steps: Steps,
         /// Only these modalities (names, comma-separated).
         #[arg(long)]
         only: Option<String>,
     },
-    /// The denoiser, on autoencoders that are already in the output folder.
+    /// The statistics of the Gaussian field (no steps: a minute or so).
+    Field {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// The denoiser, on autoencoders or a field that are already in the output folder, or from a finished model.
     Denoiser {
         #[command(flatten)]
         common: Common,
-        /// Save the weights every so many steps.
-        #[arg(long, default_value_t = 200)]
-        save_every: u64,
+        #[command(flatten)]
+        steps: Steps,
+        /// Fine-tune this model folder instead of starting anew; its autoencoders or field are taken over.
+        #[arg(long)]
+        from: Option<PathBuf>,
+        /// With --from: train matrices of this rank beside the weights (LoRA) instead of all weights.
+        #[arg(long)]
+        low_rank: Option<usize>,
     },
 }
 
-/// What both need.
+/// What all need.
 #[derive(Debug, clap::Args)]
 pub struct Common {
     /// The recipe (TOML).
@@ -38,26 +53,50 @@ pub struct Common {
     /// Model folder to write.
     #[arg(long)]
     out: PathBuf,
-    /// Print a line every so many steps.
+}
+
+/// How steps are run.
+#[derive(Debug, clap::Args)]
+pub struct Steps {
+    /// Where to compute: cpu, cuda or metal (those need a build with that feature).
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// Go on from the last checkpoint in the output folder.
+    #[arg(long)]
+    resume: bool,
+    /// Write a checkpoint every so many steps (and when stopped with Ctrl-C).
+    #[arg(long, default_value_t = 100)]
+    save_every: u64,
+    /// Measure the loss on held-out scenes, plot, and draw a contact sheet every so many steps.
+    #[arg(long, default_value_t = 250)]
+    validate_every: u64,
+    /// Print a line every so many steps where there is no terminal for a progress bar.
     #[arg(long, default_value_t = 20)]
     log_every: u64,
+}
+
+impl Steps {
+    fn options(&self) -> Options {
+        Options { resume: self.resume, save_every: self.save_every, validate_every: self.validate_every }
+    }
 }
 
 impl Train {
     pub(super) fn run(self) -> Result<ExitCode> {
         match self {
-            Self::Autoencoder { common, only } => {
+            Self::Autoencoder { common, steps, only } => {
                 let (recipe, table) = Recipe::open(&common.recipe)?;
+                let device = device(&steps.device)?;
                 let wanted = match only {
                     Some(names) => table.select_list(&names)?,
                     None => (0..table.len()).collect(),
                 };
+                let mut shown = Shown::new(steps.log_every)?;
                 for i in wanted.into_iter().filter(|&i| !table[i].is_scalar()) {
-                    let mut log = Log::new(common.log_every);
-                    let report =
-                        train_autoencoder(&recipe, &table, i, &common.scenes, &common.out, &Device::Cpu, &mut |p| {
-                            log.show(p)
-                        })?;
+                    let (scenes, out, options) = (&common.scenes, &common.out, steps.options());
+                    let report = train_autoencoder(&recipe, &table, i, scenes, out, &device, &options, &mut |p| {
+                        shown.show(p)
+                    })?;
                     let error = report.held_out_error.map_or("none".into(), |e| format!("{e:.4}"));
                     println!(
                         "{}: {} scenes, scale {:.4}, held-out error {error}, {:.0} s",
@@ -65,53 +104,64 @@ impl Train {
                     );
                 }
             }
-            Self::Denoiser { common, save_every } => {
+            Self::Field { common } => {
                 let (recipe, table) = Recipe::open(&common.recipe)?;
-                let mut log = Log::new(common.log_every);
-                train_denoiser(
-                    &recipe,
-                    &table,
-                    &common.scenes,
-                    &common.out,
-                    &Device::Cpu,
-                    save_every.max(1),
-                    &mut |p| log.show(p),
-                )?;
+                let started = std::time::Instant::now();
+                let field = fit_field(&recipe, &table, &common.scenes)?;
+                std::fs::create_dir_all(&common.out).map_err(|e| Error::io(&common.out, "create", &e))?;
+                write_weights(&common.out.join(FIELD_FILE), &field.tensors(), false)?;
+                println!(
+                    "{FIELD_FILE}: {} channels, {:.0} s",
+                    field.layout.channels,
+                    started.elapsed().as_secs_f64()
+                );
+            }
+            Self::Denoiser { common, steps, from, low_rank } => {
+                let (recipe, table) = Recipe::open(&common.recipe)?;
+                let (device, options) = (device(&steps.device)?, steps.options());
+                let place = Denoising {
+                    scenes: &common.scenes,
+                    out: &common.out,
+                    from: from.as_deref(),
+                    low_rank,
+                    device: &device,
+                    options: &options,
+                };
+                let mut shown = Shown::new(steps.log_every)?;
+                train_denoiser(&recipe, &table, &place, &mut |_, _, _| Ok(()), &mut |p| shown.show(p))?;
             }
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Prints the mean loss since the last line, with speed and time left.
-struct Log {
+/// Shows steps as they are done; Ctrl-C ends the training after a checkpoint.
+struct Shown {
     every: u64,
-    started: std::time::Instant,
-    what: String,
-    sum: f64,
-    count: u64,
+    stop: &'static std::sync::atomic::AtomicBool,
+    bar: Option<(String, Bar)>,
 }
 
-impl Log {
-    fn new(every: u64) -> Self {
-        Self { every: every.max(1), started: std::time::Instant::now(), what: String::new(), sum: 0.0, count: 0 }
+impl Shown {
+    fn new(every: u64) -> Result<Self> {
+        Ok(Self { every, stop: interrupt()?, bar: None })
     }
 
-    fn show(&mut self, p: &Progress) -> Result<()> {
-        if p.what != self.what {
-            self.what.clone_from(&p.what);
-            (self.started, self.sum, self.count) = (std::time::Instant::now(), 0.0, 0);
+    fn show(&mut self, progress: &Progress) -> Result<()> {
+        match progress {
+            Progress::Remark(text) => match &self.bar {
+                Some((_, bar)) => bar.remark(text),
+                None => println!("{text}"),
+            },
+            Progress::Step { what, row, steps } => {
+                if self.bar.as_ref().is_none_or(|(of, _)| of != what) {
+                    self.bar = Some((what.clone(), Bar::new(what, row.step - 1, *steps, self.every)));
+                }
+                if let Some((_, bar)) = &mut self.bar {
+                    bar.show(row);
+                }
+            }
         }
-        self.sum += p.loss;
-        self.count += 1;
-        if p.step.is_multiple_of(self.every) || p.step == p.steps {
-            let per_second = p.step as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
-            let left = (p.steps - p.step) as f64 / per_second;
-            let loss =
-                if p.loss.is_nan() { String::new() } else { format!("loss {:.5}  ", self.sum / self.count as f64) };
-            println!("{} {}/{}  {loss}{per_second:.2} steps/s  {left:.0} s left", p.what, p.step, p.steps);
-            (self.sum, self.count) = (0.0, 0);
-        }
-        Ok(())
+        if self.stop.load(Ordering::Relaxed) { Err(Error::Cancelled) } else { Ok(()) }
     }
 }

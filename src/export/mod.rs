@@ -181,7 +181,7 @@ impl<'a> Exporter<'a> {
             }
             let bands = m.channels.iter().enumerate().map(|(c, name)| (name.clone(), raster.channel(c))).collect();
             let pixels = match &m.values {
-                ValueKind::Reflectance { dn_per_unit } => Pixels::Scaled { scale: 1.0 / f64::from(*dn_per_unit) },
+                ValueKind::Reflectance { dn_per_unit, .. } => Pixels::Scaled { scale: 1.0 / f64::from(*dn_per_unit) },
                 ValueKind::Classes { classes } => Pixels::Classes(classes.clone()),
                 _ => Pixels::Float,
             };

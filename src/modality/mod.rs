@@ -22,6 +22,24 @@ pub struct Class {
     pub color: [u8; 3],
 }
 
+/// How reflectance is spread over the network's range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Curve {
+    /// In proportion, as published (B.4).
+    #[default]
+    Linear,
+    /// By the square root: dark ground is told apart as well as bright clouds, and distributions come closer to normal.
+    SquareRoot,
+}
+
+impl Curve {
+    /// Whether it is the published one.
+    pub fn is_linear(&self) -> bool {
+        *self == Self::Linear
+    }
+}
+
 /// How physical values become network values in about −1…1 (B.4–B.9).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -30,6 +48,9 @@ pub enum ValueKind {
     Reflectance {
         /// DN of reflectance 1.
         dn_per_unit: f32,
+        /// How they are spread over the network's range.
+        #[serde(default, skip_serializing_if = "Curve::is_linear")]
+        curve: Curve,
     },
     /// Linear backscatter power, scaled in decibels.
     Decibel {
@@ -48,6 +69,12 @@ pub enum ValueKind {
         max_log: f64,
         /// Elevation that stands for everything that is not positive (I.12).
         min_positive: f64,
+    },
+    /// Metres above sea level, scaled by their square root (with the sign of the elevation). Not in the published
+    /// model: a logarithm makes metres near the sea count a thousand times those of a mountain.
+    RootElevation {
+        /// Metres at network value +1.
+        max_m: f32,
     },
     /// Raster codes, one-hot inside the network.
     Classes {
@@ -126,7 +153,7 @@ impl Modality {
         match self.values {
             ValueKind::Reflectance { .. } => "DN (reflectance × 10000)",
             ValueKind::Decibel { .. } => "linear power",
-            ValueKind::LogElevation { .. } => "m",
+            ValueKind::LogElevation { .. } | ValueKind::RootElevation { .. } => "m",
             ValueKind::Classes { .. } => "class",
             ValueKind::Location => "degrees",
             ValueKind::Date => "date",

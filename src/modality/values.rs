@@ -3,7 +3,7 @@
 //! Everything here is float32 (float64 inside one formula where that costs nothing), on every device:
 //! half precision would turn elevation into terraces (E.5, I.8).
 
-use super::{Class, Modality, ValueKind};
+use super::{Class, Curve, Modality, ValueKind};
 use crate::error::{Error, Result};
 use jiff::civil::Date;
 
@@ -121,7 +121,13 @@ pub fn to_network(modality: &Modality, value: &Value) -> Result<Vec<f32>> {
         }
         (kind, Value::Image(raster)) if raster.channels == modality.channels.len() => {
             let f: Box<dyn Fn(f32) -> f32> = match *kind {
-                ValueKind::Reflectance { dn_per_unit } => Box::new(move |x| x / dn_per_unit * 2.0 - 1.0),
+                ValueKind::Reflectance { dn_per_unit, curve } => match curve {
+                    Curve::Linear => Box::new(move |x| x / dn_per_unit * 2.0 - 1.0),
+                    Curve::SquareRoot => Box::new(move |x| (x / dn_per_unit).max(0.0).sqrt() * 2.0 - 1.0),
+                },
+                ValueKind::RootElevation { max_m } => {
+                    Box::new(move |x| (x / max_m).abs().sqrt().copysign(x) * 2.0 - 1.0)
+                }
                 ValueKind::Picture => Box::new(|x| x / 255.0 * 2.0 - 1.0),
                 ValueKind::Decibel { min_db, max_db, min_positive } => Box::new(move |x| {
                     let x = if x <= 0.0 { min_positive } else { f64::from(x) };
@@ -174,10 +180,17 @@ pub fn from_network(modality: &Modality, data: &[f32], options: &PostOptions) ->
             });
             image(1, codes.collect())
         }
-        ValueKind::Reflectance { dn_per_unit } => {
-            let dn = data.iter().map(|&v| (v + 1.0) / 2.0 * dn_per_unit);
+        ValueKind::Reflectance { dn_per_unit, curve } => {
+            let dn = data.iter().map(|&v| match curve {
+                Curve::Linear => (v + 1.0) / 2.0 * dn_per_unit,
+                Curve::SquareRoot => ((v + 1.0) / 2.0).max(0.0).powi(2) * dn_per_unit,
+            });
             let clip = options.clip_reflectance;
             image(modality.channels.len(), dn.map(|v| if clip { v.clamp(0.0, *dn_per_unit) } else { v }).collect())
+        }
+        ValueKind::RootElevation { max_m } => {
+            let metres = data.iter().map(|&v| (v + 1.0) / 2.0).map(|root| (root * root).copysign(root) * max_m);
+            image(modality.channels.len(), metres.collect())
         }
         ValueKind::Picture => {
             image(modality.channels.len(), data.iter().map(|&v| ((v + 1.0) / 2.0 * 255.0).clamp(0.0, 255.0)).collect())

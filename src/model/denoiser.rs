@@ -1,6 +1,6 @@
 //! The denoiser: a transformer with long skips over the latent patches of all modalities (specification D).
 
-use super::layers::{LayerNorm, linear, softmax};
+use super::layers::{LayerNorm, Projection, linear, softmax};
 use super::manifest::DenoiserSizes;
 use super::weights::{Init, Parameters, Scope};
 use crate::error::{Error, Result};
@@ -8,7 +8,49 @@ use crate::modality::{Modality, ModalityTable};
 use candle_core::{Device, Module, Tensor};
 use candle_nn::Linear;
 
-/// Predicts the noise in every modality's latent.
+/// Anything the sampler can follow: predicts the noise in every modality's latent.
+pub trait NoisePredictor: Send + Sync {
+    /// The modality table it was built for.
+    fn table(&self) -> &ModalityTable;
+
+    /// Where it computes.
+    fn device(&self) -> &Device;
+
+    /// One evaluation: the predicted noise of all modalities, each in its latent shape.
+    ///
+    /// `latents[i]` is `(batch, C, h, w)` of modality i; `times[i]` the network time (0…1000, may be fractional)
+    /// of each item of the batch.
+    ///
+    /// # Errors
+    /// When shapes do not match the table or the device fails.
+    fn noise(&self, latents: &[Tensor], times: &[Vec<f32>]) -> Result<Vec<Tensor>>;
+}
+
+/// Latents and times fit the table.
+///
+/// # Errors
+/// A sentence that names the first modality that does not.
+pub fn check_inputs(table: &ModalityTable, latents: &[Tensor], times: &[Vec<f32>]) -> Result<usize> {
+    if latents.len() != table.len() || times.len() != table.len() {
+        return Err(Error::Compute(format!("The denoiser needs {} modalities, got {}.", table.len(), latents.len())));
+    }
+    let batch = latents[0].dim(0)?;
+    for ((m, latent), t) in table.iter().zip(latents).zip(times) {
+        let [c, h, w] = m.latent;
+        if latent.dims() != [batch, c, h, w] || t.len() != batch {
+            return Err(Error::Compute(format!(
+                "The latent of {} has shape {:?} with {} times, expected {:?}.",
+                m.name,
+                latent.dims(),
+                t.len(),
+                [batch, c, h, w]
+            )));
+        }
+    }
+    Ok(batch)
+}
+
+/// The published network.
 #[derive(Debug)]
 pub struct Denoiser {
     table: ModalityTable,
@@ -19,7 +61,7 @@ pub struct Denoiser {
     mid_block: Block,
     out_blocks: Vec<Block>,
     norm: LayerNorm,
-    heads: Vec<Linear>,
+    heads: Vec<Projection>,
     device: Device,
 }
 
@@ -73,49 +115,38 @@ impl Denoiser {
         })
     }
 
-    /// The modality table the network was built for.
-    pub fn table(&self) -> &ModalityTable {
-        &self.table
-    }
-
     /// Sizes.
     pub fn sizes(&self) -> &DenoiserSizes {
         &self.sizes
     }
 
-    /// Where the weights are.
-    pub fn device(&self) -> &Device {
+    /// One token per modality: cosines first, then sines, no parameters (D.2, 2). `(batch, modalities, width)`.
+    fn time_tokens(&self, times: &[Vec<f32>], batch: usize) -> Result<Tensor> {
+        let half = self.sizes.width / 2;
+        let frequency = |j: usize| (-(10_000f64.ln()) * j as f64 / half as f64).exp() as f32;
+        let frequencies: Vec<f32> = (0..half).map(frequency).collect();
+        let mut data = Vec::with_capacity(batch * times.len() * self.sizes.width);
+        for item in 0..batch {
+            for t in times {
+                data.extend(frequencies.iter().map(|f| (t[item] * f).cos()));
+                data.extend(frequencies.iter().map(|f| (t[item] * f).sin()));
+            }
+        }
+        Ok(Tensor::from_vec(data, (batch, times.len(), self.sizes.width), &self.device)?)
+    }
+}
+
+impl NoisePredictor for Denoiser {
+    fn table(&self) -> &ModalityTable {
+        &self.table
+    }
+
+    fn device(&self) -> &Device {
         &self.device
     }
 
-    /// One evaluation: the predicted noise of all modalities, each in its latent shape.
-    ///
-    /// `latents[i]` is `(batch, C, h, w)` of modality i; `times[i]` the network time (0…1000, may be fractional)
-    /// of each item of the batch.
-    ///
-    /// # Errors
-    /// When shapes do not match the table or the device fails.
-    pub fn forward(&self, latents: &[Tensor], times: &[Vec<f32>]) -> Result<Vec<Tensor>> {
-        if latents.len() != self.table.len() || times.len() != self.table.len() {
-            return Err(Error::Compute(format!(
-                "The denoiser needs {} modalities, got {}.",
-                self.table.len(),
-                latents.len()
-            )));
-        }
-        let batch = latents[0].dim(0)?;
-        for ((m, latent), t) in self.table.iter().zip(latents).zip(times) {
-            let [c, h, w] = m.latent;
-            if latent.dims() != [batch, c, h, w] || t.len() != batch {
-                return Err(Error::Compute(format!(
-                    "The latent of {} has shape {:?} with {} times, expected {:?}.",
-                    m.name,
-                    latent.dims(),
-                    t.len(),
-                    [batch, c, h, w]
-                )));
-            }
-        }
+    fn noise(&self, latents: &[Tensor], times: &[Vec<f32>]) -> Result<Vec<Tensor>> {
+        let batch = check_inputs(&self.table, latents, times)?;
         let mut tokens = vec![self.time_tokens(times, batch)?];
         for ((embed, m), latent) in self.embeds.iter().zip(self.table.iter()).zip(latents) {
             tokens.push(embed.forward(m, latent)?);
@@ -139,21 +170,6 @@ impl Denoiser {
             start += m.tokens();
         }
         Ok(noise)
-    }
-
-    /// One token per modality: cosines first, then sines, no parameters (D.2, 2). `(batch, modalities, width)`.
-    fn time_tokens(&self, times: &[Vec<f32>], batch: usize) -> Result<Tensor> {
-        let half = self.sizes.width / 2;
-        let frequency = |j: usize| (-(10_000f64.ln()) * j as f64 / half as f64).exp() as f32;
-        let frequencies: Vec<f32> = (0..half).map(frequency).collect();
-        let mut data = Vec::with_capacity(batch * times.len() * self.sizes.width);
-        for item in 0..batch {
-            for t in times {
-                data.extend(frequencies.iter().map(|f| (t[item] * f).cos()));
-                data.extend(frequencies.iter().map(|f| (t[item] * f).sin()));
-            }
-        }
-        Ok(Tensor::from_vec(data, (batch, times.len(), self.sizes.width), &self.device)?)
     }
 }
 
@@ -194,12 +210,12 @@ fn unpatchify(m: &Modality, tokens: &Tensor) -> Result<Tensor> {
 
 /// Attention and MLP with post-normalisation, optionally with a long skip in front (D.3).
 #[derive(Debug)]
-struct Block {
-    skip: Option<(LayerNorm, Linear)>,
-    qkv: Linear,
-    proj: Linear,
-    fc1: Linear,
-    fc2: Linear,
+pub(super) struct Block {
+    skip: Option<(LayerNorm, Projection)>,
+    qkv: Projection,
+    proj: Projection,
+    fc1: Projection,
+    fc2: Projection,
     norm2: LayerNorm,
     norm3: LayerNorm,
     heads: usize,
@@ -207,7 +223,7 @@ struct Block {
 }
 
 impl Block {
-    fn new(scope: &mut Scope, sizes: &DenoiserSizes, skip: bool) -> Result<Self> {
+    pub(super) fn new(scope: &mut Scope, sizes: &DenoiserSizes, skip: bool) -> Result<Self> {
         let (d, hidden) = (sizes.width, sizes.width * sizes.mlp_ratio);
         let skip = if skip {
             let norm = LayerNorm::new(&mut scope.at("norm1"), d)?;
@@ -228,7 +244,7 @@ impl Block {
         })
     }
 
-    fn forward(&self, x: &Tensor, skip: Option<&Tensor>) -> Result<Tensor> {
+    pub(super) fn forward(&self, x: &Tensor, skip: Option<&Tensor>) -> Result<Tensor> {
         let joined = match (&self.skip, skip) {
             (Some((norm, linear)), Some(skip)) => norm.forward(&linear.forward(&Tensor::cat(&[x, skip], 2)?)?)?,
             _ => x.clone(),
@@ -247,6 +263,6 @@ impl Block {
         let q = (q * (head as f64).powf(-0.5))?;
         let weights = softmax(&q.matmul(&k.t()?)?, self.trainable)?;
         let mixed = weights.matmul(&v)?.transpose(1, 2)?.reshape((b, n, d))?;
-        Ok(self.proj.forward(&mixed)?)
+        self.proj.forward(&mixed)
     }
 }

@@ -1,11 +1,12 @@
 //! A model folder in use: manifest, denoiser, and autoencoders loaded when first needed.
 
 use super::autoencoder::{Autoencoder, Moments};
-use super::denoiser::Denoiser;
-use super::manifest::{MANIFEST_FILE, Manifest};
+use super::denoiser::{Denoiser, NoisePredictor};
+use super::field::{FieldDenoiser, Statistics};
+use super::manifest::{MANIFEST_FILE, Manifest, WeightFile};
 use super::weights::{LoadedWeights, sha256_of};
 use crate::error::{Error, Result};
-use crate::modality::{PostOptions, Value, from_network, to_network};
+use crate::modality::{PostOptions, Raster, Value, from_network, to_network};
 use candle_core::{DType, Device, Tensor};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,8 @@ pub struct Model {
     pub manifest: Manifest,
     /// SHA-256 of the manifest, which holds those of all files: identifies the model.
     pub sha256: String,
-    denoiser: Denoiser,
+    denoiser: Box<dyn NoisePredictor>,
+    field: Option<Statistics>,
     autoencoders: Mutex<BTreeMap<usize, Arc<Autoencoder>>>,
     device: Device,
 }
@@ -31,23 +33,37 @@ impl Model {
     /// When a file is missing, damaged (its hash differs), or does not fit the manifest.
     pub fn open(dir: &Path, device: &Device) -> Result<Self> {
         let manifest = Manifest::open(dir)?;
-        let file = &manifest.denoiser_weights;
-        let mut weights = LoadedWeights::open(&dir.join(&file.file), Some(&file.sha256), device)?;
-        let denoiser = Denoiser::new(&manifest.modalities, &manifest.denoiser, &mut weights, device)?;
+        let open = |file: &WeightFile| LoadedWeights::open(&dir.join(&file.file), Some(&file.sha256), device);
+        let (table, sizes) = (&manifest.modalities, &manifest.denoiser);
+        let field = match &manifest.field {
+            None => None,
+            Some(file) => {
+                let mut source = open(file)?;
+                let statistics = Statistics::load(table, &mut source).map_err(|e| Error::file(dir, e.to_string()))?;
+                source.finish()?;
+                Some(statistics)
+            }
+        };
+        let mut weights = open(&manifest.denoiser_weights)?;
+        let denoiser: Box<dyn NoisePredictor> = match &field {
+            None => Box::new(Denoiser::new(table, sizes, &mut weights, device)?),
+            Some(field) => Box::new(FieldDenoiser::new(table, sizes, field.clone(), &mut weights, device)?),
+        };
         weights.finish()?;
         Ok(Self {
             dir: dir.to_path_buf(),
             sha256: sha256_of(&dir.join(MANIFEST_FILE))?,
             manifest,
             denoiser,
+            field,
             autoencoders: Mutex::default(),
             device: device.clone(),
         })
     }
 
     /// The denoiser.
-    pub fn denoiser(&self) -> &Denoiser {
-        &self.denoiser
+    pub fn denoiser(&self) -> &dyn NoisePredictor {
+        self.denoiser.as_ref()
     }
 
     /// The device the model computes on.
@@ -80,21 +96,22 @@ impl Model {
         Ok(autoencoder)
     }
 
-    /// Posterior of a physical value's latent, not scaled; `None` for scalars, whose value is the latent.
+    /// Posterior of a physical value's latent, not scaled; `None` where the value itself is the latent: for scalars, and
+    /// for everything in a Gaussian field.
     ///
     /// # Errors
     /// When the value has the wrong kind or size, or the device fails.
     pub fn posterior(&self, index: usize, value: &Value) -> Result<Option<Moments>> {
         let m = &self.manifest.modalities[index];
-        if m.is_scalar() {
-            return Ok(None);
-        }
-        let fits = value.image().is_some_and(|r| r.height == m.pixels && r.width == m.pixels);
-        if !fits {
+        let fits = |raster: &Raster| raster.height == m.pixels && raster.width == m.pixels;
+        if !m.is_scalar() && !value.image().is_some_and(fits) {
             return Err(Error::request(format!(
                 "The value given for {} is not {} × {} pixels.",
                 m.name, m.pixels, m.pixels
             )));
+        }
+        if m.is_scalar() || self.field.is_some() {
+            return Ok(None);
         }
         let shape = (1, m.network_channels(), m.pixels, m.pixels);
         let image = Tensor::from_vec(to_network(m, value)?, shape, &self.device)?;
@@ -108,7 +125,14 @@ impl Model {
     pub fn encode(&self, index: usize, value: &Value, noise: Option<&Tensor>) -> Result<Tensor> {
         let m = &self.manifest.modalities[index];
         let latent = match self.posterior(index, value)? {
-            None => Tensor::from_vec(to_network(m, value)?, (1, 1, 1, 3), &self.device)?,
+            None => {
+                let mut values = to_network(m, value)?;
+                if let Some(field) = &self.field {
+                    field.whiten(index, &mut values);
+                }
+                let [c, h, w] = m.latent;
+                Tensor::from_vec(values, (1, c, h, w), &self.device)?
+            }
             Some(moments) => {
                 (match noise {
                     Some(noise) => moments.draw(noise)?,
@@ -125,12 +149,15 @@ impl Model {
     /// When the device fails or the numbers are not finite.
     pub fn decode(&self, index: usize, latent: &Tensor, post: &PostOptions) -> Result<Value> {
         let m = &self.manifest.modalities[index];
-        let network = if m.is_scalar() {
+        let network = if m.is_scalar() || self.field.is_some() {
             latent.clone()
         } else {
             self.autoencoder(index)?.decode(&(latent / m.scale_factor)?)?
         };
-        let data: Vec<f32> = network.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?;
+        let mut data: Vec<f32> = network.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?;
+        if let Some(field) = &self.field {
+            field.colour(index, &mut data);
+        }
         if data.iter().any(|v| !v.is_finite()) {
             return Err(Error::Compute(format!("Decoding {} gave numbers that are not finite.", m.name)));
         }

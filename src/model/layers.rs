@@ -13,10 +13,50 @@ use candle_nn::Linear;
 const MAX_GATHERED: usize = 16 << 20;
 
 /// A linear layer `name.weight (out, in)`, `name.bias (out)`.
-pub fn linear(scope: &mut Scope, inputs: usize, outputs: usize, bias: bool) -> Result<Linear> {
-    let weight = scope.get("weight", &[outputs, inputs], Init::Normal(0.02))?;
+pub fn linear(scope: &mut Scope, inputs: usize, outputs: usize, bias: bool) -> Result<Projection> {
+    linear_from(scope, inputs, outputs, bias, Init::Normal(0.02))
+}
+
+/// As [`linear`], beginning elsewhere when it is trained.
+pub fn linear_from(
+    scope: &mut Scope,
+    inputs: usize,
+    outputs: usize,
+    bias: bool,
+    init: Init,
+) -> Result<Projection> {
+    let weight = scope.get("weight", &[outputs, inputs], init)?;
     let bias = if bias { Some(scope.get("bias", &[outputs], Init::Zeros)?) } else { None };
-    Ok(Linear::new(weight, bias))
+    let low_rank = scope.low_rank("weight", [outputs, inputs])?;
+    Ok(Projection { linear: Linear::new(weight, bias), low_rank })
+}
+
+/// A linear layer; in low-rank fine-tuning with a trained product of two thin matrices beside the fixed weight.
+#[derive(Debug)]
+pub struct Projection {
+    linear: Linear,
+    low_rank: Option<LowRank>,
+}
+
+/// `scale · b · a` is added to a weight.
+#[derive(Debug)]
+pub struct LowRank {
+    /// `(rank, in)`.
+    pub a: Tensor,
+    /// `(out, rank)`.
+    pub b: Tensor,
+    /// Scale of the product.
+    pub scale: f64,
+}
+
+impl Projection {
+    /// Maps the last dimension.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let y = self.linear.forward(x)?;
+        let Some(LowRank { a, b, scale }) = &self.low_rank else { return Ok(y) };
+        let thin = |w: &Tensor| Linear::new(w.clone(), None);
+        Ok((y + (thin(b).forward(&thin(a).forward(x)?)? * *scale)?)?)
+    }
 }
 
 /// Layer norm over the last dimension, eps 1e-5.

@@ -9,19 +9,6 @@ use std::path::{Path, PathBuf};
 /// Name of the manifest inside a model folder.
 pub const MANIFEST_FILE: &str = "manifest.json";
 
-/// What the denoiser's output means, with x = α·data + σ·noise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Prediction {
-    /// The noise, as published (specification D.2).
-    #[default]
-    Noise,
-    /// What the noise lacks beside the noisy latent itself: noise = x + α·output. An output of zero is right where
-    /// nearly all is noise, and near t = 1 an error of it is an error of the data of the same size, not one divided by
-    /// α(1) = 0.068: easier for a small model. (The velocity of arXiv 2202.00512 less a multiple of x.)
-    Residual,
-}
-
 /// Sizes of the denoiser (specification D.1).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,9 +22,6 @@ pub struct DenoiserSizes {
     /// Hidden features of the MLP divided by the width.
     #[serde(default = "default_mlp_ratio")]
     pub mlp_ratio: usize,
-    /// What its output means.
-    #[serde(default)]
-    pub predicts: Prediction,
 }
 
 fn default_mlp_ratio() -> usize {
@@ -105,8 +89,12 @@ pub struct Manifest {
     pub denoiser: DenoiserSizes,
     /// Denoiser weights.
     pub denoiser_weights: WeightFile,
-    /// Autoencoders by modality key.
+    /// Autoencoders by modality key; none where latents are the images of a Gaussian field.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub autoencoders: BTreeMap<String, AutoencoderEntry>,
+    /// Statistics of the Gaussian field ([`crate::model::field`]); the published model has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<WeightFile>,
 }
 
 impl Manifest {
@@ -131,7 +119,10 @@ impl Manifest {
 
     fn check(&self) -> Result<()> {
         self.denoiser.check()?;
-        for m in self.modalities.iter().filter(|m| !m.is_scalar()) {
+        if self.field.is_some() && !self.autoencoders.is_empty() {
+            return Err(Error::request("A model with a Gaussian field has no autoencoders, but the manifest names some."));
+        }
+        for m in self.modalities.iter().filter(|m| !m.is_scalar() && self.field.is_none()) {
             let entry = self
                 .autoencoders
                 .get(&m.key)
@@ -145,7 +136,7 @@ impl Manifest {
                 )));
             }
         }
-        let files = self.autoencoders.values().map(|a| &a.weights).chain([&self.denoiser_weights]);
+        let files = self.autoencoders.values().map(|a| &a.weights).chain([&self.denoiser_weights]).chain(&self.field);
         for file in files {
             if file.file.is_absolute() || file.file.components().any(|c| c == std::path::Component::ParentDir) {
                 return Err(Error::request(format!(

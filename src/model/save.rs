@@ -3,7 +3,7 @@
 use super::autoencoder::Autoencoder;
 use super::denoiser::Denoiser;
 use super::manifest::{
-    AutoencoderEntry, AutoencoderSizes, DenoiserSizes, MANIFEST_FILE, Manifest, Prediction, WeightFile,
+    AutoencoderEntry, AutoencoderSizes, DenoiserSizes, MANIFEST_FILE, Manifest, WeightFile,
 };
 use super::order::network_order;
 use super::weights::{LoadedWeights, TensorData, read_weights, sha256_of};
@@ -30,6 +30,9 @@ const PUBLISHED_FOLDERS: [(&str, &str); 10] = [
 
 /// The denoiser's file in a model folder.
 pub const DENOISER_FILE: &str = "denoiser.safetensors";
+
+/// The file of a Gaussian field's statistics in a model folder.
+pub const FIELD_FILE: &str = "field.safetensors";
 
 /// The file of a modality's autoencoder in a model folder.
 pub fn autoencoder_file(m: &Modality) -> String {
@@ -155,6 +158,7 @@ pub fn import(
         denoiser: sizes,
         denoiser_weights: weight_file(out, DENOISER_FILE)?,
         autoencoders: entries,
+        field: None,
     };
     write_manifest(out, &manifest)?;
     Ok(manifest)
@@ -187,7 +191,7 @@ fn denoiser_sizes(path: &Path, tensors: &Tensors, heads: Option<usize>) -> Resul
         Error::file(path, format!("A denoiser of width {width} is none of the published sizes; say its number of attention heads with --heads"))
     })?;
     let depth = 2 * count(tensors, |j| format!("in_blocks.{j}.norm2.weight"));
-    Ok(DenoiserSizes { width, depth, heads, mlp_ratio: hidden / width.max(1), predicts: Prediction::Noise })
+    Ok(DenoiserSizes { width, depth, heads, mlp_ratio: hidden / width.max(1) })
 }
 
 /// C.1: read off the shapes; norm groups are 32.

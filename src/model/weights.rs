@@ -1,5 +1,6 @@
 //! Weights by name: files, strict loading, and parameters to train.
 
+use super::layers::LowRank;
 use super::pth;
 use crate::error::{Error, Result};
 use candle_core::{DType, Device, Tensor};
@@ -100,6 +101,14 @@ pub trait Parameters {
     fn trainable(&self) -> bool {
         false
     }
+
+    /// The thin matrices trained beside the weight of this name and shape; `None` outside low-rank fine-tuning.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    fn low_rank(&mut self, _name: &str, _shape: [usize; 2]) -> Result<Option<LowRank>> {
+        Ok(None)
+    }
 }
 
 /// A prefix below which a layer finds its parameters.
@@ -127,6 +136,15 @@ impl<'a> Scope<'a> {
     pub fn get(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
         let full = if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) };
         self.source.get(&full, shape, init)
+    }
+
+    /// As [`Parameters::low_rank`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn low_rank(&mut self, name: &str, shape: [usize; 2]) -> Result<Option<LowRank>> {
+        let full = if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) };
+        self.source.low_rank(&full, shape)
     }
 
     /// As [`Parameters::trainable`].

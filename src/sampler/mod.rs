@@ -4,12 +4,11 @@ mod noise;
 mod options;
 mod roles;
 mod run;
-mod schedule;
 mod solver;
 
 pub use noise::{Purpose, Stream};
 pub use options::{ConditionLatent, IgnoredMode, SamplerOptions};
 pub use roles::{Role, Roles};
 pub use run::{BatchName, Evaluation, Start, sample, solved};
-pub use schedule::{Schedule, TRAIN_STEPS};
+pub use crate::model::{Schedule, TRAIN_STEPS};
 pub use solver::{SolverBlock, blocks, solve};

@@ -3,11 +3,10 @@
 use super::noise::{Purpose, Stream};
 use super::options::{IgnoredMode, SamplerOptions};
 use super::roles::{Role, Roles};
-use super::schedule::{Schedule, TRAIN_STEPS};
 use super::solver::solve;
 use crate::error::{Error, Result};
 use crate::lanes::side_by_side;
-use crate::model::{Denoiser, Prediction};
+use crate::model::{NoisePredictor, Schedule, TRAIN_STEPS};
 use candle_core::Tensor;
 
 /// What a batch of realisations starts from. Every tensor is `(batch, C, h, w)`.
@@ -37,7 +36,7 @@ impl BatchName {
     ///
     /// # Errors
     /// When the device has no room.
-    pub fn normal(&self, denoiser: &Denoiser, modality: usize, purpose: Purpose) -> Result<Tensor> {
+    pub fn normal(&self, denoiser: &dyn NoisePredictor, modality: usize, purpose: Purpose) -> Result<Tensor> {
         let m = &denoiser.table()[modality];
         let items: Vec<Tensor> = self
             .realisations
@@ -80,7 +79,7 @@ pub fn solved(roles: &Roles, ignored: IgnoredMode) -> Vec<usize> {
 /// # Errors
 /// When a condition or its noise is missing, the device fails, numbers stop being finite, or `watch` says so.
 pub fn sample(
-    denoiser: &Denoiser,
+    denoiser: &dyn NoisePredictor,
     roles: &Roles,
     start: &Start,
     options: &SamplerOptions,
@@ -125,13 +124,8 @@ pub fn sample(
         evaluation += 1;
         let latents: Vec<Tensor> =
             (0..table.len()).map(|i| inputs[i].clone().ok_or_else(|| missing("latent", i))).collect::<Result<_>>()?;
-        let output = evaluate(denoiser, &latents, &times)?;
-        let alpha = schedule.alpha(t);
-        let noise = |(&i, x): (&usize, &Tensor)| match denoiser.sizes().predicts {
-            Prediction::Noise => Ok(output[i].clone()),
-            Prediction::Residual => Ok((x + (&output[i] * alpha)?)?),
-        };
-        solved.iter().zip(state).map(noise).collect()
+        let noise = evaluate(denoiser, &latents, &times)?;
+        Ok(solved.iter().map(|&i| noise[i].clone()).collect())
     };
     let mut done = 0;
     let mut watch = |t: f64, data: &[Tensor]| {
@@ -155,16 +149,16 @@ pub fn sample(
 
 /// One evaluation of the network. On a CPU each item of the batch is computed by itself: the rounding of a matrix
 /// product depends on the number of its rows, and a realisation must not depend on its neighbours.
-fn evaluate(denoiser: &Denoiser, latents: &[Tensor], times: &[Vec<f32>]) -> Result<Vec<Tensor>> {
+fn evaluate(denoiser: &dyn NoisePredictor, latents: &[Tensor], times: &[Vec<f32>]) -> Result<Vec<Tensor>> {
     let batch = latents[0].dim(0)?;
     if batch == 1 || !denoiser.device().is_cpu() {
-        return denoiser.forward(latents, times);
+        return denoiser.noise(latents, times);
     }
     let one = |&item: &usize| -> Result<Vec<Tensor>> {
         let latents: Vec<Tensor> =
             latents.iter().map(|l| Ok(l.narrow(0, item, 1)?.contiguous()?)).collect::<Result<_>>()?;
         let times: Vec<Vec<f32>> = times.iter().map(|t| vec![t[item]]).collect();
-        denoiser.forward(&latents, &times)
+        denoiser.noise(&latents, &times)
     };
     let numbers: Vec<usize> = (0..batch).collect();
     let items = side_by_side(&numbers, one)?;

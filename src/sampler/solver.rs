@@ -1,6 +1,6 @@
 //! DPM-Solver++ in its single-step, mixed-order "fast" form (specification E.2).
 
-use super::schedule::Schedule;
+use crate::model::Schedule;
 use crate::error::{Error, Result};
 use candle_core::Tensor;
 

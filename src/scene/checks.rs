@@ -54,7 +54,7 @@ pub(super) fn values(m: &Modality, raster: &Raster, file: &RasterFile, offset_po
     sorted.sort_by(f32::total_cmp);
     let (min, median, max) = (sorted[0], sorted[sorted.len() / 2], sorted[sorted.len() - 1]);
     match &m.values {
-        ValueKind::Reflectance { dn_per_unit } => {
+        ValueKind::Reflectance { dn_per_unit, .. } => {
             if max <= 2.0 {
                 notes.push(format!("{name}: values reach only {max}; this looks like reflectance 0–1, expected DN (reflectance × {dn_per_unit})."));
             } else if min >= 1000.0 && offset_possible {
@@ -79,7 +79,7 @@ pub(super) fn values(m: &Modality, raster: &Raster, file: &RasterFile, offset_po
                 ));
             }
         }
-        ValueKind::LogElevation { .. } => {
+        ValueKind::LogElevation { .. } | ValueKind::RootElevation { .. } => {
             let low = sorted.partition_point(|v| *v <= 0.0) as f64 / n;
             if low > 0.0 {
                 notes.push(format!(

@@ -1,18 +1,21 @@
 //! Training of the autoencoder of one modality (specification F.2, the simple part): L1 + L2 + KL.
 
-use super::parameters::{Optimiser, Trainable};
-use super::recipe::Recipe;
+use super::parameters::Trainable;
+use super::recipe::{AutoencoderRecipe, Recipe};
+use super::steps::{Options, Task, Training, run};
 use super::windows::Windows;
 use super::{Progress, pca};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::modality::{Modality, ModalityTable, PostOptions, Value, from_network, to_network};
-use crate::model::{Autoencoder, LoadedWeights, MANIFEST_FILE, Moments, TensorData, autoencoder_file, write_weights};
+use crate::model::{Autoencoder, LoadedWeights, MANIFEST_FILE, Moments, autoencoder_file, write_weights};
 use crate::sampler::{Purpose, Stream};
 use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -46,62 +49,32 @@ pub fn train_autoencoder(
     scenes: &Path,
     out: &Path,
     device: &Device,
+    options: &Options,
     progress: &mut dyn FnMut(&Progress) -> Result<()>,
 ) -> Result<AutoencoderReport> {
     let started = std::time::Instant::now();
     if out.join(MANIFEST_FILE).exists() {
         return Err(Error::file(out, "There is a finished model in this folder; choose another one"));
     }
-    let (m, settings) = (&table[index], &recipe.autoencoder);
+    let settings = recipe.autoencoder.as_ref().ok_or_else(|| Error::request("The recipe has no [autoencoder]."))?;
+    let m = &table[index];
     let windows = Windows::open(scenes, table, &recipe.data, false)?;
-    let generator = |step: u64| {
-        Stream {
-            seed: recipe.seed,
-            tile: "autoencoder",
-            realisation: 0,
-            modality: &m.key,
-            purpose: Purpose::Training { step },
-        }
-        .generator()
-    };
-    let factor = m.pixels / m.latent[1];
-    let mut start = BTreeMap::new();
-    if settings.sizes.linear_path {
-        let images = batch(&windows, m, index, settings.pca_windows, &mut generator(u64::MAX), device)?;
-        start = pca::fit(&images, factor, m.latent[0], settings.whitening)?;
-    }
-    let mut parameters = Trainable::new(recipe.seed, start, device);
+    let task = AutoencoderTask::new(recipe, settings, m, index, windows, device)?;
+    let (mut parameters, name) = (task.start()?, format!("autoencoder_{}", m.name));
     let model = Autoencoder::new(&settings.sizes, m.network_channels(), m.latent[0], &mut parameters, device)?;
-    let mut optimiser = Optimiser::new(parameters, &settings.optimiser)?;
-    let steps = settings.optimiser.steps;
-    for step in 0..steps {
-        let mut generator = generator(step);
-        let image = batch(&windows, m, index, settings.optimiser.batch, &mut generator, device)?;
-        let moments = Moments::split(&model.moments(&image)?)?;
-        let latent = moments.draw(&normal_like(&moments.mean, &mut generator)?)?;
-        let difference = (model.decode(&latent)? - &image)?;
-        let reconstruction = (difference.abs()?.sum_all()? + difference.sqr()?.sum_all()?)?;
-        let kl = ((moments.mean.sqr()? + moments.log_variance.exp()?)? - &moments.log_variance)?.affine(0.5, -0.5)?;
-        let loss = ((reconstruction + (kl.sum_all()? * settings.kl_weight)?)? / settings.optimiser.batch as f64)?;
-        let value = loss.to_scalar::<f32>()?;
-        if !value.is_finite() {
-            return Err(Error::Compute(format!(
-                "The loss of {} is not finite at step {step}; training stopped.",
-                m.name
-            )));
-        }
-        optimiser.step(&[loss.backward()?])?;
-        let per_value = f64::from(value) / (m.network_channels() * m.pixels * m.pixels) as f64;
-        progress(&Progress { what: m.name.clone(), step: step + 1, steps, loss: per_value })?;
-    }
-    let weights = optimiser.averaged();
+    let task = AutoencoderTask { model: Some(model), ..task };
+    let fingerprint = format!("{:x}", Sha256::digest(format!("{recipe:?} {m:?}")));
+    let rule = &settings.optimiser;
+    let training = Training { what: &name, out, recipe: rule, fingerprint: &fingerprint, options };
+    let weights = run(training, parameters, &task, &mut |_| Ok(()), progress)?.averaged()?;
     let path = out.join(autoencoder_file(m));
     write_weights(&path, &weights, true)?;
-    let trained = load(recipe, m, weights, device)?;
+    let mut source = Trainable::new(0, weights, device);
+    let trained = Autoencoder::new(&settings.sizes, m.network_channels(), m.latent[0], &mut source, device)?;
     let report = AutoencoderReport {
-        scale_factor: 1.0 / deviation(&trained, &windows, m, index, &mut generator(u64::MAX - 1), device)?,
-        steps,
-        scenes: windows.holding(index),
+        scale_factor: 1.0 / deviation(&trained, &task.windows, m, index, &mut task.generator(u64::MAX - 1), device)?,
+        steps: settings.optimiser.steps,
+        scenes: task.windows.holding(index),
         held_out_error: held_out_error(&trained, recipe, table, index, scenes, device)?,
         seconds: started.elapsed().as_secs_f64(),
     };
@@ -110,30 +83,102 @@ pub fn train_autoencoder(
     Ok(report)
 }
 
+struct AutoencoderTask<'a> {
+    recipe: &'a Recipe,
+    settings: &'a AutoencoderRecipe,
+    m: &'a Modality,
+    index: usize,
+    windows: Windows,
+    device: &'a Device,
+    model: Option<Autoencoder>,
+}
+
+impl<'a> AutoencoderTask<'a> {
+    fn new(
+        recipe: &'a Recipe,
+        settings: &'a AutoencoderRecipe,
+        m: &'a Modality,
+        index: usize,
+        windows: Windows,
+        device: &'a Device,
+    ) -> Result<Self> {
+        Ok(Self { recipe, settings, m, index, windows, device, model: None })
+    }
+
+    fn generator(&self, step: u64) -> ChaCha12Rng {
+        let purpose = Purpose::Training { step };
+        let (seed, modality) = (self.recipe.seed, self.m.key.as_str());
+        Stream { seed, tile: "autoencoder", realisation: 0, modality, purpose }.generator()
+    }
+
+    /// Fresh parameters; the linear path begins as patch PCA.
+    fn start(&self) -> Result<Trainable> {
+        let (m, settings) = (self.m, self.settings);
+        let mut start = BTreeMap::new();
+        if settings.sizes.linear_path {
+            let windows = settings.pca_windows;
+            let images = batch(&self.windows, m, self.index, windows, &mut self.generator(u64::MAX), self.device)?;
+            start = pca::fit(&images, m.pixels / m.latent[1], m.latent[0], settings.whitening)?;
+        }
+        Ok(Trainable::new(self.recipe.seed, start, self.device))
+    }
+}
+
+impl Task for AutoencoderTask<'_> {
+    /// Seed of one batch.
+    type Part = ChaCha12Rng;
+
+    fn draw(&self, step: u64) -> Result<Vec<ChaCha12Rng>> {
+        let mut generator = self.generator(step);
+        let count = self.settings.optimiser.accumulation as u64;
+        Ok((0..count).map(|_| ChaCha12Rng::seed_from_u64(generator.next_u64())).collect())
+    }
+
+    /// L1, L2 and KL (and cross-entropy for classes), per value of the image.
+    fn loss(&self, part: &ChaCha12Rng) -> Result<Tensor> {
+        let (m, settings, mut generator) = (self.m, self.settings, part.clone());
+        let model = self.model.as_ref().ok_or_else(|| Error::Compute("There is no autoencoder to train.".into()))?;
+        let size = settings.optimiser.batch;
+        let image = batch(&self.windows, m, self.index, size, &mut generator, self.device)?;
+        let moments = Moments::split(&model.moments(&image)?)?;
+        let noise = normal(moments.mean.elem_count(), &mut generator);
+        let latent = moments.draw(&Tensor::from_vec(noise, moments.mean.shape(), self.device)?)?;
+        let decoded = model.decode(&latent)?;
+        let difference = (&decoded - &image)?;
+        let mut loss = (difference.abs()?.sum_all()? + difference.sqr()?.sum_all()?)?;
+        if m.classes().is_some() && settings.cross_entropy > 0.0 {
+            // One-hot ±1: logits are the decoded values, four to a unit so that ±1 is a clear verdict.
+            let logits = candle_nn::ops::log_softmax(&(decoded * 4.0)?, 1)?;
+            let truth = image.affine(0.5, 0.5)?;
+            loss = (loss - ((logits * truth)?.sum_all()? * settings.cross_entropy)?)?;
+        }
+        let kl = ((moments.mean.sqr()? + moments.log_variance.exp()?)? - &moments.log_variance)?.affine(0.5, -0.5)?;
+        loss = (loss + (kl.sum_all()? * settings.kl_weight)?)?;
+        // Summed over the values of an image as published, then shown per value.
+        let values = (m.network_channels() * m.pixels * m.pixels) as f64;
+        Ok((loss / ((size * settings.optimiser.accumulation) as f64 * values))?)
+    }
+}
+
 /// Loads `autoencoder_NAME` that [`train_autoencoder`] wrote.
 ///
 /// # Errors
 /// When it is missing or does not fit the recipe.
 pub fn trained_autoencoder(
-    recipe: &Recipe,
+    settings: &AutoencoderRecipe,
     m: &Modality,
     out: &Path,
     device: &Device,
 ) -> Result<(Autoencoder, AutoencoderReport)> {
     let path = out.join(autoencoder_file(m));
     let mut weights = LoadedWeights::open(&path, None, device)?;
-    let model = Autoencoder::new(&recipe.autoencoder.sizes, m.network_channels(), m.latent[0], &mut weights, device)?;
+    let model = Autoencoder::new(&settings.sizes, m.network_channels(), m.latent[0], &mut weights, device)?;
     weights.finish()?;
     let path = path.with_extension("json");
     let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, "read", &e))?;
     let report =
         serde_json::from_str(&text).map_err(|e| Error::file(&path, format!("This is not a training report: {e}")))?;
     Ok((model, report))
-}
-
-fn load(recipe: &Recipe, m: &Modality, weights: BTreeMap<String, TensorData>, device: &Device) -> Result<Autoencoder> {
-    let mut source = Trainable::new(0, weights, device);
-    Autoencoder::new(&recipe.autoencoder.sizes, m.network_channels(), m.latent[0], &mut source, device)
 }
 
 /// `n` random windows of one modality as a network image `(n, channels, H, W)`.
@@ -154,10 +199,9 @@ fn batch(
     Ok(Tensor::from_vec(data, (n, m.network_channels(), m.pixels, m.pixels), device)?)
 }
 
-/// Standard-normal noise of the shape of a tensor.
-pub(super) fn normal_like(like: &Tensor, generator: &mut ChaCha12Rng) -> Result<Tensor> {
-    let data: Vec<f32> = (0..like.elem_count()).map(|_| StandardNormal.sample(&mut *generator)).collect();
-    Ok(Tensor::from_vec(data, like.shape(), like.device())?)
+/// Standard-normal noise.
+pub(super) fn normal(n: usize, generator: &mut ChaCha12Rng) -> Vec<f32> {
+    (0..n).map(|_| StandardNormal.sample(&mut *generator)).collect()
 }
 
 /// Standard deviation of sampled latents over 64 windows.
@@ -173,7 +217,9 @@ fn deviation(
     for _ in 0..64 / EVALUATED_TOGETHER {
         let images = batch(windows, m, index, EVALUATED_TOGETHER, generator, device)?;
         let moments = Moments::split(&model.moments(&images)?)?;
-        latent.extend(moments.draw(&normal_like(&moments.mean, generator)?)?.flatten_all()?.to_vec1::<f32>()?);
+        let noise = normal(moments.mean.elem_count(), generator);
+        let noise = Tensor::from_vec(noise, moments.mean.shape(), device)?;
+        latent.extend(moments.draw(&noise)?.flatten_all()?.to_vec1::<f32>()?);
     }
     let n = latent.len() as f64;
     let mean = latent.iter().map(|v| f64::from(*v)).sum::<f64>() / n;

@@ -1,25 +1,44 @@
-//! Training of autoencoders and denoiser, with the losses of the published system (specification F).
+//! Training of autoencoders, Gaussian fields and denoisers (specification F).
 
+mod augment;
 mod autoencoder;
+mod checkpoint;
+mod clouds;
 mod denoiser;
+mod field;
+mod field_denoiser;
 mod parameters;
 mod pca;
+mod plot;
 mod recipe;
+mod record;
+mod start;
+mod steps;
+mod token_denoiser;
 mod windows;
 
 pub use autoencoder::{AutoencoderReport, train_autoencoder};
-pub use denoiser::train_denoiser;
-pub use recipe::{AutoencoderRecipe, DataRecipe, DenoiserRecipe, OptimiserRecipe, Recipe};
+pub use denoiser::{Denoising, train_denoiser};
+pub use field::fit_field;
+pub use recipe::{
+    AutoencoderRecipe, DataRecipe, DenoiserRecipe, FieldRecipe, OptimiserRecipe, Recipe, SameBand,
+};
+pub use record::Row;
+pub use steps::Options;
+pub use windows::Windows;
 
-/// One training step, for a progress bar.
+/// What a training tells while it runs.
 #[derive(Debug, Clone)]
-pub struct Progress {
-    /// What is being trained.
-    pub what: String,
-    /// Steps done.
-    pub step: u64,
-    /// Steps in all.
-    pub steps: u64,
-    /// Loss of this step; NaN where there is none.
-    pub loss: f64,
+pub enum Progress {
+    /// A step is done.
+    Step {
+        /// What is being trained.
+        what: String,
+        /// The step.
+        row: Row,
+        /// Steps in all.
+        steps: u64,
+    },
+    /// Something else to say.
+    Remark(String),
 }

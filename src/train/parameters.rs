@@ -2,7 +2,7 @@
 
 use super::recipe::OptimiserRecipe;
 use crate::error::{Error, Result};
-use crate::model::{Init, Parameters, TensorData};
+use crate::model::{Init, LowRank, Parameters, TensorData};
 use candle_core::{DType, Device, Tensor, Var, backprop::GradStore};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 pub struct Trainable {
     vars: BTreeMap<String, Var>,
     start: BTreeMap<String, TensorData>,
+    fixed: BTreeMap<String, TensorData>,
+    rank: Option<usize>,
     generator: ChaCha12Rng,
     device: Device,
 }
@@ -21,13 +23,33 @@ pub struct Trainable {
 impl Trainable {
     /// Parameters that begin at `start` where it has them, else random from `seed`.
     pub fn new(seed: u64, start: BTreeMap<String, TensorData>, device: &Device) -> Self {
-        Self { vars: BTreeMap::new(), start, generator: ChaCha12Rng::seed_from_u64(seed), device: device.clone() }
+        let generator = ChaCha12Rng::seed_from_u64(seed);
+        Self { vars: BTreeMap::new(), start, fixed: BTreeMap::new(), rank: None, generator, device: device.clone() }
+    }
+
+    /// Keeps every parameter as it starts and trains a product of this rank beside each linear layer instead (LoRA,
+    /// arXiv 2106.09685).
+    pub fn with_low_rank(mut self, rank: usize) -> Self {
+        self.rank = Some(rank);
+        self
+    }
+
+    fn variable(&mut self, name: &str, tensor: &Tensor) -> Result<Tensor> {
+        let var = Var::from_tensor(tensor)?;
+        let tensor = var.as_tensor().clone();
+        self.vars.insert(name.to_owned(), var);
+        Ok(tensor)
     }
 }
 
 impl Parameters for Trainable {
     fn get(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
         let tensor = match self.start.remove(name) {
+            Some(data) if data.shape == shape && self.rank.is_some() => {
+                let tensor = data.to_tensor(&self.device)?;
+                self.fixed.insert(name.to_owned(), data);
+                return Ok(tensor);
+            }
             Some(data) if data.shape == shape => data.to_tensor(&self.device)?,
             Some(data) => {
                 return Err(Error::request(format!(
@@ -52,16 +74,30 @@ impl Parameters for Trainable {
                 Tensor::from_vec(data, shape, &self.device)?
             }
         };
-        let var = Var::from_tensor(&tensor)?;
-        let tensor = var.as_tensor().clone();
-        self.vars.insert(name.to_owned(), var);
-        Ok(tensor)
+        self.variable(name, &tensor)
+    }
+
+    fn low_rank(&mut self, name: &str, [outputs, inputs]: [usize; 2]) -> Result<Option<LowRank>> {
+        let Some(rank) = self.rank.filter(|rank| *rank < outputs.min(inputs)) else { return Ok(None) };
+        let uniform = || (self.generator.next_u32() as f32 / u32::MAX as f32 * 2.0 - 1.0) / (inputs as f32).sqrt();
+        let a: Vec<f32> = std::iter::repeat_with(uniform).take(rank * inputs).collect();
+        let a = Tensor::from_vec(a, (rank, inputs), &self.device)?;
+        // The product begins at zero, so that training begins with the model as it is.
+        let b = Tensor::zeros((outputs, rank), DType::F32, &self.device)?;
+        let (a, b) = (self.variable(&format!("{name}{A}"), &a)?, self.variable(&format!("{name}{B}"), &b)?);
+        Ok(Some(LowRank { a, b, scale: LOW_RANK_SCALE }))
     }
 
     fn trainable(&self) -> bool {
         true
     }
 }
+
+/// Ends of the names of low-rank pairs.
+const A: &str = ".low_rank_a";
+const B: &str = ".low_rank_b";
+/// α / rank of the LoRA paper.
+const LOW_RANK_SCALE: f64 = 2.0;
 
 /// State of one parameter.
 struct Slot {
@@ -71,11 +107,15 @@ struct Slot {
     first: Vec<f32>,
     second: Vec<f32>,
     average: Vec<f32>,
+    /// Sum of the gradients since the last step; empty where the parameter had none.
+    gradient: Vec<f32>,
 }
 
 /// AdamW (decoupled decay, bias-corrected) in one pass over memory, with the moving average of the weights.
 pub struct Optimiser {
     slots: Vec<Slot>,
+    /// Parameters that are not trained.
+    fixed: BTreeMap<String, TensorData>,
     recipe: OptimiserRecipe,
     step: u64,
 }
@@ -89,10 +129,18 @@ impl Optimiser {
         let slot = |(name, var): (String, Var)| -> Result<Slot> {
             let weight: Vec<f32> = var.flatten_all()?.to_vec1()?;
             let zeros = vec![0.0; weight.len()];
-            Ok(Slot { name, var, average: weight.clone(), first: zeros.clone(), second: zeros, weight })
+            Ok(Slot {
+                name,
+                var,
+                average: weight.clone(),
+                first: zeros.clone(),
+                second: zeros,
+                weight,
+                gradient: Vec::new(),
+            })
         };
         let slots = parameters.vars.into_iter().map(slot).collect::<Result<_>>()?;
-        Ok(Self { slots, recipe: recipe.clone(), step: 0 })
+        Ok(Self { slots, fixed: parameters.fixed, recipe: recipe.clone(), step: 0 })
     }
 
     /// Learning rate of the coming step: warm-up, plateau, cool-down.
@@ -103,25 +151,31 @@ impl Optimiser {
         r.learning_rate * warm.min(left).min(1.0)
     }
 
-    /// One step down the sum of these gradients.
+    /// Adds the gradients of a part of the step.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn accumulate(&mut self, gradients: &GradStore) -> Result<()> {
+        self.slots.par_iter_mut().try_for_each(|slot| {
+            let Some(gradient) = gradients.get(&slot.var) else { return Ok(()) };
+            let part: Vec<f32> = gradient.flatten_all()?.to_vec1()?;
+            if slot.gradient.is_empty() {
+                slot.gradient = part;
+            } else {
+                slot.gradient.iter_mut().zip(part).for_each(|(a, b)| *a += b);
+            }
+            Ok(())
+        })
+    }
+
+    /// One step down the accumulated gradients.
     ///
     /// # Errors
     /// When the gradient is not finite (nothing is changed then) or the device fails.
-    pub fn step(&mut self, gradients: &[GradStore]) -> Result<()> {
-        let sum = |slot: &Slot| -> Result<Option<Vec<f32>>> {
-            let mut sum: Option<Vec<f32>> = None;
-            for gradient in gradients.iter().filter_map(|part| part.get(&slot.var)) {
-                let part: Vec<f32> = gradient.flatten_all()?.to_vec1()?;
-                match &mut sum {
-                    None => sum = Some(part),
-                    Some(sum) => sum.iter_mut().zip(part).for_each(|(a, b)| *a += b),
-                }
-            }
-            Ok(sum)
-        };
-        let all: Vec<Option<Vec<f32>>> = self.slots.par_iter().map(sum).collect::<Result<_>>()?;
-        let square = |g: &Vec<f32>| g.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
-        let norm = all.par_iter().flatten().map(square).sum::<f64>().sqrt();
+    pub fn step(&mut self) -> Result<()> {
+        let square = |slot: &Slot| slot.gradient.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
+        // Summed in the order of the slots: a parallel sum would round differently from run to run.
+        let norm = self.slots.par_iter().map(square).collect::<Vec<_>>().iter().sum::<f64>().sqrt();
         if !norm.is_finite() {
             return Err(Error::Compute(format!("The gradient is not finite at step {}; training stopped.", self.step)));
         }
@@ -134,9 +188,8 @@ impl Optimiser {
         let (size, c2) = ((rate / c1) as f32, c2 as f32);
         // Early on a long average would remember the random beginning.
         let ema = self.recipe.ema.min((1.0 + self.step as f64) / (10.0 + self.step as f64)) as f32;
-        self.slots.par_iter_mut().zip(all).try_for_each(|(slot, gradient)| -> Result<()> {
-            let Some(gradient) = gradient else { return Ok(()) };
-            for (i, g) in gradient.iter().enumerate() {
+        self.slots.par_iter_mut().try_for_each(|slot| -> Result<()> {
+            for (i, g) in std::mem::take(&mut slot.gradient).iter().enumerate() {
                 let g = g * scale;
                 slot.first[i] = b1 * slot.first[i] + (1.0 - b1) * g;
                 slot.second[i] = b2 * slot.second[i] + (1.0 - b2) * g * g;
@@ -150,13 +203,62 @@ impl Optimiser {
         Ok(())
     }
 
-    /// The averaged weights by name.
-    pub fn averaged(&self) -> BTreeMap<String, TensorData> {
-        let data = |slot: &Slot| TensorData {
+    /// Steps done.
+    pub fn steps_done(&self) -> u64 {
+        self.step
+    }
+
+    /// Learning rate of the coming step.
+    pub fn coming_rate(&self) -> f64 {
+        self.rate()
+    }
+
+    /// Everything that changes from step to step: name, shape and values.
+    pub fn state(&self) -> impl Iterator<Item = (String, Vec<usize>, &[f32])> {
+        self.slots.iter().flat_map(|slot| {
+            let parts = [("weight", &slot.weight), ("first", &slot.first), ("second", &slot.second), ("average", &slot.average)];
+            parts.map(|(part, values)| (format!("{part}.{}", slot.name), slot.var.dims().to_vec(), values.as_slice()))
+        })
+    }
+
+    /// Takes up a [`state`](Self::state) again; `values` finds a tensor by name and length.
+    ///
+    /// # Errors
+    /// Those of `values`; or when the device fails.
+    pub fn restore(&mut self, step: u64, values: impl Fn(&str, usize) -> Result<Vec<f32>>) -> Result<()> {
+        for slot in &mut self.slots {
+            let of = |part: &str| values(&format!("{part}.{}", slot.name), slot.weight.len());
+            let (weight, first, second, average) = (of("weight")?, of("first")?, of("second")?, of("average")?);
+            slot.var.set(&Tensor::from_slice(&weight, slot.var.shape(), slot.var.device())?)?;
+            (slot.weight, slot.first, slot.second, slot.average) = (weight, first, second, average);
+        }
+        self.step = step;
+        Ok(())
+    }
+
+    /// The averaged weights by name; low-rank products are added to their weights.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn averaged(&self) -> Result<BTreeMap<String, TensorData>> {
+        let data = |values: &[f32], shape: &[usize]| TensorData {
             dtype: DType::F32,
-            shape: slot.var.dims().to_vec(),
-            bytes: slot.average.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            shape: shape.to_vec(),
+            bytes: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
         };
-        self.slots.iter().map(|slot| (slot.name.clone(), data(slot))).collect()
+        let mut all = self.fixed.clone();
+        for slot in self.slots.iter().filter(|s| !s.name.ends_with(A)) {
+            let Some(name) = slot.name.strip_suffix(B) else {
+                all.insert(slot.name.clone(), data(&slot.average, slot.var.dims()));
+                continue;
+            };
+            let partner = self.slots.iter().find(|s| s.name.strip_suffix(A) == Some(name));
+            let (Some(partner), Some(fixed)) = (partner, self.fixed.get(name)) else { continue };
+            let tensor = |s: &Slot| Tensor::from_slice(&s.average, s.var.shape(), &Device::Cpu);
+            let product = (tensor(slot)?.matmul(&tensor(partner)?)? * LOW_RANK_SCALE)?;
+            let sum = (fixed.to_tensor(&Device::Cpu)? + product)?;
+            all.insert(name.to_owned(), data(&sum.flatten_all()?.to_vec1::<f32>()?, &fixed.shape));
+        }
+        Ok(all)
     }
 }

@@ -25,8 +25,10 @@ pub struct Recipe {
     pub seed: u64,
     /// Which windows.
     pub data: DataRecipe,
-    /// Autoencoder settings.
-    pub autoencoder: AutoencoderRecipe,
+    /// Autoencoder settings; for models with autoencoders.
+    pub autoencoder: Option<AutoencoderRecipe>,
+    /// Gaussian field settings; for models whose latents are whitened images.
+    pub field: Option<FieldRecipe>,
     /// Denoiser settings.
     pub denoiser: DenoiserRecipe,
 }
@@ -43,6 +45,18 @@ pub struct DataRecipe {
     pub held_out: Vec<String>,
     /// Random flips and quarter turns, the same for all modalities of a window.
     pub turns: bool,
+    /// Scenes whose name begins so are known to be free of clouds, though they have no cloud mask: they get a clear one.
+    #[serde(default)]
+    pub clear: Vec<String>,
+    /// Chance that clouds and their shadows are simulated over a window that is wholly clear, with the matching mask.
+    #[serde(default)]
+    pub clouds: f64,
+    /// Chance of another time of day: slopes are lit anew through the elevation model.
+    #[serde(default)]
+    pub sun: f64,
+    /// Chance of a slightly different calibration of the optical bands.
+    #[serde(default)]
+    pub radiometry: f64,
     /// Take terrain-corrected sigma0 (S1GRD) for radar where no RTC exists.
     pub accept_grd_as_rtc: bool,
 }
@@ -53,8 +67,11 @@ pub struct DataRecipe {
 pub struct OptimiserRecipe {
     /// Steps.
     pub steps: u64,
-    /// Items per step.
+    /// Items per part of a step.
     pub batch: usize,
+    /// Parts of a step whose gradients are added before the weights move: memory for one batch, statistics of many.
+    #[serde(default = "one")]
+    pub accumulation: usize,
     /// Learning rate after warm-up.
     pub learning_rate: f64,
     /// Steps of linear warm-up.
@@ -80,12 +97,41 @@ pub struct AutoencoderRecipe {
     pub sizes: AutoencoderSizes,
     /// Weight of the KL term.
     pub kl_weight: f64,
+    /// Weight of the cross-entropy of class rasters beside L1 and L2, whose minimum blurs borders; 0 as published.
+    #[serde(default)]
+    pub cross_entropy: f64,
     /// Windows from which the linear path is fitted by patch PCA.
     pub pca_windows: usize,
     /// How far the linear path's latents are brought to one variance: 1 wholly, 0 not at all.
     pub whitening: f64,
     /// Optimiser.
     pub optimiser: OptimiserRecipe,
+}
+
+/// Gaussian field (see [`crate::model::field`]).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FieldRecipe {
+    /// Windows drawn from the training scenes.
+    pub windows: usize,
+    /// Independent windows they are taken to be worth.
+    pub effective_windows: f64,
+    /// Windows' worth of belief that channels know nothing of each other.
+    pub prior: f64,
+    /// Windows' worth of belief, at each scale, that channels go together as they do over all scales.
+    pub scale_prior: f64,
+    /// Two families whose channels of the same name see the same ground.
+    pub same_band: Option<SameBand>,
+}
+
+/// See [`FieldRecipe::same_band`].
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SameBand {
+    /// Names of the families.
+    pub families: [String; 2],
+    /// Correlation of the same channel of both, as believed beforehand.
+    pub correlation: f64,
 }
 
 /// Denoiser (specification F.1).
@@ -102,12 +148,19 @@ pub struct DenoiserRecipe {
     /// independent times as published.
     #[serde(default)]
     pub shared_time: f64,
-    /// Chance that a modality enters clean at time 0, as a condition does when sampling; 0 as published.
+    /// Chance that a modality enters clean at time 0, as a condition does when sampling; 0 as published. It varies from
+    /// item to item between nothing and twice this.
     #[serde(default)]
     pub given: f64,
     /// Chance that a modality is withheld: pure noise at time 1000 and no loss.
     #[serde(default)]
     pub withheld: f64,
+    /// The same for location and date: with few places they are too easily learned by heart.
+    #[serde(default)]
+    pub scalars_withheld: f64,
+    /// Share of items in which all groups of a product are given, withheld or generated together.
+    #[serde(default)]
+    pub by_family: f64,
 }
 
 impl Recipe {
@@ -128,24 +181,56 @@ impl Recipe {
     }
 
     fn check(&self) -> Result<()> {
-        self.autoencoder.sizes.check()?;
+        if self.autoencoder.is_some() && self.field.is_some() {
+            return Err(Error::request("A recipe has either [autoencoder] or [field], not both."));
+        }
+        let d = &self.data;
+        if [d.clouds, d.sun, d.radiometry].iter().any(|p| !(0.0..=1.0).contains(p)) {
+            return Err(Error::request("Chances of augmentation must lie in 0…1."));
+        }
         self.denoiser.sizes.check()?;
-        for o in [&self.autoencoder.optimiser, &self.denoiser.optimiser] {
-            let shares = [o.betas[0], o.betas[1], o.ema, o.cool_down];
-            if o.batch == 0 || shares.iter().any(|s| !(0.0..1.0).contains(s)) || o.learning_rate <= 0.0 || o.clip <= 0.0
-            {
+        self.denoiser.optimiser.check()?;
+        if let Some(a) = &self.autoencoder {
+            a.sizes.check()?;
+            a.optimiser.check()?;
+            if !(0.0..=1.0).contains(&a.whitening) {
+                return Err(Error::request("The whitening of the autoencoders must lie in 0…1."));
+            }
+        }
+        if let Some(f) = &self.field {
+            let beliefs = [f.effective_windows, f.prior, f.scale_prior];
+            let correlation = f.same_band.as_ref().map_or(0.0, |s| s.correlation);
+            if f.windows == 0 || beliefs.iter().any(|b| b.is_nan() || *b <= 0.0) || !(0.0..1.0).contains(&correlation) {
                 return Err(Error::request(
-                    "An optimiser needs batch ≥ 1, betas, ema and cool_down in 0…1, and positive learning rate and clip.",
+                    "A field needs windows ≥ 1, positive numbers of windows for its beliefs, and a correlation in 0…1.",
                 ));
             }
         }
-        if !(0.0..=1.0).contains(&self.autoencoder.whitening) {
-            return Err(Error::request("The whitening of the autoencoders must lie in 0…1."));
-        }
         let d = &self.denoiser;
-        if [d.shared_time, d.given, d.withheld].iter().any(|p| !(0.0..=1.0).contains(p)) || d.cached_windows == 0 {
+        if [d.shared_time, d.given, d.withheld, d.scalars_withheld, d.by_family].iter().any(|p| !(0.0..=1.0).contains(p)) || d.cached_windows == 0 {
             return Err(Error::request("Chances must lie in 0…1 and numbers of windows must be positive."));
         }
         Ok(())
     }
+}
+
+impl OptimiserRecipe {
+    fn check(&self) -> Result<()> {
+        let shares = [self.betas[0], self.betas[1], self.ema, self.cool_down];
+        let positive = [self.learning_rate, self.clip];
+        if self.batch == 0
+            || self.accumulation == 0
+            || shares.iter().any(|s| !(0.0..1.0).contains(s))
+            || positive.iter().any(|v| v.is_nan() || *v <= 0.0)
+        {
+            return Err(Error::request(
+                "An optimiser needs batch and accumulation ≥ 1, betas, ema and cool_down in 0…1, and positive learning rate and clip.",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn one() -> usize {
+    1
 }

@@ -19,6 +19,8 @@ struct Entry {
     scene: Scene,
     available: Vec<usize>,
     weight: f64,
+    /// Whether the scene is known to be free of clouds.
+    clear: bool,
     /// Free play of the window in steps of 60 m, eastwards and southwards.
     play: [usize; 2],
 }
@@ -60,12 +62,19 @@ impl Windows {
                 continue;
             }
             let weight = recipe.weights.iter().find(|(prefix, _)| begins(prefix)).map_or(1.0, |(_, w)| *w);
-            scenes.push(Entry { play: play.map(|p| p as usize), scene, available, weight });
+            let clear = recipe.clear.iter().any(begins);
+            scenes.push(Entry { clear, play: play.map(|p| p as usize), scene, available, weight });
         }
         if scenes.is_empty() {
             return Err(Error::file(dir, "No scene here holds a window of this model"));
         }
         Ok(Self { table: table.clone(), scenes, turns: recipe.turns })
+    }
+
+    /// The same without flips and quarter turns.
+    pub fn without_turns(mut self) -> Self {
+        self.turns = false;
+        self
     }
 
     /// Number of scenes that hold a modality.
@@ -111,11 +120,23 @@ impl Windows {
         let wanted = only.map_or_else(|| entry.available.clone(), |m| vec![m]);
         let observation = entry.scene.read(&self.table, &footprint, &wanted)?;
         let turn = if self.turns { below(generator, 8) } else { 0 };
-        let turned = |value: Value| match value {
-            Value::Image(raster) => Value::Image(turned(&raster, turn)),
-            other => other,
-        };
-        Ok(observation.values.into_iter().map(|given| given.map(|g| turned(g.value))).collect())
+        let mut values: Vec<Option<Value>> =
+            observation.values.into_iter().map(|given| given.map(|g| turned_value(&g.value, turn))).collect();
+        if let (true, Some(mask)) = (entry.clear, self.table.iter().position(|m| m.family == "cloud_mask"))
+            && only.is_none_or(|m| m == mask)
+        {
+            let side = self.table[mask].pixels;
+            values[mask].get_or_insert_with(|| Value::Image(Raster::constant(1, side, side, 0.0)));
+        }
+        Ok(values)
+    }
+}
+
+/// A value after one of the eight flips and quarter turns.
+pub fn turned_value(value: &Value, turn: usize) -> Value {
+    match value {
+        Value::Image(raster) => Value::Image(turned(raster, turn)),
+        other => other.clone(),
     }
 }
 

@@ -36,7 +36,7 @@ pub fn caption(m: &Modality) -> String {
         ValueKind::Reflectance { .. } if names[0] == names[1] => names[0].into(),
         ValueKind::Reflectance { .. } => format!("{} {} {}", names[0], names[1], names[2]),
         ValueKind::Decibel { .. } => "VV, VH, VV/VH in dB".into(),
-        ValueKind::LogElevation { .. } => "elevation with hillshade".into(),
+        ValueKind::LogElevation { .. } | ValueKind::RootElevation { .. } => "elevation with hillshade".into(),
         ValueKind::Classes { .. } => "classes".into(),
         ValueKind::Picture => "picture".into(),
         ValueKind::Location | ValueKind::Date => String::new(),
@@ -81,7 +81,7 @@ pub fn picture(m: &Modality, raster: &Raster, stretch: &Stretch) -> Picture {
     let n = raster.width * raster.height;
     let pixels = match &m.values {
         ValueKind::Classes { classes } => raster.channel(0).iter().map(|&v| class_colour(classes, v)).collect(),
-        ValueKind::LogElevation { .. } => relief(raster, m.ground_m as f32, stretch.0[0]),
+        ValueKind::LogElevation { .. } | ValueKind::RootElevation { .. } => relief(raster, m.ground_m as f32, stretch.0[0]),
         ValueKind::Decibel { .. } => {
             let db = |power: f32| 10.0 * power.max(1e-5).log10();
             let vv = m.channels.iter().position(|c| c.eq_ignore_ascii_case("vv")).unwrap_or(0);

@@ -30,7 +30,7 @@ pub fn spread_unit(m: &Modality) -> &'static str {
     match m.values {
         ValueKind::Reflectance { .. } => "DN²",
         ValueKind::Decibel { .. } => "(linear power)²",
-        ValueKind::LogElevation { .. } => "m²",
+        ValueKind::LogElevation { .. } | ValueKind::RootElevation { .. } => "m²",
         ValueKind::Classes { .. } => "share of realisations",
         ValueKind::Picture => "(0…255)²",
         ValueKind::Location | ValueKind::Date => "",
@@ -42,7 +42,7 @@ pub fn value_unit(m: &Modality) -> &'static str {
     match m.values {
         ValueKind::Reflectance { .. } => "DN",
         ValueKind::Decibel { .. } => "linear power",
-        ValueKind::LogElevation { .. } => "m",
+        ValueKind::LogElevation { .. } | ValueKind::RootElevation { .. } => "m",
         _ => "",
     }
 }

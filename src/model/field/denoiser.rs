@@ -1,0 +1,263 @@
+//! The denoiser of a Gaussian field: its linear estimate, corrected by a transformer over places.
+
+use super::places::Places;
+use super::posterior::{Level, Posterior};
+use super::statistics::Statistics;
+use crate::error::Result;
+use crate::modality::ModalityTable;
+use crate::model::denoiser::{Block, NoisePredictor, check_inputs};
+use crate::model::layers::{LayerNorm, Projection, linear, linear_from};
+use crate::model::manifest::DenoiserSizes;
+use crate::model::schedule::{Schedule, TRAIN_STEPS};
+use crate::model::weights::{Init, Parameters, Scope};
+use candle_core::{DType, Device, Tensor};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Corrections are in units of the deviation the linear estimate leaves, but of at least this much of a latent's.
+const LEAST_DEVIATION: f32 = 0.03;
+
+/// Estimates the data as a Gaussian field would, and adds what a network has learned that is not Gaussian.
+#[derive(Debug)]
+pub struct FieldDenoiser {
+    table: ModalityTable,
+    statistics: Statistics,
+    places: Places,
+    schedule: Schedule,
+    network: Network,
+    device: Device,
+    /// The posterior of the last levels: all realisations of an evaluation share it.
+    last: Mutex<Option<(Vec<Level>, Arc<Posterior>)>>,
+}
+
+/// One item, prepared for the network.
+#[derive(Debug)]
+pub struct Inputs {
+    /// Linear estimate of every modality's latent.
+    pub estimate: Vec<Vec<f32>>,
+    /// `(places, 2 · features)`: of the noisy latents and of the estimate.
+    pub features: Vec<f32>,
+    /// Levels of all modalities and the scalars, noisy and estimated.
+    pub globals: Vec<f32>,
+    /// Size of a correction of 1: per feature of a place.
+    pub scale: Vec<f32>,
+    /// The same for the scalars, three each.
+    pub scalar_scale: Vec<f32>,
+}
+
+impl FieldDenoiser {
+    /// Builds it from its statistics and the network's parameters.
+    ///
+    /// # Errors
+    /// When the sizes do not fit together or a parameter is missing or misshapen.
+    pub fn new(
+        table: &ModalityTable,
+        sizes: &DenoiserSizes,
+        statistics: Statistics,
+        source: &mut dyn Parameters,
+        device: &Device,
+    ) -> Result<Self> {
+        let places = Places::new(table, &statistics.layout)?;
+        let scalars = table.iter().filter(|m| m.is_scalar()).count();
+        let network = Network::new(sizes, &places, table.len(), scalars, source)?;
+        Ok(Self {
+            table: table.clone(),
+            statistics,
+            places,
+            schedule: Schedule::new(),
+            network,
+            device: device.clone(),
+            last: Mutex::default(),
+        })
+    }
+
+    /// The statistics of its field.
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// Its places.
+    pub fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// Signal and noise at a network time; time 0 is "given".
+    pub fn level(&self, time: f32) -> Level {
+        if time <= 0.0 {
+            return Level { signal: 1.0, noise: 0.0 };
+        }
+        let t = f64::from(time) / TRAIN_STEPS as f64;
+        Level { signal: self.schedule.alpha(t), noise: self.schedule.sigma(t) }
+    }
+
+    fn posterior(&self, levels: &[Level]) -> Result<Arc<Posterior>> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, posterior)) = last.filter(|(of, _)| of == levels) {
+            return Ok(posterior);
+        }
+        let posterior = Arc::new(Posterior::new(&self.statistics, levels)?);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((levels.to_vec(), posterior.clone()));
+        Ok(posterior)
+    }
+
+    /// Linear estimate and network inputs of one item: noisy latents by modality, each with its level.
+    ///
+    /// # Errors
+    /// When the statistics are no covariance.
+    pub fn prepare(&self, noisy: &[Vec<f32>], levels: &[Level]) -> Result<Inputs> {
+        let layout = &self.statistics.layout;
+        let posterior = self.posterior(levels)?;
+        let cosines = self.statistics.cosines();
+        let mut coefficients = noisy.to_vec();
+        for (values, part) in coefficients.iter_mut().zip(&layout.parts) {
+            cosines.forward(values, part.side);
+        }
+        let mut estimate = posterior.estimate(layout, &coefficients);
+        for (values, part) in estimate.iter_mut().zip(&layout.parts) {
+            cosines.inverse(values, part.side);
+        }
+        let stride = 2 * self.places.features;
+        let mut features = vec![0.0; self.places.count() * stride];
+        let mut globals: Vec<f32> = levels.iter().flat_map(|l| [l.signal as f32, l.noise as f32]).collect();
+        let (mut scale, mut scalar_scale) = (vec![1.0; self.places.features], Vec::new());
+        for (i, part) in self.places.parts.iter().enumerate() {
+            let stack = layout.stack(i);
+            let Some(part) = part else {
+                globals.extend(noisy[i].iter().chain(&estimate[i]));
+                scalar_scale.extend(stack.map(|c| posterior.deviation[0][c].max(LEAST_DEVIATION)));
+                continue;
+            };
+            self.places.gather(i, &noisy[i], &mut features, stride);
+            self.places.gather(i, &estimate[i], &mut features[self.places.features..], stride);
+            for (k, scale) in scale[part.first..part.first + part.len()].iter_mut().enumerate() {
+                let (channel, row, column) =
+                    (k / (part.kept * part.kept), k / part.kept % part.kept, k % part.kept);
+                let bin = super::Layout::bin(self.places.radius(row, column));
+                *scale = posterior.deviation[bin][stack.start + channel].max(LEAST_DEVIATION);
+            }
+        }
+        Ok(Inputs { estimate, features, globals, scale, scalar_scale })
+    }
+
+    /// Corrections in units of [`Inputs::scale`]: `(batch, places, features)` and `(batch, 3 · scalars)`.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn correct(&self, items: &[Inputs]) -> Result<(Tensor, Tensor)> {
+        let stack = |part: &dyn Fn(&Inputs) -> &[f32], shape: &[usize]| -> Result<Tensor> {
+            let data: Vec<f32> = items.iter().flat_map(|item| part(item).iter().copied()).collect();
+            Ok(Tensor::from_vec(data, shape, &self.device)?)
+        };
+        let places = self.places.count();
+        let features = stack(&|i| &i.features, &[items.len(), places, 2 * self.places.features])?;
+        let globals = stack(&|i| &i.globals, &[items.len(), items.first().map_or(0, |i| i.globals.len())])?;
+        self.network.forward(&features, &globals)
+    }
+
+    /// The estimate with corrections added, by modality.
+    fn corrected(&self, inputs: Inputs, places: &[f32], scalars: &[f32]) -> Vec<Vec<f32>> {
+        let scaled: Vec<f32> = places.iter().zip(inputs.scale.iter().cycle()).map(|(v, s)| v * s).collect();
+        let mut scalars = scalars.iter().zip(&inputs.scalar_scale).map(|(v, s)| v * s);
+        let mut data = inputs.estimate;
+        for (i, (values, part)) in data.iter_mut().zip(&self.places.parts).enumerate() {
+            match part {
+                Some(_) => self.places.scatter(i, &scaled, self.places.features, values),
+                None => values.iter_mut().zip(&mut scalars).for_each(|(v, c)| *v += c),
+            }
+        }
+        data
+    }
+}
+
+impl NoisePredictor for FieldDenoiser {
+    fn table(&self) -> &ModalityTable {
+        &self.table
+    }
+
+    fn device(&self) -> &Device {
+        &self.device
+    }
+
+    fn noise(&self, latents: &[Tensor], times: &[Vec<f32>]) -> Result<Vec<Tensor>> {
+        let batch = check_inputs(&self.table, latents, times)?;
+        let mut noise: Vec<Vec<f32>> = vec![Vec::new(); self.table.len()];
+        for item in 0..batch {
+            let flat = |l: &Tensor| -> Result<Vec<f32>> { Ok(l.get(item)?.flatten_all()?.to_vec1::<f32>()?) };
+            let noisy: Vec<Vec<f32>> = latents.iter().map(flat).collect::<Result<_>>()?;
+            let levels: Vec<Level> = times.iter().map(|t| self.level(t[item])).collect();
+            let inputs = [self.prepare(&noisy, &levels)?];
+            let (places, scalars) = self.correct(&inputs)?;
+            let [inputs] = inputs;
+            let flat = |t: Tensor| -> Result<Vec<f32>> { Ok(t.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?) };
+            let data = self.corrected(inputs, &flat(places)?, &flat(scalars)?);
+            for (i, level) in levels.iter().enumerate() {
+                // A given value has no noise in it.
+                let (signal, part) = (level.signal as f32, if level.noise > 0.0 { 1.0 / level.noise as f32 } else { 0.0 });
+                noise[i].extend(noisy[i].iter().zip(&data[i]).map(|(x, d)| (x - signal * d) * part));
+            }
+        }
+        let shaped = |(values, m): (Vec<f32>, &crate::modality::Modality)| {
+            let [c, h, w] = m.latent;
+            Ok(Tensor::from_vec(values, (batch, c, h, w), &self.device)?)
+        };
+        noise.into_iter().zip(self.table.iter()).map(shaped).collect()
+    }
+}
+
+/// The published blocks (specification D.3) over one token per place.
+#[derive(Debug)]
+struct Network {
+    embed: Projection,
+    embed_globals: Projection,
+    positions: Tensor,
+    in_blocks: Vec<Block>,
+    mid_block: Block,
+    out_blocks: Vec<Block>,
+    norm: LayerNorm,
+    head: Projection,
+    scalar_head: Projection,
+}
+
+impl Network {
+    fn new(
+        sizes: &DenoiserSizes,
+        places: &Places,
+        modalities: usize,
+        scalars: usize,
+        source: &mut dyn Parameters,
+    ) -> Result<Self> {
+        sizes.check()?;
+        let root = &mut Scope::root(source);
+        let (width, half) = (sizes.width, sizes.depth / 2);
+        let blocks = |root: &mut Scope, stack: &str, skip: bool| -> Result<Vec<Block>> {
+            (0..half).map(|j| Block::new(&mut root.at(format!("{stack}.{j}")), sizes, skip)).collect()
+        };
+        Ok(Self {
+            embed: linear(&mut root.at("embed"), 2 * places.features, width, true)?,
+            embed_globals: linear(&mut root.at("embed_globals"), 2 * modalities + 6 * scalars, width, true)?,
+            positions: root.get("pos_embed", &[1, places.count(), width], Init::Normal(0.02))?,
+            in_blocks: blocks(root, "in_blocks", false)?,
+            mid_block: Block::new(&mut root.at("mid_block"), sizes, false)?,
+            out_blocks: blocks(root, "out_blocks", true)?,
+            norm: LayerNorm::new(&mut root.at("norm"), width)?,
+            // It begins as no correction at all.
+            head: linear_from(&mut root.at("head"), width, places.features, true, Init::Zeros)?,
+            scalar_head: linear_from(&mut root.at("scalar_head"), width, 3 * scalars, true, Init::Zeros)?,
+        })
+    }
+
+    fn forward(&self, features: &Tensor, globals: &Tensor) -> Result<(Tensor, Tensor)> {
+        let globals = self.embed_globals.forward(globals)?.unsqueeze(1)?;
+        let mut x = self.embed.forward(features)?.broadcast_add(&self.positions)?.broadcast_add(&globals)?;
+        let mut skips = Vec::with_capacity(self.in_blocks.len());
+        for block in &self.in_blocks {
+            x = block.forward(&x, None)?;
+            skips.push(x.clone());
+        }
+        x = self.mid_block.forward(&x, None)?;
+        for block in &self.out_blocks {
+            x = block.forward(&x, skips.pop().as_ref())?;
+        }
+        let x = self.norm.forward(&x)?;
+        Ok((self.head.forward(&x)?, self.scalar_head.forward(&x.mean(1)?)?))
+    }
+}

@@ -1,0 +1,23 @@
+//! A denoiser whose linear part is exact: the images of a window as one stationary Gaussian random field over all
+//! channels (the model behind cokriging), and a small transformer for what is not Gaussian.
+//!
+//! Not in the published model. With few scenes a network has to spend most of its training on what is linear: which
+//! band follows which, at what scale, how level goes with level. A Gaussian field has that in closed form, at every
+//! noise level and for every choice of given modalities, from a few thousand numbers.
+//!
+//! Latents are the images themselves, whitened ([`Statistics::whiten`]): each channel divided by its mean spectrum, so
+//! that it looks like white noise of variance 1. Nothing is lost and no autoencoder is needed.
+
+mod denoiser;
+mod layout;
+mod places;
+mod posterior;
+mod statistics;
+mod transform;
+
+pub use denoiser::{FieldDenoiser, Inputs};
+pub use layout::{Group, Layout};
+pub use places::Places;
+pub use posterior::{Level, Posterior};
+pub use statistics::Statistics;
+pub use transform::Cosines;

@@ -1,0 +1,139 @@
+//! The steps of any training: gradients of independent parts, the optimiser, checkpoints, and when to stop.
+
+use super::Progress;
+use super::checkpoint::{checkpoint_file, read_checkpoint, write_checkpoint};
+use super::parameters::{Optimiser, Trainable};
+use super::recipe::OptimiserRecipe;
+use super::record::{Record, Row};
+use crate::error::{Error, Result};
+use crate::lanes::side_by_side;
+use candle_core::Tensor;
+use std::path::Path;
+use std::time::Instant;
+
+/// What is trained.
+pub trait Task: Sync {
+    /// Items that are computed together.
+    type Part: Sync;
+
+    /// The parts of a step. The same step always has the same parts, so that a resumed training goes on alike.
+    ///
+    /// # Errors
+    /// When data cannot be read.
+    fn draw(&self, step: u64) -> Result<Vec<Self::Part>>;
+
+    /// What a part adds to the loss of its step.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn loss(&self, part: &Self::Part) -> Result<Tensor>;
+
+    /// Loss over fixed windows that are never trained on; `None` where there are none.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn validation(&self) -> Result<Option<f64>> {
+        Ok(None)
+    }
+}
+
+/// How a training runs.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Go on from the checkpoint in the output folder.
+    pub resume: bool,
+    /// Steps between checkpoints.
+    pub save_every: u64,
+    /// Steps between validations and contact sheets.
+    pub validate_every: u64,
+}
+
+/// Names a training.
+#[derive(Debug, Clone, Copy)]
+pub struct Training<'a> {
+    /// Prefix of its files in the output folder, and its name on the screen.
+    pub what: &'a str,
+    /// Output folder.
+    pub out: &'a Path,
+    /// Optimiser.
+    pub recipe: &'a OptimiserRecipe,
+    /// Identifies the recipe and what it starts from.
+    pub fingerprint: &'a str,
+    /// How it runs.
+    pub options: &'a Options,
+}
+
+/// Runs all steps. Writes checkpoints, `WHAT_metrics.csv` and `WHAT_loss.png`; `look` sees the optimiser every
+/// `validate_every` steps. When `progress` fails (the user stops it), a checkpoint is written first.
+///
+/// # Errors
+/// When a loss or gradient is not finite (the last good checkpoint is kept), data cannot be read, or files cannot be
+/// written.
+pub fn run<T: Task>(
+    training: Training,
+    parameters: Trainable,
+    task: &T,
+    look: &mut dyn FnMut(&Optimiser) -> Result<()>,
+    progress: &mut dyn FnMut(&Progress) -> Result<()>,
+) -> Result<Optimiser> {
+    let Training { what, out, recipe, fingerprint, options } = training;
+    std::fs::create_dir_all(out).map_err(|e| Error::io(out, "create", &e))?;
+    let path = checkpoint_file(out, what);
+    let mut optimiser = Optimiser::new(parameters, recipe)?;
+    if options.resume {
+        read_checkpoint(&path, &mut optimiser, fingerprint)?;
+    }
+    let mut record = Record::open(out, what, optimiser.steps_done())?;
+    let mut saved = optimiser.steps_done();
+    let mut spent = record.rows().last().map_or(0.0, |row| row.seconds);
+    let mut begun = Instant::now();
+    while optimiser.steps_done() < recipe.steps {
+        let (step, rate) = (optimiser.steps_done(), optimiser.coming_rate());
+        let mut value = 0.0;
+        let parts = task.draw(step)?;
+        // Parts are independent: computed side by side they keep all cores busy, and their size does not depend on the
+        // number of cores, so that neither does the result.
+        for round in parts.chunks(PARTS_TOGETHER) {
+            let gradients = side_by_side(round, |part| {
+                let loss = task.loss(part)?;
+                Ok((f64::from(loss.to_scalar::<f32>()?), loss.backward()?))
+            })?;
+            for (loss, gradients) in &gradients {
+                value += loss;
+                optimiser.accumulate(gradients)?;
+            }
+        }
+        let stopped = |what: &str| {
+            Error::Compute(format!(
+                "{what} at step {step}; training stopped. The checkpoint of step {saved} is kept: lower the learning rate and start from it or anew."
+            ))
+        };
+        if !value.is_finite() {
+            return Err(stopped("The loss is not finite"));
+        }
+        optimiser.step()?;
+        let done = optimiser.steps_done();
+        let due = |every: u64| every > 0 && done.is_multiple_of(every) || done == recipe.steps;
+        let validation = if due(options.validate_every) { task.validation()? } else { None };
+        let seconds = begun.elapsed().as_secs_f64();
+        begun = Instant::now();
+        spent += seconds;
+        let items_per_s = (recipe.batch * recipe.accumulation) as f64 / seconds.max(1e-9);
+        let row = Row { step: done, loss: value, rate, seconds: spent, items_per_s, validation_loss: validation };
+        record.add(row)?;
+        if due(options.validate_every) {
+            record.write_plot(&format!("Training of {what}"))?;
+            look(&optimiser)?;
+        }
+        let told = progress(&Progress::Step { what: what.into(), row, steps: recipe.steps });
+        if due(options.save_every) || told.is_err() {
+            write_checkpoint(&path, &optimiser, fingerprint)?;
+            saved = done;
+        }
+        told?;
+    }
+    Ok(optimiser)
+}
+
+/// Parts whose gradients are in memory at once.
+const PARTS_TOGETHER: usize = 8;

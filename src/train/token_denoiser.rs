@@ -1,0 +1,218 @@
+//! Training of the published kind of denoiser (specification F.1), over scenes that lack some modalities.
+//!
+//! An absent modality enters as pure noise at time 1000 and has no loss.
+
+use super::autoencoder::normal;
+use super::denoiser::{ITEMS_TOGETHER, Item, State, draw_items};
+use super::recipe::Recipe;
+use super::steps::Task;
+use super::windows::Windows;
+use crate::error::{Error, Result};
+use crate::files::write_atomically;
+use crate::modality::{ModalityTable, to_network};
+use crate::model::{Autoencoder, Denoiser, Moments, NoisePredictor, Schedule, TRAIN_STEPS};
+use crate::sampler::{Purpose, Stream};
+use candle_core::{DType, Device, Tensor};
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::SeedableRng;
+use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+use std::collections::HashMap;
+use std::path::Path;
+
+/// The latent posterior of one window: per modality mean and standard deviation, scaled; `None` if absent.
+type Encoded = Vec<Option<(Tensor, Tensor)>>;
+
+/// The task; its denoiser holds the parameters under training.
+pub struct TokenTask<'a> {
+    recipe: &'a Recipe,
+    denoiser: Denoiser,
+    cache: Vec<Encoded>,
+    schedule: Schedule,
+}
+
+impl<'a> TokenTask<'a> {
+    /// Encodes the windows to train on, or takes them from `out/latents.safetensors` if that was made alike.
+    ///
+    /// # Errors
+    /// When scenes cannot be read or the cache cannot be written.
+    pub fn new(
+        recipe: &'a Recipe,
+        denoiser: Denoiser,
+        autoencoders: &[Option<Autoencoder>],
+        scenes: &Path,
+        out: &Path,
+        fingerprint: &str,
+    ) -> Result<Self> {
+        let (path, device) = (out.join("latents.safetensors"), denoiser.device().clone());
+        let cache = match read_latents(&path, denoiser.table(), fingerprint, &device) {
+            Some(cache) => cache,
+            None => {
+                let table = denoiser.table();
+                let windows = Windows::open(scenes, table, &recipe.data, false)?;
+                let purpose = Purpose::Training { step: u64::MAX };
+                let stream = Stream { seed: recipe.seed, tile: "denoiser", realisation: 0, modality: "", purpose };
+                let count = recipe.denoiser.cached_windows;
+                let cache = encode(&windows, table, autoencoders, count, &mut stream.generator())?;
+                write_latents(&path, &cache, fingerprint)?;
+                cache
+            }
+        };
+        Ok(Self { recipe, denoiser, cache, schedule: Schedule::new() })
+    }
+}
+
+impl Task for TokenTask<'_> {
+    type Part = Vec<Item>;
+
+    fn draw(&self, step: u64) -> Result<Vec<Vec<Item>>> {
+        let purpose = Purpose::Training { step };
+        let stream = Stream { seed: self.recipe.seed, tile: "denoiser", realisation: 0, modality: "", purpose };
+        let items = draw_items(
+            self.denoiser.table(),
+            self.cache.len(),
+            &|window, i| self.cache[window][i].is_some(),
+            &self.recipe.denoiser,
+            &mut stream.generator(),
+        );
+        // An accelerator takes a whole batch at once.
+        let together = if self.denoiser.device().is_cpu() { ITEMS_TOGETHER } else { self.recipe.denoiser.optimiser.batch };
+        Ok(items.chunks(together).map(<[Item]>::to_vec).collect())
+    }
+
+    fn loss(&self, part: &Vec<Item>) -> Result<Tensor> {
+        let optimiser = &self.recipe.denoiser.optimiser;
+        let sum = loss_of(&self.denoiser, &self.cache, &self.schedule, part)?;
+        Ok((sum / (optimiser.batch * optimiser.accumulation) as f64)?)
+    }
+}
+
+/// Encodes random windows once; latents are drawn anew at every use.
+fn encode(
+    windows: &Windows,
+    table: &ModalityTable,
+    autoencoders: &[Option<Autoencoder>],
+    count: usize,
+    generator: &mut ChaCha12Rng,
+) -> Result<Vec<Encoded>> {
+    let mut cache = Vec::with_capacity(count);
+    for _ in 0..count {
+        let mut encoded: Encoded = vec![None; table.len()];
+        for (k, value) in windows.draw(generator, None)?.into_iter().enumerate() {
+            let (Some(value), m) = (value, &table[k]) else { continue };
+            let data = to_network(m, &value)?;
+            encoded[k] = Some(match &autoencoders[k] {
+                None => {
+                    let latent = Tensor::from_vec(data, (1, 1, 1, 3), &Device::Cpu)?;
+                    (latent.clone(), latent.zeros_like()?)
+                }
+                Some(autoencoder) => {
+                    let image =
+                        Tensor::from_vec(data, (1, m.network_channels(), m.pixels, m.pixels), autoencoder.device())?;
+                    let moments = Moments::split(&autoencoder.moments(&image)?.detach())?;
+                    let deviation = moments.log_variance.affine(0.5, 0.0)?.exp()?;
+                    ((moments.mean * m.scale_factor)?, (deviation * m.scale_factor)?)
+                }
+            });
+        }
+        cache.push(encoded);
+    }
+    Ok(cache)
+}
+
+/// Latents that were encoded before with the same recipe and autoencoders.
+fn read_latents(path: &Path, table: &ModalityTable, fingerprint: &str, device: &Device) -> Option<Vec<Encoded>> {
+    let bytes = std::fs::read(path).ok()?;
+    let (_, header) = SafeTensors::read_metadata(&bytes).ok()?;
+    let note = |key: &str| header.metadata().as_ref().and_then(|m| m.get(key));
+    if note("recipe").map(String::as_str) != Some(fingerprint) {
+        return None;
+    }
+    let count: usize = note("windows")?.parse().ok()?;
+    let file = SafeTensors::deserialize(&bytes).ok()?;
+    let tensor = |name: String| -> Option<Tensor> {
+        let view = file.tensor(&name).ok()?;
+        Tensor::from_raw_buffer(view.data(), DType::F32, view.shape(), device).ok()
+    };
+    let window = |w: usize| {
+        (0..table.len()).map(|i| Some((tensor(format!("{w}.{i}.mean"))?, tensor(format!("{w}.{i}.deviation"))?))).collect()
+    };
+    Some((0..count).map(window).collect())
+}
+
+/// Keeps latents on disk as moments.
+fn write_latents(path: &Path, cache: &[Encoded], fingerprint: &str) -> Result<()> {
+    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    for (w, encoded) in cache.iter().enumerate() {
+        for (i, (mean, deviation)) in encoded.iter().enumerate().filter_map(|(i, e)| Some((i, e.as_ref()?))) {
+            for (part, tensor) in [("mean", mean), ("deviation", deviation)] {
+                let values: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
+                let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+                tensors.push((format!("{w}.{i}.{part}"), tensor.dims().to_vec(), bytes));
+            }
+        }
+    }
+    let bad = |e: safetensors::SafeTensorError| Error::file(path, e.to_string());
+    let views: Vec<(&str, TensorView)> = tensors
+        .iter()
+        .map(|(name, shape, bytes)| {
+            Ok((name.as_str(), TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).map_err(bad)?))
+        })
+        .collect::<Result<_>>()?;
+    let metadata = HashMap::from([
+        ("recipe".to_owned(), fingerprint.to_owned()),
+        ("windows".to_owned(), cache.len().to_string()),
+    ]);
+    write_atomically(path, &safetensors::serialize(views, Some(metadata)).map_err(bad)?)
+}
+
+/// Mean squared error of the prediction, summed over modalities and items.
+fn loss_of(denoiser: &Denoiser, cache: &[Encoded], schedule: &Schedule, items: &[Item]) -> Result<Tensor> {
+    let (table, device) = (denoiser.table(), denoiser.device());
+    let mut latents: Vec<Vec<Tensor>> = vec![Vec::new(); table.len()];
+    let mut targets: Vec<Vec<Tensor>> = vec![Vec::new(); table.len()];
+    let mut times: Vec<Vec<f32>> = vec![Vec::new(); table.len()];
+    let mut counts: Vec<Vec<f32>> = vec![Vec::new(); table.len()];
+    for item in items {
+        let mut generator = ChaCha12Rng::seed_from_u64(item.seed);
+        for (k, m) in table.iter().enumerate() {
+            let [c, h, w] = m.latent;
+            let noise = Tensor::from_vec(normal(c * h * w, &mut generator), (1, c, h, w), device)?;
+            let (latent, time, counts_in_loss) = match (item.states[k], &cache[item.window][k]) {
+                (State::Absent, _) | (_, None) => (noise.clone(), TRAIN_STEPS, 0.0),
+                (state, Some((mean, deviation))) => {
+                    let clean = {
+                        let drawn = Tensor::from_vec(normal(mean.elem_count(), &mut generator), mean.shape(), device)?;
+                        (mean + (deviation * drawn)?)?
+                    };
+                    match state {
+                        State::Noised(n) => {
+                            let t = n as f64 / TRAIN_STEPS as f64;
+                            let (alpha, sigma) = (schedule.alpha(t), schedule.sigma(t));
+                            let noisy = ((&clean * alpha)? + (&noise * sigma)?)?;
+                            (noisy, n, 1.0)
+                        }
+                        _ => (clean, 0, 0.0),
+                    }
+                }
+            };
+            latents[k].push(latent);
+            targets[k].push(noise);
+            times[k].push(time as f32);
+            counts[k].push(counts_in_loss);
+        }
+    }
+    let latents: Vec<Tensor> = latents.iter().map(|l| Ok(Tensor::cat(l, 0)?)).collect::<Result<_>>()?;
+    let predicted = denoiser.noise(&latents, &times)?;
+    let mut total: Option<Tensor> = None;
+    for (k, m) in table.iter().enumerate() {
+        let size = m.latent.iter().product::<usize>();
+        let error = (&predicted[k] - Tensor::cat(&targets[k], 0)?)?.sqr()?.reshape((items.len(), size))?.mean(1)?;
+        let counted = (error * Tensor::new(counts[k].as_slice(), device)?)?.sum_all()?;
+        total = Some(match total {
+            None => counted,
+            Some(total) => (total + counted)?,
+        });
+    }
+    total.ok_or_else(|| Error::request("The modality table is empty."))
+}
