@@ -6,6 +6,7 @@ pub mod app;
 pub mod cli;
 pub mod ensemble;
 pub mod error;
+pub mod evaluate;
 pub mod export;
 pub mod files;
 pub mod gpu;

@@ -1,6 +1,7 @@
 //! The command line. Exit codes: 0 done, 1 the job failed, 2 wrong arguments.
 
 mod bar;
+mod evaluate;
 mod generate;
 mod models;
 mod screenshots;
@@ -44,6 +45,8 @@ enum Command {
     /// Train autoencoders or the denoiser from a recipe.
     #[command(subcommand)]
     Train(train::Train),
+    /// Measure a model on places it was never trained on.
+    Evaluate(evaluate::Evaluate),
 }
 
 /// Runs the program with the process's arguments.
@@ -78,6 +81,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Some(Command::Verify(command)) => command.run(),
         Some(Command::Models(command)) => command.run(),
         Some(Command::Train(command)) => command.run(),
+        Some(Command::Evaluate(command)) => command.run(),
     }
 }
 

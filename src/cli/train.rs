@@ -3,9 +3,10 @@
 use super::bar::Bar;
 use super::{device, interrupt};
 use crate::error::{Error, Result};
-use crate::model::{FIELD_FILE, write_weights};
+use crate::evaluate::{contact_sheet, held_windows};
+use crate::model::{FIELD_FILE, Model, write_weights};
 use crate::train::{Denoising, Options, Progress, Recipe, fit_field, train_autoencoder, train_denoiser};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
@@ -128,7 +129,27 @@ impl Train {
                     options: &options,
                 };
                 let mut shown = Shown::new(steps.log_every)?;
-                train_denoiser(&recipe, &table, &place, &mut |_, _, _| Ok(()), &mut |p| shown.show(p))?;
+                let stop = shown.stop;
+                let mut windows = None;
+                let mut look = |dir: &Path, step: u64| -> Result<()> {
+                    let model = Model::open(dir, &device)?;
+                    if windows.is_none() {
+                        let held = held_windows(&common.scenes, &model.manifest.modalities, &recipe.data, 1);
+                        windows = Some(held.unwrap_or_default());
+                    }
+                    match windows.as_deref() {
+                        Some(windows) if !windows.is_empty() => {
+                            let path = common.out.join("sheets").join(format!("{step:06}.png"));
+                            match contact_sheet(&model, windows, &path, stop) {
+                                // Stopped while drawing: the training stops after its checkpoint.
+                                Err(Error::Cancelled) => Ok(()),
+                                drawn => drawn,
+                            }
+                        }
+                        _ => Ok(()),
+                    }
+                };
+                train_denoiser(&recipe, &table, &place, &mut look, &mut |p| shown.show(p))?;
             }
         }
         Ok(ExitCode::SUCCESS)

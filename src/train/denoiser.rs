@@ -17,6 +17,7 @@ use crate::model::{
 use candle_core::Device;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::RngCore;
+use rand_distr::{Distribution, StandardNormal};
 use std::path::Path;
 
 /// Items of a batch that are computed together on a CPU.
@@ -40,7 +41,9 @@ pub struct Denoising<'a> {
 }
 
 /// Trains the denoiser on what lies in `out` (autoencoders or a field) or comes with `from`, and completes the model
-/// folder. Only a finished training leaves a manifest, so a folder with one is a whole model.
+/// folder. Only a finished training leaves a manifest there, so a folder with one is a whole model.
+///
+/// Every `validate_every` steps the model as it is then lies in `out/snapshot`, and `look` is told the folder and step.
 ///
 /// # Errors
 /// When an autoencoder or the field is missing, `from` does not fit, the loss is not finite, or files cannot be written.
@@ -48,7 +51,7 @@ pub fn train_denoiser(
     recipe: &Recipe,
     table: &ModalityTable,
     place: &Denoising,
-    look: &mut dyn FnMut(&Manifest, &Optimiser, &Latents) -> Result<()>,
+    look: &mut dyn FnMut(&Path, u64) -> Result<()>,
     progress: &mut dyn FnMut(&Progress) -> Result<()>,
 ) -> Result<()> {
     if place.low_rank.is_some() && place.from.is_none() {
@@ -59,7 +62,7 @@ pub fn train_denoiser(
         Some(from) => Start::from_model(from, place.out, place.device)?,
     };
     let Start { table, sizes, autoencoders, field, latents, weights } = start;
-    let mut manifest = Manifest {
+    let manifest = Manifest {
         name: recipe.name.clone(),
         description: recipe.description.clone(),
         licence: recipe.licence.clone(),
@@ -85,27 +88,43 @@ pub fn train_denoiser(
         options: place.options,
     };
     progress(&Progress::Remark("reading the windows to train on".into()))?;
+    let mut snapshot = |optimiser: &Optimiser| -> Result<()> {
+        let dir = place.out.join("snapshot");
+        save(&dir, Some(place.out), &manifest, optimiser)?;
+        look(&dir, optimiser.steps_done())
+    };
     let trained = match &latents {
         Latents::Autoencoders(autoencoders) => {
             let denoiser = Denoiser::new(&table, &sizes, &mut parameters, place.device)?;
             let task = TokenTask::new(recipe, denoiser, autoencoders, place.scenes, place.out, &fingerprint)?;
-            run(training, parameters, &task, &mut |o| look(&manifest, o, &latents), progress)?
+            run(training, parameters, &task, &mut snapshot, progress)?
         }
         Latents::Field(statistics) => {
             let denoiser = FieldDenoiser::new(&table, &sizes, statistics.clone(), &mut parameters, place.device)?;
             let task = FieldTask::new(recipe, &table, denoiser, place.scenes)?;
-            run(training, parameters, &task, &mut |o| look(&manifest, o, &latents), progress)?
+            run(training, parameters, &task, &mut snapshot, progress)?
         }
     };
+    save(place.out, None, &manifest, &trained)
+}
+
+/// Writes a whole model folder. What the denoiser works on is copied from `parts` unless it lies there already.
+fn save(dir: &Path, parts: Option<&Path>, manifest: &Manifest, optimiser: &Optimiser) -> Result<()> {
+    std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, "create", &e))?;
     // Without a manifest the folder is no model; so it is never one whose parts do not fit together.
-    let path = place.out.join(MANIFEST_FILE);
+    let path = dir.join(MANIFEST_FILE);
     match std::fs::remove_file(&path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(&path, "replace", &e)),
         _ => {}
     }
-    write_weights(&place.out.join(DENOISER_FILE), &trained.averaged()?, true)?;
-    manifest.denoiser_weights = weight_file(place.out, DENOISER_FILE)?;
-    write_manifest(place.out, &manifest)
+    for file in manifest.autoencoders.values().map(|a| &a.weights).chain(&manifest.field) {
+        if let Some(parts) = parts {
+            let to = dir.join(&file.file);
+            std::fs::copy(parts.join(&file.file), &to).map_err(|e| Error::io(&to, "write", &e))?;
+        }
+    }
+    write_weights(&dir.join(DENOISER_FILE), &optimiser.averaged()?, true)?;
+    write_manifest(dir, &Manifest { denoiser_weights: weight_file(dir, DENOISER_FILE)?, ..manifest.clone() })
 }
 
 /// Names what a checkpoint belongs to: the recipe, what the training starts from, and how.
@@ -152,13 +171,21 @@ pub fn draw_items(
 ) -> Vec<Item> {
     let mut item = || {
         let window = below(generator, windows);
-        let shared = (uniform(generator) < settings.shared_time).then(|| 1 + below(generator, TRAIN_STEPS));
+        let central = uniform(generator) < settings.central_times;
+        let time = |generator: &mut ChaCha12Rng| {
+            if !central {
+                return 1 + below(generator, TRAIN_STEPS);
+            }
+            let normal: f64 = StandardNormal.sample(generator);
+            ((TRAIN_STEPS as f64 / (1.0 + (-normal).exp())) as usize).clamp(1, TRAIN_STEPS)
+        };
+        let shared = (uniform(generator) < settings.shared_time).then(|| time(generator));
         // From nothing given to nearly everything; groups of one product mostly share their part, as in use.
         let given = 2.0 * settings.given * uniform(generator);
         let by_family = uniform(generator) < settings.by_family;
         let mut states: Vec<State> = Vec::new();
         for (k, m) in table.iter().enumerate() {
-            let n = shared.unwrap_or(1 + below(generator, TRAIN_STEPS));
+            let n = shared.unwrap_or_else(|| time(generator));
             let withheld = if m.is_scalar() { settings.scalars_withheld.max(settings.withheld) } else { settings.withheld };
             let chances = [uniform(generator) < withheld, uniform(generator) < given];
             let relative = (0..k).filter(|_| by_family).find(|&o| table[o].family == m.family && present(window, o));

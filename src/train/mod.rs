@@ -23,7 +23,10 @@ pub use field::fit_field;
 pub use recipe::{
     AutoencoderRecipe, DataRecipe, DenoiserRecipe, FieldRecipe, OptimiserRecipe, Recipe, SameBand,
 };
+pub use parameters::Optimiser;
+pub use plot::write_text;
 pub use record::Row;
+pub use start::Latents;
 pub use steps::Options;
 pub use windows::Windows;
 

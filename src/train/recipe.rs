@@ -19,8 +19,8 @@ pub struct Recipe {
     pub licence: String,
     /// Attribution of the data.
     pub attribution: String,
-    /// File of the modality table (JSON), beside the recipe.
-    pub modalities: PathBuf,
+    /// File of the modality table (JSON), beside the recipe; the published table if left out.
+    pub modalities: Option<PathBuf>,
     /// Seed of everything random.
     pub seed: u64,
     /// Which windows.
@@ -148,6 +148,10 @@ pub struct DenoiserRecipe {
     /// independent times as published.
     #[serde(default)]
     pub shared_time: f64,
+    /// Share of times drawn from the middle (logit-normal) instead of uniformly as published: near both ends there is
+    /// little to learn.
+    #[serde(default)]
+    pub central_times: f64,
     /// Chance that a modality enters clean at time 0, as a condition does when sampling; 0 as published. It varies from
     /// item to item between nothing and twice this.
     #[serde(default)]
@@ -173,7 +177,8 @@ impl Recipe {
         let recipe: Self =
             toml::from_str(&text).map_err(|e| Error::file(path, format!("This is not a training recipe: {e}")))?;
         recipe.check().map_err(|e| Error::file(path, e.to_string()))?;
-        let table_path = path.parent().unwrap_or(Path::new(".")).join(&recipe.modalities);
+        let Some(table) = &recipe.modalities else { return Ok((recipe, ModalityTable::published())) };
+        let table_path = path.parent().unwrap_or(Path::new(".")).join(table);
         let text = std::fs::read_to_string(&table_path).map_err(|e| Error::io(&table_path, "read", &e))?;
         let table: ModalityTable = serde_json::from_str(&text)
             .map_err(|e| Error::file(&table_path, format!("This is not a modality table: {e}")))?;
@@ -207,7 +212,7 @@ impl Recipe {
             }
         }
         let d = &self.denoiser;
-        if [d.shared_time, d.given, d.withheld, d.scalars_withheld, d.by_family].iter().any(|p| !(0.0..=1.0).contains(p)) || d.cached_windows == 0 {
+        if [d.shared_time, d.central_times, d.given, d.withheld, d.scalars_withheld, d.by_family].iter().any(|p| !(0.0..=1.0).contains(p)) || d.cached_windows == 0 {
             return Err(Error::request("Chances must lie in 0…1 and numbers of windows must be positive."));
         }
         Ok(())

@@ -13,7 +13,8 @@ use crate::model::weights::{Init, Parameters, Scope};
 use candle_core::{DType, Device, Tensor};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Corrections are in units of the deviation the linear estimate leaves, but of at least this much of a latent's.
+/// Corrections are in units of the deviation the linear estimate leaves, but of at least this much of what a latent
+/// varies by.
 const LEAST_DEVIATION: f32 = 0.03;
 
 /// Estimates the data as a Gaussian field would, and adds what a network has learned that is not Gaussian.
@@ -122,17 +123,25 @@ impl FieldDenoiser {
         for (i, part) in self.places.parts.iter().enumerate() {
             let stack = layout.stack(i);
             let Some(part) = part else {
-                globals.extend(noisy[i].iter().chain(&estimate[i]));
-                scalar_scale.extend(stack.map(|c| posterior.deviation[0][c].max(LEAST_DEVIATION)));
+                let unit = super::Layout::gain(0) as f32;
+                globals.extend(noisy[i].iter().chain(&estimate[i]).map(|v| v / unit));
+                scalar_scale.extend(stack.map(|c| posterior.deviation[0][c].max(LEAST_DEVIATION * unit)));
                 continue;
             };
             self.places.gather(i, &noisy[i], &mut features, stride);
             self.places.gather(i, &estimate[i], &mut features[self.places.features..], stride);
-            for (k, scale) in scale[part.first..part.first + part.len()].iter_mut().enumerate() {
+            for k in 0..part.len() {
                 let (channel, row, column) =
                     (k / (part.kept * part.kept), k / part.kept % part.kept, k % part.kept);
                 let bin = super::Layout::bin(self.places.radius(row, column));
-                *scale = posterior.deviation[bin][stack.start + channel].max(LEAST_DEVIATION);
+                let unit = super::Layout::gain(bin) as f32;
+                scale[part.first + k] = posterior.deviation[bin][stack.start + channel].max(LEAST_DEVIATION * unit);
+                // The network sees values of about 1 at all scales and levels.
+                let variance = (levels[i].signal as f32 * unit).powi(2) + (levels[i].noise as f32).powi(2);
+                for place in features.chunks_exact_mut(stride) {
+                    place[part.first + k] /= variance.sqrt();
+                    place[self.places.features + part.first + k] /= unit;
+                }
             }
         }
         Ok(Inputs { estimate, features, globals, scale, scalar_scale })

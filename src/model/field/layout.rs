@@ -90,6 +90,12 @@ impl Layout {
         EDGES.iter().rposition(|edge| radius >= *edge).unwrap_or(0)
     }
 
+    /// Deviation of a latent's coefficients in a bin, about as in a photograph: the broad shape of a window stands out
+    /// of the noise first, and detail is made to fit it. With all alike (1 everywhere) all scales come at once.
+    pub fn gain(bin: usize) -> f64 {
+        (6.0 / Self::centre(bin)).sqrt().clamp(0.35, 2.0)
+    }
+
     /// Where a bin's deviation is taken to hold; between these it is interpolated.
     pub fn centre(bin: usize) -> f64 {
         let outer = EDGES.get(bin + 1).map_or(EDGES[bin] * 1.4, |e| *e);

@@ -5,8 +5,8 @@
 //! band follows which, at what scale, how level goes with level. A Gaussian field has that in closed form, at every
 //! noise level and for every choice of given modalities, from a few thousand numbers.
 //!
-//! Latents are the images themselves, whitened ([`Statistics::whiten`]): each channel divided by its mean spectrum, so
-//! that it looks like white noise of variance 1. Nothing is lost and no autoencoder is needed.
+//! Latents are the images themselves, evened out ([`Statistics::whiten`]): each channel divided by its mean spectrum and
+//! given the same one. Nothing is lost and no autoencoder is needed.
 
 mod denoiser;
 mod layout;

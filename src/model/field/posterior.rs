@@ -41,7 +41,10 @@ impl Posterior {
             let of = |f: &dyn Fn(Level) -> f64| -> Vec<f64> {
                 group.modalities.iter().flat_map(|&i| vec![f(levels[i]); layout.parts[i].channels]).collect()
             };
-            let (signal, noise) = (of(&|l| l.signal), of(&|l| l.noise.powi(2) + FLOOR * l.signal.powi(2)));
+            // In units of what a coefficient varies by.
+            let unit = Layout::gain(group.bin);
+            let noise = |l: Level| (l.noise / unit).powi(2) + FLOOR * l.signal.powi(2);
+            let (signal, noise) = (of(&|l| l.signal), of(&noise));
             let correlation = statistics.correlation[group.bin].select_rows(&stack).select_columns(&stack);
             // M = A R A + S,  gain = R A M⁻¹
             let k = stack.len();
@@ -55,7 +58,7 @@ impl Posterior {
             let gain = &cross * solved.inverse();
             for (i, &channel) in stack.iter().enumerate() {
                 let explained: f64 = (0..k).map(|j| gain[(i, j)] * cross[(i, j)]).sum();
-                deviation[group.bin][channel] = (1.0 - explained).max(0.0).sqrt() as f32;
+                deviation[group.bin][channel] = ((1.0 - explained).max(0.0).sqrt() * unit) as f32;
             }
             gains.push(gain.map(|v| v as f32));
         }

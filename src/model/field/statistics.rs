@@ -20,7 +20,7 @@ pub struct Statistics {
     pub deviation: Vec<Vec<f64>>,
     /// Correlation between all channels, per radial bin.
     pub correlation: Vec<DMatrix<f64>>,
-    /// Deviation at every frequency, by modality: `(channels, side, side)`.
+    /// Deviation at every frequency divided by the gain there, by modality: `(channels, side, side)`.
     spectra: Vec<Vec<f32>>,
     cosines: Cosines,
 }
@@ -52,7 +52,8 @@ impl Statistics {
             for channel in part.first..part.first + part.channels {
                 for row in 0..part.side {
                     for column in 0..part.side {
-                        values.push(between(&deviation, channel, (row as f64).hypot(column as f64)) as f32);
+                        let radius = (row as f64).hypot(column as f64);
+                        values.push((between(&deviation, channel, radius) / Layout::gain(Layout::bin(radius))) as f32);
                     }
                 }
             }
@@ -97,8 +98,8 @@ impl Statistics {
         ])
     }
 
-    /// Network values of one modality → its whitened cosine coefficients, in place: each of variance 1.
-    pub fn whiten_to_coefficients(&self, modality: usize, values: &mut [f32]) {
+    /// Network values of one modality → the cosine coefficients of its latent, in place.
+    fn coefficients(&self, modality: usize, values: &mut [f32]) {
         let (part, spectrum) = (&self.layout.parts[modality], &self.spectra[modality]);
         let square = part.side * part.side;
         for (channel, image) in values.chunks_exact_mut(square).enumerate() {
@@ -110,9 +111,10 @@ impl Statistics {
         values.iter_mut().zip(spectrum).for_each(|(v, s)| *v /= s * side);
     }
 
-    /// Network values of one modality → its latent, in place: an image that looks like white noise of variance 1.
+    /// Network values of one modality → its latent, in place: an image of which each channel has the same spectrum,
+    /// [`Layout::gain`] squared.
     pub fn whiten(&self, modality: usize, values: &mut [f32]) {
-        self.whiten_to_coefficients(modality, values);
+        self.coefficients(modality, values);
         self.cosines.inverse(values, self.layout.parts[modality].side);
     }
 

@@ -1,0 +1,77 @@
+//! `copgen evaluate`.
+
+use super::interrupt;
+use crate::error::{Error, Result};
+use crate::evaluate::{Evaluation, TASKS, evaluate};
+use crate::files::write_atomically;
+use crate::model::Model;
+use crate::train::Recipe;
+use candle_core::Device;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Measure a model on the places its recipe held out, beside simple baselines.
+#[derive(Debug, clap::Args)]
+pub struct Evaluate {
+    /// Model folder.
+    #[arg(long)]
+    model: PathBuf,
+    /// The recipe it was trained with: says which places were held out.
+    #[arg(long)]
+    recipe: PathBuf,
+    /// Folder of scene folders.
+    #[arg(long)]
+    scenes: PathBuf,
+    /// Questions, comma-separated; all if left out: reconstruct, rest, bands, radar, cover, certainty, dates, clear.
+    #[arg(long, value_delimiter = ',')]
+    task: Vec<String>,
+    /// Realisations per window.
+    #[arg(long, default_value_t = 16)]
+    samples: usize,
+    /// Network evaluations per realisation.
+    #[arg(long, default_value_t = 20)]
+    steps: usize,
+    /// Seed.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Also write the figures here, as CSV and as Markdown (.md beside it).
+    #[arg(long)]
+    csv: Option<PathBuf>,
+}
+
+impl Evaluate {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        if let Some(path) = self.csv.as_ref().filter(|p| p.extension().is_none_or(|e| e != "csv")) {
+            return Err(Error::request(format!("{} is no name of a CSV file; end it in .csv.", path.display())));
+        }
+        let (recipe, _) = Recipe::open(&self.recipe)?;
+        let model = Model::open(&self.model, &Device::Cpu)?;
+        let evaluation = Evaluation {
+            model: &model,
+            recipe: &recipe,
+            scenes: &self.scenes,
+            samples: self.samples,
+            steps: self.steps,
+            seed: self.seed,
+            cancel: interrupt()?,
+        };
+        let started = std::time::Instant::now();
+        let report = evaluate(&evaluation, &self.task, &mut |what| eprintln!("{what} …"))?;
+        let asked = TASKS.iter().filter(|(name, _)| self.task.is_empty() || self.task.iter().any(|t| t == name)).count();
+        let text = format!(
+            "{}: {asked} questions on places never trained on; {} realisations of {} evaluations per window, seed {}, {:.0} s. Realisations are synthetic; their spread is not a calibrated error.\n{}",
+            model.manifest.name,
+            self.samples,
+            self.steps,
+            self.seed,
+            started.elapsed().as_secs_f64(),
+            report.markdown()
+        );
+        print!("{text}");
+        if let Some(path) = &self.csv {
+            report.write_csv(path)?;
+            write_atomically(&path.with_extension("md"), text.as_bytes())?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,173 @@
+//! What a model has to be better than, fitted on the training scenes.
+
+use super::windows::measured;
+use crate::error::Result;
+use crate::modality::{ModalityTable, Raster, Value, class_index};
+use crate::sampler::{Purpose, Stream};
+use crate::train::{Recipe, Windows};
+use nalgebra::{DMatrix, DVector};
+use std::path::Path;
+
+/// Training windows the baselines are fitted on.
+const WINDOWS: usize = 400;
+
+/// Random windows of the training scenes.
+pub struct Training {
+    table: ModalityTable,
+    windows: Vec<Vec<Option<Value>>>,
+}
+
+/// Per-pixel linear regression from the given bands, at the resolution of the target.
+pub struct Regression {
+    given: Vec<usize>,
+    target: usize,
+    weights: DMatrix<f64>,
+}
+
+impl Training {
+    /// Draws them.
+    ///
+    /// # Errors
+    /// When scenes cannot be read.
+    pub fn draw(recipe: &Recipe, table: &ModalityTable, scenes: &Path) -> Result<Self> {
+        let windows = Windows::open(scenes, table, &recipe.data, false)?.without_turns();
+        let purpose = Purpose::Training { step: 0 };
+        let stream = Stream { seed: recipe.seed, tile: "baselines", realisation: 0, modality: "", purpose };
+        let mut generator = stream.generator();
+        let windows = (0..WINDOWS).map(|_| windows.draw(&mut generator, None)).collect::<Result<_>>()?;
+        Ok(Self { table: table.clone(), windows })
+    }
+
+    /// Rasters of a modality in all windows that hold it, in the unit of errors.
+    pub fn rasters(&self, modality: usize) -> impl Iterator<Item = Raster> + '_ {
+        let m = &self.table[modality];
+        self.windows.iter().filter_map(move |w| Some(measured(m, w[modality].as_ref()?.image()?)))
+    }
+
+    /// Mean of each channel over all training windows.
+    pub fn mean(&self, modality: usize) -> Vec<f64> {
+        let (mut sums, mut count) = (vec![0.0; self.table[modality].channels.len()], 0.0);
+        for raster in self.rasters(modality) {
+            for (c, sum) in sums.iter_mut().enumerate() {
+                *sum += raster.channel(c).iter().map(|v| f64::from(*v)).sum::<f64>();
+            }
+            count += (raster.width * raster.height) as f64;
+        }
+        sums.iter().map(|s| s / f64::max(count, 1.0)).collect()
+    }
+
+    /// Mean of each channel over the pixels of each class; the mean of all where a class never occurs.
+    pub fn class_means(&self, modality: usize, classes: usize) -> Vec<Vec<f64>> {
+        let table = self.table[classes].classes().unwrap_or_default();
+        let channels = self.table[modality].channels.len();
+        let mut sums = vec![vec![0.0; channels]; table.len()];
+        let mut counts = vec![0.0; table.len()];
+        let m = &self.table[modality];
+        for window in &self.windows {
+            let image = |i: usize| window[i].as_ref().and_then(Value::image);
+            let (Some(raster), Some(codes)) = (image(modality), image(classes)) else { continue };
+            let raster = measured(m, raster);
+            let coarse = majority(codes, raster.width);
+            for (p, code) in coarse.iter().enumerate() {
+                let class = class_index(table, *code);
+                counts[class] += 1.0;
+                for (c, sum) in sums[class].iter_mut().enumerate() {
+                    *sum += f64::from(raster.channel(c)[p]);
+                }
+            }
+        }
+        let all = self.mean(modality);
+        let mean = |(sums, count): (&Vec<f64>, &f64)| {
+            if *count > 0.0 { sums.iter().map(|s| s / count).collect() } else { all.clone() }
+        };
+        sums.iter().zip(&counts).map(mean).collect()
+    }
+
+    /// Fits the regression on all windows that hold everything; `None` if there are none.
+    pub fn regression(&self, given: &[usize], target: usize) -> Option<Regression> {
+        let mut given: Vec<usize> = given.iter().copied().filter(|&i| !self.table[i].is_scalar()).collect();
+        given.retain(|&i| self.windows.iter().any(|w| w[i].is_some() && w[target].is_some()));
+        let m = &self.table[target];
+        let (mut square, mut cross): (Option<DMatrix<f64>>, Option<DMatrix<f64>>) = (None, None);
+        for window in &self.windows {
+            let Some(truth) = window[target].as_ref().and_then(Value::image) else { continue };
+            let Some(features) = features(&self.table, &given, window, truth.width) else { continue };
+            let truth = measured(m, truth);
+            let y = DMatrix::from_fn(truth.width * truth.height, truth.channels, |p, c| f64::from(truth.channel(c)[p]));
+            let (s, x) = (features.tr_mul(&features), features.tr_mul(&y));
+            square = Some(square.map_or(s.clone(), |sum| sum + s));
+            cross = Some(cross.map_or(x.clone(), |sum| sum + x));
+        }
+        let (mut square, cross) = (square?, cross?);
+        let ridge = 1e-8 * square.trace() / square.nrows() as f64;
+        for i in 0..square.nrows() {
+            square[(i, i)] += ridge;
+        }
+        let weights = nalgebra::Cholesky::new(square)?.solve(&cross);
+        Some(Regression { given, target, weights })
+    }
+}
+
+impl Regression {
+    /// Its prediction, in the unit of errors.
+    pub fn predict(&self, table: &ModalityTable, values: &[Option<Value>]) -> Option<Raster> {
+        let side = table[self.target].pixels;
+        let y = features(table, &self.given, values, side)? * &self.weights;
+        let channels = table[self.target].channels.len();
+        let data = (0..channels).flat_map(|c| (0..side * side).map(move |p| (p, c))).map(|(p, c)| y[(p, c)] as f32);
+        Some(Raster { channels, height: side, width: side, data: data.collect() })
+    }
+}
+
+/// One row per pixel of the target's grid: all given bands there (one-hot for classes) and a one.
+fn features(table: &ModalityTable, given: &[usize], values: &[Option<Value>], side: usize) -> Option<DMatrix<f64>> {
+    let mut columns = vec![DVector::from_element(side * side, 1.0)];
+    for &i in given {
+        let raster = values[i].as_ref()?.image()?;
+        match table[i].classes() {
+            Some(classes) => {
+                for class in classes {
+                    let is = raster.data.iter().map(|code| f32::from(u8::from(*code == f32::from(class.code)))).collect();
+                    columns.push(resampled(&Raster { channels: 1, data: is, ..raster.clone() }, 0, side));
+                }
+            }
+            None => {
+                let raster = measured(&table[i], raster);
+                columns.extend((0..raster.channels).map(|c| resampled(&raster, c, side)));
+            }
+        }
+    }
+    Some(DMatrix::from_columns(&columns))
+}
+
+/// A channel on another grid over the same ground: area means of what is finer, nearest of what is coarser.
+fn resampled(raster: &Raster, channel: usize, side: usize) -> DVector<f64> {
+    let (data, n) = (raster.channel(channel), raster.width);
+    DVector::from_fn(side * side, |p, _| {
+        let range = |k: usize| (k * n / side)..((k + 1) * n).div_ceil(side).clamp(k * n / side + 1, n);
+        let (rows, columns) = (range(p / side), range(p % side));
+        let count = (rows.len() * columns.len()) as f64;
+        let sum: f64 = rows.flat_map(|r| columns.clone().map(move |c| (r, c))).map(|(r, c)| f64::from(data[r * n + c])).sum();
+        sum / count
+    })
+}
+
+/// The commonest code in each cell of a coarser grid.
+pub fn majority(codes: &Raster, side: usize) -> Vec<f32> {
+    let n = codes.width;
+    let cell = |p: usize| {
+        let range = |k: usize| (k * n / side)..((k + 1) * n / side).max(k * n / side + 1);
+        let mut counts: Vec<(f32, usize)> = Vec::new();
+        for r in range(p / side) {
+            for c in range(p % side) {
+                let code = codes.data[r * n + c];
+                match counts.iter_mut().find(|(known, _)| *known == code) {
+                    Some((_, count)) => *count += 1,
+                    None => counts.push((code, 1)),
+                }
+            }
+        }
+        counts.into_iter().max_by_key(|(_, count)| *count).map_or(0.0, |(code, _)| code)
+    };
+    (0..side * side).map(cell).collect()
+}

@@ -1,0 +1,307 @@
+//! The questions with one right answer per pixel.
+
+use super::baselines::majority;
+use super::metrics::{Confusion, Errors, Psnr, best_and_mean, power_above, spearman, ssim};
+use super::report::Row;
+use super::windows::{HeldWindow, measured, measured_unit};
+use super::{Bench, rasters};
+use crate::error::Result;
+use crate::modality::{Modality, Raster, class_index};
+use crate::sampler::{Purpose, Stream};
+
+/// Periods below eight pixels: what tells an image from its blurred mean.
+const FINE: f64 = 0.125;
+
+impl Bench<'_> {
+    fn table(&self) -> &[Modality] {
+        &self.evaluation.model.manifest.modalities
+    }
+
+    /// Error of encoding and decoding alone, all windows that hold a modality.
+    pub(super) fn reconstruct(&self) -> Result<Vec<Row>> {
+        let e = self.evaluation;
+        let mut rows = Vec::new();
+        for (i, m) in self.table().iter().enumerate().filter(|(_, m)| !m.is_scalar()) {
+            let (mut errors, mut count) = (Errors::default(), 0);
+            for window in &self.windows {
+                let Some(value) = &window.truth[i] else { continue };
+                let stream = Stream { seed: e.seed, tile: &window.scene, realisation: 0, modality: &m.key, purpose: Purpose::Condition };
+                let noise = stream.normal(m.latent, e.model.device())?;
+                let latent = e.model.encode(i, value, Some(&noise))?;
+                let back = e.model.decode(i, &latent, &Default::default())?;
+                if let (Some(truth), Some(back)) = (value.image(), back.image()) {
+                    let (truth, back) = (measured(m, truth), measured(m, back));
+                    match m.classes() {
+                        Some(_) => {
+                            let same: Vec<f32> = truth.data.iter().zip(&back.data).map(|(a, b)| f32::from(u8::from(a != b))).collect();
+                            errors.add(&vec![0f32; same.len()], &same);
+                        }
+                        None => errors.add(&truth.data, &back.data),
+                    }
+                    count += 1;
+                }
+            }
+            if count > 0 {
+                let limit = match m.family.as_str() {
+                    "S1RTC" => 1.3,
+                    "DEM" => 2.0,
+                    "LULC" | "cloud_mask" => 0.03,
+                    _ if m.ground_m < 15.0 => 0.010,
+                    _ => 0.015,
+                };
+                let mae = errors.mae();
+                rows.push(Row::single(&m.name, "MAE", measured_unit(m), mae, count).should(format!("≤ {limit}"), mae <= limit));
+            }
+        }
+        Ok(rows)
+    }
+
+    pub(super) fn rest(&self) -> Result<Vec<Row>> {
+        let target = self.select(&["S2L2A"]);
+        let given: Vec<usize> = (0..self.table().len()).filter(|i| !target.contains(i)).collect();
+        self.compare(&given, &target, "regression")
+    }
+
+    pub(super) fn bands(&self) -> Result<Vec<Row>> {
+        self.compare(&self.select(&["S2L2A_10m"]), &self.select(&["S2L2A_20m", "S2L2A_60m"]), "regression")
+    }
+
+    pub(super) fn radar(&self) -> Result<Vec<Row>> {
+        let given = self.select(&["DEM", "LULC", "S1RTC"]);
+        self.compare(&given, &self.select(&["S2L2A"]), "class mean")
+    }
+
+    /// Reflectance from what is given, beside the baselines; the mean of the realisations should beat `rival`.
+    fn compare(&self, given: &[usize], targets: &[usize], rival: &str) -> Result<Vec<Row>> {
+        let everything: Vec<usize> = given.iter().chain(targets).copied().collect();
+        let windows: Vec<&HeldWindow> = self.windows.iter().filter(|w| w.holds(&everything)).collect();
+        if windows.is_empty() || targets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let cover = self.select(&["LULC"]).first().copied();
+        let samples: Vec<_> = windows.iter().map(|w| self.realisations(w, given, targets, &[])).collect::<Result<_>>()?;
+        let mut rows = Vec::new();
+        for &i in targets {
+            let m = &self.table()[i];
+            let (regression, mean) = (self.training.regression(given, i), self.training.mean(i));
+            let classes = cover.map(|c| (c, self.training.class_means(i, c)));
+            let mut tally = Tally::new(m);
+            for (window, members) in windows.iter().zip(&samples) {
+                let Some(truth) = window.image(i) else { continue };
+                let truth = measured(m, truth);
+                let flat = |of: &dyn Fn(usize, usize) -> f64| {
+                    let data = (0..truth.channels).flat_map(|c| (0..truth.width * truth.height).map(move |p| (p, c)));
+                    Raster { data: data.map(|(p, c)| of(p, c) as f32).collect(), ..truth.clone() }
+                };
+                let mut baselines = vec![("training mean", flat(&|_, c| mean[c]))];
+                if let Some((cover, means)) = &classes
+                    && let (Some(codes), Some(names)) = (window.image(*cover), self.table()[*cover].classes())
+                {
+                    let codes = majority(codes, truth.width);
+                    baselines.push(("class mean", flat(&|p, c| means[class_index(names, codes[p])][c])));
+                }
+                let table = &self.evaluation.model.manifest.modalities;
+                if let Some(predicted) = regression.as_ref().and_then(|r| r.predict(table, &window.truth)) {
+                    baselines.push(("regression", predicted));
+                }
+                let members: Vec<Raster> = rasters(members, i).map(|r| measured(m, r)).collect();
+                tally.add(&truth, &members, baselines);
+            }
+            rows.extend(tally.rows(rival));
+        }
+        Ok(rows)
+    }
+
+    /// Land cover from the optical bands a window has.
+    pub(super) fn cover(&self) -> Result<Vec<Row>> {
+        let (optical, cover) = (self.select(&["S2L2A"]), self.select(&["LULC"]));
+        let Some(&cover) = cover.first() else { return Ok(Vec::new()) };
+        let classes = self.table()[cover].classes().unwrap_or_default().to_vec();
+        let index = |raster: &Raster| -> Vec<usize> { raster.data.iter().map(|code| class_index(&classes, *code)).collect() };
+        let commonest = {
+            let mut counts = vec![0usize; classes.len()];
+            self.training.rasters(cover).for_each(|r| index(&r).into_iter().for_each(|c| counts[c] += 1));
+            (0..classes.len()).max_by_key(|&c| counts[c]).unwrap_or(0)
+        };
+        let (mut mode, mut fixed) = (Confusion::new(classes.len()), Confusion::new(classes.len()));
+        let (mut single, mut best, mut mean, mut count) = (Confusion::new(classes.len()), 0.0, 0.0, 0);
+        for window in &self.windows {
+            let given: Vec<usize> = optical.iter().copied().filter(|&i| window.truth[i].is_some()).collect();
+            let (Some(truth), false) = (window.image(cover), given.is_empty()) else { continue };
+            let truth = index(truth);
+            let members = self.realisations(window, &given, &[cover], &[])?;
+            let members: Vec<Vec<usize>> = rasters(&members, cover).map(index).collect();
+            let vote = |p: usize| {
+                let mut votes = vec![0; classes.len()];
+                members.iter().for_each(|s| votes[s[p]] += 1);
+                (0..votes.len()).max_by_key(|&c| votes[c]).unwrap_or(0)
+            };
+            mode.add(&truth, &(0..truth.len()).map(vote).collect::<Vec<_>>());
+            fixed.add(&truth, &vec![commonest; truth.len()]);
+            let right = |s: &Vec<usize>| s.iter().zip(&truth).filter(|(a, b)| a == b).count() as f64 / truth.len() as f64;
+            let shares: Vec<f64> = members.iter().map(right).collect();
+            members.iter().for_each(|s| single.add(&truth, s));
+            if let Some((b, a)) = best_and_mean(&shares, false) {
+                (best, mean, count) = (best + b, mean + a, count + 1);
+            }
+        }
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let n = f64::from(count);
+        let majority = mode.majority_share();
+        let mut top1 = Row::single("LULC", "top-1", "share of pixels", mode.top1(), count as usize)
+            .should("majority class + 0.20", mode.top1() >= majority + 0.2);
+        (top1.mean_of_samples, top1.best_of_samples) = (mean / n, best / n);
+        top1.baselines = vec![("majority class of these windows", majority), ("commonest class of training", fixed.top1())];
+        let mut iou = Row::single("LULC", "mean IoU", "", mode.mean_iou(), count as usize);
+        (iou.mean_of_samples, iou.baselines) = (single.mean_iou(), vec![("commonest class of training", fixed.mean_iou())]);
+        Ok(vec![top1, iou])
+    }
+
+    /// Spread of L2A along DEM → + land cover → + radar → + L1C, and whether it shows where the mean is wrong.
+    pub(super) fn certainty(&self) -> Result<Vec<Row>> {
+        let targets = self.select(&["S2L2A"]);
+        let chain = ["DEM", "LULC", "S1RTC", "S2L1C"];
+        let all: Vec<usize> = self.select(&chain).into_iter().chain(targets.iter().copied()).collect();
+        let windows: Vec<&HeldWindow> = self.windows.iter().filter(|w| w.holds(&all)).collect();
+        if windows.is_empty() || targets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (mut rows, mut before) = (Vec::new(), f64::INFINITY);
+        for n in 1..=chain.len() {
+            let given = self.select(&chain[..n]);
+            let (mut spread, mut error): (Vec<f32>, Vec<f32>) = (Vec::new(), Vec::new());
+            for window in &windows {
+                let members = self.realisations(window, &given, &targets, &[])?;
+                for &i in &targets {
+                    let m = &self.table()[i];
+                    let Some(truth) = window.image(i) else { continue };
+                    let members: Vec<Raster> = rasters(&members, i).map(|r| measured(m, r)).collect();
+                    let (mean, deviation) = mean_and_deviation(&members);
+                    let truth = measured(m, truth);
+                    error.extend(truth.data.iter().zip(&mean).map(|(t, m)| (t - m).abs()));
+                    spread.extend(deviation);
+                }
+            }
+            let average = spread.iter().map(|v| f64::from(*v)).sum::<f64>() / spread.len() as f64;
+            let correlation = spearman(&spread, &error);
+            let given = chain[..n].join(", ");
+            let mut row = Row::single(format!("given {given}"), "mean standard deviation of L2A", "reflectance", average, windows.len());
+            if n > 1 {
+                row = row.should("less than with one fewer", average < before);
+            }
+            rows.push(row);
+            let row = Row::single(format!("given {given}"), "Spearman of spread and error", "", correlation, windows.len());
+            rows.push(if n > 2 { row.should("> 0.3", correlation > 0.3) } else { row });
+            before = average;
+        }
+        Ok(rows)
+    }
+}
+
+/// Mean and standard deviation (of n) of each value over rasters of one size.
+pub(super) fn mean_and_deviation(members: &[Raster]) -> (Vec<f32>, Vec<f32>) {
+    let (n, size) = (members.len().max(1) as f64, members.first().map_or(0, |r| r.data.len()));
+    let at = |k: usize| {
+        let values = || members.iter().map(|r| f64::from(r.data[k]));
+        let mean = values().sum::<f64>() / n;
+        (mean as f32, (values().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt() as f32)
+    };
+    (0..size).map(at).unzip()
+}
+
+/// Sums of one modality over windows.
+struct Tally<'a> {
+    m: &'a Modality,
+    mean: Errors,
+    bands: Vec<Errors>,
+    samples: Vec<[f64; 2]>,
+    structure: Vec<[f64; 2]>,
+    noise: Psnr,
+    texture: Vec<f64>,
+    baselines: Vec<(&'static str, Errors)>,
+}
+
+impl<'a> Tally<'a> {
+    fn new(m: &'a Modality) -> Self {
+        Self {
+            m,
+            mean: Errors::default(),
+            bands: vec![Errors::default(); m.channels.len()],
+            samples: Vec::new(),
+            structure: Vec::new(),
+            noise: Psnr::default(),
+            texture: Vec::new(),
+            baselines: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, truth: &Raster, members: &[Raster], baselines: Vec<(&'static str, Raster)>) {
+        let (mean, _) = mean_and_deviation(members);
+        self.mean.add(&truth.data, &mean);
+        let square = truth.width * truth.height;
+        for (c, errors) in self.bands.iter_mut().enumerate() {
+            errors.add(truth.channel(c), &mean[c * square..(c + 1) * square]);
+        }
+        let each = |f: &dyn Fn(&Raster) -> f64| members.iter().map(f).collect::<Vec<f64>>();
+        let mae = each(&|r| {
+            let mut errors = Errors::default();
+            errors.add(&truth.data, &r.data);
+            errors.mae()
+        });
+        let similar = each(&|r| {
+            let bands = (0..truth.channels).map(|c| ssim(truth.channel(c), r.channel(c), truth.width));
+            bands.sum::<f64>() / truth.channels as f64
+        });
+        self.samples.extend(best_and_mean(&mae, true).map(|(best, mean)| [best, mean]));
+        self.structure.extend(best_and_mean(&similar, false).map(|(best, mean)| [best, mean]));
+        for member in members {
+            for c in 0..truth.channels {
+                self.noise.add(truth.channel(c), member.channel(c));
+                let power = |r: &Raster| power_above(r.channel(c), r.width, FINE);
+                self.texture.push(power(member) / power(truth));
+            }
+        }
+        for (name, raster) in baselines {
+            let at = self.baselines.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
+                self.baselines.push((name, Errors::default()));
+                self.baselines.len() - 1
+            });
+            self.baselines[at].1.add(&truth.data, &raster.data);
+        }
+    }
+
+    fn rows(mut self, rival: &str) -> Vec<Row> {
+        let (m, n) = (self.m, self.samples.len());
+        let average = |of: &[[f64; 2]], k: usize| of.iter().map(|v| v[k]).sum::<f64>() / of.len().max(1) as f64;
+        let unit = measured_unit(m);
+        let mut mae = Row::single(&m.name, "MAE", unit, self.mean.mae(), n);
+        (mae.best_of_samples, mae.mean_of_samples) = (average(&self.samples, 0), average(&self.samples, 1));
+        mae.baselines = self.baselines.iter().map(|(name, errors)| (*name, errors.mae())).collect();
+        if let Some((name, errors)) = self.baselines.iter().find(|(name, _)| *name == rival) {
+            mae = mae.should(format!("better than the {name}"), self.mean.mae() < errors.mae());
+        }
+        let mut rmse = Row::single(&m.name, "RMSE", unit, self.mean.rmse(), n);
+        rmse.baselines = self.baselines.iter().map(|(name, errors)| (*name, errors.rmse())).collect();
+        let mut psnr = Row::single(&m.name, "PSNR", "dB", f64::NAN, n);
+        psnr.mean_of_samples = self.noise.db();
+        let mut rows = vec![mae, rmse, psnr];
+        if m.pixels >= 16 {
+            let mut similar = Row::single(&m.name, "SSIM", "", f64::NAN, n);
+            (similar.best_of_samples, similar.mean_of_samples) = (average(&self.structure, 0), average(&self.structure, 1));
+            rows.push(similar);
+        }
+        self.texture.retain(|v| v.is_finite());
+        self.texture.sort_by(f64::total_cmp);
+        if m.pixels >= 48 && !self.texture.is_empty() {
+            let middle = self.texture[self.texture.len() / 2];
+            let name = "fine power of a sample ÷ real (median)";
+            rows.push(Row::single(&m.name, name, "", middle, n).should("0.5…2", (0.5..=2.0).contains(&middle)));
+        }
+        for (band, errors) in m.channels.iter().zip(&self.bands) {
+            rows.push(Row::single(format!("{} {band}", m.name), "MAE", unit, errors.mae(), n));
+        }
+        rows
+    }
+}

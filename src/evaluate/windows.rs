@@ -1,0 +1,100 @@
+//! Windows of places that were never trained on, and what is known about them.
+
+use crate::error::{Error, Result};
+use crate::modality::{Modality, ModalityTable, Raster, Value, ValueKind};
+use crate::scene::{Scene, Window};
+use crate::train::DataRecipe;
+use std::path::{Path, PathBuf};
+
+/// One window of a scene with everything the scene holds there.
+#[derive(Debug, Clone)]
+pub struct HeldWindow {
+    /// Scene folder.
+    pub dir: PathBuf,
+    /// Name of the scene.
+    pub scene: String,
+    /// Which window.
+    pub window: Window,
+    /// By modality, physical units.
+    pub truth: Vec<Option<Value>>,
+}
+
+impl HeldWindow {
+    /// Whether it holds all these modalities.
+    pub fn holds(&self, modalities: &[usize]) -> bool {
+        modalities.iter().all(|&i| self.truth[i].is_some())
+    }
+
+    /// The pixels of a modality.
+    pub fn image(&self, modality: usize) -> Option<&Raster> {
+        self.truth[modality].as_ref()?.image()
+    }
+}
+
+/// Windows of all held-out scenes, as far apart as they can be, at most `side`² per scene.
+///
+/// # Errors
+/// When the folder cannot be read or no held-out scene holds a window.
+pub fn held_windows(dir: &Path, table: &ModalityTable, recipe: &DataRecipe, side: usize) -> Result<Vec<HeldWindow>> {
+    let mut dirs: Vec<PathBuf> = std::fs::read_dir(dir)
+        .map_err(|e| Error::io(dir, "read", &e))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            path.is_dir() && recipe.held_out.iter().any(|prefix| name.starts_with(prefix))
+        })
+        .collect();
+    dirs.sort();
+    let mut windows = Vec::new();
+    for dir in dirs {
+        let Ok(scene) = Scene::open(&dir) else { continue };
+        let extent = scene.footprint();
+        let step = 120.0;
+        let play = [extent.width_m, extent.height_m].map(|s| ((s - table.window_m() + 1e-3) / step).floor());
+        let available = scene.available(table);
+        if play.iter().any(|p| *p < 0.0) || available.is_empty() {
+            continue;
+        }
+        // Not closer than a window: overlapping windows would count the same ground twice.
+        let count = |p: f64| ((p * step / table.window_m()).floor() as usize + 1).min(side);
+        let [across, down] = play.map(count);
+        let at = |k: usize, n: usize, p: f64| if n < 2 { (p / 2.0).floor() } else { (p * k as f64 / (n - 1) as f64).floor() };
+        for k in 0..across * down {
+            let window = Window::At {
+                east_m: at(k % across, across, play[0]) * step,
+                south_m: at(k / across, down, play[1]) * step,
+            };
+            // A window without data somewhere is none to measure at.
+            let footprint = scene.window(table.window_m(), window)?;
+            let Ok(observation) = scene.read(table, &footprint, &available) else { continue };
+            let truth = observation.values.into_iter().map(|v| v.map(|g| g.value)).collect();
+            windows.push(HeldWindow { dir: dir.clone(), scene: scene.name().to_owned(), window, truth });
+        }
+    }
+    if windows.is_empty() {
+        return Err(Error::file(dir, "No held-out scene of the recipe lies here"));
+    }
+    Ok(windows)
+}
+
+/// Pixels in the unit errors are stated in: reflectance, dB, metres, class codes.
+pub fn measured(m: &Modality, raster: &Raster) -> Raster {
+    let convert = |f: &dyn Fn(f32) -> f32| Raster { data: raster.data.iter().map(|&v| f(v)).collect(), ..raster.clone() };
+    match m.values {
+        ValueKind::Reflectance { dn_per_unit, .. } => convert(&|v| v / dn_per_unit),
+        // Specification G.1.
+        ValueKind::Decibel { .. } => convert(&|v| (10.0 * v.max(1e-12).log10()).clamp(-50.0, 10.0)),
+        _ => raster.clone(),
+    }
+}
+
+/// The unit of [`measured`].
+pub fn measured_unit(m: &Modality) -> &'static str {
+    match m.values {
+        ValueKind::Reflectance { .. } => "reflectance",
+        ValueKind::Decibel { .. } => "dB",
+        ValueKind::LogElevation { .. } | ValueKind::RootElevation { .. } => "m",
+        ValueKind::Classes { .. } => "share of pixels",
+        _ => "",
+    }
+}
