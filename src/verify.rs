@@ -6,7 +6,8 @@
 use crate::error::{Error, Result};
 use crate::modality::{Modality, ModalityTable, ValueKind};
 use crate::model::{
-    Autoencoder, AutoencoderSizes, Denoiser, DenoiserSizes, LoadedWeights, NoisePredictor, TensorData, network_order, read_weights,
+    Autoencoder, AutoencoderSizes, Denoiser, DenoiserSizes, LoadedWeights, NoisePredictor, TensorData, network_order,
+    read_weights,
 };
 use crate::sampler::{BatchName, Roles, SamplerOptions, Schedule, Start, sample};
 use candle_core::{Device, Tensor};

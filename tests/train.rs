@@ -107,7 +107,8 @@ fn autoencoders_and_a_denoiser_of_the_published_kind_learn_and_run() {
     let printed = success(&mut recipes.train("autoencoder", "autoencoders.toml", "model"));
     assert!(printed.contains("held-out error"));
     // Patch PCA already explains most; a few steps must not make it worse by much.
-    let dem: Vec<f64> = losses(&model, "autoencoder_DEM").iter().map(|(_, loss)| loss.parse().expect("number")).collect();
+    let dem: Vec<f64> =
+        losses(&model, "autoencoder_DEM").iter().map(|(_, loss)| loss.parse().expect("number")).collect();
     assert!(dem.len() == 6 && dem.iter().all(|loss| loss.is_finite() && *loss < 0.2), "{dem:?}");
 
     success(&mut recipes.train("denoiser", "autoencoders.toml", "model"));
@@ -163,7 +164,8 @@ fn a_training_that_was_stopped_goes_on_as_if_it_had_not_been() {
 
     // A checkpoint of another recipe is refused.
     let text = std::fs::read_to_string(recipes.path("field.toml")).expect("recipe");
-    std::fs::write(recipes.path("other.toml"), text.replace("learning_rate = 0.004", "learning_rate = 0.003")).expect("write");
+    std::fs::write(recipes.path("other.toml"), text.replace("learning_rate = 0.004", "learning_rate = 0.003"))
+        .expect("write");
     let message = failure(recipes.train("denoiser", "other.toml", "stopped").arg("--resume"), 1);
     assert!(message.contains("another recipe"), "{message}");
 

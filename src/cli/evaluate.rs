@@ -57,7 +57,8 @@ impl Evaluate {
         };
         let started = std::time::Instant::now();
         let report = evaluate(&evaluation, &self.task, &mut |what| eprintln!("{what} …"))?;
-        let asked = TASKS.iter().filter(|(name, _)| self.task.is_empty() || self.task.iter().any(|t| t == name)).count();
+        let asked =
+            TASKS.iter().filter(|(name, _)| self.task.is_empty() || self.task.iter().any(|t| t == name)).count();
         let text = format!(
             "{}: {asked} questions on places never trained on; {} realisations of {} evaluations per window, seed {}, {:.0} s. Realisations are synthetic; their spread is not a calibrated error.\n{}",
             model.manifest.name,

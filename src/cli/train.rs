@@ -95,9 +95,8 @@ impl Train {
                 let mut shown = Shown::new(steps.log_every)?;
                 for i in wanted.into_iter().filter(|&i| !table[i].is_scalar()) {
                     let (scenes, out, options) = (&common.scenes, &common.out, steps.options());
-                    let report = train_autoencoder(&recipe, &table, i, scenes, out, &device, &options, &mut |p| {
-                        shown.show(p)
-                    })?;
+                    let report =
+                        train_autoencoder(&recipe, &table, i, scenes, out, &device, &options, &mut |p| shown.show(p))?;
                     let error = report.held_out_error.map_or("none".into(), |e| format!("{e:.4}"));
                     println!(
                         "{}: {} scenes, scale {:.4}, held-out error {error}, {:.0} s",
@@ -111,11 +110,7 @@ impl Train {
                 let field = fit_field(&recipe, &table, &common.scenes)?;
                 std::fs::create_dir_all(&common.out).map_err(|e| Error::io(&common.out, "create", &e))?;
                 write_weights(&common.out.join(FIELD_FILE), &field.tensors(), false)?;
-                println!(
-                    "{FIELD_FILE}: {} channels, {:.0} s",
-                    field.layout.channels,
-                    started.elapsed().as_secs_f64()
-                );
+                println!("{FIELD_FILE}: {} channels, {:.0} s", field.layout.channels, started.elapsed().as_secs_f64());
             }
             Self::Denoiser { common, steps, from, low_rank } => {
                 let (recipe, table) = Recipe::open(&common.recipe)?;

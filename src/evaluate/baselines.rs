@@ -127,7 +127,8 @@ fn features(table: &ModalityTable, given: &[usize], values: &[Option<Value>], si
         match table[i].classes() {
             Some(classes) => {
                 for class in classes {
-                    let is = raster.data.iter().map(|code| f32::from(u8::from(*code == f32::from(class.code)))).collect();
+                    let is =
+                        raster.data.iter().map(|code| f32::from(u8::from(*code == f32::from(class.code)))).collect();
                     columns.push(resampled(&Raster { channels: 1, data: is, ..raster.clone() }, 0, side));
                 }
             }
@@ -147,7 +148,8 @@ fn resampled(raster: &Raster, channel: usize, side: usize) -> DVector<f64> {
         let range = |k: usize| (k * n / side)..((k + 1) * n).div_ceil(side).clamp(k * n / side + 1, n);
         let (rows, columns) = (range(p / side), range(p % side));
         let count = (rows.len() * columns.len()) as f64;
-        let sum: f64 = rows.flat_map(|r| columns.clone().map(move |c| (r, c))).map(|(r, c)| f64::from(data[r * n + c])).sum();
+        let sum: f64 =
+            rows.flat_map(|r| columns.clone().map(move |c| (r, c))).map(|(r, c)| f64::from(data[r * n + c])).sum();
         sum / count
     })
 }

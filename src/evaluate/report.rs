@@ -104,7 +104,8 @@ impl Report {
         let mut out = String::from("task,of,metric,unit,figure,value,target,met,windows\n");
         for (name, _, rows) in &self.parts {
             for row in rows {
-                let figures = [("model", row.model), ("one sample", row.mean_of_samples), ("best sample", row.best_of_samples)];
+                let figures =
+                    [("model", row.model), ("one sample", row.mean_of_samples), ("best sample", row.best_of_samples)];
                 for (figure, value) in figures.into_iter().chain(row.baselines.iter().copied()) {
                     if value.is_nan() {
                         continue;

@@ -100,7 +100,8 @@ impl Bench<'_> {
         let Some(blue) = m.channels.iter().position(|c| c == "B02") else { return Ok(Vec::new()) };
         let known = self.select(&["location", "date", "DEM", "LULC", "S1RTC"]);
         let clear_share = |w: &HeldWindow| {
-            w.image(mask).map_or(f64::NAN, |r| r.data.iter().filter(|c| **c == 0.0).count() as f64 / r.data.len() as f64)
+            w.image(mask)
+                .map_or(f64::NAN, |r| r.data.iter().filter(|c| **c == 0.0).count() as f64 / r.data.len() as f64)
         };
         let mut shares: [Vec<f64>; 4] = Default::default();
         for dates in self.series(target) {
@@ -137,9 +138,12 @@ impl Bench<'_> {
         let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
         let [clear, cloudy, asked_clear, asked_cloudy] = shares.each_ref().map(|v| mean(v));
         let name = "B02 brighter than 99 % of clear ground";
-        let mut row = Row::single("asked for clear sky", name, "share of pixels", asked_clear, shares[2].len())
-            .should("nearer to clear dates than to cloudy ones, and below 0.1", asked_clear < 0.1 && asked_clear < (clear + cloudy) / 2.0);
-        row.baselines = vec![("real clear dates", clear), ("real cloudy dates", cloudy), ("asked for thick cloud", asked_cloudy)];
+        let mut row = Row::single("asked for clear sky", name, "share of pixels", asked_clear, shares[2].len()).should(
+            "nearer to clear dates than to cloudy ones, and below 0.1",
+            asked_clear < 0.1 && asked_clear < (clear + cloudy) / 2.0,
+        );
+        row.baselines =
+            vec![("real clear dates", clear), ("real cloudy dates", cloudy), ("asked for thick cloud", asked_cloudy)];
         Ok(vec![row])
     }
 }

@@ -25,7 +25,13 @@ impl Bench<'_> {
             let (mut errors, mut count) = (Errors::default(), 0);
             for window in &self.windows {
                 let Some(value) = &window.truth[i] else { continue };
-                let stream = Stream { seed: e.seed, tile: &window.scene, realisation: 0, modality: &m.key, purpose: Purpose::Condition };
+                let stream = Stream {
+                    seed: e.seed,
+                    tile: &window.scene,
+                    realisation: 0,
+                    modality: &m.key,
+                    purpose: Purpose::Condition,
+                };
                 let noise = stream.normal(m.latent, e.model.device())?;
                 let latent = e.model.encode(i, value, Some(&noise))?;
                 let back = e.model.decode(i, &latent, &Default::default())?;
@@ -33,7 +39,8 @@ impl Bench<'_> {
                     let (truth, back) = (measured(m, truth), measured(m, back));
                     match m.classes() {
                         Some(_) => {
-                            let same: Vec<f32> = truth.data.iter().zip(&back.data).map(|(a, b)| f32::from(u8::from(a != b))).collect();
+                            let same: Vec<f32> =
+                                truth.data.iter().zip(&back.data).map(|(a, b)| f32::from(u8::from(a != b))).collect();
                             errors.add(&vec![0f32; same.len()], &same);
                         }
                         None => errors.add(&truth.data, &back.data),
@@ -50,7 +57,10 @@ impl Bench<'_> {
                     _ => 0.015,
                 };
                 let mae = errors.mae();
-                rows.push(Row::single(&m.name, "MAE", measured_unit(m), mae, count).should(format!("≤ {limit}"), mae <= limit));
+                rows.push(
+                    Row::single(&m.name, "MAE", measured_unit(m), mae, count)
+                        .should(format!("≤ {limit}"), mae <= limit),
+                );
             }
         }
         Ok(rows)
@@ -79,7 +89,8 @@ impl Bench<'_> {
             return Ok(Vec::new());
         }
         let cover = self.select(&["LULC"]).first().copied();
-        let samples: Vec<_> = windows.iter().map(|w| self.realisations(w, given, targets, &[])).collect::<Result<_>>()?;
+        let samples: Vec<_> =
+            windows.iter().map(|w| self.realisations(w, given, targets, &[])).collect::<Result<_>>()?;
         let mut rows = Vec::new();
         for &i in targets {
             let m = &self.table()[i];
@@ -117,7 +128,8 @@ impl Bench<'_> {
         let (optical, cover) = (self.select(&["S2L2A"]), self.select(&["LULC"]));
         let Some(&cover) = cover.first() else { return Ok(Vec::new()) };
         let classes = self.table()[cover].classes().unwrap_or_default().to_vec();
-        let index = |raster: &Raster| -> Vec<usize> { raster.data.iter().map(|code| class_index(&classes, *code)).collect() };
+        let index =
+            |raster: &Raster| -> Vec<usize> { raster.data.iter().map(|code| class_index(&classes, *code)).collect() };
         let commonest = {
             let mut counts = vec![0usize; classes.len()];
             self.training.rasters(cover).for_each(|r| index(&r).into_iter().for_each(|c| counts[c] += 1));
@@ -138,7 +150,8 @@ impl Bench<'_> {
             };
             mode.add(&truth, &(0..truth.len()).map(vote).collect::<Vec<_>>());
             fixed.add(&truth, &vec![commonest; truth.len()]);
-            let right = |s: &Vec<usize>| s.iter().zip(&truth).filter(|(a, b)| a == b).count() as f64 / truth.len() as f64;
+            let right =
+                |s: &Vec<usize>| s.iter().zip(&truth).filter(|(a, b)| a == b).count() as f64 / truth.len() as f64;
             let shares: Vec<f64> = members.iter().map(right).collect();
             members.iter().for_each(|s| single.add(&truth, s));
             if let Some((b, a)) = best_and_mean(&shares, false) {
@@ -153,9 +166,11 @@ impl Bench<'_> {
         let mut top1 = Row::single("LULC", "top-1", "share of pixels", mode.top1(), count as usize)
             .should("majority class + 0.20", mode.top1() >= majority + 0.2);
         (top1.mean_of_samples, top1.best_of_samples) = (mean / n, best / n);
-        top1.baselines = vec![("majority class of these windows", majority), ("commonest class of training", fixed.top1())];
+        top1.baselines =
+            vec![("majority class of these windows", majority), ("commonest class of training", fixed.top1())];
         let mut iou = Row::single("LULC", "mean IoU", "", mode.mean_iou(), count as usize);
-        (iou.mean_of_samples, iou.baselines) = (single.mean_iou(), vec![("commonest class of training", fixed.mean_iou())]);
+        (iou.mean_of_samples, iou.baselines) =
+            (single.mean_iou(), vec![("commonest class of training", fixed.mean_iou())]);
         Ok(vec![top1, iou])
     }
 
@@ -187,12 +202,19 @@ impl Bench<'_> {
             let average = spread.iter().map(|v| f64::from(*v)).sum::<f64>() / spread.len() as f64;
             let correlation = spearman(&spread, &error);
             let given = chain[..n].join(", ");
-            let mut row = Row::single(format!("given {given}"), "mean standard deviation of L2A", "reflectance", average, windows.len());
+            let mut row = Row::single(
+                format!("given {given}"),
+                "mean standard deviation of L2A",
+                "reflectance",
+                average,
+                windows.len(),
+            );
             if n > 1 {
                 row = row.should("less than with one fewer", average < before);
             }
             rows.push(row);
-            let row = Row::single(format!("given {given}"), "Spearman of spread and error", "", correlation, windows.len());
+            let row =
+                Row::single(format!("given {given}"), "Spearman of spread and error", "", correlation, windows.len());
             rows.push(if n > 2 { row.should("> 0.3", correlation > 0.3) } else { row });
             before = average;
         }
@@ -289,7 +311,8 @@ impl<'a> Tally<'a> {
         let mut rows = vec![mae, rmse, psnr];
         if m.pixels >= 16 {
             let mut similar = Row::single(&m.name, "SSIM", "", f64::NAN, n);
-            (similar.best_of_samples, similar.mean_of_samples) = (average(&self.structure, 0), average(&self.structure, 1));
+            (similar.best_of_samples, similar.mean_of_samples) =
+                (average(&self.structure, 0), average(&self.structure, 1));
             rows.push(similar);
         }
         self.texture.retain(|v| v.is_finite());

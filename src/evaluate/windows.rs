@@ -58,7 +58,9 @@ pub fn held_windows(dir: &Path, table: &ModalityTable, recipe: &DataRecipe, side
         // Not closer than a window: overlapping windows would count the same ground twice.
         let count = |p: f64| ((p * step / table.window_m()).floor() as usize + 1).min(side);
         let [across, down] = play.map(count);
-        let at = |k: usize, n: usize, p: f64| if n < 2 { (p / 2.0).floor() } else { (p * k as f64 / (n - 1) as f64).floor() };
+        let at = |k: usize, n: usize, p: f64| {
+            if n < 2 { (p / 2.0).floor() } else { (p * k as f64 / (n - 1) as f64).floor() }
+        };
         for k in 0..across * down {
             let window = Window::At {
                 east_m: at(k % across, across, play[0]) * step,
@@ -79,7 +81,8 @@ pub fn held_windows(dir: &Path, table: &ModalityTable, recipe: &DataRecipe, side
 
 /// Pixels in the unit errors are stated in: reflectance, dB, metres, class codes.
 pub fn measured(m: &Modality, raster: &Raster) -> Raster {
-    let convert = |f: &dyn Fn(f32) -> f32| Raster { data: raster.data.iter().map(|&v| f(v)).collect(), ..raster.clone() };
+    let convert =
+        |f: &dyn Fn(f32) -> f32| Raster { data: raster.data.iter().map(|&v| f(v)).collect(), ..raster.clone() };
     match m.values {
         ValueKind::Reflectance { dn_per_unit, .. } => convert(&|v| v / dn_per_unit),
         // Specification G.1.

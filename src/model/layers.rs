@@ -18,13 +18,7 @@ pub fn linear(scope: &mut Scope, inputs: usize, outputs: usize, bias: bool) -> R
 }
 
 /// As [`linear`], beginning elsewhere when it is trained.
-pub fn linear_from(
-    scope: &mut Scope,
-    inputs: usize,
-    outputs: usize,
-    bias: bool,
-    init: Init,
-) -> Result<Projection> {
+pub fn linear_from(scope: &mut Scope, inputs: usize, outputs: usize, bias: bool, init: Init) -> Result<Projection> {
     let weight = scope.get("weight", &[outputs, inputs], init)?;
     let bias = if bias { Some(scope.get("bias", &[outputs], Init::Zeros)?) } else { None };
     let low_rank = scope.low_rank("weight", [outputs, inputs])?;

@@ -120,7 +120,9 @@ impl Manifest {
     fn check(&self) -> Result<()> {
         self.denoiser.check()?;
         if self.field.is_some() && !self.autoencoders.is_empty() {
-            return Err(Error::request("A model with a Gaussian field has no autoencoders, but the manifest names some."));
+            return Err(Error::request(
+                "A model with a Gaussian field has no autoencoders, but the manifest names some.",
+            ));
         }
         for m in self.modalities.iter().filter(|m| !m.is_scalar() && self.field.is_none()) {
             let entry = self

@@ -2,9 +2,7 @@
 
 use super::autoencoder::Autoencoder;
 use super::denoiser::Denoiser;
-use super::manifest::{
-    AutoencoderEntry, AutoencoderSizes, DenoiserSizes, MANIFEST_FILE, Manifest, WeightFile,
-};
+use super::manifest::{AutoencoderEntry, AutoencoderSizes, DenoiserSizes, MANIFEST_FILE, Manifest, WeightFile};
 use super::order::network_order;
 use super::weights::{LoadedWeights, TensorData, read_weights, sha256_of};
 use crate::error::{Error, Result};

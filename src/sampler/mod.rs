@@ -6,9 +6,9 @@ mod roles;
 mod run;
 mod solver;
 
+pub use crate::model::{Schedule, TRAIN_STEPS};
 pub use noise::{Purpose, Stream};
 pub use options::{ConditionLatent, IgnoredMode, SamplerOptions};
 pub use roles::{Role, Roles};
 pub use run::{BatchName, Evaluation, Start, sample, solved};
-pub use crate::model::{Schedule, TRAIN_STEPS};
 pub use solver::{SolverBlock, blocks, solve};

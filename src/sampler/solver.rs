@@ -1,7 +1,7 @@
 //! DPM-Solver++ in its single-step, mixed-order "fast" form (specification E.2).
 
-use crate::model::Schedule;
 use crate::error::{Error, Result};
+use crate::model::Schedule;
 use candle_core::Tensor;
 
 /// Last time of the published solver.

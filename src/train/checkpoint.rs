@@ -41,7 +41,9 @@ pub fn write_checkpoint(path: &Path, optimiser: &Optimiser, fingerprint: &str) -
 /// When it is missing, damaged, or belongs to another recipe.
 pub fn read_checkpoint(path: &Path, optimiser: &mut Optimiser, fingerprint: &str) -> Result<()> {
     let bytes = std::fs::read(path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => Error::file(path, "There is no checkpoint to resume from; start without --resume"),
+        std::io::ErrorKind::NotFound => {
+            Error::file(path, "There is no checkpoint to resume from; start without --resume")
+        }
         _ => Error::io(path, "read", &e),
     })?;
     let bad = |what: &str| Error::file(path, format!("This checkpoint cannot be used: {what}"));
@@ -54,7 +56,8 @@ pub fn read_checkpoint(path: &Path, optimiser: &mut Optimiser, fingerprint: &str
     let file = SafeTensors::deserialize(&bytes).map_err(|e| bad(&e.to_string()))?;
     optimiser.restore(step, |name, length| {
         let view = file.tensor(name).map_err(|_| bad(&format!("it lacks {name}")))?;
-        let values: Vec<f32> = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let values: Vec<f32> =
+            view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         if values.len() == length { Ok(values) } else { Err(bad(&format!("{name} has the wrong size"))) }
     })
 }

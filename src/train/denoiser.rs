@@ -1,5 +1,6 @@
 //! Training of a denoiser from its beginning or from a finished model, and the model folder it ends in.
 
+use super::Progress;
 use super::field_denoiser::FieldTask;
 use super::parameters::{Optimiser, Trainable};
 use super::recipe::{DenoiserRecipe, Recipe};
@@ -7,7 +8,6 @@ use super::start::{Latents, Start};
 use super::steps::{Options, Training, run};
 use super::token_denoiser::TokenTask;
 use super::windows::{below, uniform};
-use super::Progress;
 use crate::error::{Error, Result};
 use crate::modality::ModalityTable;
 use crate::model::field::FieldDenoiser;
@@ -186,7 +186,8 @@ pub fn draw_items(
         let mut states: Vec<State> = Vec::new();
         for (k, m) in table.iter().enumerate() {
             let n = shared.unwrap_or_else(|| time(generator));
-            let withheld = if m.is_scalar() { settings.scalars_withheld.max(settings.withheld) } else { settings.withheld };
+            let withheld =
+                if m.is_scalar() { settings.scalars_withheld.max(settings.withheld) } else { settings.withheld };
             let chances = [uniform(generator) < withheld, uniform(generator) < given];
             let relative = (0..k).filter(|_| by_family).find(|&o| table[o].family == m.family && present(window, o));
             states.push(match (present(window, k), relative, chances) {

@@ -97,8 +97,13 @@ fn gather(
     layout: &Layout,
     windows: &Windows,
 ) -> Result<(Vec<Moments>, Vec<Vec<Moments>>)> {
-    let stream =
-        Stream { seed: recipe.seed, tile: "field", realisation: 0, modality: "", purpose: Purpose::Training { step: 0 } };
+    let stream = Stream {
+        seed: recipe.seed,
+        tile: "field",
+        realisation: 0,
+        modality: "",
+        purpose: Purpose::Training { step: 0 },
+    };
     let (mut generator, cosines) = (stream.generator(), Cosines::new(layout.parts.iter().map(|p| p.side)));
     let weight = settings.effective_windows / settings.windows as f64;
     let mut total: BTreeMap<Vec<usize>, Moments> = BTreeMap::new();
@@ -321,9 +326,7 @@ fn correlation(covariance: &DMatrix<f64>) -> DMatrix<f64> {
 }
 
 fn scaled(correlation: &DMatrix<f64>, deviation: &[f64]) -> DMatrix<f64> {
-    DMatrix::from_fn(correlation.nrows(), correlation.ncols(), |i, j| {
-        correlation[(i, j)] * deviation[i] * deviation[j]
-    })
+    DMatrix::from_fn(correlation.nrows(), correlation.ncols(), |i, j| correlation[(i, j)] * deviation[i] * deviation[j])
 }
 
 #[cfg(test)]
@@ -339,13 +342,15 @@ mod tests {
 
     #[test]
     fn what_was_never_seen_together_is_joined_through_what_was() {
-        // 0–1 and 1–2 are seen, 0–2 never; given 1 they are independent, so their correlation is the product.
+        // 0–1 and 1–2 are seen, 0–2 never; if 1 is all they share, their correlation is the product.
         let (a, b) = (0.8, 0.6);
         let truth = DMatrix::from_row_slice(3, 3, &[1.0, a, a * b, a, 1.0, b, a * b, b, 1.0]);
         let mean = DVector::from_vec(vec![1.0, -2.0, 5.0]);
         let moments = [seen(&truth, &mean, &[0, 1], 1e4), seen(&truth, &mean, &[1, 2], 1e4)];
         let (found_mean, found) = maximise(&moments, &DMatrix::identity(3, 3), 1.0, 400, None).expect("fit");
-        assert!((found - truth).amax() < 0.02);
+        assert!((found[(0, 1)] - a).abs() < 0.01 && (found[(1, 2)] - b).abs() < 0.01, "{found}");
+        // The data leave it open within limits; it must be neither forgotten nor made up beyond them.
+        assert!((found[(0, 2)] - a * b).abs() < 0.1, "{found}");
         assert!((found_mean - mean).amax() < 0.02);
     }
 

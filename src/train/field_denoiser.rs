@@ -97,8 +97,9 @@ impl<'a> FieldTask<'a> {
             levels.push(level);
         }
         let inputs = self.denoiser.prepare(&noisy, &levels)?;
-        let counted: Vec<usize> =
-            (0..self.table.len()).filter(|&i| values[i].is_some() && matches!(item.states[i], State::Noised(_))).collect();
+        let counted: Vec<usize> = (0..self.table.len())
+            .filter(|&i| values[i].is_some() && matches!(item.states[i], State::Noised(_)))
+            .collect();
         let mut target = Target {
             places: vec![0.0; places.count() * places.features],
             place_weights: vec![0.0; places.features],
@@ -145,8 +146,12 @@ impl<'a> FieldTask<'a> {
     }
 
     fn loss_of(&self, items: &[(&[Option<Value>], &Item)], divisor: f64) -> Result<Tensor> {
-        let (inputs, targets): (Vec<Inputs>, Vec<Target>) =
-            items.iter().map(|(values, item)| self.prepare(values, item)).collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        let (inputs, targets): (Vec<Inputs>, Vec<Target>) = items
+            .iter()
+            .map(|(values, item)| self.prepare(values, item))
+            .collect::<Result<Vec<_>>>()?
+            .into_iter()
+            .unzip();
         let (places, scalars) = self.denoiser.correct(&inputs)?;
         let stack = |part: &dyn Fn(&Target) -> &[f32], shape: &[usize]| -> Result<Tensor> {
             let data: Vec<f32> = targets.iter().flat_map(|t| part(t).iter().copied()).collect();

@@ -20,11 +20,9 @@ mod windows;
 pub use autoencoder::{AutoencoderReport, train_autoencoder};
 pub use denoiser::{Denoising, train_denoiser};
 pub use field::fit_field;
-pub use recipe::{
-    AutoencoderRecipe, DataRecipe, DenoiserRecipe, FieldRecipe, OptimiserRecipe, Recipe, SameBand,
-};
 pub use parameters::Optimiser;
 pub use plot::write_text;
+pub use recipe::{AutoencoderRecipe, DataRecipe, DenoiserRecipe, FieldRecipe, OptimiserRecipe, Recipe, SameBand};
 pub use record::Row;
 pub use start::Latents;
 pub use steps::Options;

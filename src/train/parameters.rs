@@ -216,7 +216,12 @@ impl Optimiser {
     /// Everything that changes from step to step: name, shape and values.
     pub fn state(&self) -> impl Iterator<Item = (String, Vec<usize>, &[f32])> {
         self.slots.iter().flat_map(|slot| {
-            let parts = [("weight", &slot.weight), ("first", &slot.first), ("second", &slot.second), ("average", &slot.average)];
+            let parts = [
+                ("weight", &slot.weight),
+                ("first", &slot.first),
+                ("second", &slot.second),
+                ("average", &slot.average),
+            ];
             parts.map(|(part, values)| (format!("{part}.{}", slot.name), slot.var.dims().to_vec(), values.as_slice()))
         })
     }

@@ -1,7 +1,7 @@
 //! The plot of a training run's loss.
 
-use crate::error::{Error, Result};
 use super::record::Row;
+use crate::error::{Error, Result};
 use image::RgbImage;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, ValueFormatter};
 use plotters::prelude::*;

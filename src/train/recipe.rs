@@ -212,7 +212,11 @@ impl Recipe {
             }
         }
         let d = &self.denoiser;
-        if [d.shared_time, d.central_times, d.given, d.withheld, d.scalars_withheld, d.by_family].iter().any(|p| !(0.0..=1.0).contains(p)) || d.cached_windows == 0 {
+        if [d.shared_time, d.central_times, d.given, d.withheld, d.scalars_withheld, d.by_family]
+            .iter()
+            .any(|p| !(0.0..=1.0).contains(p))
+            || d.cached_windows == 0
+        {
             return Err(Error::request("Chances must lie in 0…1 and numbers of windows must be positive."));
         }
         Ok(())

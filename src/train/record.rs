@@ -1,8 +1,8 @@
 //! The record of a training run: a table of its steps and a plot of its loss.
 
+use super::plot::{not_drawn, plot};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
-use super::plot::{not_drawn, plot};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 

@@ -55,11 +55,13 @@ impl Start {
             let field = Some(weight_file(out, FIELD_FILE)?);
             return Ok(Self { table: table.clone(), sizes, autoencoders: BTreeMap::new(), field, latents, weights });
         }
-        let settings = recipe
-            .autoencoder
-            .as_ref()
-            .ok_or_else(|| Error::request("The recipe has neither [autoencoder] nor [field]: say with --from which model to start from."))?;
-        let (mut table, mut latents, mut entries): (Vec<Modality>, _, _) = (table.clone().into(), Vec::new(), BTreeMap::new());
+        let settings = recipe.autoencoder.as_ref().ok_or_else(|| {
+            Error::request(
+                "The recipe has neither [autoencoder] nor [field]: say with --from which model to start from.",
+            )
+        })?;
+        let (mut table, mut latents, mut entries): (Vec<Modality>, _, _) =
+            (table.clone().into(), Vec::new(), BTreeMap::new());
         for m in &mut table {
             if m.is_scalar() {
                 latents.push(None);

@@ -76,7 +76,8 @@ impl Task for TokenTask<'_> {
             &mut stream.generator(),
         );
         // An accelerator takes a whole batch at once.
-        let together = if self.denoiser.device().is_cpu() { ITEMS_TOGETHER } else { self.recipe.denoiser.optimiser.batch };
+        let together =
+            if self.denoiser.device().is_cpu() { ITEMS_TOGETHER } else { self.recipe.denoiser.optimiser.batch };
         Ok(items.chunks(together).map(<[Item]>::to_vec).collect())
     }
 
@@ -135,7 +136,9 @@ fn read_latents(path: &Path, table: &ModalityTable, fingerprint: &str, device: &
         Tensor::from_raw_buffer(view.data(), DType::F32, view.shape(), device).ok()
     };
     let window = |w: usize| {
-        (0..table.len()).map(|i| Some((tensor(format!("{w}.{i}.mean"))?, tensor(format!("{w}.{i}.deviation"))?))).collect()
+        (0..table.len())
+            .map(|i| Some((tensor(format!("{w}.{i}.mean"))?, tensor(format!("{w}.{i}.deviation"))?)))
+            .collect()
     };
     Some((0..count).map(window).collect())
 }
@@ -159,10 +162,8 @@ fn write_latents(path: &Path, cache: &[Encoded], fingerprint: &str) -> Result<()
             Ok((name.as_str(), TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).map_err(bad)?))
         })
         .collect::<Result<_>>()?;
-    let metadata = HashMap::from([
-        ("recipe".to_owned(), fingerprint.to_owned()),
-        ("windows".to_owned(), cache.len().to_string()),
-    ]);
+    let metadata =
+        HashMap::from([("recipe".to_owned(), fingerprint.to_owned()), ("windows".to_owned(), cache.len().to_string())]);
     write_atomically(path, &safetensors::serialize(views, Some(metadata)).map_err(bad)?)
 }
 

@@ -81,7 +81,9 @@ pub fn picture(m: &Modality, raster: &Raster, stretch: &Stretch) -> Picture {
     let n = raster.width * raster.height;
     let pixels = match &m.values {
         ValueKind::Classes { classes } => raster.channel(0).iter().map(|&v| class_colour(classes, v)).collect(),
-        ValueKind::LogElevation { .. } | ValueKind::RootElevation { .. } => relief(raster, m.ground_m as f32, stretch.0[0]),
+        ValueKind::LogElevation { .. } | ValueKind::RootElevation { .. } => {
+            relief(raster, m.ground_m as f32, stretch.0[0])
+        }
         ValueKind::Decibel { .. } => {
             let db = |power: f32| 10.0 * power.max(1e-5).log10();
             let vv = m.channels.iter().position(|c| c.eq_ignore_ascii_case("vv")).unwrap_or(0);

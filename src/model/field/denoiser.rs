@@ -131,8 +131,7 @@ impl FieldDenoiser {
             self.places.gather(i, &noisy[i], &mut features, stride);
             self.places.gather(i, &estimate[i], &mut features[self.places.features..], stride);
             for k in 0..part.len() {
-                let (channel, row, column) =
-                    (k / (part.kept * part.kept), k / part.kept % part.kept, k % part.kept);
+                let (channel, row, column) = (k / (part.kept * part.kept), k / part.kept % part.kept, k % part.kept);
                 let bin = super::Layout::bin(self.places.radius(row, column));
                 let unit = super::Layout::gain(bin) as f32;
                 scale[part.first + k] = posterior.deviation[bin][stack.start + channel].max(LEAST_DEVIATION * unit);
@@ -200,7 +199,8 @@ impl NoisePredictor for FieldDenoiser {
             let data = self.corrected(inputs, &flat(places)?, &flat(scalars)?);
             for (i, level) in levels.iter().enumerate() {
                 // A given value has no noise in it.
-                let (signal, part) = (level.signal as f32, if level.noise > 0.0 { 1.0 / level.noise as f32 } else { 0.0 });
+                let (signal, part) =
+                    (level.signal as f32, if level.noise > 0.0 { 1.0 / level.noise as f32 } else { 0.0 });
                 noise[i].extend(noisy[i].iter().zip(&data[i]).map(|(x, d)| (x - signal * d) * part));
             }
         }

@@ -13,6 +13,8 @@ mod layout;
 mod places;
 mod posterior;
 mod statistics;
+#[cfg(test)]
+mod tests;
 mod transform;
 
 pub use denoiser::{FieldDenoiser, Inputs};

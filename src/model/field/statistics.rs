@@ -73,8 +73,7 @@ impl Statistics {
         let rows = |t: Tensor| -> Result<Vec<Vec<f64>>> { Ok(t.to_dtype(DType::F64)?.to_vec2()?) };
         let mean = rows(source.get("field.mean", &[n], Init::Zeros)?.reshape((1, n))?)?.swap_remove(0);
         let deviation = rows(source.get("field.deviation", &[bins, n], Init::Ones)?)?;
-        let correlation =
-            rows(source.get("field.correlation", &[bins, n, n], Init::Zeros)?.reshape((bins, n * n))?)?;
+        let correlation = rows(source.get("field.correlation", &[bins, n, n], Init::Zeros)?.reshape((bins, n * n))?)?;
         let correlation = correlation.into_iter().map(|c| DMatrix::from_row_slice(n, n, &c)).collect();
         Self::new(table, mean, deviation, correlation)
     }
