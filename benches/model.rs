@@ -31,7 +31,7 @@ impl Parameters for MadeUp {
 
 fn base_evaluation(criterion: &mut Criterion) {
     let table = ModalityTable::published();
-    let sizes = DenoiserSizes { width: 1024, depth: 20, heads: 16, mlp_ratio: 4 };
+    let sizes = DenoiserSizes { width: 1024, depth: 20, heads: 16, mlp_ratio: 4, local: None };
     let denoiser = Denoiser::new(&table, &sizes, &mut MadeUp(1), &Device::Cpu).expect("denoiser");
     let latents: Vec<Tensor> = table
         .iter()

@@ -146,14 +146,14 @@ fn a_model_folder_that_was_changed_is_refused() {
         command.arg("--model").arg(dir.path());
         command
     };
-    let weights = dir.path().join("autoencoder_DEM.safetensors");
+    let weights = dir.path().join("field.safetensors");
     let mut bytes = std::fs::read(&weights).expect("weights");
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     std::fs::write(&weights, &bytes).expect("write");
     assert!(failure(&mut run(), 1).contains("damaged or was changed"));
     std::fs::remove_file(&weights).expect("remove");
-    assert!(failure(&mut run(), 1).contains("autoencoder_DEM.safetensors"));
+    assert!(failure(&mut run(), 1).contains("field.safetensors"));
     std::fs::write(dir.path().join("manifest.json"), "{\"name\": 1}").expect("write");
     assert!(failure(&mut run(), 1).contains("not a model manifest"));
     std::fs::remove_file(dir.path().join("manifest.json")).expect("remove");

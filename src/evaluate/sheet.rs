@@ -67,7 +67,9 @@ fn place(model: &Model, window: &HeldWindow, cancel: &AtomicBool) -> Result<Vec<
     let neighbour = known.iter().copied().find(|&i| shown(&i) && i != target);
     let neighbour = neighbour.or_else(|| known.iter().copied().find(|&i| table[i].family == "LULC"));
     let mut rows = Vec::new();
-    for given in [others, neighbour.into_iter().collect()] {
+    let mut sets = vec![others, neighbour.into_iter().collect()];
+    sets.dedup();
+    for given in sets {
         if given.is_empty() {
             continue;
         }
@@ -75,15 +77,18 @@ fn place(model: &Model, window: &HeldWindow, cancel: &AtomicBool) -> Result<Vec<
         let members = realisations(model, window, &given, &[target], &[], effort, cancel)?;
         let stretch_of = stretch(&table[target], &[truth]);
         let tile = |raster: &Raster| tile(&picture(&table[target], raster, &stretch_of));
-        let mut tiles = Vec::new();
-        if let Some((i, raster)) = given.iter().rev().find_map(|&i| Some((i, window.image(i)?))) {
-            tiles.push(self::tile(&picture(&table[i], raster, &stretch(&table[i], &[raster]))));
-        }
+        // What says most about the ground, where several things are given; an empty place if none is a picture.
+        let told = |i: &usize| ["cloud_mask", "DEM", "LULC", "S1RTC"].iter().position(|f| *f == table[*i].family);
+        let first = given.iter().copied().max_by_key(|i| told(i)).and_then(|i| Some((i, window.image(i)?)));
+        let mut tiles = vec![match first {
+            Some((i, raster)) => self::tile(&picture(&table[i], raster, &stretch(&table[i], &[raster]))),
+            None => RgbImage::from_pixel(SIDE, SIDE, image::Rgb([238; 3])),
+        }];
         tiles.push(tile(truth));
         tiles.extend(rasters(&members, target).map(tile));
         let names: Vec<&str> = given.iter().map(|&i| table[i].name.as_str()).collect();
         let text = format!(
-            "{}: {} from {}. One of the given, observed, {SAMPLES} realisations (synthetic)",
+            "{}: {} from {}.   Given (one of them) | observed | {SAMPLES} realisations, synthetic",
             window.scene,
             table[target].name,
             names.join(", ")

@@ -1,5 +1,6 @@
 //! `manifest.json` of a model folder: sizes, modality table, files with their hashes, licence.
 
+use super::field::LocalSizes;
 use crate::error::{Error, Result};
 use crate::modality::ModalityTable;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,9 @@ pub struct DenoiserSizes {
     /// Hidden features of the MLP divided by the width.
     #[serde(default = "default_mlp_ratio")]
     pub mlp_ratio: usize,
+    /// Convolutions after the transformer, in a Gaussian field; the published model has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<LocalSizes>,
 }
 
 fn default_mlp_ratio() -> usize {
@@ -164,7 +168,7 @@ impl DenoiserSizes {
             && self.width <= 65_536
             && self.depth <= 1024;
         if ok {
-            return Ok(());
+            return self.local.as_ref().map_or(Ok(()), LocalSizes::check);
         }
         Err(Error::request(format!(
             "Denoiser sizes do not fit together: width {} must be even and a multiple of heads {}, depth {} even.",

@@ -189,7 +189,7 @@ fn denoiser_sizes(path: &Path, tensors: &Tensors, heads: Option<usize>) -> Resul
         Error::file(path, format!("A denoiser of width {width} is none of the published sizes; say its number of attention heads with --heads"))
     })?;
     let depth = 2 * count(tensors, |j| format!("in_blocks.{j}.norm2.weight"));
-    Ok(DenoiserSizes { width, depth, heads, mlp_ratio: hidden / width.max(1) })
+    Ok(DenoiserSizes { width, depth, heads, mlp_ratio: hidden / width.max(1), local: None })
 }
 
 /// C.1: read off the shapes; norm groups are 32.

@@ -59,7 +59,7 @@ pub fn train_denoiser(
     }
     let start = match place.from {
         None => Start::fresh(recipe, table, place.out, place.device)?,
-        Some(from) => Start::from_model(from, place.out, place.device)?,
+        Some(from) => Start::from_model(recipe, from, place.out, place.device)?,
     };
     let Start { table, sizes, autoencoders, field, latents, weights } = start;
     let manifest = Manifest {

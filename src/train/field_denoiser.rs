@@ -10,7 +10,7 @@ use super::steps::Task;
 use super::windows::{Windows, turned_value};
 use crate::error::Result;
 use crate::modality::{ModalityTable, Value, to_network};
-use crate::model::field::{FieldDenoiser, Inputs, Level};
+use crate::model::field::{FieldDenoiser, Inputs, Level, Slot};
 use crate::sampler::{Purpose, Stream};
 use candle_core::Tensor;
 use rand_chacha::ChaCha12Rng;
@@ -69,7 +69,7 @@ impl<'a> FieldTask<'a> {
     }
 
     /// Inputs, targets and weights of one item.
-    fn prepare(&self, values: &[Option<Value>], item: &Item) -> Result<(Inputs, Target)> {
+    fn prepare(&self, values: &[Option<Value>], item: &Item) -> Result<Prepared> {
         let mut generator = ChaCha12Rng::seed_from_u64(item.seed);
         let (field, places) = (self.denoiser.statistics(), self.denoiser.places());
         let (mut clean, mut noisy, mut levels) = (Vec::new(), Vec::new(), Vec::new());
@@ -142,19 +142,16 @@ impl<'a> FieldTask<'a> {
             let excess = square / (places.count() * part.len()) as f32 / MOST_EXCESS;
             target.place_weights[own].iter_mut().for_each(|w| *w /= excess.max(1.0));
         }
-        Ok((inputs, target))
+        Ok(Prepared { inputs, target, noisy, clean, levels, counted })
     }
 
     fn loss_of(&self, items: &[(&[Option<Value>], &Item)], divisor: f64) -> Result<Tensor> {
-        let (inputs, targets): (Vec<Inputs>, Vec<Target>) = items
-            .iter()
-            .map(|(values, item)| self.prepare(values, item))
-            .collect::<Result<Vec<_>>>()?
-            .into_iter()
-            .unzip();
+        let prepared: Vec<Prepared> =
+            items.iter().map(|(values, item)| self.prepare(values, item)).collect::<Result<_>>()?;
+        let inputs: Vec<&Inputs> = prepared.iter().map(|p| &p.inputs).collect();
         let (places, scalars) = self.denoiser.correct(&inputs)?;
         let stack = |part: &dyn Fn(&Target) -> &[f32], shape: &[usize]| -> Result<Tensor> {
-            let data: Vec<f32> = targets.iter().flat_map(|t| part(t).iter().copied()).collect();
+            let data: Vec<f32> = prepared.iter().flat_map(|p| part(&p.target).iter().copied()).collect();
             Ok(Tensor::from_vec(data, shape, places.device())?)
         };
         let (b, n, features) = places.dims3()?;
@@ -163,7 +160,53 @@ impl<'a> FieldTask<'a> {
         let three = scalars.dim(1)?;
         let scalar_error = (&scalars - stack(&|t| &t.scalars, &[b, three])?)?.sqr()?;
         let scalar_error = (scalar_error * stack(&|t| &t.scalar_weights, &[b, three])?)?.sum_all()?;
-        Ok(((error + scalar_error)? / divisor)?)
+        let mut loss = (error + scalar_error)?;
+        if self.denoiser.local().is_some() {
+            loss = ((loss + self.local_loss(prepared, &places, &scalars)?)? * 0.5)?;
+        }
+        Ok((loss / divisor)?)
+    }
+
+    /// Loss of the second network, which starts from what the first one makes of its inputs.
+    fn local_loss(&self, prepared: Vec<Prepared>, places: &Tensor, scalars: &Tensor) -> Result<Tensor> {
+        let Some((grid, network)) = self.denoiser.local() else {
+            return Ok(Tensor::zeros((), candle_core::DType::F32, places.device())?);
+        };
+        let layout = &self.denoiser.statistics().layout;
+        let flat = |t: &Tensor, i: usize| -> Result<Vec<f32>> { Ok(t.get(i)?.flatten_all()?.to_vec1()?) };
+        let (mut inputs, mut targets, mut weights) = (Vec::new(), Vec::new(), Vec::new());
+        for (k, item) in prepared.into_iter().enumerate() {
+            let Prepared { inputs: first, noisy, clean, levels, counted, .. } = item;
+            // Numbers, not a graph: each network learns from its own loss.
+            let estimate = self.denoiser.corrected(first, &flat(places, k)?, &flat(scalars, k)?);
+            let own = self.denoiser.refine_inputs(&noisy, &estimate, &levels)?;
+            let (mut target, mut weight) =
+                (vec![0.0; grid.side * grid.side * grid.corrected], vec![0.0; grid.corrected]);
+            let counts: Vec<usize> = counted.into_iter().filter(|&i| grid.corrects(i)).collect();
+            for &i in &counts {
+                let missing: Vec<f32> =
+                    clean[i].iter().zip(&estimate[i]).map(|(a, b)| (a - b) / own.scale[i]).collect();
+                let square = missing.iter().map(|v| v * v).sum::<f32>() / missing.len() as f32;
+                let stride = grid.corrected;
+                let mut slot = Slot { values: &mut target, items: 1, item: 0, stride, offset: 0 };
+                grid.put(layout, i, &missing, 1.0, &mut slot);
+                let range = grid.range(layout, i);
+                let each = 1.0 / (counts.len() * grid.side * grid.side * range.len()) as f32;
+                weight[range].fill(each / (square / MOST_EXCESS).max(1.0));
+            }
+            inputs.push(own);
+            targets.push(target);
+            weights.push(weight);
+        }
+        let (cells, c, n) = (grid.side * grid.side, grid.corrected, inputs.len());
+        let mut target = Vec::with_capacity(cells * c * n);
+        for cell in 0..cells {
+            targets.iter().for_each(|t| target.extend_from_slice(&t[cell * c..(cell + 1) * c]));
+        }
+        let target = Tensor::from_vec(target, (grid.side, grid.side, n, c), network.device())?;
+        let weights = Tensor::from_vec(weights.concat(), (n, c), network.device())?;
+        let error = (self.denoiser.refine(&inputs)? - target)?.sqr()?;
+        Ok(error.broadcast_mul(&weights)?.sum_all()?)
     }
 }
 
@@ -225,6 +268,18 @@ impl Task for FieldTask<'_> {
         })?;
         Ok(Some(losses.iter().sum()))
     }
+}
+
+/// One item.
+struct Prepared {
+    inputs: Inputs,
+    target: Target,
+    noisy: Vec<Vec<f32>>,
+    /// Latents without noise; empty where absent.
+    clean: Vec<Vec<f32>>,
+    levels: Vec<Level>,
+    /// Modalities that count in the loss.
+    counted: Vec<usize>,
 }
 
 struct Target {

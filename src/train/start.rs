@@ -77,11 +77,12 @@ impl Start {
         Ok(Self { table, sizes, autoencoders: entries, field: None, latents, weights })
     }
 
-    /// The denoiser of a finished model. What it works on is copied to `out`.
+    /// The denoiser of a finished model. What it works on is copied to `out`. If the recipe has a local network and the
+    /// model none, it gets a fresh one.
     ///
     /// # Errors
     /// When the model is damaged or files cannot be copied.
-    pub fn from_model(dir: &Path, out: &Path, device: &Device) -> Result<Self> {
+    pub fn from_model(recipe: &Recipe, dir: &Path, out: &Path, device: &Device) -> Result<Self> {
         let manifest = Manifest::open(dir)?;
         let table = manifest.modalities.clone();
         let open = |file: &WeightFile| LoadedWeights::open(&dir.join(&file.file), Some(&file.sha256), device);
@@ -111,7 +112,10 @@ impl Start {
         // Checks the hash.
         open(&manifest.denoiser_weights)?;
         let weights = read_weights(&dir.join(&manifest.denoiser_weights.file))?;
-        let Manifest { denoiser: sizes, autoencoders, field, .. } = manifest;
+        let Manifest { denoiser: mut sizes, autoencoders, field, .. } = manifest;
+        if field.is_some() && sizes.local.is_none() {
+            sizes.local.clone_from(&recipe.denoiser.sizes.local);
+        }
         Ok(Self { table, sizes, autoencoders, field, latents, weights })
     }
 }

@@ -101,7 +101,7 @@ pub const FOLDERS: [&str; 10] = [
 /// folder.
 pub fn write_layout(dir: &Path) -> (PathBuf, PathBuf) {
     let table = ModalityTable::published();
-    let sizes = DenoiserSizes { width: 32, depth: 2, heads: 2, mlp_ratio: 4 };
+    let sizes = DenoiserSizes { width: 32, depth: 2, heads: 2, mlp_ratio: 4, local: None };
     let mut source = MadeUp::default();
     Denoiser::new(&table, &sizes, &mut source, &Device::Cpu).expect("denoiser");
     let denoiser = dir.join("500000_nnet_ema.pth");

@@ -1,5 +1,6 @@
 //! The denoiser of a Gaussian field: its linear estimate, corrected by a transformer over places.
 
+use super::local::{Grid, Local, Slot};
 use super::places::Places;
 use super::posterior::{Level, Posterior};
 use super::statistics::Statistics;
@@ -25,6 +26,7 @@ pub struct FieldDenoiser {
     places: Places,
     schedule: Schedule,
     network: Network,
+    local: Option<(Grid, Local)>,
     device: Device,
     /// The posterior of the last levels: all realisations of an evaluation share it.
     last: Mutex<Option<(Vec<Level>, Arc<Posterior>)>>,
@@ -45,6 +47,17 @@ pub struct Inputs {
     pub scalar_scale: Vec<f32>,
 }
 
+/// One item, prepared for the second network.
+#[derive(Debug, Default)]
+pub struct LocalInputs {
+    /// `(row, column, 2 · grid channels)`: noisy latents and estimates, of about 1.
+    pub values: Vec<f32>,
+    /// Levels of all modalities and the scalars, noisy and estimated.
+    pub globals: Vec<f32>,
+    /// Size of a correction of 1, by modality.
+    pub scale: Vec<f32>,
+}
+
 impl FieldDenoiser {
     /// Builds it from its statistics and the network's parameters.
     ///
@@ -60,12 +73,22 @@ impl FieldDenoiser {
         let places = Places::new(table, &statistics.layout)?;
         let scalars = table.iter().filter(|m| m.is_scalar()).count();
         let network = Network::new(sizes, &places, table.len(), scalars, source)?;
+        let local = match &sizes.local {
+            None => None,
+            Some(local) => {
+                let grid = Grid::new(table, &statistics.layout)?;
+                let globals = 2 * table.len() + 6 * scalars;
+                let network = Local::new(local, &grid, globals, source, device)?;
+                Some((grid, network))
+            }
+        };
         Ok(Self {
             table: table.clone(),
             statistics,
             places,
             schedule: Schedule::new(),
             network,
+            local,
             device: device.clone(),
             last: Mutex::default(),
         })
@@ -150,7 +173,7 @@ impl FieldDenoiser {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn correct(&self, items: &[Inputs]) -> Result<(Tensor, Tensor)> {
+    pub fn correct(&self, items: &[&Inputs]) -> Result<(Tensor, Tensor)> {
         let stack = |part: &dyn Fn(&Inputs) -> &[f32], shape: &[usize]| -> Result<Tensor> {
             let data: Vec<f32> = items.iter().flat_map(|item| part(item).iter().copied()).collect();
             Ok(Tensor::from_vec(data, shape, &self.device)?)
@@ -161,8 +184,81 @@ impl FieldDenoiser {
         self.network.forward(&features, &globals)
     }
 
+    /// The second network, if there is one, and the grid it works on.
+    pub fn local(&self) -> Option<&(Grid, Local)> {
+        self.local.as_ref()
+    }
+
+    /// What the second network sees of one item: noisy latents and the estimate the first network corrected.
+    ///
+    /// # Errors
+    /// When the statistics are no covariance.
+    pub fn refine_inputs(&self, noisy: &[Vec<f32>], estimate: &[Vec<f32>], levels: &[Level]) -> Result<LocalInputs> {
+        let Some((grid, _)) = &self.local else { return Ok(LocalInputs::default()) };
+        let layout = &self.statistics.layout;
+        let posterior = self.posterior(levels)?;
+        let stride = 2 * grid.channels;
+        let mut values = vec![0.0; grid.side * grid.side * stride];
+        let mut globals: Vec<f32> = levels.iter().flat_map(|l| [l.signal as f32, l.noise as f32]).collect();
+        let mut scale = Vec::new();
+        for (i, part) in layout.parts.iter().enumerate() {
+            let unit = self.unit(i);
+            if self.table[i].is_scalar() {
+                globals.extend(noisy[i].iter().chain(&estimate[i]).map(|v| v / unit));
+            }
+            let variance = (levels[i].signal as f32 * unit).powi(2) + (levels[i].noise as f32).powi(2);
+            let mut slot = Slot { values: &mut values, items: 1, item: 0, stride, offset: 0 };
+            grid.put(layout, i, &noisy[i], 1.0 / variance.sqrt(), &mut slot);
+            slot.offset = grid.channels;
+            grid.put(layout, i, &estimate[i], 1.0 / unit, &mut slot);
+            // What the field leaves, over all frequencies and channels.
+            let count = |group: &&super::Group| group.modalities.contains(&i);
+            let left: f64 = layout
+                .groups
+                .iter()
+                .filter(count)
+                .map(|group| {
+                    let own = posterior.deviation[group.bin][layout.stack(i)].iter();
+                    let mean = own.map(|d| f64::from(*d).powi(2)).sum::<f64>() / part.channels as f64;
+                    mean * group.frequencies.len() as f64
+                })
+                .sum();
+            scale.push(((left / (part.side * part.side) as f64).sqrt() as f32).max(LEAST_DEVIATION * unit));
+        }
+        Ok(LocalInputs { values, globals, scale })
+    }
+
+    /// Standard deviation of a modality's latent, from the gains of its frequencies.
+    fn unit(&self, modality: usize) -> f32 {
+        let layout = &self.statistics.layout;
+        let part = &layout.parts[modality];
+        let own = layout.groups.iter().filter(|g| g.modalities.contains(&modality));
+        let power: f64 = own.map(|g| super::Layout::gain(g.bin).powi(2) * g.frequencies.len() as f64).sum();
+        (power / (part.side * part.side) as f64).sqrt() as f32
+    }
+
+    /// Corrections of the second network in units of [`LocalInputs::scale`]: `(row, column, item, corrected channels)`.
+    ///
+    /// # Errors
+    /// When there is none or the device fails.
+    pub fn refine(&self, items: &[LocalInputs]) -> Result<Tensor> {
+        let (grid, network) =
+            self.local.as_ref().ok_or_else(|| crate::Error::Compute("There is no local network.".into()))?;
+        let (cells, stride, n) = (grid.side * grid.side, 2 * grid.channels, items.len());
+        let mut values = Vec::with_capacity(cells * stride * n);
+        for cell in 0..cells {
+            for item in items {
+                values.extend_from_slice(&item.values[cell * stride..(cell + 1) * stride]);
+            }
+        }
+        let x = Tensor::from_vec(values, (grid.side, grid.side, n, stride), &self.device)?;
+        let globals: Vec<f32> = items.iter().flat_map(|i| i.globals.iter().copied()).collect();
+        let globals = Tensor::from_vec(globals, (n, items.first().map_or(0, |i| i.globals.len())), &self.device)?;
+        network.forward(&x, &globals)
+    }
+
     /// The estimate with corrections added, by modality.
-    fn corrected(&self, inputs: Inputs, places: &[f32], scalars: &[f32]) -> Vec<Vec<f32>> {
+    pub fn corrected(&self, inputs: Inputs, places: &[f32], scalars: &[f32]) -> Vec<Vec<f32>> {
         let scaled: Vec<f32> = places.iter().zip(inputs.scale.iter().cycle()).map(|(v, s)| v * s).collect();
         let mut scalars = scalars.iter().zip(&inputs.scalar_scale).map(|(v, s)| v * s);
         let mut data = inputs.estimate;
@@ -192,11 +288,17 @@ impl NoisePredictor for FieldDenoiser {
             let flat = |l: &Tensor| -> Result<Vec<f32>> { Ok(l.get(item)?.flatten_all()?.to_vec1::<f32>()?) };
             let noisy: Vec<Vec<f32>> = latents.iter().map(flat).collect::<Result<_>>()?;
             let levels: Vec<Level> = times.iter().map(|t| self.level(t[item])).collect();
-            let inputs = [self.prepare(&noisy, &levels)?];
-            let (places, scalars) = self.correct(&inputs)?;
-            let [inputs] = inputs;
+            let inputs = self.prepare(&noisy, &levels)?;
+            let (places, scalars) = self.correct(&[&inputs])?;
             let flat = |t: Tensor| -> Result<Vec<f32>> { Ok(t.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?) };
-            let data = self.corrected(inputs, &flat(places)?, &flat(scalars)?);
+            let mut data = self.corrected(inputs, &flat(places)?, &flat(scalars)?);
+            if let Some((grid, _)) = &self.local {
+                let inputs = self.refine_inputs(&noisy, &data, &levels)?;
+                let correction = flat(self.refine(std::slice::from_ref(&inputs))?)?;
+                for (i, values) in data.iter_mut().enumerate() {
+                    grid.add(&self.statistics.layout, i, &correction, inputs.scale[i], values);
+                }
+            }
             for (i, level) in levels.iter().enumerate() {
                 // A given value has no noise in it.
                 let (signal, part) =

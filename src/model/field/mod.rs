@@ -1,5 +1,6 @@
 //! A denoiser whose linear part is exact: the images of a window as one stationary Gaussian random field over all
-//! channels (the model behind cokriging), and a small transformer for what is not Gaussian.
+//! channels (the model behind cokriging), and two small networks for what is not Gaussian: a transformer over places,
+//! and convolutions for edges and texture.
 //!
 //! Not in the published model. With few scenes a network has to spend most of its training on what is linear: which
 //! band follows which, at what scale, how level goes with level. A Gaussian field has that in closed form, at every
@@ -10,6 +11,7 @@
 
 mod denoiser;
 mod layout;
+mod local;
 mod places;
 mod posterior;
 mod statistics;
@@ -17,8 +19,9 @@ mod statistics;
 mod tests;
 mod transform;
 
-pub use denoiser::{FieldDenoiser, Inputs};
+pub use denoiser::{FieldDenoiser, Inputs, LocalInputs};
 pub use layout::{Group, Layout};
+pub use local::{Grid, Local, LocalSizes, Slot};
 pub use places::Places;
 pub use posterior::{Level, Posterior};
 pub use statistics::Statistics;

@@ -149,7 +149,13 @@ impl Parameters for Silent {
 #[test]
 fn without_a_word_from_the_network_the_noise_is_that_of_the_field() {
     let (table, statistics) = (table(), statistics());
-    let sizes = DenoiserSizes { width: 8, depth: 2, heads: 2, mlp_ratio: 2 };
+    let sizes = DenoiserSizes {
+        width: 8,
+        depth: 2,
+        heads: 2,
+        mlp_ratio: 2,
+        local: Some(LocalSizes { width: 4, fine_blocks: 1, coarse_blocks: 1 }),
+    };
     let denoiser = FieldDenoiser::new(&table, &sizes, statistics, &mut Silent, &Device::Cpu).expect("denoiser");
     let latents: Vec<Tensor> = table
         .iter()
@@ -167,6 +173,8 @@ fn without_a_word_from_the_network_the_noise_is_that_of_the_field() {
     let levels: Vec<Level> = times.iter().map(|t| denoiser.level(t[0])).collect();
     let noisy: Vec<Vec<f32>> = latents.iter().map(flat).collect();
     let inputs = denoiser.prepare(&noisy, &levels).expect("inputs");
+    let second = denoiser.refine_inputs(&noisy, &inputs.estimate, &levels).expect("inputs");
+    assert_eq!(second.values.len(), 4 * 4 * 2 * (2 * 4 + 1));
     for i in [1, 2] {
         for ((x, data), found) in noisy[i].iter().zip(&inputs.estimate[i]).zip(flat(&noise[i])) {
             let expected = (f64::from(*x) - level.signal * f64::from(*data)) / level.noise;
@@ -190,5 +198,21 @@ fn features_of_places_go_back_to_where_they_came_from() {
         let mut back = vec![0.0; image.len()];
         places.scatter(i, &features, places.features, &mut back);
         assert!(back.iter().zip(&image).all(|(a, b)| (a - b).abs() < 1e-5), "modality {i}");
+    }
+}
+
+#[test]
+fn the_local_grid_holds_every_pixel_of_what_it_corrects() {
+    let (table, statistics) = (table(), statistics());
+    let grid = Grid::new(&table, &statistics.layout).expect("grid");
+    assert_eq!((grid.side, grid.channels, grid.corrected), (4, 2 * 4 + 1, 2 * 4 + 1));
+    for i in [1, 2] {
+        let image = made_up(statistics.layout.parts[i].len(), i);
+        let mut values = vec![0.0; 16 * grid.channels];
+        let mut slot = Slot { values: &mut values, items: 1, item: 0, stride: grid.channels, offset: 0 };
+        grid.put(&statistics.layout, i, &image, 2.0, &mut slot);
+        let mut back = vec![0.0; image.len()];
+        grid.add(&statistics.layout, i, &values, 0.5, &mut back);
+        assert_eq!(back, image, "modality {i}");
     }
 }
