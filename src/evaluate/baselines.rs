@@ -44,6 +44,11 @@ impl Training {
         self.windows.iter().filter_map(move |w| Some(measured(m, w[modality].as_ref()?.image()?)))
     }
 
+    /// Values of a modality in all windows that hold it.
+    pub fn values(&self, modality: usize) -> impl Iterator<Item = &Value> {
+        self.windows.iter().filter_map(move |w| w[modality].as_ref())
+    }
+
     /// Mean of each channel over all training windows.
     pub fn mean(&self, modality: usize) -> Vec<f64> {
         let (mut sums, mut count) = (vec![0.0; self.table[modality].channels.len()], 0.0);

@@ -245,11 +245,6 @@ fn ranks(values: &[f64]) -> Vec<f64> {
     ranks
 }
 
-/// Share of `others` below `value`, ties by half (a truth like the samples is uniform on 0…1); NaN without others.
-pub fn rank_share(value: f64, others: &[f64]) -> f64 {
-    f64::midpoint(share(others.iter().map(|&v| v < value)), share(others.iter().map(|&v| v <= value)))
-}
-
 /// Best ("peak capability", specification G.2) and mean of one metric over samples; `None` without samples, both NaN
 /// if one is NaN (a failed sample must not vanish from a best of N).
 pub fn best_and_mean(values: &[f64], smaller_is_better: bool) -> Option<(f64, f64)> {
@@ -434,7 +429,6 @@ mod tests {
             check("undefined", [spearman(&a, &b), pearson(&a, &b)], [f64::NAN; 2]);
         }
         assert!(std::panic::catch_unwind(|| pearson(&[1.0, 2.0], &[1.0])).is_err());
-        check("rank", [rank_share(2.0, &a), rank_share(9.0, &a), rank_share(2.0, &[])], [0.5, 1.0, f64::NAN]);
         assert_eq!([true, false].map(|least| best_and_mean(&a, least)), [Some((1.0, 2.0)), Some((3.0, 2.0))]);
         assert_eq!(best_and_mean(&[], true), None);
         assert!(best_and_mean(&[1.0, f64::NAN], true).is_some_and(|(best, mean)| best.is_nan() && mean.is_nan()));

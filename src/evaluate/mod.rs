@@ -2,6 +2,7 @@
 
 mod baselines;
 pub mod metrics;
+mod place;
 mod report;
 mod sheet;
 mod stochastic;
@@ -26,12 +27,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 /// The questions, by the names of the command line.
-pub const TASKS: [(&str, &str); 8] = [
+pub const TASKS: [(&str, &str); 10] = [
     ("reconstruct", "encoding and decoding alone"),
     ("rest", "Sentinel-2 L2A from everything else"),
+    ("others", "Sentinel-2 L1C, radar and elevation, each from everything else"),
     ("bands", "Sentinel-2 L2A at 20 m and 60 m from its 10 m bands"),
     ("radar", "Sentinel-2 L2A from elevation, land cover and radar"),
     ("cover", "land cover from Sentinel-2 L2A"),
+    ("where", "location and date from everything else"),
     ("certainty", "spread of Sentinel-2 L2A as more is given"),
     ("dates", "realisations beside repeated acquisitions of one place"),
     ("clear", "clear sky asked for where it was cloudy"),
@@ -87,9 +90,11 @@ pub fn evaluate(evaluation: &Evaluation, tasks: &[String], tell: &mut dyn FnMut(
         let rows = match name {
             "reconstruct" => bench.reconstruct()?,
             "rest" => bench.rest()?,
+            "others" => bench.others()?,
             "bands" => bench.bands()?,
             "radar" => bench.radar()?,
             "cover" => bench.cover()?,
+            "where" => bench.place_and_date()?,
             "certainty" => bench.certainty()?,
             "dates" => bench.dates()?,
             _ => bench.clear()?,

@@ -72,6 +72,16 @@ impl Bench<'_> {
         self.compare(&given, &target, "regression")
     }
 
+    pub(super) fn others(&self) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        for family in ["S2L1C", "S1RTC", "DEM"] {
+            let target = self.select(&[family]);
+            let given: Vec<usize> = (0..self.table().len()).filter(|i| !target.contains(i)).collect();
+            rows.extend(self.compare(&given, &target, "")?);
+        }
+        Ok(rows)
+    }
+
     pub(super) fn bands(&self) -> Result<Vec<Row>> {
         self.compare(&self.select(&["S2L2A_10m"]), &self.select(&["S2L2A_20m", "S2L2A_60m"]), "regression")
     }
@@ -187,6 +197,7 @@ impl Bench<'_> {
         for n in 1..=chain.len() {
             let given = self.select(&chain[..n]);
             let (mut spread, mut error): (Vec<f32>, Vec<f32>) = (Vec::new(), Vec::new());
+            let mut inside = 0usize;
             for window in &windows {
                 let members = self.realisations(window, &given, &targets, &[])?;
                 for &i in &targets {
@@ -196,6 +207,12 @@ impl Bench<'_> {
                     let (mean, deviation) = mean_and_deviation(&members);
                     let truth = measured(m, truth);
                     error.extend(truth.data.iter().zip(&mean).map(|(t, m)| (t - m).abs()));
+                    inside += (0..truth.data.len())
+                        .filter(|&k| {
+                            let above = members.iter().filter(|r| r.data[k] > truth.data[k]).count();
+                            above > 0 && above < members.len()
+                        })
+                        .count();
                     spread.extend(deviation);
                 }
             }
@@ -216,6 +233,17 @@ impl Bench<'_> {
             let row =
                 Row::single(format!("given {given}"), "Spearman of spread and error", "", correlation, windows.len());
             rows.push(if n > 2 { row.should("> 0.3", correlation > 0.3) } else { row });
+            let share = inside as f64 / error.len() as f64;
+            let mut row = Row::single(
+                format!("given {given}"),
+                "true values within the realisations",
+                "share",
+                share,
+                windows.len(),
+            );
+            let samples = self.evaluation.samples as f64;
+            row.baselines = vec![("if spread were calibrated", (samples - 1.0) / (samples + 1.0))];
+            rows.push(row);
             before = average;
         }
         Ok(rows)

@@ -37,12 +37,7 @@ impl Model {
         let (table, sizes) = (&manifest.modalities, &manifest.denoiser);
         let field = match &manifest.field {
             None => None,
-            Some(file) => {
-                let mut source = open(file)?;
-                let statistics = Statistics::load(table, &mut source).map_err(|e| Error::file(dir, e.to_string()))?;
-                source.finish()?;
-                Some(statistics)
-            }
+            Some(file) => Some(Statistics::open(table, &dir.join(&file.file), Some(&file.sha256))?),
         };
         let mut weights = open(&manifest.denoiser_weights)?;
         let denoiser: Box<dyn NoisePredictor> = match &field {

@@ -1,61 +1,21 @@
 //! Fits the statistics of a Gaussian field to scenes that lack some modalities, by expectation maximisation.
 
+use super::moments::{Moments, correlation, maximise, rough_mean, scaled};
 use super::recipe::{FieldRecipe, Recipe};
-use super::windows::Windows;
+use super::windows::{Windows, below, uniform};
 use crate::error::{Error, Result};
-use crate::modality::{Modality, ModalityTable, to_network};
-use crate::model::field::{Cosines, Layout, Statistics};
+use crate::modality::{Modality, ModalityTable, ValueKind, to_network};
+use crate::model::field::{Cosines, Estimate, Layout, Level, Part, Posterior, Regime, Statistics};
 use crate::sampler::{Purpose, Stream};
-use nalgebra::{Cholesky, DMatrix, DVector};
+use nalgebra::{DMatrix, DVector};
+use rand_chacha::ChaCha12Rng;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Frequencies that exist in every image modality: the scale at which levels and bands are compared.
 const COARSE: usize = 16;
 
-/// Moments of the windows that hold the same channels.
-#[derive(Clone)]
-struct Moments {
-    /// Stack indices of the channels.
-    stack: Vec<usize>,
-    /// Independent windows they count for.
-    weight: f64,
-    mean: DVector<f64>,
-    /// About zero, not about the mean.
-    second: DMatrix<f64>,
-}
-
-impl Moments {
-    fn empty(stack: Vec<usize>) -> Self {
-        let n = stack.len();
-        Self { stack, weight: 0.0, mean: DVector::zeros(n), second: DMatrix::zeros(n, n) }
-    }
-
-    /// Takes one window in: its mean coefficients and the average of the products at `columns`.
-    fn add(&mut self, weight: f64, mean: &DVector<f64>, columns: &DMatrix<f64>, share: f64) {
-        self.weight += weight;
-        self.mean += mean * weight;
-        self.second += columns * columns.transpose() * (weight * share);
-    }
-
-    /// From sums to averages.
-    fn averaged(mut self) -> Self {
-        self.mean /= self.weight;
-        self.second /= self.weight;
-        self
-    }
-
-    /// The same about a given mean.
-    fn about(mut self, mean: &DVector<f64>) -> Self {
-        let centre = DVector::from_fn(self.stack.len(), |i, _| mean[self.stack[i]]);
-        let (cross, square) = (&self.mean * centre.transpose(), &centre * centre.transpose());
-        self.second += square - &cross - cross.transpose();
-        self.mean -= centre;
-        self
-    }
-}
-
-/// Fits a field to random windows of the training scenes.
+/// Fits a field to random windows of the training scenes: first one for all of them, then one for each regime.
 ///
 /// # Errors
 /// When scenes cannot be read or a modality of the table is in none of them.
@@ -63,65 +23,239 @@ pub fn fit_field(recipe: &Recipe, table: &ModalityTable, scenes: &Path) -> Resul
     let settings = recipe.field.as_ref().ok_or_else(|| Error::request("The recipe has no [field]."))?;
     let windows = Windows::open(scenes, table, &recipe.data, false)?;
     let layout = Layout::new(table)?;
-    let n = layout.channels;
-    let (total, bins) = gather(recipe, settings, table, &layout, &windows)?;
+    let purpose = Purpose::Training { step: 0 };
+    let stream = Stream { seed: recipe.seed, tile: "field", realisation: 0, modality: "", purpose };
+    let mut generator = stream.generator();
+    let mut drawn: Vec<Held> = Vec::with_capacity(settings.windows);
+    for _ in 0..settings.windows {
+        let values = windows.draw(&mut generator, None)?;
+        let values = values.iter().zip(table.iter()).map(|(v, m)| v.as_ref().map(|v| to_network(m, v)).transpose());
+        drawn.push(values.collect::<Result<_>>()?);
+    }
     for (i, m) in table.iter().enumerate() {
-        if !total.iter().any(|t| t.stack.contains(&layout.parts[i].first)) {
+        if drawn.iter().all(|window| window[i].is_none()) {
             return Err(Error::request(format!("No training scene holds {}.", m.name)));
         }
     }
+    let pooled = fit_pooled(settings, table, &layout, &drawn)?;
+    // Regimes differ in what is seen of the ground; windows that show nothing of it say nothing about them. From here
+    // on in units of the pooled deviation.
+    let optical = |window: &Held| (0..table.len()).any(|i| is_optical(&table[i]) && window[i].is_some());
+    drawn.retain(optical);
+    for window in &mut drawn {
+        for (i, values) in window.iter_mut().enumerate() {
+            if let Some(values) = values {
+                pooled.coefficients(i, values);
+            }
+        }
+    }
+    if settings.regimes < 2 || drawn.len() < settings.regimes {
+        return Ok(pooled);
+    }
+    let mut labels = first_labels(settings, table, &pooled, &drawn, &mut generator)?;
+    let mut field = fit_regimes(settings, table, &pooled, &drawn, &labels)?;
+    for _ in 0..ROUNDS {
+        let next = told_apart(&field, &drawn)?;
+        if next == labels {
+            break;
+        }
+        labels = next;
+        field = fit_regimes(settings, table, &pooled, &drawn, &labels)?;
+    }
+    Ok(field)
+}
+
+/// Values of one window by modality: network values, or coefficients of latents.
+type Held = Vec<Option<Vec<f32>>>;
+
+/// How often windows are told apart anew.
+const ROUNDS: usize = 6;
+
+/// One field for all windows: level, spectrum, and which channels go together.
+fn fit_pooled(settings: &FieldRecipe, table: &ModalityTable, layout: &Layout, drawn: &[Held]) -> Result<Statistics> {
+    let n = layout.channels;
+    let cosines = Cosines::new(layout.parts.iter().map(|p| p.side));
+    let coefficients = |window: &Held| -> Held {
+        let transformed = |(values, part): (&Option<Vec<f32>>, &Part)| {
+            let mut values = values.clone()?;
+            cosines.forward(&mut values, part.side);
+            values.iter_mut().for_each(|v| *v /= part.side as f32);
+            Some(values)
+        };
+        window.iter().zip(&layout.parts).map(transformed).collect()
+    };
+    let weight = settings.effective_windows / settings.windows as f64;
+    let (total, bins) = gather(layout, drawn.iter().map(coefficients), weight);
     // All scales together: level, and which channel goes with which.
-    let centred: Vec<_> = total.iter().map(|t| t.clone().about(&rough_mean(&total, n))).collect();
-    let deviation = deviations(&centred, table, &layout);
-    let prior = scaled(&same_band_prior(table, &layout, &total, settings), &deviation);
+    let rough = rough_mean(&total, n);
+    let centred: Vec<_> = total.iter().map(|t| t.clone().about(&rough)).collect();
+    let deviation = deviations(&centred, table, layout);
+    let prior = scaled(&same_band_prior(table, layout, &total, settings), &deviation);
     let (mean, covariance) = maximise(&total, &prior, settings.prior, 100, None)?;
-    let pooled = correlation(&covariance);
-    let (mut spectrum, mut correlations) = (Vec::new(), Vec::new());
+    let all_scales = correlation(&covariance);
+    let (mut spectrum, mut correlations): (Vec<Vec<f64>>, Vec<DMatrix<f64>>) = (Vec::new(), Vec::new());
     for (bin, moments) in bins.into_iter().enumerate() {
         let level = if bin == 0 { mean.clone() } else { DVector::zeros(n) };
         let moments: Vec<_> = moments.into_iter().map(|m| m.about(&level)).collect();
-        let deviation = deviations(&moments, table, &layout);
-        let prior = scaled(&pooled, &deviation);
+        let mut deviation = deviations(&moments, table, layout);
+        // Beyond the finest frequency of a modality its spectrum goes on as it ended.
+        for (i, part) in layout.parts.iter().enumerate() {
+            let missing = !layout.groups.iter().any(|g| g.bin == bin && g.modalities.contains(&i));
+            if let (true, Some(before)) = (missing && part.side > 1, spectrum.last()) {
+                deviation[layout.stack(i)].copy_from_slice(&before[layout.stack(i)]);
+            }
+        }
+        let prior = scaled(&all_scales, &deviation);
         let (_, covariance) = maximise(&moments, &prior, settings.scale_prior, 20, Some(&DVector::zeros(n)))?;
         spectrum.push(deviation);
         correlations.push(correlation(&covariance));
     }
-    Statistics::new(table, mean.iter().copied().collect(), spectrum, correlations)
+    let regime = Regime { weight: 1.0, mean: vec![0.0; n], covariance: correlations };
+    Statistics::new(table, mean.iter().copied().collect(), spectrum, vec![regime])
 }
 
-/// Moments over all coarse frequencies, and by radial bin.
-fn gather(
-    recipe: &Recipe,
+/// One field per regime, in units of the pooled one, for windows of known regime.
+fn fit_regimes(
     settings: &FieldRecipe,
     table: &ModalityTable,
-    layout: &Layout,
-    windows: &Windows,
-) -> Result<(Vec<Moments>, Vec<Vec<Moments>>)> {
-    let stream = Stream {
-        seed: recipe.seed,
-        tile: "field",
-        realisation: 0,
-        modality: "",
-        purpose: Purpose::Training { step: 0 },
-    };
-    let (mut generator, cosines) = (stream.generator(), Cosines::new(layout.parts.iter().map(|p| p.side)));
+    pooled: &Statistics,
+    drawn: &[Held],
+    labels: &[usize],
+) -> Result<Statistics> {
+    let (layout, n) = (&pooled.layout, pooled.layout.channels);
     let weight = settings.effective_windows / settings.windows as f64;
+    let mut regimes = Vec::new();
+    for k in 0..settings.regimes {
+        let own = drawn.iter().zip(labels).filter(|(_, label)| **label == k).map(|(window, _)| units(layout, window));
+        let (_, bins) = gather(layout, own, weight);
+        let count = labels.iter().filter(|label| **label == k).count();
+        if count == 0 {
+            continue;
+        }
+        let (mut mean, mut covariance) = (vec![0.0; n], Vec::new());
+        for (bin, mut moments) in bins.into_iter().enumerate() {
+            let prior = &pooled.regimes[0].covariance[bin];
+            if bin > 0 {
+                let (_, own) = maximise(&moments, prior, settings.regime_prior, 15, Some(&DVector::zeros(n)))?;
+                covariance.push(own);
+                continue;
+            }
+            // As many windows of all kinds hold the level where the regime's own say nothing of it.
+            let all = Moments {
+                stack: (0..n).collect(),
+                weight: settings.regime_prior,
+                mean: DVector::zeros(n),
+                second: prior.clone(),
+            };
+            moments.push(all);
+            let (level, own) = maximise(&moments, prior, 1e-3, 30, None)?;
+            mean = level.iter().copied().collect();
+            covariance.push(own);
+        }
+        regimes.push(Regime { weight: count as f64 / labels.len() as f64, mean, covariance });
+    }
+    pooled.clone().with_regimes(table, regimes)
+}
+
+/// Coefficients of latents in units of what they vary by.
+fn units(layout: &Layout, window: &Held) -> Held {
+    let scaled = |(values, part): (&Option<Vec<f32>>, &Part)| {
+        let mut values = values.clone()?;
+        for (k, value) in values.iter_mut().enumerate() {
+            let (row, column) = (k / part.side % part.side, k % part.side);
+            *value /= Layout::gain(Layout::bin((row as f64).hypot(column as f64))) as f32;
+        }
+        Some(values)
+    };
+    window.iter().zip(&layout.parts).map(scaled).collect()
+}
+
+/// What a field makes of each window when all that it holds is given.
+fn estimates(field: &Statistics, drawn: &[Held]) -> Result<Vec<Estimate>> {
+    let layout = &field.layout;
+    let mut posteriors: BTreeMap<Vec<bool>, Posterior> = BTreeMap::new();
+    let mut found = Vec::with_capacity(drawn.len());
+    for window in drawn {
+        let held: Vec<bool> = window.iter().map(Option::is_some).collect();
+        if !posteriors.contains_key(&held) {
+            let level =
+                |held: &bool| if *held { Level { signal: 1.0, noise: 0.0 } } else { Level { signal: 0.0, noise: 1.0 } };
+            let levels: Vec<Level> = held.iter().map(level).collect();
+            posteriors.insert(held.clone(), Posterior::new(field, &levels)?);
+        }
+        let noisy: Vec<Vec<f32>> = window
+            .iter()
+            .zip(&layout.parts)
+            .map(|(values, part)| values.clone().unwrap_or_else(|| vec![0.0; part.len()]))
+            .collect();
+        found.extend(posteriors.get(&held).map(|posterior| posterior.estimate(layout, &noisy)));
+    }
+    Ok(found)
+}
+
+fn is_optical(m: &Modality) -> bool {
+    matches!(m.values, ValueKind::Reflectance { .. })
+}
+
+/// The most probable regime of each window.
+fn told_apart(field: &Statistics, drawn: &[Held]) -> Result<Vec<usize>> {
+    let best = |e: &Estimate| (0..e.shares.len()).max_by(|&a, &b| e.shares[a].total_cmp(&e.shares[b])).unwrap_or(0);
+    Ok(estimates(field, drawn)?.iter().map(best).collect())
+}
+
+/// A first guess at regimes: windows of like optical level (k-means), as far as the pooled field can tell it.
+fn first_labels(
+    settings: &FieldRecipe,
+    table: &ModalityTable,
+    pooled: &Statistics,
+    drawn: &[Held],
+    generator: &mut ChaCha12Rng,
+) -> Result<Vec<usize>> {
+    let layout = &pooled.layout;
+    let optical: Vec<usize> = (0..table.len()).filter(|&i| is_optical(&table[i])).collect();
+    let level = |e: &Estimate| -> Vec<f64> {
+        let own = |&i: &usize| {
+            let square = layout.parts[i].side.pow(2);
+            (0..layout.parts[i].channels).map(move |c| (i, c * square))
+        };
+        optical.iter().flat_map(own).map(|(i, at)| f64::from(e.coefficients[i][at])).collect()
+    };
+    let points: Vec<Vec<f64>> = estimates(pooled, drawn)?.iter().map(level).collect();
+    let distance = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| (x - y).powi(2)).sum::<f64>();
+    let nearest = |centres: &[Vec<f64>], p: &[f64]| -> (usize, f64) {
+        let all = centres.iter().map(|c| distance(c, p)).enumerate();
+        all.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, 0.0))
+    };
+    // Far from each other to begin with (k-means++).
+    let mut centres = vec![points[below(generator, points.len())].clone()];
+    while centres.len() < settings.regimes {
+        let far: Vec<f64> = points.iter().map(|p| nearest(&centres, p).1).collect();
+        let mut at = uniform(generator) * far.iter().sum::<f64>();
+        let chosen = far.iter().position(|d| {
+            at -= d;
+            at < 0.0
+        });
+        centres.push(points[chosen.unwrap_or(0)].clone());
+    }
+    let mut labels = vec![0; points.len()];
+    for _ in 0..30 {
+        labels = points.iter().map(|p| nearest(&centres, p).0).collect();
+        for (k, centre) in centres.iter_mut().enumerate() {
+            let own: Vec<&Vec<f64>> = points.iter().zip(&labels).filter(|(_, l)| **l == k).map(|(p, _)| p).collect();
+            if !own.is_empty() {
+                *centre = (0..centre.len()).map(|d| own.iter().map(|p| p[d]).sum::<f64>() / own.len() as f64).collect();
+            }
+        }
+    }
+    Ok(labels)
+}
+
+/// Moments over all coarse frequencies, and by radial bin, of windows that each count for `weight`.
+fn gather(layout: &Layout, windows: impl Iterator<Item = Held>, weight: f64) -> (Vec<Moments>, Vec<Vec<Moments>>) {
     let mut total: BTreeMap<Vec<usize>, Moments> = BTreeMap::new();
     let mut bins: Vec<BTreeMap<Vec<usize>, Moments>> = vec![BTreeMap::new(); Layout::bins()];
-    for _ in 0..settings.windows {
-        let mut coefficients: Vec<Option<Vec<f32>>> = Vec::new();
-        for ((value, m), part) in windows.draw(&mut generator, None)?.iter().zip(table.iter()).zip(&layout.parts) {
-            coefficients.push(match value {
-                None => None,
-                Some(value) => {
-                    let mut values = to_network(m, value)?;
-                    cosines.forward(&mut values, part.side);
-                    values.iter_mut().for_each(|v| *v /= part.side as f32);
-                    Some(values)
-                }
-            });
-        }
-        let held: Vec<usize> = (0..table.len()).filter(|&i| coefficients[i].is_some()).collect();
+    for coefficients in windows {
+        let held: Vec<usize> = (0..layout.parts.len()).filter(|&i| coefficients[i].is_some()).collect();
         let at = |i: usize, channel: usize, row: usize, column: usize| -> f64 {
             let side = layout.parts[i].side;
             match &coefficients[i] {
@@ -158,18 +292,7 @@ fn gather(
         }
     }
     let average = |moments: BTreeMap<Vec<usize>, Moments>| moments.into_values().map(Moments::averaged).collect();
-    Ok((average(total), bins.into_iter().map(average).collect()))
-}
-
-fn rough_mean(moments: &[Moments], n: usize) -> DVector<f64> {
-    let (mut sum, mut count) = (DVector::zeros(n), DVector::from_element(n, 1e-9));
-    for m in moments {
-        for (i, &c) in m.stack.iter().enumerate() {
-            sum[c] += m.weight * m.mean[i];
-            count[c] += m.weight;
-        }
-    }
-    sum.component_div(&count)
+    (average(total), bins.into_iter().map(average).collect())
 }
 
 /// Standard deviation of each channel. A class that is hardly ever seen gets a share of its modality's, so that it can
@@ -263,102 +386,4 @@ fn same_band_prior(table: &ModalityTable, layout: &Layout, total: &[Moments], se
         }
     }
     prior
-}
-
-/// Expectation maximisation of mean (unless it is fixed) and covariance, with `belief` windows' worth of `prior`.
-fn maximise(
-    moments: &[Moments],
-    prior: &DMatrix<f64>,
-    belief: f64,
-    rounds: usize,
-    fixed: Option<&DVector<f64>>,
-) -> Result<(DVector<f64>, DMatrix<f64>)> {
-    let n = prior.nrows();
-    let mut mean = fixed.cloned().unwrap_or_else(|| rough_mean(moments, n));
-    let mut covariance = prior.clone();
-    for _ in 0..rounds {
-        let (mut sum, mut weight, mut expected) = (DVector::zeros(n), 0.0, Vec::new());
-        for m in moments {
-            let seen = &m.stack;
-            let mut system = covariance.select_rows(seen).select_columns(seen);
-            for i in 0..seen.len() {
-                system[(i, i)] *= 1.0 + 1e-6;
-            }
-            let solver = Cholesky::new(system)
-                .ok_or_else(|| Error::Compute("The covariance of the training scenes cannot be inverted.".into()))?;
-            // From what is seen to everything: the identity on itself.
-            let cross = covariance.select_columns(seen);
-            let mut regression = solver.solve(&cross.transpose()).transpose();
-            for (i, &c) in seen.iter().enumerate() {
-                regression.row_mut(c).fill(0.0);
-                regression[(c, i)] = 1.0;
-            }
-            let about = DVector::from_fn(seen.len(), |i, _| m.mean[i] - mean[seen[i]]);
-            let own_mean = &mean + &regression * about;
-            let own_spread = &m.second - &m.mean * m.mean.transpose();
-            // What stays unknown of the channels that were not seen.
-            let mut rest = &covariance - &regression * cross.transpose();
-            for &c in seen {
-                rest.row_mut(c).fill(0.0);
-                rest.column_mut(c).fill(0.0);
-            }
-            sum += &own_mean * m.weight;
-            weight += m.weight;
-            expected.push((m.weight, own_mean, &regression * own_spread * regression.transpose() + rest));
-        }
-        if fixed.is_none() {
-            mean = sum / weight;
-        }
-        let mut next = prior * belief;
-        for (weight, own_mean, spread) in expected {
-            let off = own_mean - &mean;
-            next += (spread + &off * off.transpose()) * weight;
-        }
-        next /= weight + belief;
-        covariance = (&next + next.transpose()) * 0.5;
-    }
-    Ok((mean, covariance))
-}
-
-fn correlation(covariance: &DMatrix<f64>) -> DMatrix<f64> {
-    let scale = covariance.diagonal().map(|v| 1.0 / v.sqrt());
-    DMatrix::from_fn(covariance.nrows(), covariance.ncols(), |i, j| covariance[(i, j)] * scale[i] * scale[j])
-}
-
-fn scaled(correlation: &DMatrix<f64>, deviation: &[f64]) -> DMatrix<f64> {
-    DMatrix::from_fn(correlation.nrows(), correlation.ncols(), |i, j| correlation[(i, j)] * deviation[i] * deviation[j])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Moments of draws from a covariance, of which only some channels are seen.
-    fn seen(covariance: &DMatrix<f64>, mean: &DVector<f64>, stack: &[usize], weight: f64) -> Moments {
-        let own = mean.select_rows(stack);
-        let second = covariance.select_rows(stack).select_columns(stack) + &own * own.transpose();
-        Moments { stack: stack.to_vec(), weight, mean: own, second }
-    }
-
-    #[test]
-    fn what_was_never_seen_together_is_joined_through_what_was() {
-        // 0–1 and 1–2 are seen, 0–2 never; if 1 is all they share, their correlation is the product.
-        let (a, b) = (0.8, 0.6);
-        let truth = DMatrix::from_row_slice(3, 3, &[1.0, a, a * b, a, 1.0, b, a * b, b, 1.0]);
-        let mean = DVector::from_vec(vec![1.0, -2.0, 5.0]);
-        let moments = [seen(&truth, &mean, &[0, 1], 1e4), seen(&truth, &mean, &[1, 2], 1e4)];
-        let (found_mean, found) = maximise(&moments, &DMatrix::identity(3, 3), 1.0, 400, None).expect("fit");
-        assert!((found[(0, 1)] - a).abs() < 0.01 && (found[(1, 2)] - b).abs() < 0.01, "{found}");
-        // The data leave it open within limits; it must be neither forgotten nor made up beyond them.
-        assert!((found[(0, 2)] - a * b).abs() < 0.1, "{found}");
-        assert!((found_mean - mean).amax() < 0.02);
-    }
-
-    #[test]
-    fn without_data_the_prior_stays() {
-        let prior = DMatrix::from_row_slice(2, 2, &[2.0, 0.5, 0.5, 1.0]);
-        let nothing = [seen(&DMatrix::identity(2, 2), &DVector::zeros(2), &[0, 1], 1e-9)];
-        let (_, found) = maximise(&nothing, &prior, 10.0, 5, Some(&DVector::zeros(2))).expect("fit");
-        assert!((found - prior).amax() < 1e-6);
-    }
 }

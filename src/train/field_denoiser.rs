@@ -178,8 +178,9 @@ impl<'a> FieldTask<'a> {
         for (k, item) in prepared.into_iter().enumerate() {
             let Prepared { inputs: first, noisy, clean, levels, counted, .. } = item;
             // Numbers, not a graph: each network learns from its own loss.
+            let deviation = first.deviation.clone();
             let estimate = self.denoiser.corrected(first, &flat(places, k)?, &flat(scalars, k)?);
-            let own = self.denoiser.refine_inputs(&noisy, &estimate, &levels)?;
+            let own = self.denoiser.refine_inputs(&noisy, &estimate, &levels, &deviation);
             let (mut target, mut weight) =
                 (vec![0.0; grid.side * grid.side * grid.corrected], vec![0.0; grid.corrected]);
             let counts: Vec<usize> = counted.into_iter().filter(|&i| grid.corrects(i)).collect();

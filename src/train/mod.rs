@@ -7,6 +7,7 @@ mod clouds;
 mod denoiser;
 mod field;
 mod field_denoiser;
+mod moments;
 mod parameters;
 mod pca;
 mod plot;

@@ -120,6 +120,10 @@ pub struct FieldRecipe {
     pub prior: f64,
     /// Windows' worth of belief, at each scale, that channels go together as they do over all scales.
     pub scale_prior: f64,
+    /// Regimes: kinds of windows, each with statistics of its own.
+    pub regimes: usize,
+    /// Windows' worth of belief that a regime is like all windows together.
+    pub regime_prior: f64,
     /// Two families whose channels of the same name see the same ground.
     pub same_band: Option<SameBand>,
 }
@@ -203,11 +207,16 @@ impl Recipe {
             }
         }
         if let Some(f) = &self.field {
-            let beliefs = [f.effective_windows, f.prior, f.scale_prior];
+            let beliefs = [f.effective_windows, f.prior, f.scale_prior, f.regime_prior];
             let correlation = f.same_band.as_ref().map_or(0.0, |s| s.correlation);
-            if f.windows == 0 || beliefs.iter().any(|b| b.is_nan() || *b <= 0.0) || !(0.0..1.0).contains(&correlation) {
+            if f.windows == 0
+                || f.regimes == 0
+                || f.regimes > 64
+                || beliefs.iter().any(|b| b.is_nan() || *b <= 0.0)
+                || !(0.0..1.0).contains(&correlation)
+            {
                 return Err(Error::request(
-                    "A field needs windows ≥ 1, positive numbers of windows for its beliefs, and a correlation in 0…1.",
+                    "A field needs windows ≥ 1, 1 to 64 regimes, positive numbers of windows for its beliefs, and a correlation in 0…1.",
                 ));
             }
         }

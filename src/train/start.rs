@@ -50,8 +50,7 @@ impl Start {
             if !path.exists() {
                 return Err(Error::file(&path, "The field is not fitted yet; run copgen train field first"));
             }
-            let mut source = LoadedWeights::open(&path, None, &Device::Cpu)?;
-            let latents = Latents::Field(Statistics::load(table, &mut source)?);
+            let latents = Latents::Field(Statistics::open(table, &path, None)?);
             let field = Some(weight_file(out, FIELD_FILE)?);
             return Ok(Self { table: table.clone(), sizes, autoencoders: BTreeMap::new(), field, latents, weights });
         }
@@ -96,10 +95,7 @@ impl Start {
             std::fs::copy(dir.join(&file.file), &to).map_err(|e| Error::io(&to, "write", &e))?;
         }
         let latents = match &manifest.field {
-            Some(file) => {
-                let mut source = open(file)?;
-                Latents::Field(Statistics::load(&table, &mut source)?)
-            }
+            Some(file) => Latents::Field(Statistics::open(&table, &dir.join(&file.file), Some(&file.sha256))?),
             None => {
                 let load = |m: &Modality| -> Result<Option<Autoencoder>> {
                     let Some(entry) = manifest.autoencoders.get(&m.key) else { return Ok(None) };

@@ -2,7 +2,7 @@
 
 use super::local::{Grid, Local, Slot};
 use super::places::Places;
-use super::posterior::{Level, Posterior};
+use super::posterior::{Estimate, Level, Posterior};
 use super::statistics::Statistics;
 use crate::error::Result;
 use crate::modality::ModalityTable;
@@ -39,12 +39,14 @@ pub struct Inputs {
     pub estimate: Vec<Vec<f32>>,
     /// `(places, 2 · features)`: of the noisy latents and of the estimate.
     pub features: Vec<f32>,
-    /// Levels of all modalities and the scalars, noisy and estimated.
+    /// Levels of all modalities. Not the scalars: from a few places a network would learn each by heart.
     pub globals: Vec<f32>,
     /// Size of a correction of 1: per feature of a place.
     pub scale: Vec<f32>,
     /// The same for the scalars, three each.
     pub scalar_scale: Vec<f32>,
+    /// What the field leaves uncertain, per radial bin and channel.
+    pub deviation: Vec<Vec<f32>>,
 }
 
 /// One item, prepared for the second network.
@@ -52,7 +54,7 @@ pub struct Inputs {
 pub struct LocalInputs {
     /// `(row, column, 2 · grid channels)`: noisy latents and estimates, of about 1.
     pub values: Vec<f32>,
-    /// Levels of all modalities and the scalars, noisy and estimated.
+    /// Levels of all modalities. Not the scalars: from a few places a network would learn each by heart.
     pub globals: Vec<f32>,
     /// Size of a correction of 1, by modality.
     pub scale: Vec<f32>,
@@ -77,8 +79,7 @@ impl FieldDenoiser {
             None => None,
             Some(local) => {
                 let grid = Grid::new(table, &statistics.layout)?;
-                let globals = 2 * table.len() + 6 * scalars;
-                let network = Local::new(local, &grid, globals, source, device)?;
+                let network = Local::new(local, &grid, 2 * table.len(), source, device)?;
                 Some((grid, network))
             }
         };
@@ -135,20 +136,20 @@ impl FieldDenoiser {
         for (values, part) in coefficients.iter_mut().zip(&layout.parts) {
             cosines.forward(values, part.side);
         }
-        let mut estimate = posterior.estimate(layout, &coefficients);
+        let Estimate { coefficients: mut estimate, shares } = posterior.estimate(layout, &coefficients);
+        let deviation = posterior.deviation(&shares);
         for (values, part) in estimate.iter_mut().zip(&layout.parts) {
             cosines.inverse(values, part.side);
         }
         let stride = 2 * self.places.features;
         let mut features = vec![0.0; self.places.count() * stride];
-        let mut globals: Vec<f32> = levels.iter().flat_map(|l| [l.signal as f32, l.noise as f32]).collect();
+        let globals: Vec<f32> = levels.iter().flat_map(|l| [l.signal as f32, l.noise as f32]).collect();
         let (mut scale, mut scalar_scale) = (vec![1.0; self.places.features], Vec::new());
         for (i, part) in self.places.parts.iter().enumerate() {
             let stack = layout.stack(i);
             let Some(part) = part else {
                 let unit = super::Layout::gain(0) as f32;
-                globals.extend(noisy[i].iter().chain(&estimate[i]).map(|v| v / unit));
-                scalar_scale.extend(stack.map(|c| posterior.deviation[0][c].max(LEAST_DEVIATION * unit)));
+                scalar_scale.extend(stack.map(|c| deviation[0][c].max(LEAST_DEVIATION * unit)));
                 continue;
             };
             self.places.gather(i, &noisy[i], &mut features, stride);
@@ -157,7 +158,7 @@ impl FieldDenoiser {
                 let (channel, row, column) = (k / (part.kept * part.kept), k / part.kept % part.kept, k % part.kept);
                 let bin = super::Layout::bin(self.places.radius(row, column));
                 let unit = super::Layout::gain(bin) as f32;
-                scale[part.first + k] = posterior.deviation[bin][stack.start + channel].max(LEAST_DEVIATION * unit);
+                scale[part.first + k] = deviation[bin][stack.start + channel].max(LEAST_DEVIATION * unit);
                 // The network sees values of about 1 at all scales and levels.
                 let variance = (levels[i].signal as f32 * unit).powi(2) + (levels[i].noise as f32).powi(2);
                 for place in features.chunks_exact_mut(stride) {
@@ -166,7 +167,7 @@ impl FieldDenoiser {
                 }
             }
         }
-        Ok(Inputs { estimate, features, globals, scale, scalar_scale })
+        Ok(Inputs { estimate, features, globals, scale, scalar_scale, deviation })
     }
 
     /// Corrections in units of [`Inputs::scale`]: `(batch, places, features)` and `(batch, 3 · scalars)`.
@@ -189,23 +190,24 @@ impl FieldDenoiser {
         self.local.as_ref()
     }
 
-    /// What the second network sees of one item: noisy latents and the estimate the first network corrected.
-    ///
-    /// # Errors
-    /// When the statistics are no covariance.
-    pub fn refine_inputs(&self, noisy: &[Vec<f32>], estimate: &[Vec<f32>], levels: &[Level]) -> Result<LocalInputs> {
-        let Some((grid, _)) = &self.local else { return Ok(LocalInputs::default()) };
+    /// What the second network sees of one item: noisy latents, the estimate the first network corrected, and
+    /// [`Inputs::deviation`].
+    pub fn refine_inputs(
+        &self,
+        noisy: &[Vec<f32>],
+        estimate: &[Vec<f32>],
+        levels: &[Level],
+        deviation: &[Vec<f32>],
+    ) -> LocalInputs {
+        let Some((grid, _)) = &self.local else { return LocalInputs::default() };
         let layout = &self.statistics.layout;
-        let posterior = self.posterior(levels)?;
         let stride = 2 * grid.channels;
         let mut values = vec![0.0; grid.side * grid.side * stride];
-        let mut globals: Vec<f32> = levels.iter().flat_map(|l| [l.signal as f32, l.noise as f32]).collect();
+        let globals: Vec<f32> = levels.iter().flat_map(|l| [l.signal as f32, l.noise as f32]).collect();
         let mut scale = Vec::new();
         for (i, part) in layout.parts.iter().enumerate() {
             let unit = self.unit(i);
-            if self.table[i].is_scalar() {
-                globals.extend(noisy[i].iter().chain(&estimate[i]).map(|v| v / unit));
-            }
+            if self.table[i].is_scalar() {}
             let variance = (levels[i].signal as f32 * unit).powi(2) + (levels[i].noise as f32).powi(2);
             let mut slot = Slot { values: &mut values, items: 1, item: 0, stride, offset: 0 };
             grid.put(layout, i, &noisy[i], 1.0 / variance.sqrt(), &mut slot);
@@ -218,14 +220,14 @@ impl FieldDenoiser {
                 .iter()
                 .filter(count)
                 .map(|group| {
-                    let own = posterior.deviation[group.bin][layout.stack(i)].iter();
+                    let own = deviation[group.bin][layout.stack(i)].iter();
                     let mean = own.map(|d| f64::from(*d).powi(2)).sum::<f64>() / part.channels as f64;
                     mean * group.frequencies.len() as f64
                 })
                 .sum();
             scale.push(((left / (part.side * part.side) as f64).sqrt() as f32).max(LEAST_DEVIATION * unit));
         }
-        Ok(LocalInputs { values, globals, scale })
+        LocalInputs { values, globals, scale }
     }
 
     /// Standard deviation of a modality's latent, from the gains of its frequencies.
@@ -291,9 +293,10 @@ impl NoisePredictor for FieldDenoiser {
             let inputs = self.prepare(&noisy, &levels)?;
             let (places, scalars) = self.correct(&[&inputs])?;
             let flat = |t: Tensor| -> Result<Vec<f32>> { Ok(t.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?) };
+            let deviation = inputs.deviation.clone();
             let mut data = self.corrected(inputs, &flat(places)?, &flat(scalars)?);
             if let Some((grid, _)) = &self.local {
-                let inputs = self.refine_inputs(&noisy, &data, &levels)?;
+                let inputs = self.refine_inputs(&noisy, &data, &levels, &deviation);
                 let correction = flat(self.refine(std::slice::from_ref(&inputs))?)?;
                 for (i, values) in data.iter_mut().enumerate() {
                     grid.add(&self.statistics.layout, i, &correction, inputs.scale[i], values);
@@ -344,7 +347,7 @@ impl Network {
         };
         Ok(Self {
             embed: linear(&mut root.at("embed"), 2 * places.features, width, true)?,
-            embed_globals: linear(&mut root.at("embed_globals"), 2 * modalities + 6 * scalars, width, true)?,
+            embed_globals: linear(&mut root.at("embed_globals"), 2 * modalities, width, true)?,
             positions: root.get("pos_embed", &[1, places.count(), width], Init::Normal(0.02))?,
             in_blocks: blocks(root, "in_blocks", false)?,
             mid_block: Block::new(&mut root.at("mid_block"), sizes, false)?,

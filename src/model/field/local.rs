@@ -156,7 +156,7 @@ pub struct Local {
 }
 
 impl Local {
-    /// Parameters below `local.`; `globals` numbers describe levels and scalars.
+    /// Parameters below `local.`; `globals` numbers describe levels.
     ///
     /// # Errors
     /// When a parameter is missing or misshapen.

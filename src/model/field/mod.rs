@@ -1,5 +1,5 @@
-//! A denoiser whose linear part is exact: the images of a window as one stationary Gaussian random field over all
-//! channels (the model behind cokriging), and two small networks for what is not Gaussian: a transformer over places,
+//! A denoiser that is exact in its first part: the images of a window as one stationary Gaussian random field over all
+//! channels (the model behind cokriging), of one of several regimes (snow, cloud, forest, water …), and two small networks for what is not Gaussian: a transformer over places,
 //! and convolutions for edges and texture.
 //!
 //! Not in the published model. With few scenes a network has to spend most of its training on what is linear: which
@@ -20,9 +20,9 @@ mod tests;
 mod transform;
 
 pub use denoiser::{FieldDenoiser, Inputs, LocalInputs};
-pub use layout::{Group, Layout};
+pub use layout::{Group, Layout, Part};
 pub use local::{Grid, Local, LocalSizes, Slot};
 pub use places::Places;
-pub use posterior::{Level, Posterior};
-pub use statistics::Statistics;
+pub use posterior::{Estimate, Level, Posterior};
+pub use statistics::{Regime, Statistics};
 pub use transform::Cosines;

@@ -1,9 +1,10 @@
-//! The best linear estimate of all latents from noisy ones (the Wiener filter, or cokriging).
+//! The expected latents given noisy ones: per regime the best linear estimate (the Wiener filter, or cokriging), and
+//! how probable each regime is.
 
-use super::layout::Layout;
-use super::statistics::Statistics;
+use super::layout::{Group, Layout};
+use super::statistics::{Regime, Statistics};
 use crate::error::{Error, Result};
-use nalgebra::{Cholesky, DMatrix};
+use nalgebra::{Cholesky, DMatrix, DVector};
 
 /// How much of a modality's latent is left and how much noise is in it: x = signal·latent + noise·ε.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,13 +19,46 @@ pub struct Level {
 /// channels are all but copies of each other.
 const FLOOR: f64 = 1e-4;
 
-/// The estimate for one set of levels.
+/// Regimes are told apart by what is broader than this bin's scale; detail has too many values and too little to say.
+const TELLING_BINS: usize = 1;
+
+/// Regimes less probable than this are left out of an estimate.
+const NEGLIGIBLE: f64 = 1e-4;
+
+/// The posterior for one set of levels.
 #[derive(Debug)]
 pub struct Posterior {
-    /// Per group of frequencies: the matrix from noisy coefficients to estimated ones.
-    gains: Vec<DMatrix<f32>>,
-    /// Per radial bin and channel: standard deviation that is left, in units of the latent.
-    pub deviation: Vec<Vec<f32>>,
+    regimes: Vec<Linear>,
+}
+
+/// One regime's part.
+#[derive(Debug)]
+struct Linear {
+    log_weight: f64,
+    /// One per group of frequencies.
+    groups: Vec<Gain>,
+    /// Per radial bin and channel: variance that is left, in units of the latent.
+    variance: Vec<Vec<f64>>,
+}
+
+#[derive(Debug)]
+struct Gain {
+    /// From noisy coefficients, less their mean, to estimated ones, less theirs.
+    matrix: DMatrix<f32>,
+    /// Expected noisy and clean coefficients; zero but for the mean of the window.
+    means: Option<[DVector<f32>; 2]>,
+    /// Inverse covariance of the noisy coefficients, the logarithm of its determinant, and how much each frequency
+    /// counts.
+    telling: Option<(DMatrix<f32>, f64, f64)>,
+}
+
+/// What a posterior makes of noisy latents.
+#[derive(Debug)]
+pub struct Estimate {
+    /// Expected coefficients by modality.
+    pub coefficients: Vec<Vec<f32>>,
+    /// Probability of each regime.
+    pub shares: Vec<f64>,
 }
 
 impl Posterior {
@@ -33,9 +67,65 @@ impl Posterior {
     /// # Errors
     /// When the statistics are no covariance.
     pub fn new(statistics: &Statistics, levels: &[Level]) -> Result<Self> {
-        let layout = &statistics.layout;
-        let mut gains = Vec::with_capacity(layout.groups.len());
-        let mut deviation = vec![vec![1.0; layout.channels]; Layout::bins()];
+        let regime = |r: &Regime| Linear::new(&statistics.layout, r, levels);
+        Ok(Self { regimes: statistics.regimes.iter().map(regime).collect::<Result<_>>()? })
+    }
+
+    /// Noisy latents, as coefficients by modality → what they are expected to be without noise.
+    pub fn estimate(&self, layout: &Layout, noisy: &[Vec<f32>]) -> Estimate {
+        let given: Vec<DMatrix<f32>> = layout.groups.iter().map(|group| gathered(layout, group, noisy)).collect();
+        let shares = self.shares(&given);
+        let mut coefficients: Vec<Vec<f32>> = noisy.iter().map(|v| vec![0.0; v.len()]).collect();
+        for (k, (group, given)) in layout.groups.iter().zip(&given).enumerate() {
+            let mut expected = DMatrix::<f32>::zeros(given.nrows(), given.ncols());
+            for (regime, share) in self.regimes.iter().zip(&shares).filter(|(_, share)| **share > NEGLIGIBLE) {
+                let gain = &regime.groups[k];
+                let mut own = match &gain.means {
+                    None => &gain.matrix * given,
+                    Some([noisy, clean]) => {
+                        let mut own = &gain.matrix * with_mean(given, noisy, -1.0);
+                        own.column_iter_mut().for_each(|mut column| column += clean);
+                        own
+                    }
+                };
+                own *= *share as f32;
+                expected += own;
+            }
+            scattered(layout, group, &expected, &mut coefficients);
+        }
+        Estimate { coefficients, shares }
+    }
+
+    /// Standard deviation that is left on average over the regimes, per radial bin and channel, in units of the latent.
+    pub fn deviation(&self, shares: &[f64]) -> Vec<Vec<f32>> {
+        let mut sum: Vec<Vec<f64>> = Vec::new();
+        for (regime, share) in self.regimes.iter().zip(shares) {
+            sum.resize(regime.variance.len(), vec![0.0; regime.variance.first().map_or(0, Vec::len)]);
+            for (sum, variance) in sum.iter_mut().zip(&regime.variance) {
+                sum.iter_mut().zip(variance).for_each(|(s, v)| *s += share * v);
+            }
+        }
+        sum.iter().map(|bin| bin.iter().map(|v| v.sqrt() as f32).collect()).collect()
+    }
+
+    /// Probability of each regime.
+    fn shares(&self, given: &[DMatrix<f32>]) -> Vec<f64> {
+        if self.regimes.len() < 2 {
+            return vec![1.0; self.regimes.len()];
+        }
+        let logs: Vec<f64> = self.regimes.iter().map(|regime| regime.log_probability(given)).collect();
+        let highest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let weights: Vec<f64> = logs.iter().map(|l| (l - highest).exp()).collect();
+        let sum: f64 = weights.iter().sum();
+        weights.iter().map(|w| w / sum).collect()
+    }
+}
+
+impl Linear {
+    fn new(layout: &Layout, regime: &Regime, levels: &[Level]) -> Result<Self> {
+        let mut groups = Vec::with_capacity(layout.groups.len());
+        let mut variance = vec![vec![0.0; layout.channels]; Layout::bins()];
+        let mut counts = vec![vec![0.0; layout.channels]; Layout::bins()];
         for group in &layout.groups {
             let stack = layout.stack_of(&group.modalities);
             let of = |f: &dyn Fn(Level) -> f64| -> Vec<f64> {
@@ -45,51 +135,85 @@ impl Posterior {
             let unit = Layout::gain(group.bin);
             let noise = |l: Level| (l.noise / unit).powi(2) + FLOOR * l.signal.powi(2);
             let (signal, noise) = (of(&|l| l.signal), of(&noise));
-            let correlation = statistics.correlation[group.bin].select_rows(&stack).select_columns(&stack);
-            // M = A R A + S,  gain = R A M⁻¹
+            let covariance = regime.covariance[group.bin].select_rows(&stack).select_columns(&stack);
+            // M = A C A + S,  gain = C A M⁻¹
             let k = stack.len();
-            let cross = DMatrix::from_fn(k, k, |i, j| correlation[(i, j)] * signal[j]);
+            let cross = DMatrix::from_fn(k, k, |i, j| covariance[(i, j)] * signal[j]);
             let mut system = DMatrix::from_fn(k, k, |i, j| cross[(i, j)] * signal[i]);
             for (i, n) in noise.iter().enumerate() {
                 system[(i, i)] += n;
             }
-            let solved = Cholesky::new(system)
+            let solver = Cholesky::new(system)
                 .ok_or_else(|| Error::Compute("The statistics of the Gaussian field are no covariance.".into()))?;
-            let gain = &cross * solved.inverse();
+            let inverse = solver.inverse();
+            let gain = &cross * &inverse;
+            let frequencies = group.frequencies.len() as f64;
             for (i, &channel) in stack.iter().enumerate() {
                 let explained: f64 = (0..k).map(|j| gain[(i, j)] * cross[(i, j)]).sum();
-                deviation[group.bin][channel] = ((1.0 - explained).max(0.0).sqrt() * unit) as f32;
+                let left = (covariance[(i, i)] - explained).max(0.0) * unit * unit;
+                variance[group.bin][channel] += left * frequencies;
+                counts[group.bin][channel] += frequencies;
             }
-            gains.push(gain.map(|v| v as f32));
+            let means = (group.bin == 0).then(|| {
+                let clean = |i: usize| regime.mean[stack[i]] * unit;
+                [DVector::from_fn(k, |i, _| (clean(i) * signal[i]) as f32), DVector::from_fn(k, |i, _| clean(i) as f32)]
+            });
+            let telling = (group.bin < TELLING_BINS).then(|| {
+                let log_determinant = 2.0 * solver.l_dirty().diagonal().iter().map(|v| v.ln()).sum::<f64>();
+                // Neighbouring frequencies of one window are not independent: they count as the root of their number.
+                (inverse.map(|v| (v / (unit * unit)) as f32), log_determinant, 1.0 / frequencies.sqrt())
+            });
+            groups.push(Gain { matrix: gain.map(|v| v as f32), means, telling });
         }
-        Ok(Self { gains, deviation })
+        for (variance, count) in variance.iter_mut().flatten().zip(counts.iter().flatten()) {
+            *variance /= f64::max(*count, 1.0);
+        }
+        Ok(Self { log_weight: regime.weight.max(1e-12).ln(), groups, variance })
     }
 
-    /// Noisy latents, as coefficients by modality → estimated coefficients.
-    pub fn estimate(&self, layout: &Layout, noisy: &[Vec<f32>]) -> Vec<Vec<f32>> {
-        let mut estimate: Vec<Vec<f32>> = noisy.iter().map(|v| vec![0.0; v.len()]).collect();
-        for (group, gain) in layout.groups.iter().zip(&self.gains) {
-            // (channel, frequency), one column per frequency.
-            let mut given = DMatrix::<f32>::zeros(gain.ncols(), group.frequencies.len());
-            let places = || {
-                let own = |&i: &usize| {
-                    let part = &layout.parts[i];
-                    (0..part.channels).map(move |c| (i, c * part.side * part.side, part.side))
-                };
-                group.modalities.iter().flat_map(own).enumerate()
+    fn log_probability(&self, given: &[DMatrix<f32>]) -> f64 {
+        let mut sum = self.log_weight;
+        for (gain, given) in self.groups.iter().zip(given) {
+            let Some((precision, log_determinant, weight)) = &gain.telling else { continue };
+            let off = match &gain.means {
+                None => given.clone(),
+                Some([noisy, _]) => with_mean(given, noisy, -1.0),
             };
-            for (row, (i, start, side)) in places() {
-                for (column, &(v, u)) in group.frequencies.iter().enumerate() {
-                    given[(row, column)] = noisy[i][start + v * side + u];
-                }
-            }
-            let found = gain * given;
-            for (row, (i, start, side)) in places() {
-                for (column, &(v, u)) in group.frequencies.iter().enumerate() {
-                    estimate[i][start + v * side + u] = found[(row, column)];
-                }
-            }
+            let square = f64::from((precision * &off).component_mul(&off).sum());
+            sum -= 0.5 * weight * (square + log_determinant * given.ncols() as f64);
         }
-        estimate
+        sum
+    }
+}
+
+fn with_mean(values: &DMatrix<f32>, mean: &DVector<f32>, sign: f32) -> DMatrix<f32> {
+    let mut out = values.clone();
+    out.column_iter_mut().for_each(|mut column| column.axpy(sign, mean, 1.0));
+    out
+}
+
+/// Rows of a group: modality, first coefficient of the channel, side.
+fn rows<'a>(layout: &'a Layout, group: &'a Group) -> impl Iterator<Item = (usize, usize, usize)> + 'a {
+    group.modalities.iter().flat_map(|&i| {
+        let part = &layout.parts[i];
+        (0..part.channels).map(move |c| (i, c * part.side * part.side, part.side))
+    })
+}
+
+/// `(channel, frequency)` of a group.
+fn gathered(layout: &Layout, group: &Group, coefficients: &[Vec<f32>]) -> DMatrix<f32> {
+    let rows: Vec<_> = rows(layout, group).collect();
+    DMatrix::from_fn(rows.len(), group.frequencies.len(), |r, f| {
+        let ((i, start, side), (v, u)) = (rows[r], group.frequencies[f]);
+        coefficients[i][start + v * side + u]
+    })
+}
+
+/// The inverse of [`gathered`].
+fn scattered(layout: &Layout, group: &Group, values: &DMatrix<f32>, coefficients: &mut [Vec<f32>]) {
+    for (r, (i, start, side)) in rows(layout, group).enumerate() {
+        for (f, &(v, u)) in group.frequencies.iter().enumerate() {
+            coefficients[i][start + v * side + u] = values[(r, f)];
+        }
     }
 }

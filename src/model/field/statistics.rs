@@ -4,10 +4,22 @@ use super::layout::Layout;
 use super::transform::Cosines;
 use crate::error::{Error, Result};
 use crate::modality::ModalityTable;
-use crate::model::weights::{Init, Parameters, TensorData};
-use candle_core::{DType, Tensor};
+use crate::model::weights::{Init, LoadedWeights, Parameters, TensorData};
+use candle_core::{DType, Device};
 use nalgebra::DMatrix;
 use std::collections::BTreeMap;
+use std::path::Path;
+
+/// One kind of window, in units of [`Statistics::deviation`].
+#[derive(Debug, Clone)]
+pub struct Regime {
+    /// Share of windows.
+    pub weight: f64,
+    /// Mean level of each channel, beside the mean of all.
+    pub mean: Vec<f64>,
+    /// Covariance between all channels, per radial bin.
+    pub covariance: Vec<DMatrix<f64>>,
+}
 
 /// Statistics of the Gaussian field over all channels of a table.
 #[derive(Debug, Clone)]
@@ -18,8 +30,8 @@ pub struct Statistics {
     pub mean: Vec<f64>,
     /// Standard deviation of one cosine coefficient, divided by the window's side, per radial bin and channel.
     pub deviation: Vec<Vec<f64>>,
-    /// Correlation between all channels, per radial bin.
-    pub correlation: Vec<DMatrix<f64>>,
+    /// Kinds of windows; a window is of one of them.
+    pub regimes: Vec<Regime>,
     /// Deviation at every frequency divided by the gain there, by modality: `(channels, side, side)`.
     spectra: Vec<Vec<f32>>,
     cosines: Cosines,
@@ -30,19 +42,20 @@ impl Statistics {
     ///
     /// # Errors
     /// When sizes do not fit the table, or a number is no mean, deviation or correlation.
-    pub fn new(
-        table: &ModalityTable,
-        mean: Vec<f64>,
-        deviation: Vec<Vec<f64>>,
-        correlation: Vec<DMatrix<f64>>,
-    ) -> Result<Self> {
+    pub fn new(table: &ModalityTable, mean: Vec<f64>, deviation: Vec<Vec<f64>>, regimes: Vec<Regime>) -> Result<Self> {
         let layout = Layout::new(table)?;
         let n = layout.channels;
         let sized = mean.len() == n
             && deviation.len() == Layout::bins()
             && deviation.iter().all(|d| d.len() == n && d.iter().all(|v| *v > 0.0 && v.is_finite()))
-            && correlation.len() == Layout::bins()
-            && correlation.iter().all(|c| c.shape() == (n, n) && c.iter().all(|v| v.abs() < 1.001))
+            && !regimes.is_empty()
+            && regimes.iter().all(|r| {
+                (0.0..=1.0).contains(&r.weight)
+                    && r.mean.len() == n
+                    && r.mean.iter().all(|v| v.is_finite())
+                    && r.covariance.len() == Layout::bins()
+                    && r.covariance.iter().all(|c| c.shape() == (n, n) && c.iter().all(|v| v.is_finite()))
+            })
             && mean.iter().all(|v| v.is_finite());
         if !sized {
             return Err(Error::request(format!("These are not statistics of a Gaussian field of {n} channels.")));
@@ -61,21 +74,53 @@ impl Statistics {
         });
         let spectra = spectra.collect();
         let cosines = Cosines::new(layout.parts.iter().map(|p| p.side));
-        Ok(Self { layout, mean, deviation, correlation, spectra, cosines })
+        Ok(Self { layout, mean, deviation, regimes, spectra, cosines })
     }
 
-    /// Takes `field.mean (channels)`, `field.deviation (bins, channels)`, `field.correlation (bins, channels, channels)`.
+    /// These statistics if they are sound.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_regimes(self, table: &ModalityTable, regimes: Vec<Regime>) -> Result<Self> {
+        Self::new(table, self.mean, self.deviation, regimes)
+    }
+
+    /// Takes `field.mean (channels)`, `field.deviation (bins, channels)`, and per regime `field.K.weight (1)`,
+    /// `field.K.mean (channels)`, `field.K.covariance (bins, channels, channels)`; `regimes` of them.
     ///
     /// # Errors
     /// When one is missing, misshapen or out of range.
-    pub fn load(table: &ModalityTable, source: &mut dyn Parameters) -> Result<Self> {
+    pub fn load(table: &ModalityTable, regimes: usize, source: &mut dyn Parameters) -> Result<Self> {
         let (n, bins) = (Layout::new(table)?.channels, Layout::bins());
-        let rows = |t: Tensor| -> Result<Vec<Vec<f64>>> { Ok(t.to_dtype(DType::F64)?.to_vec2()?) };
-        let mean = rows(source.get("field.mean", &[n], Init::Zeros)?.reshape((1, n))?)?.swap_remove(0);
-        let deviation = rows(source.get("field.deviation", &[bins, n], Init::Ones)?)?;
-        let correlation = rows(source.get("field.correlation", &[bins, n, n], Init::Zeros)?.reshape((bins, n * n))?)?;
-        let correlation = correlation.into_iter().map(|c| DMatrix::from_row_slice(n, n, &c)).collect();
-        Self::new(table, mean, deviation, correlation)
+        let mut get = |name: &str, shape: &[usize]| -> Result<Vec<f64>> {
+            let values: Vec<f32> = source.get(name, shape, Init::Zeros)?.flatten_all()?.to_vec1()?;
+            Ok(values.into_iter().map(f64::from).collect())
+        };
+        let mean = get("field.mean", &[n])?;
+        let deviation = get("field.deviation", &[bins, n])?.chunks_exact(n).map(<[f64]>::to_vec).collect();
+        let regime = |k: usize| -> Result<Regime> {
+            let covariance = get(&format!("field.{k}.covariance"), &[bins, n, n])?;
+            Ok(Regime {
+                weight: get(&format!("field.{k}.weight"), &[1])?[0],
+                mean: get(&format!("field.{k}.mean"), &[n])?,
+                covariance: covariance.chunks_exact(n * n).map(|c| DMatrix::from_row_slice(n, n, c)).collect(),
+            })
+        };
+        let regimes = (0..regimes).map(regime).collect::<Result<_>>()?;
+        Self::new(table, mean, deviation, regimes)
+    }
+
+    /// Reads a file that [`tensors`](Self::tensors) filled.
+    ///
+    /// # Errors
+    /// When it is missing, damaged (with `sha256`: its hash differs) or does not fit the table.
+    pub fn open(table: &ModalityTable, path: &Path, sha256: Option<&str>) -> Result<Self> {
+        // Always on the CPU: everything here is computed there.
+        let mut source = LoadedWeights::open(path, sha256, &Device::Cpu)?;
+        let regimes = (0..).take_while(|k| source.tensors().contains_key(&format!("field.{k}.weight"))).count();
+        let statistics = Self::load(table, regimes, &mut source).map_err(|e| Error::file(path, e.to_string()))?;
+        source.finish()?;
+        Ok(statistics)
     }
 
     /// As [`load`](Self::load) takes them.
@@ -86,19 +131,22 @@ impl Statistics {
             shape,
             bytes: values.flat_map(|v| (v as f32).to_le_bytes()).collect(),
         };
-        // Symmetric, so the order of rows and columns does not matter.
-        BTreeMap::from([
-            ("field.mean".into(), tensor(vec![n], &mut self.mean.iter().copied())),
-            ("field.deviation".into(), tensor(vec![bins, n], &mut self.deviation.iter().flatten().copied())),
-            (
-                "field.correlation".into(),
-                tensor(vec![bins, n, n], &mut self.correlation.iter().flat_map(|c| c.iter().copied())),
-            ),
-        ])
+        let mut all = BTreeMap::from([
+            ("field.mean".to_owned(), tensor(vec![n], &mut self.mean.iter().copied())),
+            ("field.deviation".to_owned(), tensor(vec![bins, n], &mut self.deviation.iter().flatten().copied())),
+        ]);
+        for (k, regime) in self.regimes.iter().enumerate() {
+            all.insert(format!("field.{k}.weight"), tensor(vec![1], &mut std::iter::once(regime.weight)));
+            all.insert(format!("field.{k}.mean"), tensor(vec![n], &mut regime.mean.iter().copied()));
+            // Symmetric, so the order of rows and columns does not matter.
+            let mut values = regime.covariance.iter().flat_map(|c| c.iter().copied());
+            all.insert(format!("field.{k}.covariance"), tensor(vec![bins, n, n], &mut values));
+        }
+        all
     }
 
     /// Network values of one modality → the cosine coefficients of its latent, in place.
-    fn coefficients(&self, modality: usize, values: &mut [f32]) {
+    pub fn coefficients(&self, modality: usize, values: &mut [f32]) {
         let (part, spectrum) = (&self.layout.parts[modality], &self.spectra[modality]);
         let square = part.side * part.side;
         for (channel, image) in values.chunks_exact_mut(square).enumerate() {

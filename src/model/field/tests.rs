@@ -32,8 +32,8 @@ fn statistics() -> Statistics {
     let deviation = |bin: usize| (0..n).map(|c| 0.5 / (1.0 + bin as f64 + c as f64)).collect();
     let bins = Layout::bins();
     let mean = (0..n).map(|c| 0.1 * c as f64).collect();
-    Statistics::new(&table(), mean, (0..bins).map(deviation).collect(), (0..bins).map(correlation).collect())
-        .expect("statistics")
+    let regime = Regime { weight: 1.0, mean: vec![0.0; n], covariance: (0..bins).map(correlation).collect() };
+    Statistics::new(&table(), mean, (0..bins).map(deviation).collect(), vec![regime]).expect("statistics")
 }
 
 fn made_up(n: usize, seed: usize) -> Vec<f32> {
@@ -85,7 +85,7 @@ fn covariance(statistics: &Statistics) -> (DMatrix<f64>, Vec<usize>) {
             return 0.0;
         }
         let bin = Layout::bin((va as f64).hypot(ua as f64));
-        statistics.correlation[bin][(ca, cb)] * Layout::gain(bin).powi(2)
+        statistics.regimes[0].covariance[bin][(ca, cb)] * Layout::gain(bin).powi(2)
     });
     (&pictures * between * pictures.transpose(), starts)
 }
@@ -104,7 +104,7 @@ fn the_estimate_is_the_conditional_mean_and_its_deviation_the_conditional_one() 
     let cross = DMatrix::from_fn(size, size, |i, j| covariance[(i, j)] * of(j).signal);
     let mut system = DMatrix::from_fn(size, size, |i, j| cross[(i, j)] * of(i).signal);
     for k in 0..size {
-        // The same floor, in the same units: where noise is this large it hardly matters.
+        // Without the floor: where noise is this large it hardly matters.
         system[(k, k)] += of(k).noise.powi(2);
     }
     let gain = &cross * system.try_inverse().expect("invertible");
@@ -116,7 +116,8 @@ fn the_estimate_is_the_conditional_mean_and_its_deviation_the_conditional_one() 
     for (values, part) in coefficients.iter_mut().zip(&layout.parts) {
         statistics.cosines().forward(values, part.side);
     }
-    let mut estimate = posterior.estimate(layout, &coefficients);
+    let Estimate { coefficients: mut estimate, shares } = posterior.estimate(layout, &coefficients);
+    let deviation = posterior.deviation(&shares);
     for (values, part) in estimate.iter_mut().zip(&layout.parts) {
         statistics.cosines().inverse(values, part.side);
     }
@@ -130,8 +131,8 @@ fn the_estimate_is_the_conditional_mean_and_its_deviation_the_conditional_one() 
     let expected: f64 = (start..start + square).map(|k| rest[(k, k)]).sum();
     let by_frequency = (0..square).map(|k| {
         let bin = Layout::bin(((k / 8) as f64).hypot((k % 8) as f64));
-        // A bin has one deviation although elevation is missing at its finest frequencies; here no bin is split.
-        f64::from(posterior.deviation[bin][layout.parts[1].first]).powi(2)
+        // A bin has one deviation, the root of its mean square.
+        f64::from(deviation[bin][layout.parts[1].first]).powi(2)
     });
     let found: f64 = by_frequency.sum();
     assert!((found / expected - 1.0).abs() < 0.05, "{found} {expected}");
@@ -173,7 +174,7 @@ fn without_a_word_from_the_network_the_noise_is_that_of_the_field() {
     let levels: Vec<Level> = times.iter().map(|t| denoiser.level(t[0])).collect();
     let noisy: Vec<Vec<f32>> = latents.iter().map(flat).collect();
     let inputs = denoiser.prepare(&noisy, &levels).expect("inputs");
-    let second = denoiser.refine_inputs(&noisy, &inputs.estimate, &levels).expect("inputs");
+    let second = denoiser.refine_inputs(&noisy, &inputs.estimate, &levels, &inputs.deviation);
     assert_eq!(second.values.len(), 4 * 4 * 2 * (2 * 4 + 1));
     for i in [1, 2] {
         for ((x, data), found) in noisy[i].iter().zip(&inputs.estimate[i]).zip(flat(&noise[i])) {
@@ -215,4 +216,29 @@ fn the_local_grid_holds_every_pixel_of_what_it_corrects() {
         grid.add(&statistics.layout, i, &values, 0.5, &mut back);
         assert_eq!(back, image, "modality {i}");
     }
+}
+
+#[test]
+fn the_regime_is_told_from_the_level_and_doubted_in_noise() {
+    let one = statistics();
+    let regime = |mean: f64, weight: f64| Regime { weight, mean: vec![mean; 6], ..one.regimes[0].clone() };
+    let regimes = vec![regime(-4.0, 0.25), regime(4.0, 0.75)];
+    let statistics = Statistics::new(&table(), one.mean.clone(), one.deviation.clone(), regimes).expect("statistics");
+    let layout = &statistics.layout;
+    let shares = |level: f64, noise: Level| {
+        // All windows' means at this level, nothing else.
+        let constant = |p: &layout::Part| {
+            let square = p.side * p.side;
+            (0..p.len())
+                .map(|k| if k % square == 0 { (level * noise.signal * Layout::gain(0)) as f32 } else { 0.0 })
+                .collect()
+        };
+        let coefficients: Vec<Vec<f32>> = layout.parts.iter().map(constant).collect();
+        let posterior = Posterior::new(&statistics, &[noise; 3]).expect("posterior");
+        posterior.estimate(layout, &coefficients).shares
+    };
+    let clear = Level { signal: 1.0, noise: 0.0 };
+    assert!(shares(-4.0, clear)[0] > 0.999 && shares(4.0, clear)[1] > 0.999);
+    let nothing = Level { signal: 0.0, noise: 1.0 };
+    assert!((shares(4.0, nothing)[0] - 0.25).abs() < 1e-9, "without a signal they are as probable as ever");
 }
