@@ -19,7 +19,7 @@ fn figures_stand_beside_their_baselines_and_nothing_trained_on_is_measured() {
     let mut command = evaluate("models/demo", "models/recipes/demo.toml");
     command.args(["--task", tasks, "--samples", "3", "--steps", "4", "--csv"]).arg(&csv);
     let printed = success(&mut command);
-    assert!(printed.contains("never trained on") && printed.contains("synthetic"), "{printed}");
+    assert!(printed.contains("holds out of training") && printed.contains("synthetic"), "{printed}");
     let text = std::fs::read_to_string(&csv).expect("figures");
     assert!(csv.with_extension("md").exists());
     let value = |start: &str| -> f64 {

@@ -2,7 +2,7 @@
 
 use super::interrupt;
 use crate::error::{Error, Result};
-use crate::evaluate::{Evaluation, TASKS, evaluate};
+use crate::evaluate::{Evaluation, evaluate};
 use crate::files::write_atomically;
 use crate::model::Model;
 use crate::train::Recipe;
@@ -58,11 +58,11 @@ impl Evaluate {
         };
         let started = std::time::Instant::now();
         let report = evaluate(&evaluation, &self.task, &mut |what| eprintln!("{what} …"))?;
-        let asked =
-            TASKS.iter().filter(|(name, _)| self.task.is_empty() || self.task.iter().any(|t| t == name)).count();
         let text = format!(
-            "{}: {asked} questions on places never trained on; {} realisations of {} evaluations per window, seed {}, {:.0} s. Realisations are synthetic; their spread is not a calibrated error.\n{}",
+            "{}: {} questions, on the places that {} holds out of training; {} realisations of {} evaluations per window, seed {}, {:.0} s. Realisations are synthetic; their spread is not a calibrated error.\n{}",
             model.manifest.name,
+            report.parts.len(),
+            self.recipe.display(),
             self.samples,
             self.steps,
             self.seed,

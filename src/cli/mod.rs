@@ -42,7 +42,7 @@ enum Command {
     Models(models::Models),
     /// Take pictures of the window at work.
     Screenshots(screenshots::Screenshots),
-    /// Train autoencoders or the denoiser from a recipe.
+    /// Train autoencoders, a Gaussian field or a denoiser from a recipe.
     #[command(subcommand)]
     Train(train::Train),
     /// Measure a model on places it was never trained on.

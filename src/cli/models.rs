@@ -55,7 +55,14 @@ fn inspect(dir: &Path) -> Result<()> {
     );
     println!("sha256 of the manifest: {}", sha256_of(&dir.join(MANIFEST_FILE))?);
     let window = manifest.modalities.window_m();
-    println!("window: {window} m, {} tokens", manifest.modalities.tokens());
+    match &manifest.field {
+        None => println!("window: {window} m, {} tokens", manifest.modalities.tokens()),
+        // All modalities of a place share a token.
+        Some(_) => {
+            let places = manifest.modalities.iter().map(|m| m.tokens()).max().unwrap_or(0);
+            println!("window: {window} m, {places} places");
+        }
+    }
     let count = |file: &Path| -> Result<(usize, u64)> {
         let values = read_weights(file)?.values().map(|t| t.shape.iter().product::<usize>()).sum();
         let bytes = std::fs::metadata(file).map_err(|e| crate::Error::io(file, "read", &e))?.len();
@@ -69,6 +76,14 @@ fn inspect(dir: &Path) -> Result<()> {
         "denoiser: width {}, depth {} + 1, {} heads, {values} parameters, {bytes} bytes",
         d.width, d.depth, d.heads
     );
+    if let Some(file) = &manifest.field {
+        let (values, bytes) = count(&dir.join(&file.file))?;
+        println!("Gaussian field: {values} numbers, {bytes} bytes");
+    }
+    if let Some(local) = &d.local {
+        let (fine, coarse) = (local.fine_blocks, local.coarse_blocks);
+        println!("local network: width {}, {fine} + {fine} fine and {coarse} coarse blocks", local.width);
+    }
     for (i, m) in manifest.modalities.iter().enumerate() {
         let [c, h, w] = m.latent;
         print!("  {i:>2} {:<12} {:<32} latent {c}×{h}×{w}", m.name, m.key);

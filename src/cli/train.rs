@@ -5,7 +5,10 @@ use super::{device, interrupt};
 use crate::error::{Error, Result};
 use crate::evaluate::{contact_sheet, held_windows};
 use crate::model::{FIELD_FILE, Model, write_weights};
-use crate::train::{Denoising, Options, Progress, Recipe, fit_field, train_autoencoder, train_denoiser};
+use crate::train::{
+    Denoising, Options, Progress, Recipe, checkpoint_file, fit_field, refuse_finished, train_autoencoder,
+    train_denoiser,
+};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -94,7 +97,10 @@ impl Train {
                 };
                 let mut shown = Shown::new(steps.log_every)?;
                 for i in wanted.into_iter().filter(|&i| !table[i].is_scalar()) {
-                    let (scenes, out, options) = (&common.scenes, &common.out, steps.options());
+                    let (scenes, out) = (&common.scenes, &common.out);
+                    // Modalities that were not begun when the training stopped begin now.
+                    let begun = checkpoint_file(out, &format!("autoencoder_{}", table[i].name)).exists();
+                    let options = Options { resume: steps.resume && begun, ..steps.options() };
                     let report =
                         train_autoencoder(&recipe, &table, i, scenes, out, &device, &options, &mut |p| shown.show(p))?;
                     let error = report.held_out_error.map_or("none".into(), |e| format!("{e:.4}"));
@@ -107,6 +113,7 @@ impl Train {
             Self::Field { common } => {
                 let (recipe, table) = Recipe::open(&common.recipe)?;
                 let started = std::time::Instant::now();
+                refuse_finished(&common.out)?;
                 let field = fit_field(&recipe, &table, &common.scenes)?;
                 std::fs::create_dir_all(&common.out).map_err(|e| Error::io(&common.out, "create", &e))?;
                 write_weights(&common.out.join(FIELD_FILE), &field.tensors(), false)?;
@@ -135,11 +142,11 @@ impl Train {
                     match windows.as_deref() {
                         Some(windows) if !windows.is_empty() => {
                             let path = common.out.join("sheets").join(format!("{step:06}.png"));
-                            match contact_sheet(&model, windows, &path, stop) {
-                                // Stopped while drawing: the training stops after its checkpoint.
-                                Err(Error::Cancelled) => Ok(()),
-                                drawn => drawn,
+                            // A sheet that cannot be drawn is no reason to end a training.
+                            if let Err(error) = contact_sheet(&model, windows, &path, stop) {
+                                tracing::warn!("no contact sheet at step {step}: {error}");
                             }
+                            Ok(())
                         }
                         _ => Ok(()),
                     }

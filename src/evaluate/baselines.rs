@@ -6,6 +6,7 @@ use crate::modality::{ModalityTable, Raster, Value, class_index};
 use crate::sampler::{Purpose, Stream};
 use crate::train::{Recipe, Windows};
 use nalgebra::{DMatrix, DVector};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Training windows the baselines are fitted on.
@@ -15,6 +16,8 @@ const WINDOWS: usize = 400;
 pub struct Training {
     table: ModalityTable,
     windows: Vec<Vec<Option<Value>>>,
+    /// Number of each window's scene.
+    scenes: Vec<usize>,
 }
 
 /// Per-pixel linear regression from the given bands, at the resolution of the target.
@@ -34,8 +37,9 @@ impl Training {
         let purpose = Purpose::Training { step: 0 };
         let stream = Stream { seed: recipe.seed, tile: "baselines", realisation: 0, modality: "", purpose };
         let mut generator = stream.generator();
-        let windows = (0..WINDOWS).map(|_| windows.draw(&mut generator, None)).collect::<Result<_>>()?;
-        Ok(Self { table: table.clone(), windows })
+        let drawn: Vec<_> = (0..WINDOWS).map(|_| windows.draw_from(&mut generator, None)).collect::<Result<_>>()?;
+        let (scenes, windows) = drawn.into_iter().unzip();
+        Ok(Self { table: table.clone(), windows, scenes })
     }
 
     /// Rasters of a modality in all windows that hold it, in the unit of errors.
@@ -88,29 +92,67 @@ impl Training {
         sums.iter().zip(&counts).map(mean).collect()
     }
 
-    /// Fits the regression on all windows that hold everything; `None` if there are none.
+    /// Fits the regression on all windows that hold everything; `None` if there are none. How far it is shrunk is what
+    /// serves best on each training scene when it is fitted on the others.
     pub fn regression(&self, given: &[usize], target: usize) -> Option<Regression> {
         let mut given: Vec<usize> = given.iter().copied().filter(|&i| !self.table[i].is_scalar()).collect();
         given.retain(|&i| self.windows.iter().any(|w| w[i].is_some() && w[target].is_some()));
         let m = &self.table[target];
-        let (mut square, mut cross): (Option<DMatrix<f64>>, Option<DMatrix<f64>>) = (None, None);
-        for window in &self.windows {
+        let mut scenes: BTreeMap<usize, Fitted> = BTreeMap::new();
+        for (window, scene) in self.windows.iter().zip(&self.scenes) {
             let Some(truth) = window[target].as_ref().and_then(Value::image) else { continue };
-            let Some(features) = features(&self.table, &given, window, truth.width) else { continue };
+            let Some(x) = features(&self.table, &given, window, truth.width) else { continue };
             let truth = measured(m, truth);
             let y = DMatrix::from_fn(truth.width * truth.height, truth.channels, |p, c| f64::from(truth.channel(c)[p]));
-            let (s, x) = (features.tr_mul(&features), features.tr_mul(&y));
-            square = Some(square.map_or(s.clone(), |sum| sum + s));
-            cross = Some(cross.map_or(x.clone(), |sum| sum + x));
+            let (square, cross) = (x.tr_mul(&x), x.tr_mul(&y));
+            match scenes.get_mut(scene) {
+                Some(known) => {
+                    known.square += square;
+                    known.cross += cross;
+                }
+                None => {
+                    scenes.insert(*scene, Fitted { square, cross, one: (x, y) });
+                }
+            }
         }
-        let (mut square, cross) = (square?, cross?);
-        let ridge = 1e-8 * square.trace() / square.nrows() as f64;
-        for i in 0..square.nrows() {
-            square[(i, i)] += ridge;
+        let first = scenes.values().next()?;
+        let (mut square, mut cross) = (first.square.clone(), first.cross.clone());
+        for scene in scenes.values().skip(1) {
+            square += &scene.square;
+            cross += &scene.cross;
         }
-        let weights = nalgebra::Cholesky::new(square)?.solve(&cross);
-        Some(Regression { given, target, weights })
+        let error = |ridge: f64| -> f64 {
+            let left_out = scenes.values().map(|scene| {
+                let weights = solved(&square - &scene.square, &(&cross - &scene.cross), ridge);
+                let (x, y) = &scene.one;
+                weights.map_or(f64::INFINITY, |w| (x * w - y).abs().mean())
+            });
+            left_out.sum()
+        };
+        let ridges = [1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1];
+        let best = if scenes.len() < 2 {
+            1e-4
+        } else {
+            ridges.into_iter().min_by(|a, b| error(*a).total_cmp(&error(*b))).unwrap_or(1e-4)
+        };
+        Some(Regression { given, target, weights: solved(square, &cross, best)? })
     }
+}
+
+/// What one scene adds to a regression, and one window of it to try others on.
+struct Fitted {
+    square: DMatrix<f64>,
+    cross: DMatrix<f64>,
+    one: (DMatrix<f64>, DMatrix<f64>),
+}
+
+/// Least squares, each feature shrunk in proportion to its own size.
+fn solved(mut square: DMatrix<f64>, cross: &DMatrix<f64>, ridge: f64) -> Option<DMatrix<f64>> {
+    let least = 1e-12 * square.trace() / square.nrows() as f64;
+    for i in 0..square.nrows() {
+        square[(i, i)] += square[(i, i)] * ridge + least;
+    }
+    Some(nalgebra::Cholesky::new(square)?.solve(cross))
 }
 
 impl Regression {

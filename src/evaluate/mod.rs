@@ -88,16 +88,21 @@ pub fn evaluate(evaluation: &Evaluation, tasks: &[String], tell: &mut dyn FnMut(
         }
         tell(question);
         let rows = match name {
-            "reconstruct" => bench.reconstruct()?,
-            "rest" => bench.rest()?,
-            "others" => bench.others()?,
-            "bands" => bench.bands()?,
-            "radar" => bench.radar()?,
-            "cover" => bench.cover()?,
-            "where" => bench.place_and_date()?,
-            "certainty" => bench.certainty()?,
-            "dates" => bench.dates()?,
-            _ => bench.clear()?,
+            "reconstruct" => bench.reconstruct(),
+            "rest" => bench.rest(),
+            "others" => bench.others(),
+            "bands" => bench.bands(),
+            "radar" => bench.radar(),
+            "cover" => bench.cover(),
+            "where" => bench.place_and_date(),
+            "certainty" => bench.certainty(),
+            "dates" => bench.dates(),
+            _ => bench.clear(),
+        };
+        let rows = match rows {
+            // What is finished is kept.
+            Err(Error::Cancelled) => break,
+            rows => rows?,
         };
         report.add(name, question, rows);
     }

@@ -44,20 +44,23 @@ fn median(values: &mut [f64]) -> f64 {
 }
 
 impl Bench<'_> {
-    /// Median errors of location (km) and day of the year (days), one window per scene.
+    /// Median errors of location (km) and day of the year (days), one window per place.
     pub(super) fn place_and_date(&self) -> Result<Vec<Row>> {
         let (location, date) = (self.select(&["location"]), self.select(&["date"]));
         let (Some(&location), Some(&date)) = (location.first(), date.first()) else { return Ok(Vec::new()) };
         let (mut places, mut days) = (Sums::default(), Sums::default());
-        let mut seen: Vec<&str> = Vec::new();
+        let mut seen: Vec<Location> = Vec::new();
         for window in &self.windows {
             let scalar = |i: &usize| *i == location || *i == date;
             let given: Vec<usize> =
                 (0..window.truth.len()).filter(|i| window.truth[*i].is_some() && !scalar(i)).collect();
-            if given.is_empty() || seen.contains(&window.scene.as_str()) || window.truth[location].is_none() {
+            let Some(here) = window.truth[location].as_ref().and_then(as_location) else { continue };
+            // Windows and dates of one scene tell of one place.
+            let near = |at: &Location| haversine_km(at.lat, at.lon, here.lat, here.lon) < 20.0;
+            if given.is_empty() || seen.iter().any(near) {
                 continue;
             }
-            seen.push(&window.scene);
+            seen.push(here);
             let members = self.realisations(window, &given, &[location, date], &[])?;
             let values = |i: usize| members.iter().filter_map(move |r| r.values[i].as_ref());
             if let Some(Value::Location(truth)) = &window.truth[location] {

@@ -115,10 +115,11 @@ impl Report {
                         _ => ("", ""),
                     };
                     out += &format!(
-                        "{name},{},{},{},{figure},{value},{target},{met},{}\n",
+                        "{name},{},{},{},{figure},{value},{},{met},{}\n",
                         quoted(&row.of),
                         quoted(&row.metric),
                         row.unit,
+                        quoted(target),
                         row.windows
                     );
                 }

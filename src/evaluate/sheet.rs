@@ -23,7 +23,7 @@ const SAMPLES: usize = 4;
 /// Network evaluations per realisation.
 const STEPS: usize = 20;
 
-/// Draws one sheet: per place, a row for optical bands from everything else and one for them from a single neighbour
+/// Draws one sheet: per place, a row for optical bands from all that is not optical and one for them from a single neighbour
 /// (L1C, else land cover). The windows and the noise are always the same, so sheets of one training compare.
 ///
 /// # Errors

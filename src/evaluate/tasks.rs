@@ -91,7 +91,8 @@ impl Bench<'_> {
         self.compare(&given, &self.select(&["S2L2A"]), "class mean")
     }
 
-    /// Reflectance from what is given, beside the baselines; the mean of the realisations should beat `rival`.
+    /// Continuous values from what is given, beside the baselines; the mean of the realisations should beat those whose
+    /// name begins with `rival` (none if it is empty).
     fn compare(&self, given: &[usize], targets: &[usize], rival: &str) -> Result<Vec<Row>> {
         let everything: Vec<usize> = given.iter().chain(targets).copied().collect();
         let windows: Vec<&HeldWindow> = self.windows.iter().filter(|w| w.holds(&everything)).collect();
@@ -104,7 +105,13 @@ impl Bench<'_> {
         let mut rows = Vec::new();
         for &i in targets {
             let m = &self.table()[i];
-            let (regression, mean) = (self.training.regression(given, i), self.training.mean(i));
+            let mean = self.training.mean(i);
+            let level: Vec<usize> = self.select(&["S2L1C"]).into_iter().filter(|l| given.contains(l)).collect();
+            let mut regressions = vec![("regression", self.training.regression(given, i))];
+            // Far more scenes hold both levels than hold everything.
+            if !level.is_empty() && level.len() < given.len() {
+                regressions.push(("regression from L1C alone", self.training.regression(&level, i)));
+            }
             let classes = cover.map(|c| (c, self.training.class_means(i, c)));
             let mut tally = Tally::new(m);
             for (window, members) in windows.iter().zip(&samples) {
@@ -122,8 +129,9 @@ impl Bench<'_> {
                     baselines.push(("class mean", flat(&|p, c| means[class_index(names, codes[p])][c])));
                 }
                 let table = &self.evaluation.model.manifest.modalities;
-                if let Some(predicted) = regression.as_ref().and_then(|r| r.predict(table, &window.truth)) {
-                    baselines.push(("regression", predicted));
+                for (name, regression) in &regressions {
+                    let predicted = regression.as_ref().and_then(|r| r.predict(table, &window.truth));
+                    baselines.extend(predicted.map(|raster| (*name, raster)));
                 }
                 let members: Vec<Raster> = rasters(members, i).map(|r| measured(m, r)).collect();
                 tally.add(&truth, &members, baselines);
@@ -197,6 +205,7 @@ impl Bench<'_> {
         for n in 1..=chain.len() {
             let given = self.select(&chain[..n]);
             let (mut spread, mut error): (Vec<f32>, Vec<f32>) = (Vec::new(), Vec::new());
+            let mut within: Vec<f64> = Vec::new();
             let mut inside = 0usize;
             for window in &windows {
                 let members = self.realisations(window, &given, &targets, &[])?;
@@ -206,7 +215,12 @@ impl Bench<'_> {
                     let members: Vec<Raster> = rasters(&members, i).map(|r| measured(m, r)).collect();
                     let (mean, deviation) = mean_and_deviation(&members);
                     let truth = measured(m, truth);
-                    error.extend(truth.data.iter().zip(&mean).map(|(t, m)| (t - m).abs()));
+                    let off: Vec<f32> = truth.data.iter().zip(&mean).map(|(t, m)| (t - m).abs()).collect();
+                    let square = truth.width * truth.height;
+                    within.extend(
+                        off.chunks_exact(square).zip(deviation.chunks_exact(square)).map(|(a, b)| spearman(a, b)),
+                    );
+                    error.extend(off);
                     inside += (0..truth.data.len())
                         .filter(|&k| {
                             let above = members.iter().filter(|r| r.data[k] > truth.data[k]).count();
@@ -230,9 +244,18 @@ impl Bench<'_> {
                 row = row.should("less than with one fewer", average < before);
             }
             rows.push(row);
-            let row =
-                Row::single(format!("given {given}"), "Spearman of spread and error", "", correlation, windows.len());
+            let row = Row::single(
+                format!("given {given}"),
+                "Spearman of spread and error, all bands",
+                "",
+                correlation,
+                windows.len(),
+            );
             rows.push(if n > 2 { row.should("> 0.3", correlation > 0.3) } else { row });
+            within.retain(|v| v.is_finite());
+            let map = within.iter().sum::<f64>() / within.len().max(1) as f64;
+            let metric = "the same within one band of one window";
+            rows.push(Row::single(format!("given {given}"), metric, "", map, windows.len()));
             let share = inside as f64 / error.len() as f64;
             let mut row = Row::single(
                 format!("given {given}"),
@@ -329,8 +352,9 @@ impl<'a> Tally<'a> {
         let mut mae = Row::single(&m.name, "MAE", unit, self.mean.mae(), n);
         (mae.best_of_samples, mae.mean_of_samples) = (average(&self.samples, 0), average(&self.samples, 1));
         mae.baselines = self.baselines.iter().map(|(name, errors)| (*name, errors.mae())).collect();
-        if let Some((name, errors)) = self.baselines.iter().find(|(name, _)| *name == rival) {
-            mae = mae.should(format!("better than the {name}"), self.mean.mae() < errors.mae());
+        let rivals = self.baselines.iter().filter(|(name, _)| !rival.is_empty() && name.starts_with(rival));
+        if let Some(best) = rivals.map(|(_, errors)| errors.mae()).min_by(f64::total_cmp) {
+            mae = mae.should(format!("better than the {rival}"), self.mean.mae() < best);
         }
         let mut rmse = Row::single(&m.name, "RMSE", unit, self.mean.rmse(), n);
         rmse.baselines = self.baselines.iter().map(|(name, errors)| (*name, errors.rmse())).collect();

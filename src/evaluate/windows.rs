@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::modality::{Modality, ModalityTable, Raster, Value, ValueKind};
-use crate::scene::{Scene, Window};
+use crate::scene::{Scene, WINDOW_STEP_M, Window};
 use crate::train::DataRecipe;
 use std::path::{Path, PathBuf};
 
@@ -39,17 +39,17 @@ pub fn held_windows(dir: &Path, table: &ModalityTable, recipe: &DataRecipe, side
     let mut dirs: Vec<PathBuf> = std::fs::read_dir(dir)
         .map_err(|e| Error::io(dir, "read", &e))?
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            path.is_dir() && recipe.held_out.iter().any(|prefix| name.starts_with(prefix))
-        })
+        .filter(|path| path.is_dir())
         .collect();
     dirs.sort();
     let mut windows = Vec::new();
     for dir in dirs {
         let Ok(scene) = Scene::open(&dir) else { continue };
+        if !recipe.held_out.iter().any(|prefix| scene.name().starts_with(prefix)) {
+            continue;
+        }
         let extent = scene.footprint();
-        let step = 120.0;
+        let step = WINDOW_STEP_M;
         let play = [extent.width_m, extent.height_m].map(|s| ((s - table.window_m() + 1e-3) / step).floor());
         let available = scene.available(table);
         if play.iter().any(|p| *p < 0.0) || available.is_empty() {

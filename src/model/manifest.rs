@@ -164,7 +164,7 @@ impl DenoiserSizes {
             && self.width.is_multiple_of(self.heads)
             && self.width.is_multiple_of(2)
             && self.depth.is_multiple_of(2)
-            && self.mlp_ratio > 0
+            && (1..=64).contains(&self.mlp_ratio)
             && self.width <= 65_536
             && self.depth <= 1024;
         if ok {

@@ -185,6 +185,11 @@ impl LoadedWeights {
         &self.tensors
     }
 
+    /// All of them.
+    pub fn into_tensors(self) -> BTreeMap<String, TensorData> {
+        self.tensors
+    }
+
     /// Ends loading.
     ///
     /// # Errors

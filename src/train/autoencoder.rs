@@ -2,13 +2,14 @@
 
 use super::parameters::Trainable;
 use super::recipe::{AutoencoderRecipe, Recipe};
+use super::start::refuse_finished;
 use super::steps::{Options, Task, Training, run};
 use super::windows::Windows;
 use super::{Progress, pca};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::modality::{Modality, ModalityTable, PostOptions, Value, from_network, to_network};
-use crate::model::{Autoencoder, LoadedWeights, MANIFEST_FILE, Moments, autoencoder_file, write_weights};
+use crate::model::{Autoencoder, LoadedWeights, Moments, autoencoder_file, write_weights};
 use crate::sampler::{Purpose, Stream};
 use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha12Rng;
@@ -53,9 +54,7 @@ pub fn train_autoencoder(
     progress: &mut dyn FnMut(&Progress) -> Result<()>,
 ) -> Result<AutoencoderReport> {
     let started = std::time::Instant::now();
-    if out.join(MANIFEST_FILE).exists() {
-        return Err(Error::file(out, "There is a finished model in this folder; choose another one"));
-    }
+    refuse_finished(out)?;
     let settings = recipe.autoencoder.as_ref().ok_or_else(|| Error::request("The recipe has no [autoencoder]."))?;
     let m = &table[index];
     let windows = Windows::open(scenes, table, &recipe.data, false)?;
@@ -64,8 +63,8 @@ pub fn train_autoencoder(
     let model = Autoencoder::new(&settings.sizes, m.network_channels(), m.latent[0], &mut parameters, device)?;
     let task = AutoencoderTask { model: Some(model), ..task };
     let fingerprint = format!("{:x}", Sha256::digest(format!("{recipe:?} {m:?}")));
-    let rule = &settings.optimiser;
-    let training = Training { what: &name, out, recipe: rule, fingerprint: &fingerprint, options };
+    let optimiser = &settings.optimiser;
+    let training = Training { what: &name, out, recipe: optimiser, fingerprint: &fingerprint, options };
     let weights = run(training, parameters, &task, &mut |_| Ok(()), progress)?.averaged()?;
     let path = out.join(autoencoder_file(m));
     write_weights(&path, &weights, true)?;

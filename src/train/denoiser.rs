@@ -61,12 +61,15 @@ pub fn train_denoiser(
         None => Start::fresh(recipe, table, place.out, place.device)?,
         Some(from) => Start::from_model(recipe, from, place.out, place.device)?,
     };
-    let Start { table, sizes, autoencoders, field, latents, weights } = start;
+    let Start { table, sizes, autoencoders, field, latents, weights, base } = start;
     let manifest = Manifest {
         name: recipe.name.clone(),
         description: recipe.description.clone(),
         licence: recipe.licence.clone(),
-        attribution: recipe.attribution.clone(),
+        attribution: match &base {
+            None => recipe.attribution.clone(),
+            Some(base) => format!("{}; trained further from {}", recipe.attribution, base.credit),
+        },
         modalities: table.clone(),
         denoiser: sizes.clone(),
         // Known only at the end.
@@ -74,7 +77,8 @@ pub fn train_denoiser(
         autoencoders,
         field,
     };
-    let fingerprint = fingerprint(recipe, &manifest, place);
+    let base = base.map_or_else(String::new, |base| base.sha256);
+    let fingerprint = fingerprint(recipe, &manifest, place, &base)?;
     let mut parameters = Trainable::new(recipe.seed, weights, place.device);
     if let Some(rank) = place.low_rank {
         parameters = parameters.with_low_rank(rank.max(1));
@@ -127,14 +131,18 @@ fn save(dir: &Path, parts: Option<&Path>, manifest: &Manifest, optimiser: &Optim
     write_manifest(dir, &Manifest { denoiser_weights: weight_file(dir, DENOISER_FILE)?, ..manifest.clone() })
 }
 
-/// Names what a checkpoint belongs to: the recipe, what the training starts from, and how.
-fn fingerprint(recipe: &Recipe, manifest: &Manifest, place: &Denoising) -> String {
+/// Names what a checkpoint belongs to: the recipe, the scenes, what the training starts from, and how.
+fn fingerprint(recipe: &Recipe, manifest: &Manifest, place: &Denoising, base: &str) -> Result<String> {
     use sha2::{Digest, Sha256};
     let mut hash = Sha256::new();
     hash.update(format!("{recipe:?}"));
     hash.update(serde_json::to_string(manifest).unwrap_or_default());
-    hash.update(format!("{:?} {:?}", place.from, place.low_rank));
-    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    hash.update(format!("{base} {:?}", place.low_rank));
+    let entries = std::fs::read_dir(place.scenes).map_err(|e| Error::io(place.scenes, "read", &e))?;
+    let mut scenes: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
+    scenes.sort();
+    hash.update(format!("{scenes:?}"));
+    Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
 }
 
 /// What one item of a batch is made of, drawn before the parts of the batch are computed side by side.

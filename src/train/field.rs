@@ -91,7 +91,7 @@ fn fit_pooled(settings: &FieldRecipe, table: &ModalityTable, layout: &Layout, dr
     let centred: Vec<_> = total.iter().map(|t| t.clone().about(&rough)).collect();
     let deviation = deviations(&centred, table, layout);
     let prior = scaled(&same_band_prior(table, layout, &total, settings), &deviation);
-    let (mean, covariance) = maximise(&total, &prior, settings.prior, 100, None)?;
+    let (mean, covariance) = maximise(&total, &prior, settings.prior, 100, rough, false)?;
     let all_scales = correlation(&covariance);
     let (mut spectrum, mut correlations): (Vec<Vec<f64>>, Vec<DMatrix<f64>>) = (Vec::new(), Vec::new());
     for (bin, moments) in bins.into_iter().enumerate() {
@@ -106,7 +106,7 @@ fn fit_pooled(settings: &FieldRecipe, table: &ModalityTable, layout: &Layout, dr
             }
         }
         let prior = scaled(&all_scales, &deviation);
-        let (_, covariance) = maximise(&moments, &prior, settings.scale_prior, 20, Some(&DVector::zeros(n)))?;
+        let (_, covariance) = maximise(&moments, &prior, settings.scale_prior, 20, DVector::zeros(n), true)?;
         spectrum.push(deviation);
         correlations.push(correlation(&covariance));
     }
@@ -133,28 +133,40 @@ fn fit_regimes(
             continue;
         }
         let (mut mean, mut covariance) = (vec![0.0; n], Vec::new());
-        for (bin, mut moments) in bins.into_iter().enumerate() {
-            let prior = &pooled.regimes[0].covariance[bin];
+        for (bin, moments) in bins.into_iter().enumerate() {
+            let pooled = &pooled.regimes[0].covariance[bin];
+            let level = if bin == 0 { rough_mean(&moments, n) } else { DVector::zeros(n) };
+            let about: Vec<_> = moments.iter().map(|m| m.clone().about(&level)).collect();
+            // Channels go together as in all windows; how much they vary is the regime's own.
+            let prior = scaled(pooled, &own_deviations(&about, n));
             if bin > 0 {
-                let (_, own) = maximise(&moments, prior, settings.regime_prior, 15, Some(&DVector::zeros(n)))?;
+                let (_, own) = maximise(&moments, &prior, settings.regime_prior, 15, level, true)?;
                 covariance.push(own);
                 continue;
             }
-            // As many windows of all kinds hold the level where the regime's own say nothing of it.
-            let all = Moments {
-                stack: (0..n).collect(),
-                weight: settings.regime_prior,
-                mean: DVector::zeros(n),
-                second: prior.clone(),
-            };
-            moments.push(all);
-            let (level, own) = maximise(&moments, prior, 1e-3, 30, None)?;
+            // From the mean of all windows: channels that are not seen in a regime follow those that are.
+            let (level, own) = maximise(&moments, &prior, settings.regime_prior, 30, DVector::zeros(n), false)?;
             mean = level.iter().copied().collect();
             covariance.push(own);
         }
         regimes.push(Regime { weight: count as f64 / labels.len() as f64, mean, covariance });
     }
     pooled.clone().with_regimes(table, regimes)
+}
+
+/// Standard deviations in one regime, relative to those of all windows, held back by one window of all kinds. A channel
+/// that is not seen in it varies like those that are.
+fn own_deviations(moments: &[Moments], n: usize) -> Vec<f64> {
+    let (mut sum, mut count) = (vec![0.0; n], vec![0.0; n]);
+    for m in moments {
+        for (i, &c) in m.stack.iter().enumerate() {
+            sum[c] += m.weight * m.second[(i, i)];
+            count[c] += m.weight;
+        }
+    }
+    let all = sum.iter().sum::<f64>() / count.iter().sum::<f64>().max(1e-9);
+    let own = |(sum, count): (&f64, &f64)| ((sum + all.max(1e-6)) / (count + 1.0)).sqrt().clamp(0.05, 5.0);
+    sum.iter().zip(&count).map(own).collect()
 }
 
 /// Coefficients of latents in units of what they vary by.
@@ -371,7 +383,9 @@ fn same_band_prior(table: &ModalityTable, layout: &Layout, total: &[Moments], se
         }
         variance.component_div(&count).iter().map(|v: &f64| v.max(1e-10).sqrt()).collect()
     };
-    let Ok((_, covariance)) = maximise(&pooled, &scaled(&DMatrix::identity(k, k), &spread), 1.0, 60, None) else {
+    let start = rough_mean(&pooled, k);
+    let Ok((_, covariance)) = maximise(&pooled, &scaled(&DMatrix::identity(k, k), &spread), 1.0, 60, start, false)
+    else {
         return prior;
     };
     let bands = correlation(&covariance);

@@ -1,6 +1,6 @@
-//! Training of what a Gaussian field leaves to the network: its corrections, over scenes that lack some modalities.
+//! Training of what a Gaussian field leaves to the networks: their corrections, over scenes that lack some modalities.
 //!
-//! A loss of 1 is the field alone; what the network explains of the rest lowers it.
+//! The field alone has a loss of about 1; what the networks explain of the rest lowers it.
 
 use super::augment::Augmentation;
 use super::autoencoder::normal;
@@ -10,7 +10,7 @@ use super::steps::Task;
 use super::windows::{Windows, turned_value};
 use crate::error::Result;
 use crate::modality::{ModalityTable, Value, to_network};
-use crate::model::field::{FieldDenoiser, Inputs, Level, Slot};
+use crate::model::field::{Block, FieldDenoiser, Inputs, Level};
 use crate::sampler::{Purpose, Stream};
 use candle_core::Tensor;
 use rand_chacha::ChaCha12Rng;
@@ -50,12 +50,19 @@ impl<'a> FieldTask<'a> {
             Stream { seed: recipe.seed, tile, realisation: 0, modality: "", purpose }.generator()
         };
         let draw = |held_out: bool, count: usize| -> Result<Vec<Vec<Option<Value>>>> {
-            let windows = Windows::open(scenes, table, &recipe.data, held_out)?.without_turns();
+            let windows = match Windows::open(scenes, table, &recipe.data, held_out) {
+                // Nothing held out lies here: the training goes on without validation.
+                Err(error) if held_out => {
+                    tracing::warn!("no validation: {error}");
+                    return Ok(Vec::new());
+                }
+                windows => windows?.without_turns(),
+            };
             let mut generator = generator(if held_out { "held out" } else { "denoiser" });
             (0..count).map(|_| windows.draw(&mut generator, None)).collect()
         };
         let cache = draw(false, recipe.denoiser.cached_windows)?;
-        let validation = if recipe.data.held_out.is_empty() { Vec::new() } else { draw(true, VALIDATION_ITEMS)? };
+        let validation = draw(true, VALIDATION_ITEMS)?;
         let weights = weights(&denoiser);
         Ok(Self {
             recipe,
@@ -189,7 +196,7 @@ impl<'a> FieldTask<'a> {
                     clean[i].iter().zip(&estimate[i]).map(|(a, b)| (a - b) / own.scale[i]).collect();
                 let square = missing.iter().map(|v| v * v).sum::<f32>() / missing.len() as f32;
                 let stride = grid.corrected;
-                let mut slot = Slot { values: &mut target, items: 1, item: 0, stride, offset: 0 };
+                let mut slot = Block { values: &mut target, stride, offset: 0 };
                 grid.put(layout, i, &missing, 1.0, &mut slot);
                 let range = grid.range(layout, i);
                 let each = 1.0 / (counts.len() * grid.side * grid.side * range.len()) as f32;

@@ -19,13 +19,13 @@ mod token_denoiser;
 mod windows;
 
 pub use autoencoder::{AutoencoderReport, train_autoencoder};
+pub use checkpoint::checkpoint_file;
 pub use denoiser::{Denoising, train_denoiser};
 pub use field::fit_field;
-pub use parameters::Optimiser;
 pub use plot::write_text;
 pub use recipe::{AutoencoderRecipe, DataRecipe, DenoiserRecipe, FieldRecipe, OptimiserRecipe, Recipe, SameBand};
 pub use record::Row;
-pub use start::Latents;
+pub use start::refuse_finished;
 pub use steps::Options;
 pub use windows::Windows;
 

@@ -59,7 +59,8 @@ pub fn rough_mean(moments: &[Moments], n: usize) -> DVector<f64> {
     sum.component_div(&count)
 }
 
-/// Expectation maximisation of mean (unless it is fixed) and covariance, with `belief` windows' worth of `prior`.
+/// Expectation maximisation of mean (unless it is fixed) and covariance, with `belief` windows' worth of `prior`. The
+/// mean of a channel that no window holds moves from `start` as the others let expect.
 ///
 /// # Errors
 /// When a covariance cannot be inverted.
@@ -68,10 +69,11 @@ pub fn maximise(
     prior: &DMatrix<f64>,
     belief: f64,
     rounds: usize,
-    fixed: Option<&DVector<f64>>,
+    start: DVector<f64>,
+    fixed: bool,
 ) -> Result<(DVector<f64>, DMatrix<f64>)> {
     let n = prior.nrows();
-    let mut mean = fixed.cloned().unwrap_or_else(|| rough_mean(moments, n));
+    let mut mean = start;
     let mut covariance = prior.clone();
     for _ in 0..rounds {
         let (mut sum, mut weight, mut expected) = (DVector::zeros(n), 0.0, Vec::new());
@@ -103,7 +105,7 @@ pub fn maximise(
             weight += m.weight;
             expected.push((m.weight, own_mean, &regression * own_spread * regression.transpose() + rest));
         }
-        if fixed.is_none() {
+        if !fixed {
             mean = sum / weight;
         }
         let mut next = prior * belief;
@@ -146,7 +148,8 @@ mod tests {
         let truth = DMatrix::from_row_slice(3, 3, &[1.0, a, a * b, a, 1.0, b, a * b, b, 1.0]);
         let mean = DVector::from_vec(vec![1.0, -2.0, 5.0]);
         let moments = [seen(&truth, &mean, &[0, 1], 1e4), seen(&truth, &mean, &[1, 2], 1e4)];
-        let (found_mean, found) = maximise(&moments, &DMatrix::identity(3, 3), 1.0, 400, None).expect("fit");
+        let (found_mean, found) =
+            maximise(&moments, &DMatrix::identity(3, 3), 1.0, 400, rough_mean(&moments, 3), false).expect("fit");
         assert!((found[(0, 1)] - a).abs() < 0.01 && (found[(1, 2)] - b).abs() < 0.01, "{found}");
         // The data leave it open within limits; it must be neither forgotten nor made up beyond them.
         assert!((found[(0, 2)] - a * b).abs() < 0.1, "{found}");
@@ -157,7 +160,7 @@ mod tests {
     fn without_data_the_prior_stays() {
         let prior = DMatrix::from_row_slice(2, 2, &[2.0, 0.5, 0.5, 1.0]);
         let nothing = [seen(&DMatrix::identity(2, 2), &DVector::zeros(2), &[0, 1], 1e-9)];
-        let (_, found) = maximise(&nothing, &prior, 10.0, 5, Some(&DVector::zeros(2))).expect("fit");
+        let (_, found) = maximise(&nothing, &prior, 10.0, 5, DVector::zeros(2), true).expect("fit");
         assert!((found - prior).amax() < 1e-6);
     }
 }

@@ -78,7 +78,9 @@ impl Parameters for Trainable {
     }
 
     fn low_rank(&mut self, name: &str, [outputs, inputs]: [usize; 2]) -> Result<Option<LowRank>> {
-        let Some(rank) = self.rank.filter(|rank| *rank < outputs.min(inputs)) else { return Ok(None) };
+        // A weight that starts afresh is trained whole.
+        let fixed = self.fixed.contains_key(name);
+        let Some(rank) = self.rank.filter(|rank| fixed && *rank < outputs.min(inputs)) else { return Ok(None) };
         let uniform = || (self.generator.next_u32() as f32 / u32::MAX as f32 * 2.0 - 1.0) / (inputs as f32).sqrt();
         let a: Vec<f32> = std::iter::repeat_with(uniform).take(rank * inputs).collect();
         let a = Tensor::from_vec(a, (rank, inputs), &self.device)?;
@@ -168,16 +170,16 @@ impl Optimiser {
         })
     }
 
-    /// One step down the accumulated gradients.
+    /// One step down the accumulated gradients; `false`, and nothing is changed, when they are not finite.
     ///
     /// # Errors
-    /// When the gradient is not finite (nothing is changed then) or the device fails.
-    pub fn step(&mut self) -> Result<()> {
+    /// When the device fails.
+    pub fn step(&mut self) -> Result<bool> {
         let square = |slot: &Slot| slot.gradient.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
         // Summed in the order of the slots: a parallel sum would round differently from run to run.
         let norm = self.slots.par_iter().map(square).collect::<Vec<_>>().iter().sum::<f64>().sqrt();
         if !norm.is_finite() {
-            return Err(Error::Compute(format!("The gradient is not finite at step {}; training stopped.", self.step)));
+            return Ok(false);
         }
         let scale = (self.recipe.clip / norm.max(1e-12)).min(1.0) as f32;
         let rate = self.rate();
@@ -200,7 +202,7 @@ impl Optimiser {
             Ok(())
         })?;
         self.step += 1;
-        Ok(())
+        Ok(true)
     }
 
     /// Steps done.

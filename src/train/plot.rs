@@ -52,7 +52,7 @@ pub fn write_text(picture: &mut RgbImage, at: (i32, i32), text: &str, height: i3
 
 /// The one place where errors of the drawing libraries become ours.
 pub(crate) fn not_drawn(error: impl std::fmt::Display) -> Error {
-    Error::Compute(format!("The plot of the loss cannot be drawn: {error}"))
+    Error::Compute(format!("The picture cannot be drawn: {error}"))
 }
 
 /// Step and loss.

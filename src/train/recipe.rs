@@ -27,7 +27,7 @@ pub struct Recipe {
     pub data: DataRecipe,
     /// Autoencoder settings; for models with autoencoders.
     pub autoencoder: Option<AutoencoderRecipe>,
-    /// Gaussian field settings; for models whose latents are whitened images.
+    /// Gaussian field settings; for models whose latents are the images themselves.
     pub field: Option<FieldRecipe>,
     /// Denoiser settings.
     pub denoiser: DenoiserRecipe,
@@ -40,7 +40,7 @@ pub struct DataRecipe {
     /// How often scenes whose name begins so are drawn, relative to 1 for all others.
     #[serde(default)]
     pub weights: BTreeMap<String, f64>,
-    /// Scenes whose name begins so are never trained on; validation figures come from them.
+    /// Scenes whose name begins so are never trained on; validation and evaluation use them.
     #[serde(default)]
     pub held_out: Vec<String>,
     /// Random flips and quarter turns, the same for all modalities of a window.
@@ -122,7 +122,7 @@ pub struct FieldRecipe {
     pub scale_prior: f64,
     /// Regimes: kinds of windows, each with statistics of its own.
     pub regimes: usize,
-    /// Windows' worth of belief that a regime is like all windows together.
+    /// Windows' worth of belief that channels go together in a regime as they do in all windows.
     pub regime_prior: f64,
     /// Two families whose channels of the same name see the same ground.
     pub same_band: Option<SameBand>,
@@ -146,7 +146,7 @@ pub struct DenoiserRecipe {
     pub sizes: DenoiserSizes,
     /// Optimiser.
     pub optimiser: OptimiserRecipe,
-    /// Draws of windows kept in memory, encoded once as moments; a new latent is drawn at every use.
+    /// Draws of windows kept in memory; with autoencoders encoded once, as moments: a new latent is drawn at every use.
     pub cached_windows: usize,
     /// Share of items whose modalities all have the same time (sampling looks like that); the others have
     /// independent times as published.

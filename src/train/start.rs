@@ -3,21 +3,33 @@
 use super::autoencoder::trained_autoencoder;
 use super::recipe::Recipe;
 use crate::error::{Error, Result};
+use crate::files::write_atomically;
 use crate::modality::{Modality, ModalityTable};
 use crate::model::field::Statistics;
 use crate::model::{
-    Autoencoder, AutoencoderEntry, DenoiserSizes, FIELD_FILE, LoadedWeights, Manifest, TensorData, WeightFile,
-    autoencoder_file, read_weights, weight_file,
+    Autoencoder, AutoencoderEntry, DenoiserSizes, FIELD_FILE, LoadedWeights, MANIFEST_FILE, Manifest, TensorData,
+    WeightFile, autoencoder_file, weight_file,
 };
 use candle_core::Device;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// Parts of a finished model must not change under it.
+///
+/// # Errors
+/// When there is one in this folder.
+pub fn refuse_finished(out: &Path) -> Result<()> {
+    if out.join(MANIFEST_FILE).exists() {
+        return Err(Error::file(out, "There is a finished model in this folder; choose another one"));
+    }
+    Ok(())
+}
+
 /// How latents come about.
 pub enum Latents {
     /// By one autoencoder per image modality, in table order.
     Autoencoders(Vec<Option<Autoencoder>>),
-    /// By whitening.
+    /// They are the images themselves, evened out.
     Field(Statistics),
 }
 
@@ -35,6 +47,16 @@ pub struct Start {
     pub latents: Latents,
     /// Weights of the denoiser to begin with; none for a fresh one.
     pub weights: BTreeMap<String, TensorData>,
+    /// The model it starts from.
+    pub base: Option<Base>,
+}
+
+/// A model that is trained further.
+pub struct Base {
+    /// Hash of its denoiser.
+    pub sha256: String,
+    /// Whose it is, for the model that comes of it.
+    pub credit: String,
 }
 
 impl Start {
@@ -52,7 +74,15 @@ impl Start {
             }
             let latents = Latents::Field(Statistics::open(table, &path, None)?);
             let field = Some(weight_file(out, FIELD_FILE)?);
-            return Ok(Self { table: table.clone(), sizes, autoencoders: BTreeMap::new(), field, latents, weights });
+            return Ok(Self {
+                table: table.clone(),
+                sizes,
+                autoencoders: BTreeMap::new(),
+                field,
+                latents,
+                weights,
+                base: None,
+            });
         }
         let settings = recipe.autoencoder.as_ref().ok_or_else(|| {
             Error::request(
@@ -73,7 +103,7 @@ impl Start {
             latents.push(Some(autoencoder));
         }
         let (table, latents) = (ModalityTable::new(table)?, Latents::Autoencoders(latents));
-        Ok(Self { table, sizes, autoencoders: entries, field: None, latents, weights })
+        Ok(Self { table, sizes, autoencoders: entries, field: None, latents, weights, base: None })
     }
 
     /// The denoiser of a finished model. What it works on is copied to `out`. If the recipe has a local network and the
@@ -91,8 +121,9 @@ impl Start {
         }
         std::fs::create_dir_all(out).map_err(|e| Error::io(out, "create", &e))?;
         for file in manifest.autoencoders.values().map(|a| &a.weights).chain(&manifest.field) {
-            let to = out.join(&file.file);
-            std::fs::copy(dir.join(&file.file), &to).map_err(|e| Error::io(&to, "write", &e))?;
+            let from = dir.join(&file.file);
+            let bytes = std::fs::read(&from).map_err(|e| Error::io(&from, "read", &e))?;
+            write_atomically(&out.join(&file.file), &bytes)?;
         }
         let latents = match &manifest.field {
             Some(file) => Latents::Field(Statistics::open(&table, &dir.join(&file.file), Some(&file.sha256))?),
@@ -105,13 +136,15 @@ impl Start {
                 Latents::Autoencoders(table.iter().map(load).collect::<Result<_>>()?)
             }
         };
-        // Checks the hash.
-        open(&manifest.denoiser_weights)?;
-        let weights = read_weights(&dir.join(&manifest.denoiser_weights.file))?;
+        let weights = open(&manifest.denoiser_weights)?.into_tensors();
+        let base = Some(Base {
+            sha256: manifest.denoiser_weights.sha256.clone(),
+            credit: format!("{}: {} ({})", manifest.name, manifest.attribution, manifest.licence),
+        });
         let Manifest { denoiser: mut sizes, autoencoders, field, .. } = manifest;
         if field.is_some() && sizes.local.is_none() {
             sizes.local.clone_from(&recipe.denoiser.sizes.local);
         }
-        Ok(Self { table, sizes, autoencoders, field, latents, weights })
+        Ok(Self { table, sizes, autoencoders, field, latents, weights, base })
     }
 }

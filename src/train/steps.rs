@@ -28,6 +28,11 @@ pub trait Task: Sync {
     /// When the device fails.
     fn loss(&self, part: &Self::Part) -> Result<Tensor>;
 
+    /// Parts whose gradients may be in memory at once.
+    fn together(&self) -> usize {
+        8
+    }
+
     /// Loss over fixed windows that are never trained on; `None` where there are none.
     ///
     /// # Errors
@@ -84,7 +89,7 @@ pub fn run<T: Task>(
         read_checkpoint(&path, &mut optimiser, fingerprint)?;
     }
     let mut record = Record::open(out, what, optimiser.steps_done())?;
-    let mut saved = optimiser.steps_done();
+    let mut saved = (optimiser.steps_done() > 0).then(|| optimiser.steps_done());
     let mut spent = record.rows().last().map_or(0.0, |row| row.seconds);
     let mut begun = Instant::now();
     while optimiser.steps_done() < recipe.steps {
@@ -93,7 +98,7 @@ pub fn run<T: Task>(
         let parts = task.draw(step)?;
         // Parts are independent: computed side by side they keep all cores busy, and their size does not depend on the
         // number of cores, so that neither does the result.
-        for round in parts.chunks(PARTS_TOGETHER) {
+        for round in parts.chunks(task.together()) {
             let gradients = side_by_side(round, |part| {
                 let loss = task.loss(part)?;
                 Ok((f64::from(loss.to_scalar::<f32>()?), loss.backward()?))
@@ -103,15 +108,15 @@ pub fn run<T: Task>(
                 optimiser.accumulate(gradients)?;
             }
         }
-        let stopped = |what: &str| {
-            Error::Compute(format!(
-                "{what} at step {step}; training stopped. The checkpoint of step {saved} is kept: lower the learning rate and start from it or anew."
-            ))
-        };
-        if !value.is_finite() {
-            return Err(stopped("The loss is not finite"));
+        let kept = saved.map_or_else(
+            || "no checkpoint was written yet".to_owned(),
+            |saved| format!("the checkpoint of step {saved} is kept"),
+        );
+        if !value.is_finite() || !optimiser.step()? {
+            return Err(Error::Compute(format!(
+                "Loss or gradient of {what} is not finite at step {step}; training stopped, {kept}. Lower the learning rate and start anew."
+            )));
         }
-        optimiser.step()?;
         let done = optimiser.steps_done();
         let due = |every: u64| every > 0 && done.is_multiple_of(every) || done == recipe.steps;
         let validation = if due(options.validate_every) { task.validation()? } else { None };
@@ -121,19 +126,16 @@ pub fn run<T: Task>(
         let items_per_s = (recipe.batch * recipe.accumulation) as f64 / seconds.max(1e-9);
         let row = Row { step: done, loss: value, rate, seconds: spent, items_per_s, validation_loss: validation };
         record.add(row)?;
+        let told = progress(&Progress::Step { what: what.into(), row, steps: recipe.steps });
+        if due(options.save_every) || told.is_err() {
+            write_checkpoint(&path, &optimiser, fingerprint)?;
+            saved = Some(done);
+        }
+        told?;
         if due(options.validate_every) {
             record.write_plot(&format!("Training of {what}"))?;
             look(&optimiser)?;
         }
-        let told = progress(&Progress::Step { what: what.into(), row, steps: recipe.steps });
-        if due(options.save_every) || told.is_err() {
-            write_checkpoint(&path, &optimiser, fingerprint)?;
-            saved = done;
-        }
-        told?;
     }
     Ok(optimiser)
 }
-
-/// Parts whose gradients are in memory at once.
-const PARTS_TOGETHER: usize = 8;

@@ -53,7 +53,7 @@ impl<'a> TokenTask<'a> {
                 let purpose = Purpose::Training { step: u64::MAX };
                 let stream = Stream { seed: recipe.seed, tile: "denoiser", realisation: 0, modality: "", purpose };
                 let count = recipe.denoiser.cached_windows;
-                let cache = encode(&windows, table, autoencoders, count, &mut stream.generator())?;
+                let cache = encode(&windows, table, autoencoders, count, &mut stream.generator(), &device)?;
                 write_latents(&path, &cache, fingerprint)?;
                 cache
             }
@@ -81,6 +81,10 @@ impl Task for TokenTask<'_> {
         Ok(items.chunks(together).map(<[Item]>::to_vec).collect())
     }
 
+    fn together(&self) -> usize {
+        if self.denoiser.device().is_cpu() { 8 } else { 1 }
+    }
+
     fn loss(&self, part: &Vec<Item>) -> Result<Tensor> {
         let optimiser = &self.recipe.denoiser.optimiser;
         let sum = loss_of(&self.denoiser, &self.cache, &self.schedule, part)?;
@@ -95,6 +99,7 @@ fn encode(
     autoencoders: &[Option<Autoencoder>],
     count: usize,
     generator: &mut ChaCha12Rng,
+    device: &Device,
 ) -> Result<Vec<Encoded>> {
     let mut cache = Vec::with_capacity(count);
     for _ in 0..count {
@@ -104,7 +109,7 @@ fn encode(
             let data = to_network(m, &value)?;
             encoded[k] = Some(match &autoencoders[k] {
                 None => {
-                    let latent = Tensor::from_vec(data, (1, 1, 1, 3), &Device::Cpu)?;
+                    let latent = Tensor::from_vec(data, (1, 1, 1, 3), device)?;
                     (latent.clone(), latent.zeros_like()?)
                 }
                 Some(autoencoder) => {

@@ -88,6 +88,14 @@ impl Windows {
     /// # Errors
     /// When no scene holds `only`, or 50 windows in a row cannot be read.
     pub fn draw(&self, generator: &mut ChaCha12Rng, only: Option<usize>) -> Result<Vec<Option<Value>>> {
+        Ok(self.draw_from(generator, only)?.1)
+    }
+
+    /// As [`draw`](Self::draw), with the number of the scene.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn draw_from(&self, generator: &mut ChaCha12Rng, only: Option<usize>) -> Result<(usize, Vec<Option<Value>>)> {
         let mut last = self.try_draw(generator, only);
         for _ in 0..50 {
             match last {
@@ -101,19 +109,19 @@ impl Windows {
         last
     }
 
-    fn try_draw(&self, generator: &mut ChaCha12Rng, only: Option<usize>) -> Result<Vec<Option<Value>>> {
-        let fits = |entry: &&Entry| only.is_none_or(|m| entry.available.contains(&m));
-        let total: f64 = self.scenes.iter().filter(fits).map(|e| e.weight).sum();
+    fn try_draw(&self, generator: &mut ChaCha12Rng, only: Option<usize>) -> Result<(usize, Vec<Option<Value>>)> {
+        let fits = |(_, entry): &(usize, &Entry)| only.is_none_or(|m| entry.available.contains(&m));
+        let total: f64 = self.scenes.iter().enumerate().filter(fits).map(|(_, e)| e.weight).sum();
         let mut at = uniform(generator) * total;
         let mut chosen = None;
-        for entry in self.scenes.iter().filter(fits) {
-            chosen = Some(entry);
+        for (number, entry) in self.scenes.iter().enumerate().filter(fits) {
+            chosen = Some((number, entry));
             at -= entry.weight;
             if at < 0.0 {
                 break;
             }
         }
-        let entry = chosen.ok_or_else(|| Error::request("No training scene holds this modality."))?;
+        let (number, entry) = chosen.ok_or_else(|| Error::request("No training scene holds this modality."))?;
         let mut offset = |play: usize| below(generator, play + 1) as f64 * STEP_M;
         let window = Window::At { east_m: offset(entry.play[0]), south_m: offset(entry.play[1]) };
         let footprint = entry.scene.window(self.table.window_m(), window)?;
@@ -128,7 +136,7 @@ impl Windows {
             let side = self.table[mask].pixels;
             values[mask].get_or_insert_with(|| Value::Image(Raster::constant(1, side, side, 0.0)));
         }
-        Ok(values)
+        Ok((number, values))
     }
 }
 

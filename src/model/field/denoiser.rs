@@ -1,6 +1,6 @@
-//! The denoiser of a Gaussian field: its linear estimate, corrected by a transformer over places.
+//! The denoiser of a Gaussian field: its estimate, corrected by a transformer over places, then by convolutions.
 
-use super::local::{Grid, Local, Slot};
+use super::local::{Block as Channels, Grid, Local};
 use super::places::Places;
 use super::posterior::{Estimate, Level, Posterior};
 use super::statistics::Statistics;
@@ -209,7 +209,7 @@ impl FieldDenoiser {
             let unit = self.unit(i);
             if self.table[i].is_scalar() {}
             let variance = (levels[i].signal as f32 * unit).powi(2) + (levels[i].noise as f32).powi(2);
-            let mut slot = Slot { values: &mut values, items: 1, item: 0, stride, offset: 0 };
+            let mut slot = Channels { values: &mut values, stride, offset: 0 };
             grid.put(layout, i, &noisy[i], 1.0 / variance.sqrt(), &mut slot);
             slot.offset = grid.channels;
             grid.put(layout, i, &estimate[i], 1.0 / unit, &mut slot);

@@ -55,7 +55,7 @@ impl Layout {
         let (mut parts, mut channels) = (Vec::new(), 0);
         for m in table.iter() {
             let (own, side) = if m.is_scalar() { (3, 1) } else { (m.network_channels(), m.pixels) };
-            if m.latent.iter().product::<usize>() != own * side * side {
+            if !m.is_scalar() && m.latent != [own, side, side] || own * side * side > 1 << 26 {
                 return Err(Error::request(format!(
                     "The latent of {} in a Gaussian field is the image itself: {own} × {side} × {side}.",
                     m.name

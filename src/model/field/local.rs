@@ -27,8 +27,11 @@ impl LocalSizes {
     /// # Errors
     /// When the sizes do not fit together.
     pub fn check(&self) -> Result<()> {
-        if self.width == 0 || !self.width.is_multiple_of(GROUPS) || self.width > 4096 {
-            return Err(Error::request(format!("The width of the local network must be a multiple of {GROUPS}.")));
+        let blocks = self.fine_blocks.max(self.coarse_blocks);
+        if self.width == 0 || !self.width.is_multiple_of(GROUPS) || self.width > 4096 || blocks > 64 {
+            return Err(Error::request(format!(
+                "The width of the local network must be a multiple of {GROUPS}, with at most 64 blocks."
+            )));
         }
         Ok(())
     }
@@ -90,10 +93,10 @@ impl Grid {
         first..first + layout.parts[modality].channels * per_cell * per_cell
     }
 
-    /// Puts an image `(channels, side, side)` times `scale` on the grid `(row, column, item, channel)`.
-    pub fn put(&self, layout: &Layout, modality: usize, image: &[f32], scale: f32, to: &mut Slot) {
+    /// Puts an image `(channels, side, side)` times `scale` on the grid `(row, column, channel)`.
+    pub fn put(&self, layout: &Layout, modality: usize, image: &[f32], scale: f32, to: &mut Block) {
         self.each(layout, modality, |cell, channel, pixel| {
-            to.values[(cell * to.items + to.item) * to.stride + to.offset + channel] = image[pixel] * scale;
+            to.values[cell * to.stride + to.offset + channel] = image[pixel] * scale;
         });
     }
 
@@ -126,14 +129,10 @@ impl Grid {
     }
 }
 
-/// Where [`Grid::put`] writes: a block of channels of one item.
-pub struct Slot<'a> {
-    /// `(row, column, item, channel)`.
+/// Where [`Grid::put`] writes: a block of channels.
+pub struct Block<'a> {
+    /// `(row, column, channel)`.
     pub values: &'a mut [f32],
-    /// Items.
-    pub items: usize,
-    /// Which of them.
-    pub item: usize,
     /// Channels in all.
     pub stride: usize,
     /// First channel of the block.
@@ -145,11 +144,11 @@ pub struct Slot<'a> {
 pub struct Local {
     enter: Pointwise,
     globals: Projection,
-    fine_in: Vec<Block>,
+    fine_in: Vec<Residual>,
     down: Conv3,
-    coarse: Vec<Block>,
+    coarse: Vec<Residual>,
     up: Conv3,
-    fine_out: Vec<Block>,
+    fine_out: Vec<Residual>,
     norm: GroupNorm,
     leave: Conv3,
     device: Device,
@@ -171,8 +170,8 @@ impl Local {
         let root = &mut Scope::root(source);
         let root = &mut root.at("local");
         let (w, c) = (sizes.width, 2 * sizes.width);
-        let blocks = |root: &mut Scope, name: &str, n: usize, width: usize| -> Result<Vec<Block>> {
-            (0..n).map(|k| Block::new(&mut root.at(format!("{name}.{k}")), width, w)).collect()
+        let blocks = |root: &mut Scope, name: &str, n: usize, width: usize| -> Result<Vec<Residual>> {
+            (0..n).map(|k| Residual::new(&mut root.at(format!("{name}.{k}")), width, w)).collect()
         };
         Ok(Self {
             enter: pointwise(&mut root.at("enter"), 2 * grid.channels, w)?,
@@ -219,7 +218,7 @@ impl Local {
 }
 
 #[derive(Debug)]
-struct Block {
+struct Residual {
     norm1: GroupNorm,
     conv1: Conv3,
     globals: Projection,
@@ -227,7 +226,7 @@ struct Block {
     conv2: Conv3,
 }
 
-impl Block {
+impl Residual {
     fn new(scope: &mut Scope, width: usize, globals: usize) -> Result<Self> {
         Ok(Self {
             norm1: GroupNorm::new(&mut scope.at("norm1"), width, GROUPS)?,

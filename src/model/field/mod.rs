@@ -21,7 +21,7 @@ mod transform;
 
 pub use denoiser::{FieldDenoiser, Inputs, LocalInputs};
 pub use layout::{Group, Layout, Part};
-pub use local::{Grid, Local, LocalSizes, Slot};
+pub use local::{Block, Grid, Local, LocalSizes};
 pub use places::Places;
 pub use posterior::{Estimate, Level, Posterior};
 pub use statistics::{Regime, Statistics};

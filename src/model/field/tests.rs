@@ -210,7 +210,7 @@ fn the_local_grid_holds_every_pixel_of_what_it_corrects() {
     for i in [1, 2] {
         let image = made_up(statistics.layout.parts[i].len(), i);
         let mut values = vec![0.0; 16 * grid.channels];
-        let mut slot = Slot { values: &mut values, items: 1, item: 0, stride: grid.channels, offset: 0 };
+        let mut slot = Block { values: &mut values, stride: grid.channels, offset: 0 };
         grid.put(&statistics.layout, i, &image, 2.0, &mut slot);
         let mut back = vec![0.0; image.len()];
         grid.add(&statistics.layout, i, &values, 0.5, &mut back);
