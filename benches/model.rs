@@ -8,7 +8,7 @@
 use candle_core::{Device, Tensor};
 use copgen::job::{Place, Request, run};
 use copgen::modality::{ModalityTable, PostOptions};
-use copgen::model::{Denoiser, DenoiserSizes, Init, Model, Parameters};
+use copgen::model::{Denoiser, DenoiserSizes, Init, Model, NoisePredictor, Parameters};
 use copgen::sampler::{Roles, SamplerOptions};
 use copgen::scene::Window;
 use criterion::{Criterion, criterion_group, criterion_main};

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::{contact_sheet, held_windows};
 use crate::model::{FIELD_FILE, Model, write_weights};
 use crate::train::{
-    Denoising, Options, Progress, Recipe, checkpoint_file, fit_field, refuse_finished, train_autoencoder,
+    Denoising, Options, Progress, Recipe, Setting, checkpoint_file, fit_field, refuse_finished, train_autoencoder,
     train_denoiser,
 };
 use std::path::{Path, PathBuf};
@@ -101,8 +101,8 @@ impl Train {
                     // Modalities that were not begun when the training stopped begin now.
                     let begun = checkpoint_file(out, &format!("autoencoder_{}", table[i].name)).exists();
                     let options = Options { resume: steps.resume && begun, ..steps.options() };
-                    let report =
-                        train_autoencoder(&recipe, &table, i, scenes, out, &device, &options, &mut |p| shown.show(p))?;
+                    let setting = Setting { scenes, out, device: &device, options: &options };
+                    let report = train_autoencoder(&recipe, &table, i, &setting, &mut |p| shown.show(p))?;
                     let error = report.held_out_error.map_or("none".into(), |e| format!("{e:.4}"));
                     println!(
                         "{}: {} scenes, scale {:.4}, held-out error {error}, {:.0} s",

@@ -3,7 +3,7 @@
 use super::parameters::Trainable;
 use super::recipe::{AutoencoderRecipe, Recipe};
 use super::start::refuse_finished;
-use super::steps::{Options, Task, Training, run};
+use super::steps::{Setting, Task, Training, run};
 use super::windows::Windows;
 use super::{Progress, pca};
 use crate::error::{Error, Result};
@@ -47,12 +47,10 @@ pub fn train_autoencoder(
     recipe: &Recipe,
     table: &ModalityTable,
     index: usize,
-    scenes: &Path,
-    out: &Path,
-    device: &Device,
-    options: &Options,
+    setting: &Setting,
     progress: &mut dyn FnMut(&Progress) -> Result<()>,
 ) -> Result<AutoencoderReport> {
+    let Setting { scenes, out, device, options } = *setting;
     let started = std::time::Instant::now();
     refuse_finished(out)?;
     let settings = recipe.autoencoder.as_ref().ok_or_else(|| Error::request("The recipe has no [autoencoder]."))?;

@@ -198,7 +198,7 @@ fn estimates(field: &Statistics, drawn: &[Held]) -> Result<Vec<Estimate>> {
         let noisy: Vec<Vec<f32>> = window
             .iter()
             .zip(&layout.parts)
-            .map(|(values, part)| values.clone().unwrap_or_else(|| vec![0.0; part.len()]))
+            .map(|(values, part)| values.clone().unwrap_or_else(|| vec![0.0; part.size()]))
             .collect();
         found.extend(posteriors.get(&held).map(|posterior| posterior.estimate(layout, &noisy)));
     }

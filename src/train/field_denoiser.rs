@@ -124,8 +124,8 @@ impl<'a> FieldTask<'a> {
             match part {
                 Some(part) if counts => {
                     places.gather(i, &missing, &mut target.places, places.features);
-                    let own = part.first..part.first + part.len();
-                    let each = share / (places.count() * part.len()) as f32;
+                    let own = part.first..part.first + part.size();
+                    let each = share / (places.count() * part.size()) as f32;
                     target.place_weights[own.clone()].copy_from_slice(&self.weights[own.clone()]);
                     target.place_weights[own].iter_mut().for_each(|w| *w *= each);
                 }
@@ -143,10 +143,10 @@ impl<'a> FieldTask<'a> {
         // Where the field is far off its own deviation (a cloud that nothing announces), one window would outweigh all
         // others of its step.
         for part in places.parts.iter().flatten() {
-            let own = part.first..part.first + part.len();
+            let own = part.first..part.first + part.size();
             let rows = target.places.chunks_exact(places.features);
             let square: f32 = rows.map(|row| row[own.clone()].iter().map(|v| v * v).sum::<f32>()).sum();
-            let excess = square / (places.count() * part.len()) as f32 / MOST_EXCESS;
+            let excess = square / (places.count() * part.size()) as f32 / MOST_EXCESS;
             target.place_weights[own].iter_mut().for_each(|w| *w /= excess.max(1.0));
         }
         Ok(Prepared { inputs, target, noisy, clean, levels, counted })
@@ -303,7 +303,7 @@ fn weights(denoiser: &FieldDenoiser) -> Vec<f32> {
     for (i, part) in places.parts.iter().enumerate() {
         let Some(part) = part else { continue };
         let first = field.layout.parts[i].first;
-        let own = &mut weights[part.first..part.first + part.len()];
+        let own = &mut weights[part.first..part.first + part.size()];
         for (k, weight) in own.iter_mut().enumerate() {
             let (channel, row, column) = (k / (part.kept * part.kept), k / part.kept % part.kept, k % part.kept);
             *weight = field.deviation_at(first + channel, places.radius(row, column)) as f32;

@@ -26,7 +26,7 @@ pub use plot::write_text;
 pub use recipe::{AutoencoderRecipe, DataRecipe, DenoiserRecipe, FieldRecipe, OptimiserRecipe, Recipe, SameBand};
 pub use record::Row;
 pub use start::refuse_finished;
-pub use steps::Options;
+pub use steps::{Options, Setting};
 pub use windows::Windows;
 
 /// What a training tells while it runs.

@@ -7,7 +7,7 @@ use super::recipe::OptimiserRecipe;
 use super::record::{Record, Row};
 use crate::error::{Error, Result};
 use crate::lanes::side_by_side;
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use std::path::Path;
 use std::time::Instant;
 
@@ -51,6 +51,19 @@ pub struct Options {
     pub save_every: u64,
     /// Steps between validations and contact sheets.
     pub validate_every: u64,
+}
+
+/// Where a training of autoencoders reads and writes, and how it runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting<'a> {
+    /// Folder of scene folders.
+    pub scenes: &'a Path,
+    /// Model folder.
+    pub out: &'a Path,
+    /// Where to compute.
+    pub device: &'a Device,
+    /// Resume, checkpoints, validation.
+    pub options: &'a Options,
 }
 
 /// Names a training.

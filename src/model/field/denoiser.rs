@@ -154,7 +154,7 @@ impl FieldDenoiser {
             };
             self.places.gather(i, &noisy[i], &mut features, stride);
             self.places.gather(i, &estimate[i], &mut features[self.places.features..], stride);
-            for k in 0..part.len() {
+            for k in 0..part.size() {
                 let (channel, row, column) = (k / (part.kept * part.kept), k / part.kept % part.kept, k % part.kept);
                 let bin = super::Layout::bin(self.places.radius(row, column));
                 let unit = super::Layout::gain(bin) as f32;
@@ -207,7 +207,6 @@ impl FieldDenoiser {
         let mut scale = Vec::new();
         for (i, part) in layout.parts.iter().enumerate() {
             let unit = self.unit(i);
-            if self.table[i].is_scalar() {}
             let variance = (levels[i].signal as f32 * unit).powi(2) + (levels[i].noise as f32).powi(2);
             let mut slot = Channels { values: &mut values, stride, offset: 0 };
             grid.put(layout, i, &noisy[i], 1.0 / variance.sqrt(), &mut slot);

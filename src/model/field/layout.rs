@@ -19,7 +19,7 @@ pub struct Part {
 
 impl Part {
     /// Values of the modality.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.channels * self.side * self.side
     }
 }

@@ -35,7 +35,7 @@ pub struct PlacePart {
 
 impl PlacePart {
     /// Features of this modality at one place.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.channels * self.kept * self.kept
     }
 }
@@ -66,7 +66,7 @@ impl Places {
             };
             let basis = (0..kept).flat_map(|i| (0..m.patch).map(move |x| cosine(i, x) as f32)).collect();
             let part = PlacePart { first: features, channels: own.channels, kept, patch: m.patch, basis };
-            features += part.len();
+            features += part.size();
             parts.push(Some(part));
         }
         let per_side = per_side.ok_or_else(|| Error::request("A Gaussian field needs at least one image."))?;

@@ -61,7 +61,7 @@ impl Statistics {
             return Err(Error::request(format!("These are not statistics of a Gaussian field of {n} channels.")));
         }
         let spectra = layout.parts.iter().map(|part| {
-            let mut values = Vec::with_capacity(part.len());
+            let mut values = Vec::with_capacity(part.size());
             for channel in part.first..part.first + part.channels {
                 for row in 0..part.side {
                     for column in 0..part.side {

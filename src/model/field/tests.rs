@@ -44,7 +44,7 @@ fn made_up(n: usize, seed: usize) -> Vec<f32> {
 fn evening_out_and_colouring_are_inverse() {
     let statistics = statistics();
     for (i, part) in statistics.layout.parts.iter().enumerate() {
-        let values = made_up(part.len(), i);
+        let values = made_up(part.size(), i);
         let mut work = values.clone();
         statistics.whiten(i, &mut work);
         statistics.colour(i, &mut work);
@@ -61,17 +61,17 @@ fn covariance(statistics: &Statistics) -> (DMatrix<f64>, Vec<usize>) {
         .iter()
         .scan(0, |at, part| {
             let start = *at;
-            *at += part.len();
+            *at += part.size();
             Some(start)
         })
         .collect();
-    let size = layout.parts.iter().map(|p| p.len()).sum();
+    let size = layout.parts.iter().map(|p| p.size()).sum();
     // Columns: every coefficient's picture.
     let mut pictures = DMatrix::<f64>::zeros(size, size);
     let mut frequency = vec![(0, 0, 0); size];
     for (part, start) in layout.parts.iter().zip(&starts) {
-        for k in 0..part.len() {
-            let mut image = vec![0f32; part.len()];
+        for k in 0..part.size() {
+            let mut image = vec![0f32; part.size()];
             image[k] = 1.0;
             statistics.cosines().inverse(&mut image, part.side);
             image.iter().enumerate().for_each(|(row, v)| pictures[(start + row, start + k)] = f64::from(*v));
@@ -98,7 +98,7 @@ fn the_estimate_is_the_conditional_mean_and_its_deviation_the_conditional_one() 
     let size = covariance.nrows();
     let levels =
         [Level { signal: 0.9, noise: 0.436 }, Level { signal: 0.5, noise: 0.866 }, Level { signal: 1.0, noise: 0.05 }];
-    let noisy: Vec<Vec<f32>> = layout.parts.iter().enumerate().map(|(i, p)| made_up(p.len(), i + 5)).collect();
+    let noisy: Vec<Vec<f32>> = layout.parts.iter().enumerate().map(|(i, p)| made_up(p.size(), i + 5)).collect();
     let of = |k: usize| levels[starts.iter().rposition(|s| *s <= k).expect("modality")];
     // x = A z + σ ε: mean = C A (A C A + σ²)⁻¹ x.
     let cross = DMatrix::from_fn(size, size, |i, j| covariance[(i, j)] * of(j).signal);
@@ -193,7 +193,7 @@ fn features_of_places_go_back_to_where_they_came_from() {
     assert_eq!((places.count(), places.features), (4, 2 * 16 + 4));
     // All coefficients of these small patches are kept, so nothing is lost.
     for i in [1, 2] {
-        let image = made_up(statistics.layout.parts[i].len(), i);
+        let image = made_up(statistics.layout.parts[i].size(), i);
         let mut features = vec![0.0; places.count() * places.features];
         places.gather(i, &image, &mut features, places.features);
         let mut back = vec![0.0; image.len()];
@@ -208,7 +208,7 @@ fn the_local_grid_holds_every_pixel_of_what_it_corrects() {
     let grid = Grid::new(&table, &statistics.layout).expect("grid");
     assert_eq!((grid.side, grid.channels, grid.corrected), (4, 2 * 4 + 1, 2 * 4 + 1));
     for i in [1, 2] {
-        let image = made_up(statistics.layout.parts[i].len(), i);
+        let image = made_up(statistics.layout.parts[i].size(), i);
         let mut values = vec![0.0; 16 * grid.channels];
         let mut slot = Block { values: &mut values, stride: grid.channels, offset: 0 };
         grid.put(&statistics.layout, i, &image, 2.0, &mut slot);
@@ -229,7 +229,7 @@ fn the_regime_is_told_from_the_level_and_doubted_in_noise() {
         // All windows' means at this level, nothing else.
         let constant = |p: &layout::Part| {
             let square = p.side * p.side;
-            (0..p.len())
+            (0..p.size())
                 .map(|k| if k % square == 0 { (level * noise.signal * Layout::gain(0)) as f32 } else { 0.0 })
                 .collect()
         };
