@@ -20,6 +20,18 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     write().map_err(|e| Error::io(path, "write", &e))
 }
 
+/// The folders in a folder, by name.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(dir).map_err(|e| Error::io(dir, "read", &e))?;
+    let mut folders: Vec<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    Ok(folders)
+}
+
 /// Temporary files are private; what they become is an ordinary file.
 ///
 /// # Errors

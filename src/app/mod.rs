@@ -26,7 +26,7 @@ pub use tour::Tour;
 pub use window::Window;
 
 use crate::error::{Error, Result};
-use crate::files::bundled;
+use crate::files::{bundled, folders};
 use crate::model::Manifest;
 use std::path::PathBuf;
 
@@ -52,10 +52,7 @@ impl Options {
     /// When the program's own files are not found.
     pub fn bundled() -> Result<Self> {
         let dir = bundled("assets/scenes")?;
-        let entries = std::fs::read_dir(&dir).map_err(|e| Error::io(&dir, "read", &e))?;
-        let mut scenes: Vec<PathBuf> =
-            entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).collect();
-        scenes.sort();
+        let scenes = folders(&dir)?;
         Ok(Self { model: bundled("models/demo")?, first: Some(dir.join(FIRST_SCENE)), scenes, tour: None })
     }
 }

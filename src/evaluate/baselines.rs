@@ -3,7 +3,7 @@
 use super::windows::measured;
 use crate::error::Result;
 use crate::modality::{ModalityTable, Raster, Value, class_index};
-use crate::sampler::{Purpose, Stream};
+use crate::sampler::Stream;
 use crate::train::{Recipe, Windows};
 use nalgebra::{DMatrix, DVector};
 use std::collections::BTreeMap;
@@ -34,9 +34,7 @@ impl Training {
     /// When scenes cannot be read.
     pub fn draw(recipe: &Recipe, table: &ModalityTable, scenes: &Path) -> Result<Self> {
         let windows = Windows::open(scenes, table, &recipe.data, false)?.without_turns();
-        let purpose = Purpose::Training { step: 0 };
-        let stream = Stream { seed: recipe.seed, tile: "baselines", realisation: 0, modality: "", purpose };
-        let mut generator = stream.generator();
+        let mut generator = Stream::training(recipe.seed, "baselines", "", 0).generator();
         let drawn: Vec<_> = (0..WINDOWS).map(|_| windows.draw_from(&mut generator, None)).collect::<Result<_>>()?;
         let (scenes, windows) = drawn.into_iter().unzip();
         Ok(Self { table: table.clone(), windows, scenes })

@@ -1,6 +1,7 @@
 //! Windows of places that were never trained on, and what is known about them.
 
 use crate::error::{Error, Result};
+use crate::files::folders;
 use crate::modality::{Modality, ModalityTable, Raster, Value, ValueKind};
 use crate::scene::{Scene, WINDOW_STEP_M, Window};
 use crate::train::DataRecipe;
@@ -36,14 +37,8 @@ impl HeldWindow {
 /// # Errors
 /// When the folder cannot be read or no held-out scene holds a window.
 pub fn held_windows(dir: &Path, table: &ModalityTable, recipe: &DataRecipe, side: usize) -> Result<Vec<HeldWindow>> {
-    let mut dirs: Vec<PathBuf> = std::fs::read_dir(dir)
-        .map_err(|e| Error::io(dir, "read", &e))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.is_dir())
-        .collect();
-    dirs.sort();
     let mut windows = Vec::new();
-    for dir in dirs {
+    for dir in folders(dir)? {
         let Ok(scene) = Scene::open(&dir) else { continue };
         if !recipe.held_out.iter().any(|prefix| scene.name().starts_with(prefix)) {
             continue;

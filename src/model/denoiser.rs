@@ -57,9 +57,7 @@ pub struct Denoiser {
     sizes: DenoiserSizes,
     embeds: Vec<PatchEmbed>,
     positions: Tensor,
-    in_blocks: Vec<Block>,
-    mid_block: Block,
-    out_blocks: Vec<Block>,
+    blocks: Blocks,
     norm: LayerNorm,
     heads: Vec<Projection>,
     device: Device,
@@ -84,13 +82,7 @@ impl Denoiser {
             embeds.push(PatchEmbed::new(&mut root.at(format!("patch_embeds.{i}.proj")), m, width)?);
         }
         let positions = root.get("pos_embed", &[1, table.tokens(), width], Init::Normal(0.02))?;
-        let half = sizes.depth / 2;
-        let blocks = |root: &mut Scope, stack: &str, skip: bool| -> Result<Vec<Block>> {
-            (0..half).map(|j| Block::new(&mut root.at(format!("{stack}.{j}")), sizes, skip)).collect()
-        };
-        let in_blocks = blocks(root, "in_blocks", false)?;
-        let mid_block = Block::new(&mut root.at("mid_block"), sizes, false)?;
-        let out_blocks = blocks(root, "out_blocks", true)?;
+        let blocks = Blocks::new(root, sizes)?;
         let norm = LayerNorm::new(&mut root.at("norm"), width)?;
         let mut heads = Vec::new();
         for (i, m) in table.iter().enumerate() {
@@ -106,9 +98,7 @@ impl Denoiser {
             sizes: sizes.clone(),
             embeds,
             positions,
-            in_blocks,
-            mid_block,
-            out_blocks,
+            blocks,
             norm,
             heads,
             device: device.clone(),
@@ -151,16 +141,7 @@ impl NoisePredictor for Denoiser {
         for ((embed, m), latent) in self.embeds.iter().zip(self.table.iter()).zip(latents) {
             tokens.push(embed.forward(m, latent)?);
         }
-        let mut x = Tensor::cat(&tokens, 1)?.broadcast_add(&self.positions)?;
-        let mut skips = Vec::with_capacity(self.in_blocks.len());
-        for block in &self.in_blocks {
-            x = block.forward(&x, None)?;
-            skips.push(x.clone());
-        }
-        x = self.mid_block.forward(&x, None)?;
-        for block in &self.out_blocks {
-            x = block.forward(&x, skips.pop().as_ref())?;
-        }
+        let x = self.blocks.forward(Tensor::cat(&tokens, 1)?.broadcast_add(&self.positions)?)?;
         let x = self.norm.forward(&x)?;
         let mut start = self.table.len();
         let mut noise = Vec::with_capacity(self.table.len());
@@ -208,9 +189,44 @@ fn unpatchify(m: &Modality, tokens: &Tensor) -> Result<Tensor> {
     Ok(grid.reshape((batch, c, h, w))?)
 }
 
+/// All blocks: half before the middle one, half after it, each of these with a long skip from its counterpart (D.2, 4).
+#[derive(Debug)]
+pub(super) struct Blocks {
+    before: Vec<Block>,
+    middle: Block,
+    after: Vec<Block>,
+}
+
+impl Blocks {
+    pub(super) fn new(root: &mut Scope, sizes: &DenoiserSizes) -> Result<Self> {
+        let half = sizes.depth / 2;
+        let blocks = |root: &mut Scope, stack: &str, skip: bool| -> Result<Vec<Block>> {
+            (0..half).map(|j| Block::new(&mut root.at(format!("{stack}.{j}")), sizes, skip)).collect()
+        };
+        Ok(Self {
+            before: blocks(root, "in_blocks", false)?,
+            middle: Block::new(&mut root.at("mid_block"), sizes, false)?,
+            after: blocks(root, "out_blocks", true)?,
+        })
+    }
+
+    pub(super) fn forward(&self, mut x: Tensor) -> Result<Tensor> {
+        let mut skips = Vec::with_capacity(self.before.len());
+        for block in &self.before {
+            x = block.forward(&x, None)?;
+            skips.push(x.clone());
+        }
+        x = self.middle.forward(&x, None)?;
+        for block in &self.after {
+            x = block.forward(&x, skips.pop().as_ref())?;
+        }
+        Ok(x)
+    }
+}
+
 /// Attention and MLP with post-normalisation, optionally with a long skip in front (D.3).
 #[derive(Debug)]
-pub(super) struct Block {
+struct Block {
     skip: Option<(LayerNorm, Projection)>,
     qkv: Projection,
     proj: Projection,
@@ -223,7 +239,7 @@ pub(super) struct Block {
 }
 
 impl Block {
-    pub(super) fn new(scope: &mut Scope, sizes: &DenoiserSizes, skip: bool) -> Result<Self> {
+    fn new(scope: &mut Scope, sizes: &DenoiserSizes, skip: bool) -> Result<Self> {
         let (d, hidden) = (sizes.width, sizes.width * sizes.mlp_ratio);
         let skip = if skip {
             let norm = LayerNorm::new(&mut scope.at("norm1"), d)?;
@@ -244,7 +260,7 @@ impl Block {
         })
     }
 
-    pub(super) fn forward(&self, x: &Tensor, skip: Option<&Tensor>) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, skip: Option<&Tensor>) -> Result<Tensor> {
         let joined = match (&self.skip, skip) {
             (Some((norm, linear)), Some(skip)) => norm.forward(&linear.forward(&Tensor::cat(&[x, skip], 2)?)?)?,
             _ => x.clone(),

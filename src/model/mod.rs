@@ -18,6 +18,8 @@ pub use folder::Model;
 pub use layers::{Conv3, LowRank, Sampling};
 pub use manifest::{AutoencoderEntry, AutoencoderSizes, DenoiserSizes, MANIFEST_FILE, Manifest, WeightFile};
 pub use order::network_order;
-pub use save::{DENOISER_FILE, FIELD_FILE, autoencoder_file, import, weight_file, write_manifest, write_weights};
+pub use save::{
+    DENOISER_FILE, FIELD_FILE, autoencoder_file, import, weight_file, write_manifest, write_tensors, write_weights,
+};
 pub use schedule::{Schedule, TRAIN_STEPS};
 pub use weights::{Init, LoadedWeights, Parameters, Scope, TensorData, read_weights, sha256_of};

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::modality::{Modality, ModalityTable};
 use candle_core::{DType, Device};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 /// Folder of each published autoencoder (A.3), by modality key.
@@ -60,7 +60,19 @@ pub fn write_weights(path: &Path, tensors: &BTreeMap<String, TensorData>, half: 
             converted.insert(name.clone(), data.clone());
         }
     }
-    let views = converted.iter().map(|(name, data)| {
+    write_tensors(path, &converted, None)
+}
+
+/// Writes tensors as they are, with notes for whoever reads the file; at once or not at all.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_tensors(
+    path: &Path,
+    tensors: &BTreeMap<String, TensorData>,
+    notes: Option<HashMap<String, String>>,
+) -> Result<()> {
+    let views = tensors.iter().map(|(name, data)| {
         let dtype = match data.dtype {
             DType::F16 => safetensors::Dtype::F16,
             DType::BF16 => safetensors::Dtype::BF16,
@@ -71,7 +83,7 @@ pub fn write_weights(path: &Path, tensors: &BTreeMap<String, TensorData>, half: 
         view.map(|view| (name.clone(), view)).map_err(|e| Error::file(path, e.to_string()))
     });
     let views: Vec<_> = views.collect::<Result<_>>()?;
-    let bytes = safetensors::serialize(views, None).map_err(|e| Error::file(path, e.to_string()))?;
+    let bytes = safetensors::serialize(views, notes).map_err(|e| Error::file(path, e.to_string()))?;
     write_atomically(path, &bytes)
 }
 

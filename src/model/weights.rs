@@ -21,6 +21,11 @@ pub struct TensorData {
 }
 
 impl TensorData {
+    /// Float32 values of this shape.
+    pub fn new(shape: Vec<usize>, values: &[f32]) -> Self {
+        Self { dtype: DType::F32, shape, bytes: values.iter().flat_map(|v| v.to_le_bytes()).collect() }
+    }
+
     /// As float32 on a device.
     ///
     /// # Errors

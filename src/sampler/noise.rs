@@ -44,7 +44,12 @@ pub struct Stream<'a> {
     pub purpose: Purpose,
 }
 
-impl Stream<'_> {
+impl<'a> Stream<'a> {
+    /// The stream of a training's draws at a step; `tile` names what is drawn.
+    pub fn training(seed: u64, tile: &'a str, modality: &'a str, step: u64) -> Self {
+        Self { seed, tile, realisation: 0, modality, purpose: Purpose::Training { step } }
+    }
+
     /// The generator of this stream, at its beginning.
     pub fn generator(&self) -> ChaCha12Rng {
         let (purpose, counter) = match self.purpose {

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::modality::{Modality, ModalityTable, PostOptions, Value, from_network, to_network};
 use crate::model::{Autoencoder, LoadedWeights, Moments, autoencoder_file, write_weights};
-use crate::sampler::{Purpose, Stream};
+use crate::sampler::Stream;
 use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -56,10 +56,10 @@ pub fn train_autoencoder(
     let settings = recipe.autoencoder.as_ref().ok_or_else(|| Error::request("The recipe has no [autoencoder]."))?;
     let m = &table[index];
     let windows = Windows::open(scenes, table, &recipe.data, false)?;
-    let task = AutoencoderTask::new(recipe, settings, m, index, windows, device)?;
-    let (mut parameters, name) = (task.start()?, format!("autoencoder_{}", m.name));
+    let (mut parameters, name) =
+        (start(recipe, settings, m, index, &windows, device)?, format!("autoencoder_{}", m.name));
     let model = Autoencoder::new(&settings.sizes, m.network_channels(), m.latent[0], &mut parameters, device)?;
-    let task = AutoencoderTask { model: Some(model), ..task };
+    let task = AutoencoderTask { recipe, settings, m, index, windows, device, model };
     let fingerprint = format!("{:x}", Sha256::digest(format!("{recipe:?} {m:?}")));
     let optimiser = &settings.optimiser;
     let training = Training { what: &name, out, recipe: optimiser, fingerprint: &fingerprint, options };
@@ -69,7 +69,8 @@ pub fn train_autoencoder(
     let mut source = Trainable::new(0, weights, device);
     let trained = Autoencoder::new(&settings.sizes, m.network_channels(), m.latent[0], &mut source, device)?;
     let report = AutoencoderReport {
-        scale_factor: 1.0 / deviation(&trained, &task.windows, m, index, &mut task.generator(u64::MAX - 1), device)?,
+        scale_factor: 1.0
+            / deviation(&trained, &task.windows, m, index, &mut generator(recipe, m, u64::MAX - 1), device)?,
         steps: settings.optimiser.steps,
         scenes: task.windows.holding(index),
         held_out_error: held_out_error(&trained, recipe, table, index, scenes, device)?,
@@ -87,38 +88,29 @@ struct AutoencoderTask<'a> {
     index: usize,
     windows: Windows,
     device: &'a Device,
-    model: Option<Autoencoder>,
+    model: Autoencoder,
 }
 
-impl<'a> AutoencoderTask<'a> {
-    fn new(
-        recipe: &'a Recipe,
-        settings: &'a AutoencoderRecipe,
-        m: &'a Modality,
-        index: usize,
-        windows: Windows,
-        device: &'a Device,
-    ) -> Result<Self> {
-        Ok(Self { recipe, settings, m, index, windows, device, model: None })
-    }
+/// The draws of one step.
+fn generator(recipe: &Recipe, m: &Modality, step: u64) -> ChaCha12Rng {
+    Stream::training(recipe.seed, "autoencoder", &m.key, step).generator()
+}
 
-    fn generator(&self, step: u64) -> ChaCha12Rng {
-        let purpose = Purpose::Training { step };
-        let (seed, modality) = (self.recipe.seed, self.m.key.as_str());
-        Stream { seed, tile: "autoencoder", realisation: 0, modality, purpose }.generator()
+/// Fresh parameters; the linear path begins as patch PCA.
+fn start(
+    recipe: &Recipe,
+    settings: &AutoencoderRecipe,
+    m: &Modality,
+    index: usize,
+    windows: &Windows,
+    device: &Device,
+) -> Result<Trainable> {
+    let mut start = BTreeMap::new();
+    if settings.sizes.linear_path {
+        let images = batch(windows, m, index, settings.pca_windows, &mut generator(recipe, m, u64::MAX), device)?;
+        start = pca::fit(&images, m.pixels / m.latent[1], m.latent[0], settings.whitening)?;
     }
-
-    /// Fresh parameters; the linear path begins as patch PCA.
-    fn start(&self) -> Result<Trainable> {
-        let (m, settings) = (self.m, self.settings);
-        let mut start = BTreeMap::new();
-        if settings.sizes.linear_path {
-            let windows = settings.pca_windows;
-            let images = batch(&self.windows, m, self.index, windows, &mut self.generator(u64::MAX), self.device)?;
-            start = pca::fit(&images, m.pixels / m.latent[1], m.latent[0], settings.whitening)?;
-        }
-        Ok(Trainable::new(self.recipe.seed, start, self.device))
-    }
+    Ok(Trainable::new(recipe.seed, start, device))
 }
 
 impl Task for AutoencoderTask<'_> {
@@ -126,7 +118,7 @@ impl Task for AutoencoderTask<'_> {
     type Part = ChaCha12Rng;
 
     fn draw(&self, step: u64) -> Result<Vec<ChaCha12Rng>> {
-        let mut generator = self.generator(step);
+        let mut generator = generator(self.recipe, self.m, step);
         let count = self.settings.optimiser.accumulation as u64;
         Ok((0..count).map(|_| ChaCha12Rng::seed_from_u64(generator.next_u64())).collect())
     }
@@ -134,7 +126,7 @@ impl Task for AutoencoderTask<'_> {
     /// L1, L2 and KL (and cross-entropy for classes), per value of the image.
     fn loss(&self, part: &ChaCha12Rng) -> Result<Tensor> {
         let (m, settings, mut generator) = (self.m, self.settings, part.clone());
-        let model = self.model.as_ref().ok_or_else(|| Error::Compute("There is no autoencoder to train.".into()))?;
+        let model = &self.model;
         let size = settings.optimiser.batch;
         let image = batch(&self.windows, m, self.index, size, &mut generator, self.device)?;
         let moments = Moments::split(&model.moments(&image)?)?;
@@ -237,14 +229,7 @@ fn held_out_error(
         Ok(windows) if windows.holding(index) > 0 => windows,
         _ => return Ok(None),
     };
-    let stream = Stream {
-        seed: recipe.seed,
-        tile: "held out",
-        realisation: 0,
-        modality: &m.key,
-        purpose: Purpose::Training { step: 0 },
-    };
-    let mut generator = stream.generator();
+    let mut generator = Stream::training(recipe.seed, "held out", &m.key, 0).generator();
     let mut errors = Vec::new();
     for _ in 0..48 / EVALUATED_TOGETHER {
         let images = batch(&windows, m, index, EVALUATED_TOGETHER, &mut generator, device)?;

@@ -2,10 +2,8 @@
 
 use super::parameters::Optimiser;
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
-use std::collections::HashMap;
+use crate::model::{TensorData, write_tensors};
+use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};
 
 /// Where the checkpoint of a training lies.
@@ -18,21 +16,10 @@ pub fn checkpoint_file(out: &Path, what: &str) -> PathBuf {
 /// # Errors
 /// When the file cannot be written; the one before it is kept then.
 pub fn write_checkpoint(path: &Path, optimiser: &Optimiser, fingerprint: &str) -> Result<()> {
-    let state: Vec<(String, Vec<usize>, Vec<u8>)> = optimiser
-        .state()
-        .map(|(name, shape, values)| (name, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect()))
-        .collect();
-    let views: Vec<(&str, TensorView)> = state
-        .iter()
-        .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
-        .collect::<std::result::Result<_, safetensors::SafeTensorError>>()
-        .map_err(|e| Error::file(path, e.to_string()))?;
-    let metadata = HashMap::from([
-        ("step".to_owned(), optimiser.steps_done().to_string()),
-        ("recipe".to_owned(), fingerprint.to_owned()),
-    ]);
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| Error::file(path, e.to_string()))?;
-    write_atomically(path, &bytes)
+    let state = optimiser.state().map(|(name, shape, values)| (name, TensorData::new(shape, values))).collect();
+    let notes = [("step", optimiser.steps_done().to_string()), ("recipe", fingerprint.to_owned())];
+    let notes = notes.map(|(key, value)| (key.to_owned(), value));
+    write_tensors(path, &state, Some(notes.into()))
 }
 
 /// Continues from a checkpoint.

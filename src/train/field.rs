@@ -6,7 +6,7 @@ use super::windows::{Windows, below, uniform};
 use crate::error::{Error, Result};
 use crate::modality::{Modality, ModalityTable, ValueKind, to_network};
 use crate::model::field::{Cosines, Estimate, Layout, Level, Part, Posterior, Regime, Statistics};
-use crate::sampler::{Purpose, Stream};
+use crate::sampler::Stream;
 use nalgebra::{DMatrix, DVector};
 use rand_chacha::ChaCha12Rng;
 use std::collections::BTreeMap;
@@ -23,9 +23,7 @@ pub fn fit_field(recipe: &Recipe, table: &ModalityTable, scenes: &Path) -> Resul
     let settings = recipe.field.as_ref().ok_or_else(|| Error::request("The recipe has no [field]."))?;
     let windows = Windows::open(scenes, table, &recipe.data, false)?;
     let layout = Layout::new(table)?;
-    let purpose = Purpose::Training { step: 0 };
-    let stream = Stream { seed: recipe.seed, tile: "field", realisation: 0, modality: "", purpose };
-    let mut generator = stream.generator();
+    let mut generator = Stream::training(recipe.seed, "field", "", 0).generator();
     let mut drawn: Vec<Held> = Vec::with_capacity(settings.windows);
     for _ in 0..settings.windows {
         let values = windows.draw(&mut generator, None)?;
@@ -42,15 +40,15 @@ pub fn fit_field(recipe: &Recipe, table: &ModalityTable, scenes: &Path) -> Resul
     // on in units of the pooled deviation.
     let optical = |window: &Held| (0..table.len()).any(|i| is_optical(&table[i]) && window[i].is_some());
     drawn.retain(optical);
+    if settings.regimes < 2 || drawn.len() < settings.regimes {
+        return Ok(pooled);
+    }
     for window in &mut drawn {
         for (i, values) in window.iter_mut().enumerate() {
             if let Some(values) = values {
                 pooled.coefficients(i, values);
             }
         }
-    }
-    if settings.regimes < 2 || drawn.len() < settings.regimes {
-        return Ok(pooled);
     }
     let mut labels = first_labels(settings, table, &pooled, &drawn, &mut generator)?;
     let mut field = fit_regimes(settings, table, &pooled, &drawn, &labels)?;

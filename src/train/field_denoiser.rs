@@ -11,7 +11,7 @@ use super::windows::{Windows, turned_value};
 use crate::error::Result;
 use crate::modality::{ModalityTable, Value, to_network};
 use crate::model::field::{Block, FieldDenoiser, Inputs, Level};
-use crate::sampler::{Purpose, Stream};
+use crate::sampler::Stream;
 use candle_core::Tensor;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -45,10 +45,7 @@ impl<'a> FieldTask<'a> {
         denoiser: FieldDenoiser,
         scenes: &std::path::Path,
     ) -> Result<Self> {
-        let generator = |tile: &str| {
-            let purpose = Purpose::Training { step: u64::MAX };
-            Stream { seed: recipe.seed, tile, realisation: 0, modality: "", purpose }.generator()
-        };
+        let generator = |tile: &str| Stream::training(recipe.seed, tile, "", u64::MAX).generator();
         let draw = |held_out: bool, count: usize| -> Result<Vec<Vec<Option<Value>>>> {
             let windows = match Windows::open(scenes, table, &recipe.data, held_out) {
                 // Nothing held out lies here: the training goes on without validation.
@@ -222,8 +219,7 @@ impl Task for FieldTask<'_> {
     type Part = Vec<Item>;
 
     fn draw(&self, step: u64) -> Result<Vec<Vec<Item>>> {
-        let purpose = Purpose::Training { step };
-        let stream = Stream { seed: self.recipe.seed, tile: "denoiser", realisation: 0, modality: "", purpose };
+        let stream = Stream::training(self.recipe.seed, "denoiser", "", step);
         let mut items = draw_items(
             &self.table,
             self.cache.len(),
@@ -258,8 +254,7 @@ impl Task for FieldTask<'_> {
         if self.validation.is_empty() {
             return Ok(None);
         }
-        let purpose = Purpose::Training { step: 0 };
-        let stream = Stream { seed: self.recipe.seed, tile: "validation", realisation: 0, modality: "", purpose };
+        let stream = Stream::training(self.recipe.seed, "validation", "", 0);
         let mut items = Vec::new();
         let mut generator = stream.generator();
         for (window, values) in self.validation.iter().enumerate() {

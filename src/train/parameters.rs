@@ -146,7 +146,7 @@ impl Optimiser {
     }
 
     /// Learning rate of the coming step: warm-up, plateau, cool-down.
-    fn rate(&self) -> f64 {
+    pub fn rate(&self) -> f64 {
         let r = &self.recipe;
         let warm = (self.step + 1) as f64 / r.warm_up.max(1) as f64;
         let left = (r.steps.saturating_sub(self.step)) as f64 / (r.cool_down * r.steps as f64).max(1e-9);
@@ -210,11 +210,6 @@ impl Optimiser {
         self.step
     }
 
-    /// Learning rate of the coming step.
-    pub fn coming_rate(&self) -> f64 {
-        self.rate()
-    }
-
     /// Everything that changes from step to step: name, shape and values.
     pub fn state(&self) -> impl Iterator<Item = (String, Vec<usize>, &[f32])> {
         self.slots.iter().flat_map(|slot| {
@@ -248,11 +243,7 @@ impl Optimiser {
     /// # Errors
     /// When the device fails.
     pub fn averaged(&self) -> Result<BTreeMap<String, TensorData>> {
-        let data = |values: &[f32], shape: &[usize]| TensorData {
-            dtype: DType::F32,
-            shape: shape.to_vec(),
-            bytes: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        };
+        let data = |values: &[f32], shape: &[usize]| TensorData::new(shape.to_vec(), values);
         let mut all = self.fixed.clone();
         for slot in self.slots.iter().filter(|s| !s.name.ends_with(A)) {
             let Some(name) = slot.name.strip_suffix(B) else {

@@ -106,7 +106,7 @@ pub fn run<T: Task>(
     let mut spent = record.rows().last().map_or(0.0, |row| row.seconds);
     let mut begun = Instant::now();
     while optimiser.steps_done() < recipe.steps {
-        let (step, rate) = (optimiser.steps_done(), optimiser.coming_rate());
+        let (step, rate) = (optimiser.steps_done(), optimiser.rate());
         let mut value = 0.0;
         let parts = task.draw(step)?;
         // Parts are independent: computed side by side they keep all cores busy, and their size does not depend on the

@@ -8,16 +8,14 @@ use super::recipe::Recipe;
 use super::steps::Task;
 use super::windows::Windows;
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
 use crate::modality::{ModalityTable, to_network};
-use crate::model::{Autoencoder, Denoiser, Moments, NoisePredictor, Schedule, TRAIN_STEPS};
-use crate::sampler::{Purpose, Stream};
+use crate::model::{Autoencoder, Denoiser, Moments, NoisePredictor, Schedule, TRAIN_STEPS, TensorData, write_tensors};
+use crate::sampler::Stream;
 use candle_core::{DType, Device, Tensor};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
 use safetensors::SafeTensors;
-use safetensors::tensor::TensorView;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The latent posterior of one window: per modality mean and standard deviation, scaled; `None` if absent.
@@ -50,8 +48,7 @@ impl<'a> TokenTask<'a> {
             None => {
                 let table = denoiser.table();
                 let windows = Windows::open(scenes, table, &recipe.data, false)?;
-                let purpose = Purpose::Training { step: u64::MAX };
-                let stream = Stream { seed: recipe.seed, tile: "denoiser", realisation: 0, modality: "", purpose };
+                let stream = Stream::training(recipe.seed, "denoiser", "", u64::MAX);
                 let count = recipe.denoiser.cached_windows;
                 let cache = encode(&windows, table, autoencoders, count, &mut stream.generator(), &device)?;
                 write_latents(&path, &cache, fingerprint)?;
@@ -66,8 +63,7 @@ impl Task for TokenTask<'_> {
     type Part = Vec<Item>;
 
     fn draw(&self, step: u64) -> Result<Vec<Vec<Item>>> {
-        let purpose = Purpose::Training { step };
-        let stream = Stream { seed: self.recipe.seed, tile: "denoiser", realisation: 0, modality: "", purpose };
+        let stream = Stream::training(self.recipe.seed, "denoiser", "", step);
         let items = draw_items(
             self.denoiser.table(),
             self.cache.len(),
@@ -150,26 +146,18 @@ fn read_latents(path: &Path, table: &ModalityTable, fingerprint: &str, device: &
 
 /// Keeps latents on disk as moments.
 fn write_latents(path: &Path, cache: &[Encoded], fingerprint: &str) -> Result<()> {
-    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    let mut tensors = BTreeMap::new();
     for (w, encoded) in cache.iter().enumerate() {
         for (i, (mean, deviation)) in encoded.iter().enumerate().filter_map(|(i, e)| Some((i, e.as_ref()?))) {
             for (part, tensor) in [("mean", mean), ("deviation", deviation)] {
                 let values: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
-                let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-                tensors.push((format!("{w}.{i}.{part}"), tensor.dims().to_vec(), bytes));
+                tensors.insert(format!("{w}.{i}.{part}"), TensorData::new(tensor.dims().to_vec(), &values));
             }
         }
     }
-    let bad = |e: safetensors::SafeTensorError| Error::file(path, e.to_string());
-    let views: Vec<(&str, TensorView)> = tensors
-        .iter()
-        .map(|(name, shape, bytes)| {
-            Ok((name.as_str(), TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).map_err(bad)?))
-        })
-        .collect::<Result<_>>()?;
-    let metadata =
-        HashMap::from([("recipe".to_owned(), fingerprint.to_owned()), ("windows".to_owned(), cache.len().to_string())]);
-    write_atomically(path, &safetensors::serialize(views, Some(metadata)).map_err(bad)?)
+    let notes = [("recipe", fingerprint.to_owned()), ("windows", cache.len().to_string())];
+    let notes = notes.map(|(key, value)| (key.to_owned(), value));
+    write_tensors(path, &tensors, Some(notes.into()))
 }
 
 /// Mean squared error of the prediction, summed over modalities and items.

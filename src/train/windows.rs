@@ -2,6 +2,7 @@
 
 use super::recipe::DataRecipe;
 use crate::error::{Error, Result};
+use crate::files::folders;
 use crate::modality::{ModalityTable, Raster, Value};
 use crate::scene::{Scene, SceneOptions, Window};
 use rand_chacha::ChaCha12Rng;
@@ -34,15 +35,9 @@ impl Windows {
     /// # Errors
     /// When the folder cannot be read or holds no usable scene.
     pub fn open(dir: &Path, table: &ModalityTable, recipe: &DataRecipe, held_out: bool) -> Result<Self> {
-        let mut dirs: Vec<_> = std::fs::read_dir(dir)
-            .map_err(|e| Error::io(dir, "read", &e))?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.is_dir())
-            .collect();
-        dirs.sort();
         let options = SceneOptions { accept_grd_as_rtc: recipe.accept_grd_as_rtc };
         let mut scenes = Vec::new();
-        for path in dirs {
+        for path in folders(dir)? {
             let scene = match Scene::open_with(&path, options) {
                 Ok(scene) => scene,
                 Err(error) => {

@@ -6,7 +6,7 @@ use super::posterior::{Estimate, Level, Posterior};
 use super::statistics::Statistics;
 use crate::error::Result;
 use crate::modality::ModalityTable;
-use crate::model::denoiser::{Block, NoisePredictor, check_inputs};
+use crate::model::denoiser::{Blocks, NoisePredictor, check_inputs};
 use crate::model::layers::{LayerNorm, Projection, linear, linear_from};
 use crate::model::manifest::DenoiserSizes;
 use crate::model::schedule::{Schedule, TRAIN_STEPS};
@@ -143,7 +143,6 @@ impl FieldDenoiser {
         }
         let stride = 2 * self.places.features;
         let mut features = vec![0.0; self.places.count() * stride];
-        let globals: Vec<f32> = levels.iter().flat_map(|l| [l.signal as f32, l.noise as f32]).collect();
         let (mut scale, mut scalar_scale) = (vec![1.0; self.places.features], Vec::new());
         for (i, part) in self.places.parts.iter().enumerate() {
             let stack = layout.stack(i);
@@ -167,7 +166,7 @@ impl FieldDenoiser {
                 }
             }
         }
-        Ok(Inputs { estimate, features, globals, scale, scalar_scale, deviation })
+        Ok(Inputs { estimate, features, globals: numbers(levels), scale, scalar_scale, deviation })
     }
 
     /// Corrections in units of [`Inputs::scale`]: `(batch, places, features)` and `(batch, 3 · scalars)`.
@@ -203,7 +202,6 @@ impl FieldDenoiser {
         let layout = &self.statistics.layout;
         let stride = 2 * grid.channels;
         let mut values = vec![0.0; grid.side * grid.side * stride];
-        let globals: Vec<f32> = levels.iter().flat_map(|l| [l.signal as f32, l.noise as f32]).collect();
         let mut scale = Vec::new();
         for (i, part) in layout.parts.iter().enumerate() {
             let unit = self.unit(i);
@@ -226,7 +224,7 @@ impl FieldDenoiser {
                 .sum();
             scale.push(((left / (part.side * part.side) as f64).sqrt() as f32).max(LEAST_DEVIATION * unit));
         }
-        LocalInputs { values, globals, scale }
+        LocalInputs { values, globals: numbers(levels), scale }
     }
 
     /// Standard deviation of a modality's latent, from the gains of its frequencies.
@@ -316,15 +314,18 @@ impl NoisePredictor for FieldDenoiser {
     }
 }
 
+/// Levels as a network sees them.
+fn numbers(levels: &[Level]) -> Vec<f32> {
+    levels.iter().flat_map(|l| [l.signal as f32, l.noise as f32]).collect()
+}
+
 /// The published blocks (specification D.3) over one token per place.
 #[derive(Debug)]
 struct Network {
     embed: Projection,
     embed_globals: Projection,
     positions: Tensor,
-    in_blocks: Vec<Block>,
-    mid_block: Block,
-    out_blocks: Vec<Block>,
+    blocks: Blocks,
     norm: LayerNorm,
     head: Projection,
     scalar_head: Projection,
@@ -340,17 +341,12 @@ impl Network {
     ) -> Result<Self> {
         sizes.check()?;
         let root = &mut Scope::root(source);
-        let (width, half) = (sizes.width, sizes.depth / 2);
-        let blocks = |root: &mut Scope, stack: &str, skip: bool| -> Result<Vec<Block>> {
-            (0..half).map(|j| Block::new(&mut root.at(format!("{stack}.{j}")), sizes, skip)).collect()
-        };
+        let width = sizes.width;
         Ok(Self {
             embed: linear(&mut root.at("embed"), 2 * places.features, width, true)?,
             embed_globals: linear(&mut root.at("embed_globals"), 2 * modalities, width, true)?,
             positions: root.get("pos_embed", &[1, places.count(), width], Init::Normal(0.02))?,
-            in_blocks: blocks(root, "in_blocks", false)?,
-            mid_block: Block::new(&mut root.at("mid_block"), sizes, false)?,
-            out_blocks: blocks(root, "out_blocks", true)?,
+            blocks: Blocks::new(root, sizes)?,
             norm: LayerNorm::new(&mut root.at("norm"), width)?,
             // It begins as no correction at all.
             head: linear_from(&mut root.at("head"), width, places.features, true, Init::Zeros)?,
@@ -360,16 +356,8 @@ impl Network {
 
     fn forward(&self, features: &Tensor, globals: &Tensor) -> Result<(Tensor, Tensor)> {
         let globals = self.embed_globals.forward(globals)?.unsqueeze(1)?;
-        let mut x = self.embed.forward(features)?.broadcast_add(&self.positions)?.broadcast_add(&globals)?;
-        let mut skips = Vec::with_capacity(self.in_blocks.len());
-        for block in &self.in_blocks {
-            x = block.forward(&x, None)?;
-            skips.push(x.clone());
-        }
-        x = self.mid_block.forward(&x, None)?;
-        for block in &self.out_blocks {
-            x = block.forward(&x, skips.pop().as_ref())?;
-        }
+        let x = self.embed.forward(features)?.broadcast_add(&self.positions)?.broadcast_add(&globals)?;
+        let x = self.blocks.forward(x)?;
         let x = self.norm.forward(&x)?;
         Ok((self.head.forward(&x)?, self.scalar_head.forward(&x.mean(1)?)?))
     }
