@@ -22,8 +22,8 @@ pub struct Evaluate {
     /// Folder of scene folders.
     #[arg(long)]
     scenes: PathBuf,
-    /// Questions, comma-separated; all if left out: reconstruct, rest, others, bands, radar, cover, where,
-    /// certainty, dates, clear.
+    /// Questions, comma-separated; all if left out: reconstruct, rest, others, bands, radar, clear_radar,
+    /// cover, where, certainty, dates, clear.
     #[arg(long, value_delimiter = ',')]
     task: Vec<String>,
     /// Realisations per window.

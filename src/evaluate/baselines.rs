@@ -1,8 +1,7 @@
 //! What a model has to be better than, fitted on the training scenes.
 
-use super::windows::measured;
 use crate::error::Result;
-use crate::modality::{ModalityTable, Raster, Value, class_index};
+use crate::modality::{ModalityTable, Raster, Value, class_index, measured};
 use crate::sampler::Stream;
 use crate::train::{Recipe, Windows};
 use nalgebra::{DMatrix, DVector};

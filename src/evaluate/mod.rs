@@ -12,7 +12,7 @@ mod windows;
 pub use baselines::{Regression, Training};
 pub use report::{Report, Row};
 pub use sheet::contact_sheet;
-pub use windows::{HeldWindow, held_windows, measured, measured_unit};
+pub use windows::{HeldWindow, held_windows};
 
 use crate::ensemble::Realisation;
 use crate::error::{Error, Result};
@@ -27,12 +27,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 /// The questions, by the names of the command line.
-pub const TASKS: [(&str, &str); 10] = [
+pub const TASKS: [(&str, &str); 11] = [
     ("reconstruct", "encoding and decoding alone"),
     ("rest", "Sentinel-2 L2A from everything else"),
     ("others", "Sentinel-2 L1C, radar and elevation, each from everything else"),
     ("bands", "Sentinel-2 L2A at 20 m and 60 m from its 10 m bands"),
     ("radar", "Sentinel-2 L2A from elevation, land cover and radar"),
+    ("clear_radar", "the same under a sky said to be clear"),
     ("cover", "land cover from Sentinel-2 L2A"),
     ("where", "location and date from everything else"),
     ("certainty", "spread of Sentinel-2 L2A as more is given"),
@@ -93,6 +94,7 @@ pub fn evaluate(evaluation: &Evaluation, tasks: &[String], tell: &mut dyn FnMut(
             "others" => bench.others(),
             "bands" => bench.bands(),
             "radar" => bench.radar(),
+            "clear_radar" => bench.clear_radar(),
             "cover" => bench.cover(),
             "where" => bench.place_and_date(),
             "certainty" => bench.certainty(),

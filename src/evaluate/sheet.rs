@@ -7,7 +7,7 @@ use crate::files::write_atomically;
 use crate::modality::{Raster, ValueKind};
 use crate::model::Model;
 use crate::train::write_text;
-use crate::view::{picture, stretch};
+use crate::view::{picture, stretch, usual_look};
 use image::RgbImage;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -75,13 +75,17 @@ fn place(model: &Model, window: &HeldWindow, cancel: &AtomicBool) -> Result<Vec<
         }
         let effort = Effort { samples: SAMPLES, steps: STEPS, seed: 0 };
         let members = realisations(model, window, &given, &[target], &[], effort, cancel)?;
-        let stretch_of = stretch(&table[target], &[truth]);
-        let tile = |raster: &Raster| tile(&picture(&table[target], raster, &stretch_of));
+        let look = usual_look(&table[target]);
+        let stretch_of = stretch(look, &[truth]);
+        let tile = |raster: &Raster| tile(&picture(&table[target], look, raster, &stretch_of));
         // What says most about the ground, where several things are given; an empty place if none is a picture.
         let told = |i: &usize| ["cloud_mask", "DEM", "LULC", "S1RTC"].iter().position(|f| *f == table[*i].family);
         let first = given.iter().copied().max_by_key(|i| told(i)).and_then(|i| Some((i, window.image(i)?)));
         let mut tiles = vec![match first {
-            Some((i, raster)) => self::tile(&picture(&table[i], raster, &stretch(&table[i], &[raster]))),
+            Some((i, raster)) => {
+                let look = usual_look(&table[i]);
+                self::tile(&picture(&table[i], look, raster, &stretch(look, &[raster])))
+            }
             None => RgbImage::from_pixel(SIDE, SIDE, image::Rgb([238; 3])),
         }];
         tiles.push(tile(truth));

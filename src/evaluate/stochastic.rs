@@ -2,11 +2,11 @@
 
 use super::metrics::{intra_set_distance, mmd2, one_nn_accuracy, precision_recall, range_coverage, wasserstein1};
 use super::report::Row;
-use super::windows::{HeldWindow, measured};
+use super::windows::HeldWindow;
 use super::{Bench, rasters};
 use crate::error::Result;
 use crate::job::SetValue;
-use crate::modality::{Location, Raster, Value};
+use crate::modality::{Location, Raster, Value, measured};
 
 /// Neighbours that make the radius of a point (specification G.3).
 const NEIGHBOURS: usize = 5;

@@ -3,10 +3,11 @@
 use super::baselines::majority;
 use super::metrics::{Confusion, Errors, Psnr, best_and_mean, power_above, spearman, ssim};
 use super::report::Row;
-use super::windows::{HeldWindow, measured, measured_unit};
+use super::windows::HeldWindow;
 use super::{Bench, rasters};
 use crate::error::Result;
-use crate::modality::{Modality, Raster, class_index};
+use crate::job::SetValue;
+use crate::modality::{Modality, Raster, class_index, measured, measured_unit};
 use crate::sampler::{Purpose, Stream};
 
 /// Periods below eight pixels: what tells an image from its blurred mean.
@@ -69,7 +70,7 @@ impl Bench<'_> {
     pub(super) fn rest(&self) -> Result<Vec<Row>> {
         let target = self.select(&["S2L2A"]);
         let given: Vec<usize> = (0..self.table().len()).filter(|i| !target.contains(i)).collect();
-        self.compare(&given, &target, "regression")
+        self.compare(&given, &target, &[], "regression")
     }
 
     pub(super) fn others(&self) -> Result<Vec<Row>> {
@@ -77,23 +78,31 @@ impl Bench<'_> {
         for family in ["S2L1C", "S1RTC", "DEM"] {
             let target = self.select(&[family]);
             let given: Vec<usize> = (0..self.table().len()).filter(|i| !target.contains(i)).collect();
-            rows.extend(self.compare(&given, &target, "")?);
+            rows.extend(self.compare(&given, &target, &[], "")?);
         }
         Ok(rows)
     }
 
     pub(super) fn bands(&self) -> Result<Vec<Row>> {
-        self.compare(&self.select(&["S2L2A_10m"]), &self.select(&["S2L2A_20m", "S2L2A_60m"]), "regression")
+        let (given, targets) = (self.select(&["S2L2A_10m"]), self.select(&["S2L2A_20m", "S2L2A_60m"]));
+        self.compare(&given, &targets, &[], "regression")
     }
 
     pub(super) fn radar(&self) -> Result<Vec<Row>> {
         let given = self.select(&["DEM", "LULC", "S1RTC"]);
-        self.compare(&given, &self.select(&["S2L2A"]), "class mean")
+        self.compare(&given, &self.select(&["S2L2A"]), &[], "class mean")
     }
 
-    /// Continuous values from what is given, beside the baselines; the mean of the realisations should beat those whose
-    /// name begins with `rival` (none if it is empty).
-    fn compare(&self, given: &[usize], targets: &[usize], rival: &str) -> Result<Vec<Row>> {
+    /// The same with the sky said to be clear, as it was on the held-out dates with radar.
+    pub(super) fn clear_radar(&self) -> Result<Vec<Row>> {
+        let Some(&mask) = self.select(&["cloud_mask"]).first() else { return Ok(Vec::new()) };
+        let given = self.select(&["DEM", "LULC", "S1RTC"]);
+        self.compare(&given, &self.select(&["S2L2A"]), &[(mask, SetValue::Class(0))], "class mean")
+    }
+
+    /// Continuous values from what is given or set by hand, beside the baselines; the mean of the realisations should
+    /// beat those whose name begins with `rival` (none if it is empty).
+    fn compare(&self, given: &[usize], targets: &[usize], set: &[(usize, SetValue)], rival: &str) -> Result<Vec<Row>> {
         let everything: Vec<usize> = given.iter().chain(targets).copied().collect();
         let windows: Vec<&HeldWindow> = self.windows.iter().filter(|w| w.holds(&everything)).collect();
         if windows.is_empty() || targets.is_empty() {
@@ -101,7 +110,7 @@ impl Bench<'_> {
         }
         let cover = self.select(&["LULC"]).first().copied();
         let samples: Vec<_> =
-            windows.iter().map(|w| self.realisations(w, given, targets, &[])).collect::<Result<_>>()?;
+            windows.iter().map(|w| self.realisations(w, given, targets, set)).collect::<Result<_>>()?;
         let mut rows = Vec::new();
         for &i in targets {
             let m = &self.table()[i];

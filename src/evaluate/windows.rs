@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::files::folders;
-use crate::modality::{Modality, ModalityTable, Raster, Value, ValueKind};
+use crate::modality::{ModalityTable, Raster, Value};
 use crate::scene::{Scene, WINDOW_STEP_M, Window};
 use crate::train::DataRecipe;
 use std::path::{Path, PathBuf};
@@ -72,27 +72,4 @@ pub fn held_windows(dir: &Path, table: &ModalityTable, recipe: &DataRecipe, side
         return Err(Error::file(dir, "No held-out scene of the recipe lies here"));
     }
     Ok(windows)
-}
-
-/// Pixels in the unit errors are stated in: reflectance, dB, metres, class codes.
-pub fn measured(m: &Modality, raster: &Raster) -> Raster {
-    let convert =
-        |f: &dyn Fn(f32) -> f32| Raster { data: raster.data.iter().map(|&v| f(v)).collect(), ..raster.clone() };
-    match m.values {
-        ValueKind::Reflectance { dn_per_unit, .. } => convert(&|v| v / dn_per_unit),
-        // Specification G.1.
-        ValueKind::Decibel { .. } => convert(&|v| (10.0 * v.max(1e-12).log10()).clamp(-50.0, 10.0)),
-        _ => raster.clone(),
-    }
-}
-
-/// The unit of [`measured`].
-pub fn measured_unit(m: &Modality) -> &'static str {
-    match m.values {
-        ValueKind::Reflectance { .. } => "reflectance",
-        ValueKind::Decibel { .. } => "dB",
-        ValueKind::LogElevation { .. } | ValueKind::RootElevation { .. } => "m",
-        ValueKind::Classes { .. } => "share of pixels",
-        _ => "",
-    }
 }

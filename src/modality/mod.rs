@@ -3,8 +3,10 @@
 //! The order of the table is the order inside the network. A model folder carries its own table, so that
 //! other window sizes, fewer modalities, or COP-GEN-Beta (J.1) run without new code.
 
+mod measured;
 mod values;
 
+pub use measured::{measured, measured_unit, measured_value};
 pub use values::{Location, PostOptions, Raster, Value, class_index, from_network, to_network};
 
 use crate::error::{Error, Result};

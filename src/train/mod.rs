@@ -13,6 +13,7 @@ mod pca;
 mod plot;
 mod recipe;
 mod record;
+mod regimes;
 mod start;
 mod steps;
 mod token_denoiser;

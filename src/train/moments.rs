@@ -59,32 +59,98 @@ pub fn rough_mean(moments: &[Moments], n: usize) -> DVector<f64> {
     sum.component_div(&count)
 }
 
-/// Expectation maximisation of mean (unless it is fixed) and covariance, with `belief` windows' worth of `prior`. The
-/// mean of a channel that no window holds moves from `start` as the others let expect.
+/// What is believed before anything is seen.
+pub struct Belief<'a> {
+    /// Mean, also of channels that are never seen.
+    pub mean: DVector<f64>,
+    /// Windows it is worth, by channel: with 0 it is where the search begins, with infinity it stays.
+    pub mean_windows: Vec<f64>,
+    /// Covariance.
+    pub covariance: &'a DMatrix<f64>,
+    /// Windows it is worth.
+    pub windows: f64,
+}
+
+/// Mean and covariance that explain the moments best, beside what is believed beforehand: expectation maximisation,
+/// extrapolated (SQUAREM, Varadhan and Roland 2008), since with most channels missing it creeps. The mean of a channel
+/// that no window holds moves as the others let expect.
 ///
 /// # Errors
 /// When a covariance cannot be inverted.
-pub fn maximise(
-    moments: &[Moments],
-    prior: &DMatrix<f64>,
-    belief: f64,
-    rounds: usize,
-    start: DVector<f64>,
-    fixed: bool,
-) -> Result<(DVector<f64>, DMatrix<f64>)> {
-    let n = prior.nrows();
-    let mut mean = start;
-    let mut covariance = prior.clone();
-    for _ in 0..rounds {
+pub fn maximise(moments: &[Moments], belief: &Belief) -> Result<(DVector<f64>, DMatrix<f64>)> {
+    let step = |from: &Normal| from.step(moments, belief);
+    let mut at = Normal { mean: belief.mean.clone(), covariance: belief.covariance.clone() };
+    for _ in 0..MOST_ROUNDS {
+        let (one, likelihood) = step(&at)?;
+        let (two, _) = step(&one)?;
+        let (first, second) = (one.minus(&at), two.minus(&one));
+        let curve = second.minus(&first);
+        // Channels are in units of their own.
+        if second.size(belief) < CONVERGED {
+            return Ok((two.mean, two.covariance));
+        }
+        let length = first.size(belief) / curve.size(belief).max(1e-300);
+        let far = at.plus(&first, 2.0 * length).plus(&curve, length * length);
+        // Where it goes too far, what plain steps have reached.
+        at = match step(&far) {
+            Ok((next, reached)) if length > 1.0 && reached.is_finite() && reached >= likelihood => next,
+            _ => two,
+        };
+    }
+    Ok((at.mean, at.covariance))
+}
+
+/// Steps are this small, in units of the channels' deviations, when nothing is left to gain.
+const CONVERGED: f64 = 1e-5;
+
+/// Extrapolated steps at most.
+const MOST_ROUNDS: usize = 200;
+
+/// A mean and a covariance.
+#[derive(Clone)]
+struct Normal {
+    mean: DVector<f64>,
+    covariance: DMatrix<f64>,
+}
+
+impl Normal {
+    fn minus(&self, other: &Self) -> Self {
+        Self { mean: &self.mean - &other.mean, covariance: &self.covariance - &other.covariance }
+    }
+
+    fn plus(&self, other: &Self, factor: f64) -> Self {
+        Self { mean: &self.mean + &other.mean * factor, covariance: &self.covariance + &other.covariance * factor }
+    }
+
+    /// Root mean square in units of the believed deviations.
+    fn size(&self, belief: &Belief) -> f64 {
+        let unit = belief.covariance.diagonal().map(|v| v.sqrt().max(1e-150));
+        let n = unit.len();
+        let mean = (0..n).map(|i| (self.mean[i] / unit[i]).powi(2)).sum::<f64>();
+        let all = (0..n * n).map(|k| (self.covariance[k] / unit[k % n] / unit[k / n]).powi(2)).sum::<f64>();
+        (mean / n as f64 + all / (n * n) as f64).sqrt()
+    }
+
+    /// One step of expectation maximisation, and the logarithm of the posterior density it sets out from, less a
+    /// constant.
+    fn step(&self, moments: &[Moments], belief: &Belief) -> Result<(Self, f64)> {
+        let (mean, covariance) = (&self.mean, &self.covariance);
+        let n = mean.len();
         let (mut sum, mut weight, mut expected) = (DVector::zeros(n), 0.0, Vec::new());
+        let all = solver(covariance.clone())?;
+        let mut likelihood = -0.5 * belief.windows * (log_determinant(&all) + all.solve(belief.covariance).trace());
+        // How far each channel's mean is believed to be off.
+        let doubt = |(c, windows): (usize, &f64)| (belief.covariance[(c, c)] / windows.max(1e-9)).max(0.0);
+        let doubt = DVector::from_iterator(n, belief.mean_windows.iter().enumerate().map(doubt));
+        let off = mean - &belief.mean;
+        likelihood -= 0.5 * (0..n).filter(|&c| doubt[c] > 0.0).map(|c| off[c].powi(2) / doubt[c]).sum::<f64>();
         for m in moments {
             let seen = &m.stack;
             let mut system = covariance.select_rows(seen).select_columns(seen);
             for i in 0..seen.len() {
                 system[(i, i)] *= 1.0 + 1e-6;
             }
-            let solver = Cholesky::new(system)
-                .ok_or_else(|| Error::Compute("The covariance of the training scenes cannot be inverted.".into()))?;
+            let solver = solver(system)?;
             // From what is seen to everything: the identity on itself.
             let cross = covariance.select_columns(seen);
             let mut regression = solver.solve(&cross.transpose()).transpose();
@@ -93,10 +159,12 @@ pub fn maximise(
                 regression[(c, i)] = 1.0;
             }
             let about = DVector::from_fn(seen.len(), |i, _| m.mean[i] - mean[seen[i]]);
-            let own_mean = &mean + &regression * about;
             let own_spread = &m.second - &m.mean * m.mean.transpose();
+            let scatter = &own_spread + &about * about.transpose();
+            likelihood -= 0.5 * m.weight * (log_determinant(&solver) + solver.solve(&scatter).trace());
+            let own_mean = mean + &regression * about;
             // What stays unknown of the channels that were not seen.
-            let mut rest = &covariance - &regression * cross.transpose();
+            let mut rest = covariance - &regression * cross.transpose();
             for &c in seen {
                 rest.row_mut(c).fill(0.0);
                 rest.column_mut(c).fill(0.0);
@@ -105,18 +173,26 @@ pub fn maximise(
             weight += m.weight;
             expected.push((m.weight, own_mean, &regression * own_spread * regression.transpose() + rest));
         }
-        if !fixed {
-            mean = sum / weight;
-        }
-        let mut next = prior * belief;
+        // What the windows say, weighed against the belief.
+        let said = solver(DMatrix::from_diagonal(&doubt) + covariance / weight)?.solve(&(sum / weight - &belief.mean));
+        let mean = &belief.mean + doubt.component_mul(&said);
+        let mut next = belief.covariance * belief.windows;
         for (weight, own_mean, spread) in expected {
             let off = own_mean - &mean;
             next += (spread + &off * off.transpose()) * weight;
         }
-        next /= weight + belief;
-        covariance = (&next + next.transpose()) * 0.5;
+        next /= weight + belief.windows;
+        Ok((Self { mean, covariance: (&next + next.transpose()) * 0.5 }, likelihood))
     }
-    Ok((mean, covariance))
+}
+
+fn solver(covariance: DMatrix<f64>) -> Result<Cholesky<f64, nalgebra::Dyn>> {
+    Cholesky::new(covariance)
+        .ok_or_else(|| Error::Compute("The covariance of the training scenes cannot be inverted.".into()))
+}
+
+fn log_determinant(solver: &Cholesky<f64, nalgebra::Dyn>) -> f64 {
+    2.0 * solver.l_dirty().diagonal().iter().map(|v| v.ln()).sum::<f64>()
 }
 
 /// The correlation of a covariance.
@@ -134,6 +210,11 @@ pub fn scaled(correlation: &DMatrix<f64>, deviation: &[f64]) -> DMatrix<f64> {
 mod tests {
     use super::*;
 
+    fn believed(mean: DVector<f64>, covariance: &DMatrix<f64>, windows: f64) -> Belief<'_> {
+        let mean_windows = vec![0.0; mean.len()];
+        Belief { mean, mean_windows, covariance, windows }
+    }
+
     /// Moments of draws from a covariance, of which only some channels are seen.
     fn seen(covariance: &DMatrix<f64>, mean: &DVector<f64>, stack: &[usize], weight: f64) -> Moments {
         let own = mean.select_rows(stack);
@@ -149,7 +230,7 @@ mod tests {
         let mean = DVector::from_vec(vec![1.0, -2.0, 5.0]);
         let moments = [seen(&truth, &mean, &[0, 1], 1e4), seen(&truth, &mean, &[1, 2], 1e4)];
         let (found_mean, found) =
-            maximise(&moments, &DMatrix::identity(3, 3), 1.0, 400, rough_mean(&moments, 3), false).expect("fit");
+            maximise(&moments, &believed(rough_mean(&moments, 3), &DMatrix::identity(3, 3), 1.0)).expect("fit");
         assert!((found[(0, 1)] - a).abs() < 0.01 && (found[(1, 2)] - b).abs() < 0.01, "{found}");
         // The data leave it open within limits; it must be neither forgotten nor made up beyond them.
         assert!((found[(0, 2)] - a * b).abs() < 0.1, "{found}");
@@ -157,10 +238,24 @@ mod tests {
     }
 
     #[test]
+    fn little_seen_among_much_missing_still_counts_in_full() {
+        // A thousand windows hold channel 0 alone and stand two above those few that tell how 1 goes with it.
+        let truth = DMatrix::from_row_slice(2, 2, &[1.0, 0.9, 0.9, 1.0]);
+        let moments = [
+            seen(&truth, &DVector::from_vec(vec![2.0, 0.0]), &[0], 1000.0),
+            seen(&truth, &DVector::from_vec(vec![0.0, 5.0]), &[0, 1], 5.0),
+        ];
+        let (mean, covariance) =
+            maximise(&moments, &believed(rough_mean(&moments, 2), &DMatrix::identity(2, 2), 1e-3)).expect("fit");
+        let expected = 5.0 + covariance[(0, 1)] / covariance[(0, 0)] * mean[0];
+        assert!((mean[1] - expected).abs() < 5e-3 && mean[1] > 6.5, "{mean} {covariance}");
+    }
+
+    #[test]
     fn without_data_the_prior_stays() {
         let prior = DMatrix::from_row_slice(2, 2, &[2.0, 0.5, 0.5, 1.0]);
         let nothing = [seen(&DMatrix::identity(2, 2), &DVector::zeros(2), &[0, 1], 1e-9)];
-        let (_, found) = maximise(&nothing, &prior, 10.0, 5, DVector::zeros(2), true).expect("fit");
+        let (_, found) = maximise(&nothing, &believed(DVector::zeros(2), &prior, 10.0)).expect("fit");
         assert!((found - prior).amax() < 1e-6);
     }
 }

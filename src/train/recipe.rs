@@ -114,14 +114,16 @@ pub struct AutoencoderRecipe {
 pub struct FieldRecipe {
     /// Windows drawn from the training scenes.
     pub windows: usize,
-    /// Independent windows they are taken to be worth.
-    pub effective_windows: f64,
+    /// Independent windows that a scene is worth per window side: one three windows wide counts three times this.
+    pub scene_windows: f64,
     /// Windows' worth of belief that channels know nothing of each other.
     pub prior: f64,
     /// Windows' worth of belief, at each scale, that channels go together as they do over all scales.
     pub scale_prior: f64,
     /// Regimes: kinds of windows, each with statistics of its own.
     pub regimes: usize,
+    /// Windows' worth of belief that a regime has the mean of all windows.
+    pub regime_mean_prior: f64,
     /// Windows' worth of belief that channels go together in a regime as they do in all windows.
     pub regime_prior: f64,
     /// Two families whose channels of the same name see the same ground.
@@ -207,7 +209,7 @@ impl Recipe {
             }
         }
         if let Some(f) = &self.field {
-            let beliefs = [f.effective_windows, f.prior, f.scale_prior, f.regime_prior];
+            let beliefs = [f.scene_windows, f.prior, f.scale_prior, f.regime_mean_prior, f.regime_prior];
             let correlation = f.same_band.as_ref().map_or(0.0, |s| s.correlation);
             if f.windows == 0
                 || f.regimes == 0

@@ -22,6 +22,10 @@ const FLOOR: f64 = 1e-4;
 /// Regimes are told apart by what is broader than this bin's scale; detail has too many values and too little to say.
 const TELLING_BINS: usize = 1;
 
+/// Windows that a regime's covariance is taken to be known from when regimes are told apart: what lies far from all of
+/// them then says little (the predictive density is Student's t, not the Gaussian).
+const KNOWN_FROM: f64 = 6.0;
+
 /// Regimes less probable than this are left out of an estimate.
 const NEGLIGIBLE: f64 = 1e-4;
 
@@ -179,8 +183,12 @@ impl Linear {
                 None => given.clone(),
                 Some([noisy, _]) => with_mean(given, noisy, -1.0),
             };
-            let square = f64::from((precision * &off).component_mul(&off).sum());
-            sum -= 0.5 * weight * (square + log_determinant * given.ncols() as f64);
+            let n = given.nrows() as f64;
+            for column in (precision * &off).component_mul(&off).column_iter() {
+                let square = f64::from(column.sum());
+                let distance = (KNOWN_FROM + n) * (square / KNOWN_FROM).ln_1p();
+                sum -= 0.5 * weight * (distance + log_determinant);
+            }
         }
         sum
     }

@@ -1,0 +1,206 @@
+//! Regimes: kinds of windows, each with statistics of its own, told apart by what an optical sensor sees.
+
+use super::field::{Held, gather, is_optical, same_channels, together};
+use super::moments::{Belief, Moments, maximise, rough_mean, scaled};
+use super::recipe::FieldRecipe;
+use super::windows::{below, uniform};
+use crate::error::Result;
+use crate::modality::ModalityTable;
+use crate::model::field::{Estimate, Layout, Level, Part, Posterior, Regime, Statistics};
+use nalgebra::DVector;
+use rand_chacha::ChaCha12Rng;
+use std::collections::BTreeMap;
+
+/// How often windows are told apart anew.
+const ROUNDS: usize = 6;
+
+/// Fits regimes to windows given as coefficients of the pooled field's latents (hard expectation maximisation).
+///
+/// # Errors
+/// When the windows make no covariance.
+pub fn fit(
+    settings: &FieldRecipe,
+    table: &ModalityTable,
+    pooled: &Statistics,
+    drawn: &[Held],
+    generator: &mut ChaCha12Rng,
+) -> Result<Statistics> {
+    let mut labels = first_labels(settings, table, pooled, drawn, generator)?;
+    let mut field = fit_regimes(settings, table, pooled, drawn, &labels)?;
+    for _ in 0..ROUNDS {
+        let next = told_apart(&field, drawn)?;
+        if next == labels {
+            break;
+        }
+        labels = next;
+        field = fit_regimes(settings, table, pooled, drawn, &labels)?;
+    }
+    Ok(field)
+}
+
+/// One field per regime, in units of the pooled one, for windows of known regime.
+fn fit_regimes(
+    settings: &FieldRecipe,
+    table: &ModalityTable,
+    pooled: &Statistics,
+    drawn: &[Held],
+    labels: &[usize],
+) -> Result<Statistics> {
+    let (layout, n) = (&pooled.layout, pooled.layout.channels);
+    let same = same_channels(settings, table, layout);
+    let mut optical = vec![false; n];
+    for i in (0..table.len()).filter(|&i| is_optical(&table[i]) || table[i].family == "cloud_mask") {
+        optical[layout.stack(i)].fill(true);
+    }
+    let mut regimes = Vec::new();
+    let weight = |of: &dyn Fn(usize) -> bool| -> f64 {
+        drawn.iter().zip(labels).filter(|(_, label)| of(**label)).map(|(window, _)| window.weight).sum()
+    };
+    for k in 0..settings.regimes {
+        let own = drawn.iter().zip(labels).filter(|(_, label)| **label == k).map(|(window, _)| units(layout, window));
+        let (_, bins) = gather(layout, own);
+        if !labels.contains(&k) {
+            continue;
+        }
+        let (mut mean, mut covariance) = (vec![0.0; n], Vec::new());
+        for (bin, moments) in bins.into_iter().enumerate() {
+            let pooled = &pooled.regimes[0].covariance[bin];
+            let level = if bin == 0 { rough_mean(&moments, n) } else { DVector::zeros(n) };
+            let about: Vec<_> = moments.iter().map(|m| m.clone().about(&level)).collect();
+            // Channels go together as in all windows; how much they vary is the regime's own.
+            let prior = scaled(pooled, &own_deviations(&about, &optical, &same));
+            // A mean that few places tell keeps to that of all windows, and what is not seen by the optical sensor all the
+            // more; details have none.
+            let own = |o: &bool| if *o { settings.regime_mean_prior } else { NOT_SEEN * settings.regime_mean_prior };
+            let mean_windows = optical.iter().map(|o| if bin == 0 { own(o) } else { f64::INFINITY }).collect();
+            let windows = settings.regime_prior;
+            let belief = Belief { mean: DVector::zeros(n), mean_windows, covariance: &prior, windows };
+            let (level, own) = maximise(&moments, &belief)?;
+            covariance.push(own);
+            if bin > 0 {
+                continue;
+            }
+            mean = level.iter().copied().collect();
+        }
+        regimes.push(Regime { weight: weight(&|label| label == k) / weight(&|_| true), mean, covariance });
+    }
+    pooled.clone().with_regimes(table, regimes)
+}
+
+/// Standard deviations in one regime, relative to those of all windows. Where little is seen, an optical band varies as
+/// the others do in the regime, and anything else as in all windows.
+fn own_deviations(moments: &[Moments], optical: &[bool], same: &[Vec<usize>; 2]) -> Vec<f64> {
+    let n = optical.len();
+    let (mut sum, mut count) = (vec![0.0; n], vec![0.0; n]);
+    for m in moments {
+        for (i, &c) in m.stack.iter().enumerate() {
+            sum[c] += m.weight * m.second[(i, i)];
+            count[c] += m.weight;
+        }
+    }
+    together(&mut sum, &mut count, same);
+    let of_bands = |values: &[f64]| -> f64 { values.iter().zip(optical).filter(|(_, o)| **o).map(|(v, _)| v).sum() };
+    let bands = (of_bands(&sum) / of_bands(&count).max(1e-9)).max(1e-6);
+    let own = |c: usize| {
+        let usual = if optical[c] { bands } else { 1.0 };
+        let windows = if optical[c] { HELD_BACK } else { NOT_SEEN * HELD_BACK };
+        ((sum[c] + windows * usual) / (count[c] + windows)).sqrt().clamp(0.05, 5.0)
+    };
+    (0..n).map(own).collect()
+}
+
+/// Windows the usual deviation is worth.
+const HELD_BACK: f64 = 4.0;
+
+/// Regimes are kinds of what an optical sensor sees. That they differ in anything else takes so many times more to show.
+const NOT_SEEN: f64 = 10.0;
+
+/// Coefficients of latents in units of what they vary by.
+fn units(layout: &Layout, window: &Held) -> Held {
+    let scaled = |(values, part): (&Option<Vec<f32>>, &Part)| {
+        let mut values = values.clone()?;
+        for (k, value) in values.iter_mut().enumerate() {
+            let (row, column) = (k / part.side % part.side, k % part.side);
+            *value /= Layout::gain(Layout::bin((row as f64).hypot(column as f64))) as f32;
+        }
+        Some(values)
+    };
+    Held { weight: window.weight, values: window.values.iter().zip(&layout.parts).map(scaled).collect() }
+}
+
+/// What a field makes of each window when all that it holds is given.
+fn estimates(field: &Statistics, drawn: &[Held]) -> Result<Vec<Estimate>> {
+    let layout = &field.layout;
+    let mut posteriors: BTreeMap<Vec<bool>, Posterior> = BTreeMap::new();
+    let mut found = Vec::with_capacity(drawn.len());
+    for window in drawn {
+        let held: Vec<bool> = window.values.iter().map(Option::is_some).collect();
+        if !posteriors.contains_key(&held) {
+            let level =
+                |held: &bool| if *held { Level { signal: 1.0, noise: 0.0 } } else { Level { signal: 0.0, noise: 1.0 } };
+            let levels: Vec<Level> = held.iter().map(level).collect();
+            posteriors.insert(held.clone(), Posterior::new(field, &levels)?);
+        }
+        let noisy: Vec<Vec<f32>> = window
+            .values
+            .iter()
+            .zip(&layout.parts)
+            .map(|(values, part)| values.clone().unwrap_or_else(|| vec![0.0; part.size()]))
+            .collect();
+        found.extend(posteriors.get(&held).map(|posterior| posterior.estimate(layout, &noisy)));
+    }
+    Ok(found)
+}
+
+/// The most probable regime of each window.
+fn told_apart(field: &Statistics, drawn: &[Held]) -> Result<Vec<usize>> {
+    let best = |e: &Estimate| (0..e.shares.len()).max_by(|&a, &b| e.shares[a].total_cmp(&e.shares[b])).unwrap_or(0);
+    Ok(estimates(field, drawn)?.iter().map(best).collect())
+}
+
+/// A first guess at regimes: windows of like optical level (k-means), as far as the pooled field can tell it.
+fn first_labels(
+    settings: &FieldRecipe,
+    table: &ModalityTable,
+    pooled: &Statistics,
+    drawn: &[Held],
+    generator: &mut ChaCha12Rng,
+) -> Result<Vec<usize>> {
+    let layout = &pooled.layout;
+    let optical: Vec<usize> = (0..table.len()).filter(|&i| is_optical(&table[i])).collect();
+    let level = |e: &Estimate| -> Vec<f64> {
+        let own = |&i: &usize| {
+            let square = layout.parts[i].side.pow(2);
+            (0..layout.parts[i].channels).map(move |c| (i, c * square))
+        };
+        optical.iter().flat_map(own).map(|(i, at)| f64::from(e.coefficients[i][at])).collect()
+    };
+    let points: Vec<Vec<f64>> = estimates(pooled, drawn)?.iter().map(level).collect();
+    let distance = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| (x - y).powi(2)).sum::<f64>();
+    let nearest = |centres: &[Vec<f64>], p: &[f64]| -> (usize, f64) {
+        let all = centres.iter().map(|c| distance(c, p)).enumerate();
+        all.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, 0.0))
+    };
+    // Far from each other to begin with (k-means++).
+    let mut centres = vec![points[below(generator, points.len())].clone()];
+    while centres.len() < settings.regimes {
+        let far: Vec<f64> = points.iter().map(|p| nearest(&centres, p).1).collect();
+        let mut at = uniform(generator) * far.iter().sum::<f64>();
+        let chosen = far.iter().position(|d| {
+            at -= d;
+            at < 0.0
+        });
+        centres.push(points[chosen.unwrap_or(0)].clone());
+    }
+    let mut labels = vec![0; points.len()];
+    for _ in 0..30 {
+        labels = points.iter().map(|p| nearest(&centres, p).0).collect();
+        for (k, centre) in centres.iter_mut().enumerate() {
+            let own: Vec<&Vec<f64>> = points.iter().zip(&labels).filter(|(_, l)| **l == k).map(|(p, _)| p).collect();
+            if !own.is_empty() {
+                *centre = (0..centre.len()).map(|d| own.iter().map(|p| p[d]).sum::<f64>() / own.len() as f64).collect();
+            }
+        }
+    }
+    Ok(labels)
+}
