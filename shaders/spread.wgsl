@@ -1,4 +1,4 @@
-// Where realisations disagree, per pixel. Samples lie one realisation after another, row-major.
+// How far realisations differ, per pixel. Samples lie one realisation after another, row-major.
 
 struct Shape {
     pixels: u32,
@@ -9,26 +9,89 @@ struct Shape {
 @group(0) @binding(1) var<storage, read> samples: array<f32>;
 @group(0) @binding(2) var<storage, read_write> spread: array<f32>;
 
+fn sample(pixel: u32, i: u32) -> f32 {
+    return samples[i * shape.pixels + pixel];
+}
+
 // Population variance. Differences from the first realisation keep float32 exact enough for elevations of thousands
 // of metres that differ by centimetres.
-@compute @workgroup_size(256)
-fn variance(@builtin(global_invocation_id) id: vec3u) {
-    let pixel = id.x;
-    if pixel >= shape.pixels {
-        return;
-    }
-    let origin = samples[pixel];
+fn variance_at(pixel: u32) -> f32 {
+    let origin = sample(pixel, 0u);
     var sum = 0.0;
     for (var i = 0u; i < shape.count; i++) {
-        sum += samples[i * shape.pixels + pixel] - origin;
+        sum += sample(pixel, i) - origin;
     }
     let mean = sum / f32(shape.count);
     var squares = 0.0;
     for (var i = 0u; i < shape.count; i++) {
-        let difference = samples[i * shape.pixels + pixel] - origin - mean;
+        let difference = sample(pixel, i) - origin - mean;
         squares += difference * difference;
     }
-    spread[pixel] = squares / f32(shape.count);
+    return squares / f32(shape.count);
+}
+
+// The value of this rank, counted from 0.
+fn ranked(pixel: u32, rank: u32) -> f32 {
+    for (var i = 0u; i < shape.count; i++) {
+        let value = sample(pixel, i);
+        var below = 0u;
+        var same = 0u;
+        for (var k = 0u; k < shape.count; k++) {
+            let other = sample(pixel, k);
+            below += u32(other < value);
+            same += u32(other == value);
+        }
+        if below <= rank && rank < below + same {
+            return value;
+        }
+    }
+    return 0.0;
+}
+
+// Linear between the nearest of sorted values.
+fn quantile(pixel: u32, quarters: u32) -> f32 {
+    let at = quarters * (shape.count - 1u);
+    let low = ranked(pixel, at / 4u);
+    let high = ranked(pixel, min(at / 4u + 1u, shape.count - 1u));
+    return low + (high - low) * f32(at % 4u) / 4.0;
+}
+
+@compute @workgroup_size(256)
+fn variance(@builtin(global_invocation_id) id: vec3u) {
+    if id.x < shape.pixels {
+        spread[id.x] = variance_at(id.x);
+    }
+}
+
+@compute @workgroup_size(256)
+fn deviation(@builtin(global_invocation_id) id: vec3u) {
+    if id.x < shape.pixels {
+        spread[id.x] = sqrt(variance_at(id.x));
+    }
+}
+
+// Between the quartiles.
+@compute @workgroup_size(256)
+fn quartiles(@builtin(global_invocation_id) id: vec3u) {
+    if id.x < shape.pixels {
+        spread[id.x] = quantile(id.x, 3u) - quantile(id.x, 1u);
+    }
+}
+
+// Between the smallest and the largest.
+@compute @workgroup_size(256)
+fn extent(@builtin(global_invocation_id) id: vec3u) {
+    let pixel = id.x;
+    if pixel >= shape.pixels {
+        return;
+    }
+    var low = sample(pixel, 0u);
+    var high = low;
+    for (var i = 1u; i < shape.count; i++) {
+        low = min(low, sample(pixel, i));
+        high = max(high, sample(pixel, i));
+    }
+    spread[pixel] = high - low;
 }
 
 // Share of realisations that differ from the most frequent class.
@@ -40,12 +103,31 @@ fn disagreement(@builtin(global_invocation_id) id: vec3u) {
     }
     var most = 0u;
     for (var i = 0u; i < shape.count; i++) {
-        let code = samples[i * shape.pixels + pixel];
+        let code = sample(pixel, i);
         var votes = 0u;
         for (var k = 0u; k < shape.count; k++) {
-            votes += u32(samples[k * shape.pixels + pixel] == code);
+            votes += u32(sample(pixel, k) == code);
         }
         most = max(most, votes);
     }
     spread[pixel] = 1.0 - f32(most) / f32(shape.count);
+}
+
+// Entropy of the classes in bits: each realisation adds its share of what its class adds.
+@compute @workgroup_size(256)
+fn entropy(@builtin(global_invocation_id) id: vec3u) {
+    let pixel = id.x;
+    if pixel >= shape.pixels {
+        return;
+    }
+    var bits = 0.0;
+    for (var i = 0u; i < shape.count; i++) {
+        let code = sample(pixel, i);
+        var votes = 0u;
+        for (var k = 0u; k < shape.count; k++) {
+            votes += u32(sample(pixel, k) == code);
+        }
+        bits -= log2(f32(votes) / f32(shape.count));
+    }
+    spread[pixel] = bits / f32(shape.count);
 }

@@ -16,6 +16,7 @@ mod lanes;
 pub mod modality;
 pub mod model;
 pub mod process;
+pub mod project;
 pub mod sampler;
 pub mod scene;
 pub mod train;

@@ -1,6 +1,6 @@
 //! The shaders against the same statistic on the CPU. Needs a graphics adapter; Mesa's software one will do.
 
-use copgen::ensemble::{Realisation, Statistics, statistics};
+use copgen::ensemble::{Measure, Realisation, Statistics, spread, statistics};
 use copgen::gpu::{Overlay, OverlayView, Samples, SpreadKernel, read_back};
 use copgen::modality::{Modality, ModalityTable, Raster, Value};
 use copgen::view;
@@ -51,21 +51,29 @@ fn shaders_agree_with_the_cpu() {
         let members = ensemble(m, index, table.len(), value);
         let members: Vec<&Realisation> = members.iter().collect();
         let channel = m.channels.len() - 1;
-        let samples = view::samples(m, index, channel, &members).expect("samples");
-        assert_eq!((samples.count, samples.columns), (9, m.pixels));
-        let found = read_back(&device, &queue, &kernel.run(&device, &queue, &samples).expect("run")).expect("values");
-        let expected = match statistics(m, index, &members).expect("statistics") {
+        for &measure in Measure::of(m) {
+            let samples = view::samples(index, channel, &members, measure).expect("samples");
+            assert_eq!((samples.count, samples.columns), (9, m.pixels));
+            let found = kernel.run(&device, &queue, &samples).expect("run");
+            let found = read_back(&device, &queue, &found).expect("values");
+            let expected = spread(m, index, channel, &members, measure).expect("spread").data;
+            assert_eq!(found.len(), expected.len());
+            let largest = expected.iter().copied().fold(0.0, f32::max);
+            assert!(largest > 0.0);
+            for (i, (a, b)) in found.iter().zip(&expected).enumerate() {
+                let close = (a - b).abs() <= 2e-5 * largest + 1e-5 * b;
+                assert!(close, "{measure:?} of {name}, pixel {i}: {a} on the card, {b} on the CPU");
+            }
+        }
+        // What is exported is what is shown.
+        let exported = match statistics(m, index, &members).expect("statistics") {
             Statistics::Continuous { variance, .. } => variance,
             Statistics::Classes { disagreement, .. } => disagreement,
         };
-        let expected = expected.channel(channel);
-        assert_eq!(found.len(), expected.len());
-        let largest = expected.iter().copied().fold(0.0, f32::max);
-        for (i, (a, b)) in found.iter().zip(expected).enumerate() {
-            assert!((a - b).abs() <= 2e-5 * largest + 1e-5 * b, "{name}, pixel {i}: {a} on the card, {b} on the CPU");
-        }
+        let shown = spread(m, index, channel, &members, Measure::of(m)[0]).expect("spread");
+        assert_eq!(exported.channel(channel), shown.data);
     }
-    let empty = Samples { data: Vec::new().into(), count: 0, columns: 4, rows: 4, classes: false };
+    let empty = Samples { data: Vec::new().into(), count: 0, columns: 4, rows: 4, measure: Measure::Range };
     assert!(kernel.run(&device, &queue, &empty).is_err());
 }
 
@@ -76,7 +84,8 @@ fn drawn(opacity: f32) -> Vec<[u8; 4]> {
     let format = wgpu::TextureFormat::Rgba8Unorm;
     let mut overlay = Overlay::new(&device, format, &view::colour_steps());
     // Two columns: realisations agree in the first, differ in the second.
-    let samples = Samples { data: vec![5.0, 0.0, 5.0, 2.0].into(), count: 2, columns: 2, rows: 1, classes: false };
+    let samples =
+        Samples { data: vec![5.0, 0.0, 5.0, 2.0].into(), count: 2, columns: 2, rows: 1, measure: Measure::Variance };
     let corners = [[-1.0, 1.0], [0.0, 1.0], [0.0, -1.0], [-1.0, -1.0]];
     overlay
         .prepare(&device, &queue, 1, &samples, &OverlayView { corners, range: [0.0, 1.0], opacity })

@@ -2,13 +2,16 @@
 
 use super::basemap::{Layer, Lines, open};
 use super::command::Command;
+use super::inspector;
 use super::map_controls;
 use super::session::{Ground, Selection, Session};
 use super::shown::{Base, Shown};
 use super::spread_paint::SpreadCallback;
 use super::theme;
+use super::window_grip::Grip;
 use crate::grid::GridCell;
 use crate::modality::Location;
+use crate::view::Spot;
 use egui::{Align2, Color32, FontId, Painter, Pos2, Rect, Response, Shape, Stroke, TextureId, pos2, vec2};
 use std::ops::RangeInclusive;
 use walkers::{Map, MapMemory, Projector, Tiles, lat_lon};
@@ -125,11 +128,13 @@ impl MapView {
             scene.scenes();
             scene.pictures(overlay);
             scene.selection();
+            scene.spot();
+            commands.extend(scene.grip(ui));
             scene.labels(response, grid, layer);
             if response.clicked()
                 && let Some(at) = response.interact_pointer_pos()
             {
-                commands.extend(scene.pick(at, grid));
+                commands.extend(scene.inspect(at).or_else(|| scene.pick(at, grid)));
             }
         });
         self.stay_on_earth();
@@ -204,7 +209,10 @@ impl Scenery<'_> {
         };
         let texture = match self.shown.base {
             Base::None => None,
-            Base::Observed => self.shown.thumbnails.get(self.shown.modality).and_then(Option::as_ref),
+            Base::Observed => {
+                let thumbnail = || self.shown.thumbnails.get(self.shown.modality).and_then(Option::as_ref);
+                self.shown.observed_here(self.session).or_else(thumbnail)
+            }
             Base::Mean => self.shown.mean.as_ref(),
             Base::Realisation(i) => self.shown.realisations.get(&i),
         };
@@ -259,6 +267,18 @@ impl Scenery<'_> {
                 outline(&observed.ground, theme::PICKED);
             }
         }
+    }
+
+    /// The handle that moves the window over the picked scene.
+    fn grip(&self, ui: &mut egui::Ui) -> Option<Command> {
+        let Some(Selection::Scene(i)) = self.session.selection else { return None };
+        let known = self.session.scenes.get(i)?;
+        let ground = &self.session.observed.as_ref()?.ground;
+        let extent = known.scene.footprint();
+        let (scene, window) = (known.corners.as_ref()?, ground.corners.as_ref()?);
+        let (scene, window) = (corners(self.projector, scene), corners(self.projector, window));
+        let extent_m = [extent.width_m, extent.height_m];
+        Grip { scene: &scene, extent_m, window: &window, side_m: ground.footprint.width_m }.show(ui, self.painter)
     }
 
     /// Attribution, scale, coordinates, and what the picture is.
@@ -320,6 +340,30 @@ impl Scenery<'_> {
         }
         let font = FontId::proportional(11.0);
         self.painter.text(at + vec2(length / 2.0, -3.0), Align2::CENTER_BOTTOM, text, font, theme::MAP_TEXT);
+    }
+
+    /// Corners of the picked window on the screen, if it is large enough to tell its pixels.
+    fn window(&self) -> Option<[Pos2; 4]> {
+        let places = self.session.observed.as_ref()?.ground.corners.as_ref()?;
+        let points = corners(self.projector, places);
+        (Rect::from_points(&points).width() > 60.0).then_some(points)
+    }
+
+    /// A click inside the picked window inspects the spot.
+    fn inspect(&self, at: Pos2) -> Option<Command> {
+        let [nw, ne, _, sw] = self.window()?;
+        let (east, south, from) = (ne - nw, sw - nw, at - nw);
+        let determinant = east.x * south.y - east.y * south.x;
+        let x = f64::from((from.x * south.y - from.y * south.x) / determinant);
+        let y = f64::from((east.x * from.y - east.y * from.x) / determinant);
+        let inside = (0.0..1.0).contains(&x) && (0.0..1.0).contains(&y);
+        inside.then_some(Command::Inspect(Some(Spot { x, y })))
+    }
+
+    fn spot(&self) {
+        if let (Some(spot), Some([nw, ne, _, sw])) = (self.shown.spot, self.window()) {
+            inspector::mark(self.painter, nw + (ne - nw) * spot.x as f32 + (sw - nw) * spot.y as f32);
+        }
     }
 
     /// What a click means: a scene close by, else a cell once the grid is shown.

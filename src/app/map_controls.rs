@@ -4,6 +4,7 @@ use super::command::Command;
 use super::session::{Run, Session};
 use super::shown::{Base, Shown, Spread};
 use super::{theme, widgets};
+use crate::ensemble::Measure;
 use crate::modality::{Class, Modality};
 use crate::sampler::Role;
 use crate::view;
@@ -40,7 +41,7 @@ pub fn layers(ui: &Ui, map: Rect, session: &Session, shown: &Shown, overlay: boo
             ui.set_width(228.0);
             ui.horizontal(|ui| {
                 ui.label(RichText::new(&m.name).strong());
-                ui.label(RichText::new(view::caption(m)).small().weak());
+                ui.add(egui::Label::new(RichText::new(shown.caption(m, session)).small().weak()).truncate());
             });
             base_choice(ui, shown, commands);
             if let Some(classes) = m.classes() {
@@ -79,11 +80,20 @@ fn base_choice(ui: &mut Ui, shown: &Shown, commands: &mut Vec<Command>) {
 }
 
 fn spread_choice(ui: &mut Ui, m: &Modality, shown: &Shown, overlay: bool, commands: &mut Vec<Command>) {
-    let title = view::spread_name(m);
+    let title = view::spread_name(shown.measure(m));
     let mut wanted = shown.spread_wanted;
     if ui.add_enabled(overlay, egui::Checkbox::new(&mut wanted, format!("{title} over realisations"))).changed() {
         commands.push(Command::Spread(wanted));
     }
+    let list = egui::ComboBox::from_id_salt("measure").selected_text(title).width(220.0);
+    let response = list.show_ui(ui, |ui| {
+        for (i, measure) in Measure::of(m).iter().enumerate() {
+            if ui.selectable_label(*measure == shown.measure(m), view::spread_name(*measure)).clicked() {
+                commands.push(Command::Measure(i));
+            }
+        }
+    });
+    widgets::named(&response.response, egui::Role::ComboBox, "Measure of spread");
     let Some(spread) = &shown.spread else {
         ui.label(RichText::new("needs at least two realisations").small().weak());
         return;
@@ -127,15 +137,14 @@ fn legend(ui: &mut Ui, m: &Modality, spread: &Spread) {
     });
     let channel = if m.channels.len() > 1 { "per pixel, this band" } else { "per pixel" };
     // A variance means little to most; its root is in the unit of the values.
-    let root = if m.classes().is_some() {
-        String::new()
-    } else {
-        format!(" (at most about ±{} {})", short(spread.range[1].sqrt()), view::value_unit(m))
+    let root = match spread.samples.measure {
+        Measure::Variance => format!(" (at most about ±{} {})", short(spread.range[1].sqrt()), view::value_unit(m)),
+        _ => String::new(),
     };
     let text = format!(
         "{} in {}{root} {channel}, n = {}. The model's own disagreement, not calibrated error.",
-        view::spread_name(m),
-        view::spread_unit(m),
+        view::spread_name(spread.samples.measure),
+        view::spread_unit(m, spread.samples.measure),
         spread.samples.count
     );
     ui.label(RichText::new(text).small().weak());

@@ -1,12 +1,20 @@
 //! The window: panels read the session and ask for things with commands; two background threads do the work.
 
 mod basemap;
+mod choices;
 mod command;
 mod export_window;
+mod find;
 mod gallery;
+mod incoming;
+mod inspector;
+mod keeper;
+mod keys;
 mod map;
 mod map_controls;
 mod notes;
+mod presets;
+mod project_form;
 mod roles_panel;
 mod sampling_panel;
 mod scene_window;
@@ -15,11 +23,15 @@ mod shown;
 mod spread_paint;
 mod studio;
 mod theme;
+mod top_bar;
 mod tour;
 mod widgets;
 mod window;
+mod window_grip;
 
+pub use choices::{Choices, History};
 pub use command::Command;
+pub use presets::Preset;
 pub use session::{RunState, Selection, Session};
 pub use shown::{Base, Shown};
 pub use tour::Tour;
@@ -38,6 +50,8 @@ pub struct Options {
     pub scenes: Vec<PathBuf>,
     /// Scene that is picked at once.
     pub first: Option<PathBuf>,
+    /// Folder that keeps the session for the next start; nothing is kept without one.
+    pub session: Option<PathBuf>,
     /// Takes pictures of the window and closes it.
     pub tour: Option<Tour>,
 }
@@ -53,7 +67,8 @@ impl Options {
     pub fn bundled() -> Result<Self> {
         let dir = bundled("assets/scenes")?;
         let scenes = folders(&dir)?;
-        Ok(Self { model: bundled("models/demo")?, first: Some(dir.join(FIRST_SCENE)), scenes, tour: None })
+        let first = Some(dir.join(FIRST_SCENE));
+        Ok(Self { model: bundled("models/demo")?, first, scenes, session: None, tour: None })
     }
 }
 

@@ -1,10 +1,11 @@
 //! One row per modality: what is known of it here, and its role.
 
 use super::command::Command;
+use super::presets::Preset;
 use super::session::Session;
 use super::shown::Shown;
 use super::{theme, widgets};
-use crate::modality::{Modality, Value, ValueKind};
+use crate::modality::{Class, Modality, Value, ValueKind};
 use crate::sampler::Role;
 use crate::view;
 use egui::{Color32, RichText, Sense, Ui, vec2};
@@ -15,9 +16,7 @@ const THUMBNAIL: f32 = 40.0;
 pub fn show(ui: &mut Ui, session: &Session, shown: &Shown, commands: &mut Vec<Command>) {
     ui.horizontal(|ui| {
         ui.heading("Modalities");
-        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            ui.label(RichText::new("given, generated, or off").small().weak());
-        });
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| head(ui, session, commands));
     });
     let Some(table) = session.table() else {
         ui.label("Loading the model …");
@@ -35,6 +34,33 @@ pub fn show(ui: &mut Ui, session: &Session, shown: &Shown, commands: &mut Vec<Co
     }
 }
 
+/// Ready-made questions, and the way back.
+fn head(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
+    for (name, can, command) in
+        [("Redo", session.choices.can_redo(), Command::Redo), ("Undo", session.choices.can_undo(), Command::Undo)]
+    {
+        let response = ui.add_enabled(can, egui::Button::new(RichText::new(name).small()));
+        if response.on_hover_text(format!("{name} changes of roles and values")).clicked() {
+            commands.push(command);
+        }
+    }
+    ui.menu_button("Questions", |ui| {
+        for preset in Preset::ALL {
+            let choices = session.preset(preset);
+            let response = ui.add_enabled(choices.is_ok(), egui::Button::new(preset.name()));
+            let response = response.on_hover_text(preset.question());
+            if let Err(reason) = choices {
+                response.on_disabled_hover_text(reason);
+            } else if response.clicked() {
+                commands.push(Command::Preset(preset));
+                ui.close();
+            }
+        }
+    })
+    .response
+    .on_hover_text("Ready-made choices of what is given and what is generated");
+}
+
 fn name(role: Role) -> &'static str {
     match role {
         Role::Given => "given",
@@ -44,7 +70,7 @@ fn name(role: Role) -> &'static str {
 }
 
 fn row(ui: &mut Ui, session: &Session, shown: &Shown, i: usize, m: &Modality, commands: &mut Vec<Command>) {
-    let role = session.roles.get(i).copied().unwrap_or(Role::Generated);
+    let role = session.choices.now().roles.get(i).copied().unwrap_or(Role::Generated);
     let selected = shown.modality == i;
     let fill = if selected { ui.visuals().selection.bg_fill.gamma_multiply(0.45) } else { Color32::TRANSPARENT };
     let frame = egui::Frame::new().fill(fill).corner_radius(6.0).inner_margin(egui::Margin::symmetric(4, 2));
@@ -57,6 +83,8 @@ fn row(ui: &mut Ui, session: &Session, shown: &Shown, i: usize, m: &Modality, co
                 ui.label(RichText::new(&m.name).strong());
                 if m.is_scalar() && role == Role::Given {
                     typed(ui, session, i, m, commands);
+                } else if let (Some(classes), Role::Given) = (m.classes(), role) {
+                    one_class(ui, session, i, m, classes, commands);
                 } else {
                     let (text, hover) = source(session, i);
                     ui.add(egui::Label::new(RichText::new(text).small().weak()).truncate()).on_hover_text(hover);
@@ -146,7 +174,7 @@ fn source(session: &Session, i: usize) -> (String, String) {
 
 /// Location and date can be typed; left empty, the place's own value is given.
 fn typed(ui: &mut Ui, session: &Session, i: usize, m: &Modality, commands: &mut Vec<Command>) {
-    let mut text = session.typed.get(&i).cloned().unwrap_or_default();
+    let mut text = session.choices.now().typed.get(&i).cloned().unwrap_or_default();
     let (known, _) = source(session, i);
     let format = if m.values == ValueKind::Date { "2023-04-19" } else { "lat, lon" };
     let hint = if known == "no data here" { format!("type: {format}") } else { known };
@@ -156,6 +184,27 @@ fn typed(ui: &mut Ui, session: &Session, i: usize, m: &Modality, commands: &mut 
     if response.changed() {
         commands.push(Command::Typed(i, text));
     }
+}
+
+/// Classes can be those that were read, or one everywhere.
+fn one_class(ui: &mut Ui, session: &Session, i: usize, m: &Modality, classes: &[Class], commands: &mut Vec<Command>) {
+    let set = session.choices.now().text(i);
+    let read = source(session, i).0;
+    let shown = if set.is_empty() { read.clone() } else { format!("{set} everywhere") };
+    let list = egui::ComboBox::from_id_salt("class").selected_text(RichText::new(shown).small());
+    let response = list.width(ui.available_width()).truncate().show_ui(ui, |ui| {
+        let read = ui.add_enabled(session.known(i).is_some(), egui::Button::selectable(set.is_empty(), read));
+        if read.clicked() {
+            commands.push(Command::Typed(i, String::new()));
+        }
+        for class in classes {
+            let label = format!("{} everywhere", class.name);
+            if ui.selectable_label(set == class.name, label).clicked() {
+                commands.push(Command::Typed(i, class.name.clone()));
+            }
+        }
+    });
+    widgets::named(&response.response, egui::Role::ComboBox, format!("{} value", m.name));
 }
 
 fn role_button(

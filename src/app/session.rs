@@ -1,12 +1,15 @@
 //! What the window knows and what the user has chosen: no drawing here.
 
+use super::choices::{self, Choices, History};
+use super::presets::Preset;
 use crate::ensemble::Realisation;
 use crate::error::{Error, Result};
 use crate::export::Lineage;
 use crate::grid::{Footprint, GridCell};
 use crate::job::{Event, Place, Request, SetValue};
-use crate::modality::{Location, ModalityTable, PostOptions, ValueKind};
+use crate::modality::{Location, ModalityTable, PostOptions, Value};
 use crate::model::Manifest;
+use crate::project::run_folder;
 use crate::sampler::{Role, Roles, SamplerOptions};
 use crate::scene::{Observation, Scene, Window};
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,6 +84,8 @@ pub enum RunState {
 pub struct Run {
     /// What was asked for.
     pub request: Request,
+    /// Folder of its realisations in the session's folder on disk.
+    pub folder: String,
     /// The place as it was when the run began.
     pub observed: Observed,
     /// For exports; known once the worker has read the scene.
@@ -113,6 +118,12 @@ pub struct Note {
     pub problem: bool,
 }
 
+/// Realisations computed together.
+fn batch(samples: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    cores.clamp(1, 4).min(samples.max(1))
+}
+
 /// All of it.
 #[derive(Debug, Default)]
 pub struct Session {
@@ -122,12 +133,12 @@ pub struct Session {
     pub scenes: Vec<KnownScene>,
     /// What is picked.
     pub selection: Option<Selection>,
+    /// Which window of a picked scene.
+    pub window: Window,
     /// What is known there; `None` while it is being read.
     pub observed: Option<Observed>,
-    /// One role per modality of the model's table.
-    pub roles: Vec<Role>,
-    /// Text typed for location and date, by modality.
-    pub typed: BTreeMap<usize, String>,
+    /// What is wanted of each modality.
+    pub choices: History,
     /// Number of realisations.
     pub samples: usize,
     /// Evaluations per realisation.
@@ -136,6 +147,8 @@ pub struct Session {
     pub seed: u64,
     /// The latest run.
     pub run: Option<Run>,
+    /// Whether the window was moved over the same scene.
+    pub moved: bool,
     /// Unread notes, oldest first.
     pub notes: Vec<Note>,
 }
@@ -146,6 +159,15 @@ impl Session {
         self.model.as_ref().map(|m| &m.manifest.modalities)
     }
 
+    /// Puts a scene on the map, unless it is there; its place in the list.
+    pub fn add_scene(&mut self, known: KnownScene) -> usize {
+        let at = self.scenes.iter().position(|other| other.scene.dir() == known.scene.dir());
+        at.unwrap_or_else(|| {
+            self.scenes.push(known);
+            self.scenes.len() - 1
+        })
+    }
+
     /// Adds a note unless it is already there.
     pub fn note(&mut self, text: impl Into<String>, problem: bool) {
         let note = Note { text: text.into(), problem };
@@ -154,16 +176,13 @@ impl Session {
         }
     }
 
-    /// Takes the values read at the picked place, and sets roles that make sense there: what changes slowly, radar,
-    /// place and date are given where they are known, the rest is generated.
+    /// Takes the values read at the picked place, and chooses what makes sense there; a window that was moved keeps the
+    /// choices.
     pub fn observed(&mut self, observed: Observed) {
         let Some(table) = self.table().cloned() else { return };
-        let usual = |name: &str| ["location", "date", "DEM", "LULC", "S1RTC"].contains(&name);
-        let known = |i: usize| observed.observation.values[i].is_some();
-        self.roles = (0..table.len())
-            .map(|i| if usual(&table[i].name) && known(i) { Role::Given } else { Role::Generated })
-            .collect();
-        self.typed.clear();
+        if !std::mem::take(&mut self.moved) || self.choices.now().roles.len() != table.len() {
+            self.choices.restart(choices::usual(&table, &|i| observed.observation.values[i].is_some()));
+        }
         for note in &observed.observation.notes {
             self.note(note.clone(), false);
         }
@@ -172,17 +191,31 @@ impl Session {
 
     /// Value typed for a modality, if any.
     fn set(&self, table: &ModalityTable, i: usize) -> Result<Option<SetValue>> {
-        match self.typed.get(&i).map(|text| text.trim()).filter(|text| !text.is_empty()) {
-            Some(text) => SetValue::parse(&table[i], text).map(Some),
-            None => Ok(None),
+        match self.choices.now().text(i) {
+            "" => Ok(None),
+            text => SetValue::parse(&table[i], text).map(Some),
         }
     }
 
-    /// Whether a modality can be given here: it was read, or a value can be typed.
+    /// What was read of a modality at the picked place.
+    pub fn known(&self, i: usize) -> Option<&Value> {
+        Some(&self.observed.as_ref()?.observation.values.get(i)?.as_ref()?.value)
+    }
+
+    /// Whether a modality can be given here: it was read, or a value can be set by hand.
     pub fn can_be_given(&self, i: usize) -> bool {
-        let typed = |m: &crate::modality::Modality| matches!(m.values, ValueKind::Location | ValueKind::Date);
-        let known = self.observed.as_ref().is_some_and(|o| o.observation.values.get(i).is_some_and(Option::is_some));
-        known || self.table().is_some_and(|t| typed(&t[i]))
+        self.known(i).is_some() || self.table().is_some_and(|t| Choices::can_be_set(&t[i]))
+    }
+
+    /// The choices of a preset at the picked place.
+    ///
+    /// # Errors
+    /// What is missing here, as a sentence.
+    pub fn preset(&self, preset: Preset) -> Result<Choices, String> {
+        match (self.table(), &self.observed) {
+            (Some(table), Some(_)) => preset.choices(table, &|i| self.known(i)),
+            _ => Err("Pick a place first.".into()),
+        }
     }
 
     /// The request that the choices make.
@@ -197,15 +230,14 @@ impl Session {
             (Some(_), None) => return Err(Error::request("The place is still being read.")),
             (None, _) => return Err(Error::request("Pick a scene or a grid cell on the map first.")),
         };
-        let roles = Roles(self.roles.clone());
+        let roles = Roles(self.choices.now().roles.clone());
         roles.check(table)?;
         let mut set = BTreeMap::new();
         for i in roles.with(Role::Given) {
             if let Some(value) = self.set(table, i)? {
                 set.insert(i, value);
             } else if observed.observation.values[i].is_none() {
-                let typed = matches!(table[i].values, ValueKind::Location | ValueKind::Date);
-                let advice = if typed { "type it, or choose" } else { "choose" };
+                let advice = if Choices::can_be_set(&table[i]) { "set it by hand, or choose" } else { "choose" };
                 return Err(Error::request(format!(
                     "{} is given, but not known here: {advice} generate or ignore.",
                     table[i].name
@@ -215,13 +247,12 @@ impl Session {
         let place = match selection {
             Selection::Scene(i) => {
                 let scene = self.scenes.get(*i).ok_or_else(|| Error::request("That scene is gone; pick another."))?;
-                Place::Scene { dir: scene.scene.dir().to_path_buf(), window: Window::Centre }
+                Place::Scene { dir: scene.scene.dir().to_path_buf(), window: self.window }
             }
             Selection::Cell(cell) => {
                 Place::Ground { name: cell.to_string(), footprint: observed.ground.footprint.clone() }
             }
         };
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Request {
             model: model.dir.clone(),
             place,
@@ -230,10 +261,30 @@ impl Session {
             samples: self.samples,
             first: 0,
             seed: self.seed,
-            batch: cores.clamp(1, 4).min(self.samples.max(1)),
+            batch: batch(self.samples),
             options: SamplerOptions { steps: self.steps, ..SamplerOptions::default() },
             post: PostOptions::default(),
         })
+    }
+
+    /// The request that adds as many realisations again to the latest run.
+    ///
+    /// # Errors
+    /// Why there is nothing to add to.
+    pub fn more(&self) -> Result<Request> {
+        let Some(run) = self.run.as_ref().filter(|run| !run.active() && run.lineage.is_some()) else {
+            return Err(Error::request("There is no finished run to add to."));
+        };
+        let first = run.realisations.iter().map(|r| r.index + 1).max().unwrap_or(0);
+        Ok(Request { first, samples: self.samples, batch: batch(self.samples), ..run.request.clone() })
+    }
+
+    /// Remembers that [`more`](Self::more) was handed to the worker.
+    pub fn adding(&mut self, request: &Request) {
+        if let Some(run) = &mut self.run {
+            run.request.samples = run.realisations.len() + request.samples;
+            (run.state, run.progress, run.stage) = (RunState::Running, (0, 0, None), "Waiting".into());
+        }
     }
 
     /// Remembers a run that was handed to the worker.
@@ -241,6 +292,7 @@ impl Session {
         let Some(observed) = self.observed.clone() else { return };
         self.run = Some(Run {
             request,
+            folder: run_folder(),
             observed,
             lineage: None,
             realisations: Vec::new(),
@@ -286,8 +338,8 @@ impl Session {
 
     /// Whether the latest run is of the picked place.
     pub fn run_is_here(&self) -> bool {
-        let tile = |observed: &Observed| observed.observation.tile.clone();
-        self.run.as_ref().map(|run| tile(&run.observed)) == self.observed.as_ref().map(tile)
+        let place = |observed: &Observed| (observed.observation.tile.clone(), observed.ground.footprint.clone());
+        self.run.as_ref().map(|run| place(&run.observed)) == self.observed.as_ref().map(place)
     }
 
     /// Whether a run is going on.

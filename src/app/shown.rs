@@ -2,8 +2,10 @@
 
 use super::session::Session;
 use super::studio::{PaintOrder, Painted};
+use crate::ensemble::Measure;
 use crate::gpu::Samples;
-use crate::modality::ModalityTable;
+use crate::modality::{Modality, ModalityTable};
+use crate::view::{self, Spot};
 use egui::{ColorImage, TextureHandle, TextureOptions};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,8 +38,14 @@ pub struct Spread {
 pub struct Shown {
     /// Modality of the gallery and of the picture on the map.
     pub modality: usize,
+    /// Which of [`view::looks`] the pictures are.
+    pub look: usize,
+    /// Whether each picture has a stretch of its own.
+    pub own_stretch: bool,
     /// Channel whose spread is shown.
     pub channel: usize,
+    /// Which of the measures of spread that make sense is shown.
+    pub measure: usize,
     /// Picture on the map.
     pub base: Base,
     /// Whether the spread lies over it.
@@ -54,6 +62,8 @@ pub struct Shown {
     pub mean: Option<TextureHandle>,
     /// Their spread.
     pub spread: Option<Spread>,
+    /// The spot that is inspected.
+    pub spot: Option<Spot>,
     /// Latest preview: realisation, modality, picture.
     pub preview: Option<(u64, usize, TextureHandle)>,
     /// Whether no result of the latest run was shown yet.
@@ -65,7 +75,10 @@ impl Default for Shown {
     fn default() -> Self {
         Self {
             modality: 0,
+            look: 0,
+            own_stretch: false,
             channel: 0,
+            measure: 0,
             base: Base::Observed,
             spread_wanted: false,
             opacity: 0.75,
@@ -74,6 +87,7 @@ impl Default for Shown {
             realisations: BTreeMap::new(),
             mean: None,
             spread: None,
+            spot: None,
             preview: None,
             fresh_run: false,
             serial: 0,
@@ -91,8 +105,28 @@ impl Shown {
     /// Shows another modality; its pictures come with the next [`painted`](Self::painted).
     pub fn show_modality(&mut self, modality: usize) {
         self.modality = modality;
+        self.look = 0;
         self.channel = 0;
         self.forget_run();
+    }
+
+    /// What the picture on the map is: pictures of a run are looked at as the gallery's are, others in the usual way.
+    pub fn caption(&self, m: &Modality, session: &Session) -> String {
+        let looks = view::looks(m);
+        let usual = self.base == Base::Observed && self.observed_here(session).is_none();
+        let chosen = looks.get(if usual { 0 } else { self.look }).or(looks.first());
+        chosen.map(|(name, _)| name.clone()).unwrap_or_default()
+    }
+
+    /// What was observed at the picked place, looked at as the gallery's pictures are; if there is one.
+    pub fn observed_here(&self, session: &Session) -> Option<&TextureHandle> {
+        self.observed.as_ref().filter(|_| session.run_is_here())
+    }
+
+    /// The measure of spread that is shown for a modality.
+    pub fn measure(&self, m: &Modality) -> Measure {
+        let all = Measure::of(m);
+        all.get(self.measure).copied().unwrap_or(all[0])
     }
 
     /// Drops the pictures of a run.
@@ -106,6 +140,19 @@ impl Shown {
     /// The modality a newcomer should see first: surface reflectance at 10 m, else the first image.
     pub fn first_choice(table: &ModalityTable) -> usize {
         table.index("S2L2A_10m").or_else(|| table.iter().position(|m| !m.is_scalar())).unwrap_or(0)
+    }
+
+    /// Shows the picture so many places after this one: observed, mean, then the realisations.
+    pub fn step(&mut self, by: i32) {
+        let mut all = vec![Base::Observed];
+        all.extend(self.mean.as_ref().map(|_| Base::Mean));
+        all.extend(self.realisations.keys().map(|&index| Base::Realisation(index)));
+        let at = all.iter().position(|base| *base == self.base);
+        let next = match at {
+            Some(at) => (at as i64 + i64::from(by)).clamp(0, all.len() as i64 - 1) as usize,
+            None => 0,
+        };
+        self.base = all[next];
     }
 
     /// Takes thumbnails of a newly picked place.
@@ -130,7 +177,10 @@ impl Shown {
             serial: self.serial,
             modality: m.clone(),
             index: self.modality,
+            look: view::looks(m).get(self.look).map_or_else(|| view::usual_look(m), |(_, look)| *look),
+            own_stretch: self.own_stretch,
             channel: self.channel,
+            measure: self.measure(m),
             observed: observed.and_then(|given| given.value.image()).cloned(),
             members: run.realisations.clone(),
         })

@@ -1,14 +1,16 @@
 //! The second background thread: reads scenes, paints pictures and writes files, so that the window never waits.
 
 use super::basemap::Lines;
+use super::keeper::Restored;
 use super::session::{Ground, KnownScene, LoadedModel, Observed, Selection};
-use crate::ensemble::{Realisation, Statistics, statistics};
+use crate::ensemble::{Measure, Realisation, Statistics, statistics};
 use crate::error::{Error, Result};
 use crate::export::{Exporter, Lineage};
 use crate::gpu::Samples;
 use crate::grid::{Footprint, GridCell};
 use crate::modality::{Modality, ModalityTable, Raster, Value, ValueKind};
 use crate::model::{MANIFEST_FILE, Manifest, sha256_of};
+use crate::project::Project;
 use crate::scene::{Given, Observation, Scene, WINDOW_STEP_M, Window};
 use crate::view;
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -35,6 +37,12 @@ pub enum Reply {
     Preview(u64, usize, Arc<ColorImage>),
     /// Files were written.
     Exported(Result<Vec<PathBuf>>),
+    /// A session was read back.
+    Restored(Box<Result<Restored>>),
+    /// The session's own folder was written, or could not be.
+    Kept(Result<()>),
+    /// A project was saved to this folder.
+    Saved(Result<PathBuf>),
     /// A folder was chosen in a dialog; `None` if it was closed or could not open.
     Folder(Purpose, Option<PathBuf>),
 }
@@ -46,6 +54,8 @@ pub enum Purpose {
     OpenScene,
     /// Where to export to.
     Export,
+    /// Where to save the project.
+    Project,
 }
 
 /// What to paint.
@@ -56,15 +66,21 @@ pub struct PaintOrder {
     pub modality: Modality,
     /// Its index.
     pub index: usize,
+    /// How its values become colours.
+    pub look: view::Look,
+    /// Whether each picture has a stretch of its own.
+    pub own_stretch: bool,
     /// Channel whose spread is shown.
     pub channel: usize,
+    /// How spread is measured.
+    pub measure: Measure,
     /// What was observed there.
     pub observed: Option<Raster>,
     /// The realisations.
     pub members: Vec<Arc<Realisation>>,
 }
 
-/// Pictures of one modality, all with the same stretch.
+/// Pictures of one modality.
 pub struct Painted {
     /// The order's number.
     pub serial: u64,
@@ -140,22 +156,43 @@ pub fn load_model(dir: PathBuf) -> Reply {
 
 /// Opens a scene folder.
 pub fn open_scene(dir: &Path, pick: bool) -> Reply {
-    let open = || {
-        let scene = Scene::open(dir)?;
-        let corners = scene.footprint().corners().ok();
-        Ok(KnownScene { scene, corners })
-    };
-    Reply::Scene(open(), pick)
+    Reply::Scene(known_scene(dir), pick)
+}
+
+/// A scene as the map needs it.
+///
+/// # Errors
+/// When the folder is no scene.
+pub fn known_scene(dir: &Path) -> Result<KnownScene> {
+    let scene = Scene::open(dir)?;
+    let corners = scene.footprint().corners().ok();
+    Ok(KnownScene { scene, corners })
+}
+
+/// Writes the project file of the session.
+pub fn keep_project(dir: &Path, project: &Project) -> Reply {
+    Reply::Kept(project.write(dir))
+}
+
+/// Writes a finished realisation into the session's folder.
+pub fn keep_realisation(dir: &Path, folder: &str, table: &ModalityTable, realisation: &Realisation) -> Reply {
+    Reply::Kept(crate::project::keep(dir, folder, table, realisation))
+}
+
+/// Writes everything to a folder of the user's.
+pub fn save_project(dir: PathBuf, project: &Project, table: &ModalityTable, members: &[Arc<Realisation>]) -> Reply {
+    let members: Vec<&Realisation> = members.iter().map(AsRef::as_ref).collect();
+    Reply::Saved(project.write_with(&dir, table, &members).map(|()| dir))
 }
 
 fn ground(footprint: Footprint) -> Ground {
     Ground { corners: footprint.corners().ok(), footprint }
 }
 
-/// Reads all that is known at a scene's centre window, modality by modality: one that cannot be used becomes a note.
-pub fn observe_scene(selection: Selection, scene: &Scene, table: &ModalityTable) -> Reply {
+/// Reads all that is known in a window of a scene, modality by modality: one that cannot be used becomes a note.
+pub fn observe_scene(selection: Selection, scene: &Scene, window: Window, table: &ModalityTable) -> Reply {
     let observe = || {
-        let footprint = scene.window(table.window_m(), Window::Centre)?;
+        let footprint = scene.window(table.window_m(), window)?;
         let mut all = scene.read(table, &footprint, &[])?;
         for i in scene.available(table) {
             match scene.read(table, &footprint, &[i]) {
@@ -203,22 +240,28 @@ pub fn observe_cell(cell: GridCell, table: &ModalityTable) -> Reply {
 fn with_thumbnails(table: &ModalityTable, observed: Observed) -> (Observed, Thumbnails) {
     let thumbnail = |(m, given): (&Modality, &Option<Given>)| {
         let raster = given.as_ref()?.value.image()?;
-        Some(drawn(m, raster, &view::stretch(m, &[raster])))
+        Some(drawn_usual(m, raster))
     };
     let pictures = table.iter().zip(&observed.observation.values).map(thumbnail).collect();
     (observed, pictures)
 }
 
+/// The usual picture, with its own stretch.
+fn drawn_usual(m: &Modality, raster: &Raster) -> Arc<ColorImage> {
+    let look = view::usual_look(m);
+    drawn(m, look, raster, &view::stretch(look, &[raster]))
+}
+
 /// A picture ready to become a texture.
-fn drawn(m: &Modality, raster: &Raster, stretch: &view::Stretch) -> Arc<ColorImage> {
-    let picture = view::picture(m, raster, stretch);
+fn drawn(m: &Modality, look: view::Look, raster: &Raster, stretch: &view::Stretch) -> Arc<ColorImage> {
+    let picture = view::picture(m, look, raster, stretch);
     let pixels = picture.pixels.iter().map(|[r, g, b]| egui::Color32::from_rgb(*r, *g, *b)).collect();
     Arc::new(ColorImage::new([picture.width, picture.height], pixels))
 }
 
 /// Paints a preview.
 pub fn paint_preview(m: &Modality, index: u64, modality: usize, raster: &Raster) -> Reply {
-    Reply::Preview(index, modality, drawn(m, raster, &view::stretch(m, &[raster])))
+    Reply::Preview(index, modality, drawn_usual(m, raster))
 }
 
 /// Paints the gallery of one modality.
@@ -232,22 +275,26 @@ pub fn paint(order: &PaintOrder) -> Reply {
         Some(observed) => vec![observed],
         None => held.iter().map(|(_, raster)| *raster).collect(),
     };
-    let stretch = view::stretch(m, &scale);
+    let shared = view::stretch(order.look, &scale);
+    let drawn = |raster: &Raster| {
+        let own = order.own_stretch.then(|| view::stretch(order.look, &[raster]));
+        drawn(m, order.look, raster, own.as_ref().unwrap_or(&shared))
+    };
     let mut painted = Painted {
         serial: order.serial,
-        observed: order.observed.as_ref().map(|raster| drawn(m, raster, &stretch)),
-        realisations: held.iter().map(|(i, raster)| (*i, drawn(m, raster, &stretch))).collect(),
+        observed: order.observed.as_ref().map(drawn),
+        realisations: held.iter().map(|(i, raster)| (*i, drawn(raster))).collect(),
         mean: None,
         spread: None,
     };
     if held.len() > 1 {
         painted.mean = match statistics(m, order.index, &members) {
-            Ok(Statistics::Continuous { mean, .. }) => Some(drawn(m, &mean, &stretch)),
-            Ok(Statistics::Classes { mode, .. }) => Some(drawn(m, &mode, &stretch)),
+            Ok(Statistics::Continuous { mean, .. }) => Some(drawn(&mean)),
+            Ok(Statistics::Classes { mode, .. }) => Some(drawn(&mode)),
             Err(_) => None,
         };
-        let range = view::spread_range(m, order.index, order.channel, &members);
-        painted.spread = view::samples(m, order.index, order.channel, &members).zip(range.ok());
+        let range = view::spread_range(m, order.index, order.channel, &members, order.measure);
+        painted.spread = view::samples(order.index, order.channel, &members, order.measure).zip(range.ok());
     }
     Reply::Painted(Box::new(painted))
 }

@@ -3,28 +3,36 @@
 use super::basemap::{Layer, Lines};
 use super::command::Command;
 use super::export_window::ExportForm;
+use super::keeper::{self, Keeper};
 use super::map::MapView;
+use super::project_form::ProjectForm;
 use super::scene_window::SceneForm;
-use super::session::{RunState, Selection, Session};
+use super::session::{KnownScene, RunState, Selection, Session};
 use super::shown::{Base, Shown};
 use super::studio::{self, Purpose, Reply, Studio};
+use super::top_bar::TopBar;
 use super::tour::Tour;
-use super::{Options, gallery, notes, roles_panel, sampling_panel, spread_paint, theme, widgets};
+use super::{Options, find, gallery, inspector, keys, notes, roles_panel, sampling_panel, spread_paint, theme};
 use crate::error::Result;
-use crate::job::{Event, Worker};
+use crate::job::Worker;
+use crate::project::Project;
 use crate::sampler::Role;
-use egui::{CentralPanel, Context, Panel, RichText, Ui};
+use egui::{CentralPanel, Context, Panel, Ui};
 use std::path::PathBuf;
 
 /// The application.
 pub struct Window {
-    session: Session,
-    shown: Shown,
-    form: ExportForm,
-    scene_form: SceneForm,
-    map: MapView,
-    worker: Worker,
-    studio: Studio,
+    pub(super) session: Session,
+    pub(super) shown: Shown,
+    pub(super) form: ExportForm,
+    pub(super) scene_form: SceneForm,
+    top_bar: TopBar,
+    pub(super) project_form: ProjectForm,
+    pub(super) keeper: Option<Keeper>,
+    key_sheet: bool,
+    pub(super) map: MapView,
+    pub(super) worker: Worker,
+    pub(super) studio: Studio,
     overlay: bool,
     tour: Option<Tour>,
 }
@@ -49,12 +57,24 @@ impl Window {
         if let Err(error) = map.set_layer(Layer::Offline, &ctx) {
             session.note(error.to_string(), true);
         }
+        let keeper = match options.session.map(Keeper::open).transpose() {
+            Ok(keeper) => keeper,
+            Err(error) => {
+                session.note(error.to_string(), true);
+                None
+            }
+        };
+        let before = keeper.as_ref().map(|keeper| keeper.dir().to_path_buf()).filter(|dir| Project::is_at(dir));
+        let first = options.first.filter(|_| before.is_none());
         let model = options.model;
         studio.run(move || studio::load_model(model));
-        let others = options.scenes.into_iter().filter(|dir| Some(dir) != options.first.as_ref());
+        let others = options.scenes.into_iter().filter(|dir| Some(dir) != first.as_ref());
         let others: Vec<_> = others.map(|dir| (dir, false)).collect();
-        for (dir, pick) in options.first.into_iter().map(|dir| (dir, true)).chain(others) {
+        for (dir, pick) in first.into_iter().map(|dir| (dir, true)).chain(others) {
             studio.run(move || studio::open_scene(&dir, pick));
+        }
+        if let Some(dir) = before {
+            studio.run(move || keeper::restore(dir));
         }
         studio.run(|| Reply::Lines(Lines::open()));
         let (form, scene_form) = (ExportForm::default(), SceneForm::default());
@@ -63,6 +83,10 @@ impl Window {
             shown: Shown::default(),
             form,
             scene_form,
+            top_bar: TopBar::default(),
+            project_form: ProjectForm::default(),
+            keeper,
+            key_sheet: false,
             map,
             worker,
             studio,
@@ -86,6 +110,12 @@ impl Window {
         let session = &mut self.session;
         match command {
             Command::Pick(selection) => self.pick(selection),
+            Command::MoveWindow(window) => {
+                if let Some(selection) = session.selection.clone() {
+                    (session.window, session.moved, session.observed) = (window, true, None);
+                    self.observe(selection);
+                }
+            }
             Command::Centre(at, zoom) => self.map.centre(at, zoom),
             Command::Fit(at, side_m) => self.map.fit(at, side_m),
             Command::Zoom(levels) => self.map.zoom_by(levels),
@@ -95,18 +125,20 @@ impl Window {
                 }
             }
             Command::Theme(theme) => ctx.set_theme(theme),
-            Command::Role(i, role) => {
-                if let Some(slot) = session.roles.get_mut(i) {
-                    *slot = role;
-                }
-            }
-            Command::Typed(i, text) => {
-                session.typed.insert(i, text);
-            }
+            Command::Role(i, role) => session.choices.role(i, role),
+            Command::Typed(i, text) => session.choices.typed(i, text),
+            Command::Preset(preset) => match session.preset(preset) {
+                Ok(choices) => session.choices.replace(choices),
+                Err(reason) => session.note(format!("{}: {reason}", preset.name()), true),
+            },
+            Command::Undo => session.choices.undo(),
+            Command::Redo => session.choices.redo(),
+            Command::Find(text) => self.find(&text),
             Command::Samples(samples) => session.samples = samples,
             Command::Steps(steps) => session.steps = steps,
             Command::Seed(seed) => session.seed = seed,
             Command::Generate => self.generate(),
+            Command::More => self.more(),
             Command::Stop => {
                 self.worker.cancel();
                 if let Some(run) = session.run.as_mut().filter(|run| run.active()) {
@@ -120,10 +152,24 @@ impl Window {
                 }
                 self.order();
             }
+            Command::Look(look) => {
+                self.shown.look = look;
+                self.order();
+            }
+            Command::OwnStretch(own) => {
+                self.shown.own_stretch = own;
+                self.order();
+            }
+            Command::Inspect(spot) => self.shown.spot = spot,
+            Command::Measure(measure) => {
+                self.shown.measure = measure;
+                self.order();
+            }
             Command::Channel(i) => {
                 self.shown.channel = i;
                 self.order();
             }
+            Command::Step(by) => self.shown.step(by),
             Command::Base(base) => self.shown.base = base,
             Command::Spread(wanted) => self.shown.spread_wanted = wanted,
             Command::Opacity(opacity) => self.shown.opacity = opacity,
@@ -136,11 +182,14 @@ impl Window {
                     };
                 }
             }
+            Command::KeySheet(open) => self.key_sheet = open,
             Command::ExportWindow(open) => {
                 self.form.open = open;
                 self.form.problem = None;
             }
             Command::SceneWindow(open) => self.scene_form.open = open,
+            Command::ProjectWindow(open) => self.project_form.open = open,
+            Command::SaveProject(dir) => self.save_project(dir),
             Command::ChooseFolder(purpose) => self.studio.choose_folder(purpose),
             Command::OpenScene(dir) => self.open_scene(dir),
             Command::Export => {
@@ -157,28 +206,38 @@ impl Window {
         }
     }
 
-    fn pick(&mut self, selection: Selection) {
+    pub(super) fn pick(&mut self, selection: Selection) {
         if self.session.selection.as_ref() == Some(&selection) && self.session.observed.is_some() {
             return;
         }
         self.session.selection = Some(selection.clone());
         self.session.observed = None;
+        (self.session.window, self.session.moved) = (crate::scene::Window::Centre, false);
+        self.look();
         // Notes about the old place; problems stay until they are read.
         self.session.notes.retain(|note| note.problem);
         self.shown.thumbnails.clear();
+        self.shown.spot = None;
         self.observe(selection);
     }
 
+    /// Moves the map to the picked scene.
+    pub(super) fn look(&mut self) {
+        if let (Some(Selection::Scene(i)), Some(table)) = (&self.session.selection, self.session.table())
+            && let Some(middle) = self.session.scenes.get(*i).and_then(|known| known.scene.location())
+        {
+            self.map.fit(middle, table.window_m());
+        }
+    }
+
     /// Reads the picked place, once the model is known.
-    fn observe(&mut self, selection: Selection) {
+    pub(super) fn observe(&mut self, selection: Selection) {
         let Some(table) = self.session.table().cloned() else { return };
         match selection {
             Selection::Scene(i) => {
                 let Some(known) = self.session.scenes.get(i).cloned() else { return };
-                if let Some(middle) = known.scene.location() {
-                    self.map.fit(middle, table.window_m());
-                }
-                self.studio.run(move || studio::observe_scene(selection, &known.scene, &table));
+                let window = self.session.window;
+                self.studio.run(move || studio::observe_scene(selection, &known.scene, window, &table));
             }
             Selection::Cell(cell) => self.studio.run(move || studio::observe_cell(cell, &table)),
         }
@@ -204,6 +263,35 @@ impl Window {
         }
     }
 
+    fn more(&mut self) {
+        let started = self.session.more().and_then(|request| {
+            self.worker.start(request.clone())?;
+            Ok(request)
+        });
+        match started {
+            Ok(request) => self.session.adding(&request),
+            Err(error) => self.session.note(error.to_string(), true),
+        }
+    }
+
+    /// Moves to what was typed: a scene by its name, a grid cell, or coordinates.
+    fn find(&mut self, text: &str) {
+        let named = |known: &KnownScene| known.scene.name().to_lowercase().contains(&text.to_lowercase());
+        match find::place(text) {
+            Some(found) => {
+                self.map.fit(found.middle, found.side_m);
+                self.pick(Selection::Cell(found.cell));
+            }
+            None => match self.session.scenes.iter().position(named) {
+                Some(i) => self.pick(Selection::Scene(i)),
+                None => self.session.note(
+                    format!("\"{text}\" was not found: type a latitude and longitude such as 46.5, 11.35, a grid cell such as 618U_30L, or part of a scene's name."),
+                    true,
+                ),
+            },
+        }
+    }
+
     fn show_a_generated_modality(&mut self) {
         let (Some(table), Some(run)) = (self.session.table(), &self.session.run) else { return };
         let generated = run.request.roles.with(Role::Generated);
@@ -215,186 +303,45 @@ impl Window {
     }
 
     /// Has the gallery painted anew.
-    fn order(&mut self) {
+    pub(super) fn order(&mut self) {
         if let Some(order) = self.shown.order(&self.session) {
             self.studio.run(move || studio::paint(&order));
         }
     }
 
-    fn events(&mut self) {
-        let mut preview = None;
-        let mut repaint = false;
-        while let Ok(event) = self.worker.events.try_recv() {
-            match event {
-                // Only the newest preview is worth painting.
-                Event::Preview { index, modality, raster } => {
-                    preview = Some((index, modality, raster));
-                    continue;
-                }
-                Event::Realisation(_) | Event::Finished { .. } | Event::Failed(_) => {
-                    preview = None;
-                    self.shown.preview = None;
-                    repaint = true;
-                }
-                _ => {}
-            }
-            self.session.event(event);
-        }
-        if repaint {
-            self.order();
-        }
-        if let Some((index, modality, raster)) = preview
-            && let Some(m) = self.session.table().and_then(|table| table.get(modality)).cloned()
-        {
-            self.studio.run(move || studio::paint_preview(&m, index, modality, &raster));
-        }
-    }
-
-    fn replies(&mut self, ctx: &Context) {
-        while let Ok(reply) = self.studio.replies.try_recv() {
-            match reply {
-                Reply::Model(Ok(model)) => {
-                    self.shown.modality = Shown::first_choice(&model.manifest.modalities);
-                    self.session.model = Some(std::sync::Arc::new(model));
-                    if let Some(selection) = self.session.selection.clone() {
-                        self.observe(selection);
-                    }
-                }
-                Reply::Scene(Ok(known), pick) => {
-                    let at = self.session.scenes.iter().position(|other| other.scene.dir() == known.scene.dir());
-                    let at = at.unwrap_or_else(|| {
-                        self.session.scenes.push(known);
-                        self.session.scenes.len() - 1
-                    });
-                    if pick {
-                        self.pick(Selection::Scene(at));
-                    }
-                }
-                Reply::Lines(Ok(lines)) => self.map.set_lines(lines),
-                Reply::Observed(selection, result) => {
-                    if self.session.selection.as_ref() != Some(&selection) {
-                        continue;
-                    }
-                    match result {
-                        Ok((observed, thumbnails)) => {
-                            self.shown.place(ctx, thumbnails);
-                            self.session.observed(observed);
-                            self.order();
-                        }
-                        Err(error) => {
-                            self.session.selection = None;
-                            self.session.note(error.to_string(), true);
-                        }
-                    }
-                }
-                Reply::Painted(painted) => {
-                    self.shown.painted(ctx, *painted);
-                    // The first result of a run shows itself.
-                    if let Some(&first) = self.shown.realisations.keys().next()
-                        && std::mem::take(&mut self.shown.fresh_run)
-                    {
-                        self.shown.base = Base::Realisation(first);
-                    }
-                }
-                Reply::Preview(index, modality, image) => {
-                    if self.session.busy() {
-                        self.shown.previewed(ctx, index, modality, image);
-                    }
-                }
-                Reply::Exported(result) => {
-                    self.form.writing = false;
-                    match result {
-                        Ok(paths) => {
-                            self.form.open = false;
-                            let text = format!("{} files were written to {}.", paths.len(), self.form.dir);
-                            self.session.note(text, false);
-                        }
-                        Err(error) => self.form.problem = Some(error.to_string()),
-                    }
-                }
-                Reply::Folder(purpose, Some(dir)) => self.chosen(purpose, dir),
-                Reply::Folder(_, None) => self.session.note(
-                    "No folder was chosen. If no dialog opened, type the folder instead or drop it on the window.",
-                    false,
-                ),
-                Reply::Model(Err(error)) | Reply::Scene(Err(error), _) | Reply::Lines(Err(error)) => {
-                    self.session.note(error.to_string(), true);
-                }
-            }
-        }
-    }
-
     fn open_scene(&mut self, dir: PathBuf) {
         self.scene_form.open = false;
-        self.studio.run(move || studio::open_scene(&dir, true));
+        if Project::is_at(&dir) {
+            self.studio.run(move || keeper::restore(dir));
+        } else {
+            self.studio.run(move || studio::open_scene(&dir, true));
+        }
     }
 
-    fn chosen(&mut self, purpose: Purpose, dir: PathBuf) {
+    fn save_project(&mut self, dir: PathBuf) {
+        self.project_form.open = false;
+        match (keeper::project(&self.session), self.session.table().cloned()) {
+            (Some(project), Some(table)) => {
+                let members = self.session.run.as_ref().map(|run| run.realisations.clone()).unwrap_or_default();
+                self.studio.run(move || studio::save_project(dir, &project, &table, &members));
+            }
+            _ => self.session.note("There is nothing to save yet: pick a place first.", true),
+        }
+    }
+
+    /// Has written what the session has to keep.
+    fn keep(&mut self) {
+        if let Some((dir, project)) = self.keeper.as_mut().and_then(|keeper| keeper.due(&self.session)) {
+            self.studio.run(move || studio::keep_project(&dir, &project));
+        }
+    }
+
+    pub(super) fn chosen(&mut self, purpose: Purpose, dir: PathBuf) {
         match purpose {
             Purpose::OpenScene => self.open_scene(dir),
             Purpose::Export => self.form.dir = dir.display().to_string(),
+            Purpose::Project => self.project_form.dir = dir.display().to_string(),
         }
-    }
-
-    fn top_bar(&self, ui: &mut Ui, commands: &mut Vec<Command>) {
-        ui.horizontal(|ui| {
-            ui.label(RichText::new("COP-GEN Explorer").strong().size(15.0));
-            ui.separator();
-            self.places(ui, commands);
-            if let Some(ground) = self.session.observed.as_ref().map(|observed| &observed.ground)
-                && ground.corners.is_some()
-                && ui.button("Go to place").on_hover_text("Move the map to the picked place").clicked()
-                && let Ok(middle) = ground.footprint.centre()
-            {
-                commands.push(Command::Fit(middle, ground.footprint.width_m));
-            }
-            if ui.button("Open scene …").on_hover_text("A folder of GeoTIFFs named by modality").clicked() {
-                commands.push(Command::SceneWindow(true));
-            }
-            ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-                let dark = ui.visuals().dark_mode;
-                let (text, other) = if dark { ("Light", egui::Theme::Light) } else { ("Dark", egui::Theme::Dark) };
-                let button = ui.button(text).on_hover_text("Colours of the window");
-                if button.clicked() {
-                    commands.push(Command::Theme(other));
-                }
-                let layer = self.map.layer();
-                let list = egui::ComboBox::from_id_salt("basemap").selected_text(layer.name());
-                let response = list.show_ui(ui, |ui| {
-                    for choice in Layer::ALL {
-                        if ui.selectable_label(choice == layer, choice.name()).clicked() {
-                            commands.push(Command::Basemap(choice));
-                        }
-                    }
-                });
-                widgets::named(&response.response, egui::Role::ComboBox, "Base map");
-                if let Some(model) = &self.session.model {
-                    let manifest = &model.manifest;
-                    let text = RichText::new(&manifest.name).small().color(theme::ink(ui.visuals(), theme::SYNTHETIC));
-                    ui.label(text).on_hover_text(format!("{}\n{}", manifest.description, manifest.licence));
-                }
-            });
-        });
-    }
-
-    fn places(&self, ui: &mut Ui, commands: &mut Vec<Command>) {
-        let text = match &self.session.selection {
-            Some(Selection::Scene(i)) => self.session.scenes.get(*i).map_or("", |known| known.scene.name()).to_owned(),
-            Some(Selection::Cell(cell)) => format!("cell {cell}"),
-            None => "Pick a place".into(),
-        };
-        let list = egui::ComboBox::from_id_salt("places").selected_text(text).width(240.0);
-        let response = list.show_ui(ui, |ui| {
-            for (i, known) in self.session.scenes.iter().enumerate() {
-                let on = self.session.selection == Some(Selection::Scene(i));
-                let suffix = if known.corners.is_none() { "  (no position)" } else { "" };
-                let label = ui.selectable_label(on, format!("{}{suffix}", known.scene.name()));
-                if label.on_hover_text(known.scene.attribution().unwrap_or("")).clicked() {
-                    commands.push(Command::Pick(Selection::Scene(i)));
-                }
-            }
-        });
-        widgets::named(&response.response, egui::Role::ComboBox, "Place");
     }
 }
 
@@ -402,6 +349,7 @@ impl eframe::App for Window {
     fn logic(&mut self, ctx: &Context, _frame: &mut eframe::Frame) {
         self.replies(ctx);
         self.events();
+        self.keep();
         let dropped: Vec<PathBuf> =
             ctx.input(|input| input.raw.dropped_files.iter().map(|file| file.path().to_path_buf()).collect());
         for dir in dropped {
@@ -420,7 +368,9 @@ impl eframe::App for Window {
     fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
         let mut commands = Vec::new();
         let ctx = ui.ctx().clone();
-        Panel::top("top").frame(theme::bar(&ctx)).show(ui, |ui| self.top_bar(ui, &mut commands));
+        Panel::top("top").frame(theme::bar(&ctx)).show(ui, |ui| {
+            self.top_bar.show(ui, &self.session, self.map.layer(), &mut commands);
+        });
         Panel::left("roles").frame(theme::panel(&ctx)).exact_size(340.0).show(ui, |ui| {
             let frame = egui::Frame::new().inner_margin(egui::Margin { top: 6, ..Default::default() });
             Panel::bottom("sampling").frame(frame).show(ui, |ui| {
@@ -438,9 +388,17 @@ impl eframe::App for Window {
             let map = ui.max_rect();
             commands.extend(self.map.show(ui, &self.session, &self.shown, self.overlay));
             notes::show(&ctx, map, &self.session, &mut commands);
+            if let Some(spot) = self.shown.spot.filter(|_| self.session.observed.is_some()) {
+                inspector::show(&ctx, map, &self.session, spot, &mut commands);
+            }
         });
+        if self.key_sheet {
+            keys::sheet(&ctx, &mut commands);
+        }
+        commands.extend(keys::pressed(&ctx, &self.session));
         self.form.show(&ctx, &self.session, &mut commands);
         self.scene_form.show(&ctx, &mut commands);
+        self.project_form.show(&ctx, &mut commands);
         for command in commands {
             self.apply(&ctx, command);
         }

@@ -71,9 +71,12 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command {
         None => {
             let bundled = Options::bundled()?;
+            // What is named on the command line comes before what was open last.
+            let named = arguments.model.is_some() || arguments.scene.is_some();
+            let session = if named { None } else { session_folder() };
             let model = arguments.model.unwrap_or(bundled.model);
             let first = arguments.scene.or(bundled.first);
-            open(Options { model, first, ..bundled })?;
+            open(Options { model, first, session, ..bundled })?;
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Screenshots(command)) => command.run(),
@@ -83,6 +86,12 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Some(Command::Train(command)) => command.run(),
         Some(Command::Evaluate(command)) => command.run(),
     }
+}
+
+/// Where the window keeps its session: `COPGEN_SESSION`, else the user's data folder; nowhere on a system without one.
+fn session_folder() -> Option<PathBuf> {
+    let named = std::env::var_os("COPGEN_SESSION").map(PathBuf::from);
+    named.or_else(|| Some(directories::ProjectDirs::from("", "", "copgen")?.data_local_dir().join("session")))
 }
 
 /// A progress bar on a terminal, nothing otherwise.

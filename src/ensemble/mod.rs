@@ -2,6 +2,10 @@
 //!
 //! Spread over realisations is the model's own disagreement. It is not calibrated error.
 
+mod measure;
+
+pub use measure::{Measure, spread};
+
 use crate::error::{Error, Result};
 use crate::modality::{Modality, Raster, Value};
 
@@ -39,11 +43,8 @@ pub enum Statistics {
     },
 }
 
-/// Statistics of one modality over realisations; those that lack it are skipped.
-///
-/// # Errors
-/// When no realisation has it as an image.
-pub fn statistics(modality: &Modality, index: usize, members: &[&Realisation]) -> Result<Statistics> {
+/// The rasters of one modality, at least one, all of one size.
+fn rasters<'a>(modality: &Modality, index: usize, members: &[&'a Realisation]) -> Result<Vec<&'a Raster>> {
     let rasters: Vec<&Raster> = members.iter().filter_map(|r| r.values.get(index)?.as_ref()?.image()).collect();
     let first = rasters
         .first()
@@ -52,6 +53,16 @@ pub fn statistics(modality: &Modality, index: usize, members: &[&Realisation]) -
     if rasters.iter().any(|r| (r.channels, r.height, r.width) != shape) {
         return Err(Error::request(format!("Realisations of {} differ in size.", modality.name)));
     }
+    Ok(rasters)
+}
+
+/// Statistics of one modality over realisations; those that lack it are skipped.
+///
+/// # Errors
+/// When no realisation has it as an image.
+pub fn statistics(modality: &Modality, index: usize, members: &[&Realisation]) -> Result<Statistics> {
+    let rasters = rasters(modality, index, members)?;
+    let shape = (rasters[0].channels, rasters[0].height, rasters[0].width);
     let count = rasters.len();
     let blank = Raster::constant(shape.0, shape.1, shape.2, 0.0);
     if let Some(classes) = modality.classes() {

@@ -1,10 +1,22 @@
-//! Per-pixel variance or class disagreement over realisations (`shaders/variance.wgsl`).
+//! Per-pixel measures of spread over realisations (`shaders/spread.wgsl`).
 
+use crate::ensemble::Measure;
 use crate::error::{Error, Result};
+use std::collections::HashMap;
 use std::sync::Arc;
 use wgpu::util::DeviceExt;
 
 const WORKGROUP: usize = 256;
+
+/// Entry points of the shader.
+const ENTRIES: [(Measure, &str); 6] = [
+    (Measure::Variance, "variance"),
+    (Measure::Deviation, "deviation"),
+    (Measure::Quartiles, "quartiles"),
+    (Measure::Range, "extent"),
+    (Measure::Disagreement, "disagreement"),
+    (Measure::Entropy, "entropy"),
+];
 
 /// One band of all realisations, as the shader takes it.
 #[derive(Debug, Clone)]
@@ -17,23 +29,22 @@ pub struct Samples {
     pub columns: usize,
     /// Rows of the raster.
     pub rows: usize,
-    /// Whether the values are class codes.
-    pub classes: bool,
+    /// What is computed of them.
+    pub measure: Measure,
 }
 
 /// The compute pipelines.
 #[derive(Debug)]
 pub struct SpreadKernel {
-    variance: wgpu::ComputePipeline,
-    disagreement: wgpu::ComputePipeline,
+    pipelines: HashMap<Measure, wgpu::ComputePipeline>,
 }
 
 impl SpreadKernel {
     /// Compiles the shader.
     pub fn new(device: &wgpu::Device) -> Self {
         let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label: Some("variance.wgsl"),
-            source: wgpu::ShaderSource::Wgsl(include_str!("../../shaders/variance.wgsl").into()),
+            label: Some("spread.wgsl"),
+            source: wgpu::ShaderSource::Wgsl(include_str!("../../shaders/spread.wgsl").into()),
         });
         let pipeline = |entry: &str| {
             device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
@@ -45,7 +56,7 @@ impl SpreadKernel {
                 cache: None,
             })
         };
-        Self { variance: pipeline("variance"), disagreement: pipeline("disagreement") }
+        Self { pipelines: ENTRIES.iter().map(|(measure, entry)| (*measure, pipeline(entry))).collect() }
     }
 
     /// Computes the spread of each pixel into a new storage buffer of `rows · columns` float32 values.
@@ -81,7 +92,7 @@ impl SpreadKernel {
             usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
             mapped_at_creation: false,
         });
-        let pipeline = if samples.classes { &self.disagreement } else { &self.variance };
+        let pipeline = &self.pipelines[&samples.measure];
         let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some("spread"),
             layout: &pipeline.get_bind_group_layout(0),

@@ -1,5 +1,6 @@
 //! One raster as an RGB picture.
 
+use super::look::Look;
 use crate::modality::{Class, Modality, Raster, ValueKind};
 
 /// 8-bit sRGB pixels, row-major from the north-west.
@@ -17,49 +18,28 @@ pub struct Picture {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stretch(pub [[f32; 2]; 3]);
 
-/// Bands shown as red, green and blue, by preference.
-const COMPOSITES: [[&str; 3]; 3] = [["B04", "B03", "B02"], ["B11", "B8A", "B05"], ["B01", "B01", "B01"]];
-
-fn composite(m: &Modality) -> [usize; 3] {
-    let find = |name: &str| m.channels.iter().position(|c| c == name);
-    COMPOSITES
-        .iter()
-        .find_map(|[r, g, b]| Some([find(r)?, find(g)?, find(b)?]))
-        .unwrap_or_else(|| [0, 1.min(m.channels.len() - 1), 2.min(m.channels.len() - 1)])
-}
-
-/// What the colours of a modality's picture mean.
-pub fn caption(m: &Modality) -> String {
-    let names = composite(m).map(|c| m.channels.get(c).map_or("", String::as_str));
-    match &m.values {
-        ValueKind::Reflectance { .. } if names == ["B04", "B03", "B02"] => "true colour".into(),
-        ValueKind::Reflectance { .. } if names[0] == names[1] => names[0].into(),
-        ValueKind::Reflectance { .. } => format!("{} {} {}", names[0], names[1], names[2]),
-        ValueKind::Decibel { .. } => "VV, VH, VV/VH in dB".into(),
-        ValueKind::LogElevation { .. } | ValueKind::RootElevation { .. } => "elevation with hillshade".into(),
-        ValueKind::Classes { .. } => "classes".into(),
-        ValueKind::Picture => "picture".into(),
-        ValueKind::Location | ValueKind::Date => String::new(),
-    }
-}
-
 /// A stretch shared by several rasters of one modality, so that their pictures can be compared.
-pub fn stretch(m: &Modality, rasters: &[&Raster]) -> Stretch {
-    match m.values {
+pub fn stretch(look: Look, rasters: &[&Raster]) -> Stretch {
+    let values = |channels: &[usize]| -> Vec<f32> {
+        rasters.iter().flat_map(|r| channels.iter().flat_map(|&c| r.channel(c).iter().copied())).collect()
+    };
+    match look {
         // Usual ranges of land surfaces in dB: fixed, so that pictures of different places compare.
-        ValueKind::Decibel { .. } => Stretch([[-20.0, 0.0], [-28.0, -6.0], [1.0, 14.0]]),
-        ValueKind::Picture => Stretch([[0.0, 255.0]; 3]),
-        ValueKind::Reflectance { .. } => {
-            let bands = composite(m);
-            let mut values: Vec<f32> =
-                rasters.iter().flat_map(|r| bands.iter().flat_map(|&b| r.channel(b).iter().copied())).collect();
-            let [low, high] = percentiles(&mut values, [0.01, 0.985]);
+        Look::Radar(..) => Stretch([[-20.0, 0.0], [-28.0, -6.0], [1.0, 14.0]]),
+        Look::Polarisation(_) => Stretch([[-25.0, 0.0]; 3]),
+        Look::Index(_, _, index) => Stretch([index.range(); 3]),
+        Look::Classes | Look::Hillshade => Stretch([[0.0, 255.0]; 3]),
+        Look::Composite(bands) => {
+            let [low, high] = percentiles(&mut values(&bands), [0.01, 0.985]);
             // One stretch for all three keeps the balance of colours; a flat scene is not blown up to noise.
             Stretch([[low, high.max(low + 300.0)]; 3])
         }
-        _ => {
-            let mut values: Vec<f32> = rasters.iter().flat_map(|r| r.data.iter().copied()).collect();
-            let [low, high] = percentiles(&mut values, [0.0, 1.0]);
+        Look::Band(band) => {
+            let [low, high] = percentiles(&mut values(&[band]), [0.01, 0.985]);
+            Stretch([[low, high.max(low + 100.0)]; 3])
+        }
+        Look::Relief => {
+            let [low, high] = percentiles(&mut values(&[0]), [0.0, 1.0]);
             Stretch([[low, high.max(low + 20.0)]; 3])
         }
     }
@@ -77,26 +57,39 @@ pub(super) fn percentiles(values: &mut [f32], shares: [f64; 2]) -> [f32; 2] {
 }
 
 /// Draws a raster.
-pub fn picture(m: &Modality, raster: &Raster, stretch: &Stretch) -> Picture {
-    let n = raster.width * raster.height;
-    let pixels = match &m.values {
-        ValueKind::Classes { classes } => raster.channel(0).iter().map(|&v| class_colour(classes, v)).collect(),
-        ValueKind::LogElevation { .. } | ValueKind::RootElevation { .. } => {
-            relief(raster, m.ground_m as f32, stretch.0[0])
+pub fn picture(m: &Modality, look: Look, raster: &Raster, stretch: &Stretch) -> Picture {
+    let db = |power: f32| 10.0 * power.max(1e-5).log10();
+    let pixels = match look {
+        Look::Classes => {
+            let classes = m.classes().unwrap_or_default();
+            raster.channel(0).iter().map(|&v| class_colour(classes, v)).collect()
         }
-        ValueKind::Decibel { .. } => {
-            let db = |power: f32| 10.0 * power.max(1e-5).log10();
-            let vv = m.channels.iter().position(|c| c.eq_ignore_ascii_case("vv")).unwrap_or(0);
-            let vh = m.channels.iter().position(|c| c.eq_ignore_ascii_case("vh")).unwrap_or(0);
-            let (vv, vh) = (raster.channel(vv), raster.channel(vh));
-            (0..n).map(|i| (db(vv[i]), db(vh[i]))).map(|(a, b)| rgb([a, b, a - b], stretch, 1.0)).collect()
+        Look::Relief => relief(raster, m.ground_m as f32, Some(stretch.0[0])),
+        Look::Hillshade => relief(raster, m.ground_m as f32, None),
+        Look::Radar(vv, vh) => {
+            let pairs = raster.channel(vv).iter().zip(raster.channel(vh)).map(|(a, b)| (db(*a), db(*b)));
+            pairs.map(|(a, b)| rgb([a, b, a - b], stretch, 1.0)).collect()
         }
-        _ => {
-            let [r, g, b] = composite(m).map(|c| raster.channel(c));
-            (0..n).map(|i| rgb([r[i], g[i], b[i]], stretch, 1.5)).collect()
+        Look::Polarisation(c) => raster.channel(c).iter().map(|v| rgb([db(*v); 3], stretch, 1.0)).collect(),
+        Look::Index(a, b, _) => {
+            let pairs = raster.channel(a).iter().zip(raster.channel(b));
+            pairs.map(|(a, b)| index_colour((a - b) / (a + b).max(1.0), stretch.0[0])).collect()
+        }
+        Look::Band(c) => raster.channel(c).iter().map(|v| rgb([*v; 3], stretch, 1.5)).collect(),
+        Look::Composite(bands) => {
+            // A picture's bytes are colours already.
+            let gamma = if m.values == ValueKind::Picture { 1.0 } else { 1.5 };
+            let [r, g, b] = bands.map(|c| raster.channel(c));
+            (0..r.len()).map(|i| rgb([r[i], g[i], b[i]], stretch, gamma)).collect()
         }
     };
     Picture { width: raster.width, height: raster.height, pixels }
+}
+
+/// Viridis: even steps, readable for colour-blind people.
+fn index_colour(value: f32, [low, high]: [f32; 2]) -> [u8; 3] {
+    let colour = colorous::VIRIDIS.eval_continuous(f64::from(((value - low) / (high - low)).clamp(0.0, 1.0)));
+    [colour.r, colour.g, colour.b]
 }
 
 fn rgb(values: [f32; 3], stretch: &Stretch, gamma: f32) -> [u8; 3] {
@@ -112,8 +105,8 @@ fn class_colour(classes: &[Class], code: f32) -> [u8; 3] {
     classes.iter().find(|c| f32::from(c.code) == code).map_or([255, 0, 255], |c| c.color)
 }
 
-/// Elevation in colour, lit from the north-west at 45°.
-fn relief(raster: &Raster, pixel_m: f32, [low, high]: [f32; 2]) -> Vec<[u8; 3]> {
+/// Elevation lit from the north-west at 45°, in colour between two elevations, else in grey.
+fn relief(raster: &Raster, pixel_m: f32, range: Option<[f32; 2]>) -> Vec<[u8; 3]> {
     const RAMP: [[f32; 3]; 5] = [
         [70.0, 120.0, 84.0],
         [142.0, 168.0, 98.0],
@@ -132,6 +125,10 @@ fn relief(raster: &Raster, pixel_m: f32, [low, high]: [f32; 2]) -> Vec<[u8; 3]> 
             let (sx, sy) = (2.0 * dx, 2.0 * dy);
             let light = (0.5 * sx + 0.5 * sy + std::f32::consts::FRAC_1_SQRT_2) / (sx * sx + sy * sy + 1.0).sqrt();
             let shade = (0.35 + 0.92 * light.max(0.0)).min(1.25);
+            let Some([low, high]) = range else {
+                pixels.push([(190.0 * shade).clamp(0.0, 255.0) as u8; 3]);
+                continue;
+            };
             let position = ((at(row, column) - low) / (high - low)).clamp(0.0, 1.0) * 4.0;
             let left = (position as usize).min(3);
             let share = position - left as f32;
@@ -146,6 +143,7 @@ fn relief(raster: &Raster, pixel_m: f32, [low, high]: [f32; 2]) -> Vec<[u8; 3]> 
 
 #[cfg(test)]
 mod tests {
+    use super::super::look::{looks, usual_look};
     use super::*;
     use crate::modality::ModalityTable;
 
@@ -156,13 +154,39 @@ mod tests {
     }
 
     #[test]
-    fn every_image_modality_has_a_picture_of_its_own_size() {
+    fn every_look_at_every_image_modality_has_its_size_and_is_not_blank() {
         for m in ModalityTable::published().iter().filter(|m| !m.is_scalar()) {
-            let raster = raster(m, |c, i| (c * 1000 + i % 97) as f32);
-            let drawn = picture(m, &raster, &stretch(m, &[&raster]));
-            assert_eq!((drawn.width, drawn.height, drawn.pixels.len()), (m.pixels, m.pixels, m.pixels * m.pixels));
-            assert!(!caption(m).is_empty(), "{}", m.name);
+            let classes = m.classes().map(|c| c.iter().map(|c| f32::from(c.code)).collect::<Vec<_>>());
+            let raster = raster(m, |c, i| match &classes {
+                Some(codes) => codes[i % codes.len()],
+                None if m.family == "S1RTC" => 0.002 * ((c * 31 + i % 97) + 1) as f32,
+                None => (c * 1000 + (i * i) % 977) as f32,
+            });
+            let all = looks(m);
+            assert!(!all.is_empty(), "{}", m.name);
+            for (name, look) in all {
+                let drawn = picture(m, look, &raster, &stretch(look, &[&raster]));
+                assert_eq!((drawn.width, drawn.height, drawn.pixels.len()), (m.pixels, m.pixels, m.pixels * m.pixels));
+                assert!(drawn.pixels.iter().any(|p| *p != drawn.pixels[0]), "{} as {name}", m.name);
+            }
         }
+    }
+
+    #[test]
+    fn indices_are_what_their_names_say() {
+        let table = ModalityTable::published();
+        let m = &table[table.index("S2L2A_10m").expect("in the table")];
+        let (name, look) = looks(m).into_iter().find(|(name, _)| name == "NDVI").expect("look");
+        let Look::Index(near, red, _) = look else { panic!("{name} is no index") };
+        assert_eq!((m.channels[near].as_str(), m.channels[red].as_str()), ("B08", "B04"));
+        let leaf = raster(m, |c, _| if c == near { 4000.0 } else { 300.0 });
+        let soil = raster(m, |c, _| if c == near { 2600.0 } else { 2400.0 });
+        let brightness =
+            |r: &Raster| picture(m, look, r, &stretch(look, &[r])).pixels[0].map(u32::from).iter().sum::<u32>();
+        assert!(brightness(&leaf) > brightness(&soil));
+        // Nothing at all is neither.
+        let nothing = raster(m, |_, _| 0.0);
+        assert_eq!(picture(m, look, &nothing, &stretch(look, &[&nothing])).pixels[0], index_colour(0.0, [-0.2, 0.9]));
     }
 
     #[test]
@@ -171,7 +195,8 @@ mod tests {
         let m = &table[table.index("S2L2A_10m").expect("in the table")];
         let red = m.channels.iter().position(|c| c == "B04").expect("band");
         let raster = raster(m, |c, i| if c == red && i % 2 == 0 { 3000.0 } else { 200.0 });
-        let drawn = picture(m, &raster, &stretch(m, &[&raster]));
+        let look = usual_look(m);
+        let drawn = picture(m, look, &raster, &stretch(look, &[&raster]));
         assert_eq!(drawn.pixels[0], [255, 0, 0]);
         assert_eq!(drawn.pixels[1], [0, 0, 0]);
     }
@@ -183,8 +208,9 @@ mod tests {
         let side = m.pixels;
         let slope = |sign: f32| raster(m, |_, i| 500.0 + sign * 10.0 * ((i % side) as f32 + (i / side) as f32));
         let mid = side * side / 2 + side / 2;
-        let bright =
-            |r: Raster| picture(m, &r, &Stretch([[0.0, 4000.0]; 3])).pixels[mid].map(u32::from).iter().sum::<u32>();
+        let bright = |r: Raster| {
+            picture(m, Look::Relief, &r, &Stretch([[0.0, 4000.0]; 3])).pixels[mid].map(u32::from).iter().sum::<u32>()
+        };
         // Rising to the south-east: the face looks north-west, into the light.
         assert!(bright(slope(1.0)) > bright(slope(-1.0)));
     }

@@ -1,0 +1,164 @@
+//! What the background threads answer.
+
+use super::keeper::Restored;
+use super::session::Selection;
+use super::shown::{Base, Shown};
+use super::studio::{self, Reply};
+use super::window::Window;
+use crate::error::Result;
+use crate::job::Event;
+use egui::Context;
+
+impl Window {
+    /// Takes what the worker has told.
+    pub(super) fn events(&mut self) {
+        let mut preview = None;
+        let mut repaint = false;
+        while let Ok(event) = self.worker.events.try_recv() {
+            match event {
+                // Only the newest preview is worth painting.
+                Event::Preview { index, modality, raster } => {
+                    preview = Some((index, modality, raster));
+                    continue;
+                }
+                Event::Realisation(_) | Event::Finished { .. } | Event::Failed(_) => {
+                    preview = None;
+                    self.shown.preview = None;
+                    repaint = true;
+                }
+                _ => {}
+            }
+            if let (Event::Realisation(made), Some(run), Some(keeper), Some(table)) =
+                (&event, &self.session.run, &self.keeper, self.session.table().cloned())
+            {
+                let (dir, folder, made) = (keeper.dir().to_path_buf(), run.folder.clone(), made.clone());
+                self.studio.run(move || studio::keep_realisation(&dir, &folder, &table, &made));
+            }
+            self.session.event(event);
+        }
+        if repaint {
+            self.order();
+        }
+        if let Some((index, modality, raster)) = preview
+            && let Some(m) = self.session.table().and_then(|table| table.get(modality)).cloned()
+        {
+            self.studio.run(move || studio::paint_preview(&m, index, modality, &raster));
+        }
+    }
+
+    /// Takes what the studio has done.
+    pub(super) fn replies(&mut self, ctx: &Context) {
+        while let Ok(reply) = self.studio.replies.try_recv() {
+            match reply {
+                Reply::Model(Ok(model)) => {
+                    self.shown.modality = Shown::first_choice(&model.manifest.modalities);
+                    // A session that was brought back came first.
+                    if self.session.model.is_some() {
+                        continue;
+                    }
+                    self.session.model = Some(std::sync::Arc::new(model));
+                    if let Some(selection) = self.session.selection.clone() {
+                        self.look();
+                        self.observe(selection);
+                    }
+                }
+                Reply::Scene(Ok(known), pick) => {
+                    let at = self.session.add_scene(known);
+                    if pick {
+                        self.pick(Selection::Scene(at));
+                    }
+                }
+                Reply::Lines(Ok(lines)) => self.map.set_lines(lines),
+                Reply::Observed(selection, result) => {
+                    if self.session.selection.as_ref() != Some(&selection) {
+                        continue;
+                    }
+                    match result {
+                        Ok((observed, thumbnails)) => {
+                            self.shown.place(ctx, thumbnails);
+                            self.session.observed(observed);
+                            self.order();
+                        }
+                        Err(error) => {
+                            self.session.selection = None;
+                            self.session.note(error.to_string(), true);
+                        }
+                    }
+                }
+                Reply::Painted(painted) => {
+                    self.shown.painted(ctx, *painted);
+                    // The first result of a run shows itself.
+                    if let Some(&first) = self.shown.realisations.keys().next()
+                        && std::mem::take(&mut self.shown.fresh_run)
+                    {
+                        self.shown.base = Base::Realisation(first);
+                    }
+                }
+                Reply::Preview(index, modality, image) => {
+                    if self.session.busy() {
+                        self.shown.previewed(ctx, index, modality, image);
+                    }
+                }
+                Reply::Exported(result) => {
+                    self.form.writing = false;
+                    match result {
+                        Ok(paths) => {
+                            self.form.open = false;
+                            let text = format!("{} files were written to {}.", paths.len(), self.form.dir);
+                            self.session.note(text, false);
+                        }
+                        Err(error) => self.form.problem = Some(error.to_string()),
+                    }
+                }
+                Reply::Restored(restored) => self.restored(*restored),
+                Reply::Kept(Ok(())) => {}
+                Reply::Kept(Err(error)) => {
+                    let text = format!("The session is not kept for the next start: {error}");
+                    self.session.note(text, true);
+                }
+                Reply::Saved(Ok(dir)) => {
+                    self.session.note(format!("The project was saved to {}.", dir.display()), false);
+                }
+                Reply::Saved(Err(error)) => self.session.note(error.to_string(), true),
+                Reply::Folder(purpose, Some(dir)) => self.chosen(purpose, dir),
+                Reply::Folder(_, None) => self.session.note(
+                    "No folder was chosen. If no dialog opened, type the folder instead or drop it on the window.",
+                    false,
+                ),
+                Reply::Model(Err(error)) | Reply::Scene(Err(error), _) | Reply::Lines(Err(error)) => {
+                    self.session.note(error.to_string(), true);
+                }
+            }
+        }
+    }
+
+    fn restored(&mut self, restored: Result<Restored>) {
+        match restored {
+            // A run that goes on is not thrown away.
+            Ok(_) if self.session.busy() => {
+                self.session.note("Stop the sampling before opening a project.", true);
+            }
+            Ok(restored) => {
+                let elsewhere = self.keeper.as_ref().filter(|keeper| keeper.dir() != restored.dir);
+                if let (Some(keeper), Some(run)) = (elsewhere, &restored.run) {
+                    for made in run.realisations.clone() {
+                        let (dir, folder) = (keeper.dir().to_path_buf(), run.folder.clone());
+                        let table = restored.model.manifest.modalities.clone();
+                        self.studio.run(move || studio::keep_realisation(&dir, &folder, &table, &made));
+                    }
+                }
+                restored.apply(&mut self.session);
+                if let Some(table) = self.session.table() {
+                    self.shown.modality = Shown::first_choice(table);
+                }
+                self.shown.forget_run();
+                if let Some(selection) = self.session.selection.clone() {
+                    self.look();
+                    self.observe(selection);
+                }
+                self.order();
+            }
+            Err(error) => self.session.note(error.to_string(), true),
+        }
+    }
+}

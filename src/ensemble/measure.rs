@@ -1,0 +1,114 @@
+//! Measures of how far realisations differ at a pixel.
+
+use super::Realisation;
+use crate::error::{Error, Result};
+use crate::modality::{Modality, Raster};
+
+/// A measure of spread over realisations, per pixel and channel. None of them is calibrated error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Measure {
+    /// Population variance (divided by n), physical unit squared.
+    Variance,
+    /// Its root, physical unit.
+    Deviation,
+    /// Between the quartiles (linear interpolation), physical unit.
+    Quartiles,
+    /// Between the smallest and the largest, physical unit.
+    Range,
+    /// Share of realisations that differ from the most frequent class, 0…1.
+    Disagreement,
+    /// Entropy of the classes in bits.
+    Entropy,
+}
+
+impl Measure {
+    /// Those that make sense for a modality; the first is the usual one.
+    pub fn of(m: &Modality) -> &'static [Self] {
+        match m.classes() {
+            Some(_) => &[Self::Disagreement, Self::Entropy],
+            None => &[Self::Variance, Self::Deviation, Self::Quartiles, Self::Range],
+        }
+    }
+
+    /// The measure of one pixel's values.
+    fn at(self, values: &mut [f32]) -> f32 {
+        let n = values.len() as f64;
+        // In float64: exact enough for elevations of thousands of metres that differ by centimetres.
+        let variance = |values: &[f32]| {
+            let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
+            values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / n
+        };
+        let shares =
+            |values: &[f32]| -> Vec<f64> { values.chunk_by(|a, b| a == b).map(|same| same.len() as f64 / n).collect() };
+        match self {
+            Self::Variance => variance(values) as f32,
+            Self::Deviation => variance(values).sqrt() as f32,
+            _ => {
+                values.sort_unstable_by(f32::total_cmp);
+                match self {
+                    Self::Range => values.last().zip(values.first()).map_or(0.0, |(high, low)| high - low),
+                    Self::Disagreement => 1.0 - shares(values).into_iter().fold(0.0, f64::max) as f32,
+                    Self::Entropy => -shares(values).iter().map(|p| p * p.log2()).sum::<f64>() as f32,
+                    _ => quantile(values, 0.75) - quantile(values, 0.25),
+                }
+            }
+        }
+    }
+}
+
+/// Linear between the nearest of sorted values.
+fn quantile(sorted: &[f32], share: f64) -> f32 {
+    let at = share * (sorted.len() - 1) as f64;
+    let low = at.floor() as usize;
+    let high = (low + 1).min(sorted.len() - 1);
+    sorted[low] + (sorted[high] - sorted[low]) * (at - low as f64) as f32
+}
+
+/// A measure of one channel over the realisations that hold the modality; one channel.
+///
+/// # Errors
+/// When no realisation holds it as an image, they differ in size, or there is no such channel.
+pub fn spread(
+    modality: &Modality,
+    index: usize,
+    channel: usize,
+    members: &[&Realisation],
+    measure: Measure,
+) -> Result<Raster> {
+    let rasters = super::rasters(modality, index, members)?;
+    let first = rasters[0];
+    if channel >= first.channels {
+        return Err(Error::request(format!("{} has no channel {channel}.", modality.name)));
+    }
+    let channels: Vec<&[f32]> = rasters.iter().map(|r| r.channel(channel)).collect();
+    let mut values = vec![0.0; channels.len()];
+    let mut pixel = |i: usize| {
+        values.iter_mut().zip(&channels).for_each(|(v, c)| *v = c[i]);
+        measure.at(&mut values)
+    };
+    let data = (0..first.width * first.height).map(&mut pixel).collect();
+    Ok(Raster { channels: 1, height: first.height, width: first.width, data })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measures_are_what_their_names_say() {
+        let at = |measure: Measure, values: &[f32]| measure.at(&mut values.to_vec());
+        let values = [4.0, 1.0, 2.0, 3.0];
+        assert_eq!(at(Measure::Variance, &values), 1.25);
+        assert!((at(Measure::Deviation, &values) - 1.25f32.sqrt()).abs() < 1e-6);
+        assert_eq!(at(Measure::Range, &values), 3.0);
+        // Quartiles 1.75 and 3.25.
+        assert_eq!(at(Measure::Quartiles, &values), 1.5);
+        assert_eq!(at(Measure::Disagreement, &[7.0, 7.0, 7.0, 2.0]), 0.25);
+        assert!((at(Measure::Entropy, &[7.0, 2.0, 7.0, 2.0]) - 1.0).abs() < 1e-6);
+        for measure in [Measure::Variance, Measure::Quartiles, Measure::Range, Measure::Disagreement, Measure::Entropy]
+        {
+            assert_eq!(at(measure, &[5.0; 3]), 0.0, "{measure:?} of what agrees");
+            assert_eq!(at(measure, &[5.0]), 0.0, "{measure:?} of one");
+        }
+    }
+}

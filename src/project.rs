@@ -1,0 +1,324 @@
+//! What a session keeps on disk: choices as `project.json`, each finished realisation as a file of its own beside it.
+//!
+//! A project is a folder. Every file is written at once or not at all, so whatever interrupts the program leaves the
+//! last state.
+
+use crate::ensemble::Realisation;
+use crate::error::{Error, Result};
+use crate::files::write_atomically;
+use crate::job::Request;
+use crate::modality::{Location, ModalityTable, Raster, Value};
+use crate::model::{TensorData, read_weights, write_tensors};
+use crate::sampler::Role;
+use crate::scene::Window;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+/// The file that makes a folder a project.
+pub const PROJECT_FILE: &str = "project.json";
+/// Version of the format.
+const VERSION: u32 = 1;
+
+/// Where a session is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Picked {
+    /// A scene folder.
+    Scene(PathBuf),
+    /// A grid cell by its name.
+    Cell(String),
+}
+
+/// The latest run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeptRun {
+    /// What was asked for.
+    pub request: Request,
+    /// Folder of its realisations, beside the project file.
+    pub folder: String,
+}
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Project {
+    /// Version of the format.
+    pub version: u32,
+    /// Model folder.
+    pub model: PathBuf,
+    /// Scenes on the map.
+    pub scenes: Vec<PathBuf>,
+    /// What is picked.
+    pub picked: Option<Picked>,
+    /// Which window of a picked scene.
+    pub window: Window,
+    /// Roles by name of the modality.
+    pub roles: BTreeMap<String, Role>,
+    /// Values set by hand, as typed, by name of the modality.
+    pub typed: BTreeMap<String, String>,
+    /// Number of realisations.
+    pub samples: usize,
+    /// Evaluations per realisation.
+    pub steps: usize,
+    /// Seed.
+    pub seed: u64,
+    /// The latest run.
+    pub run: Option<KeptRun>,
+}
+
+impl Project {
+    /// The version that is written.
+    pub fn version() -> u32 {
+        VERSION
+    }
+
+    /// Whether a folder is a project.
+    pub fn is_at(dir: &Path) -> bool {
+        dir.join(PROJECT_FILE).is_file()
+    }
+
+    /// Reads a project.
+    ///
+    /// # Errors
+    /// When there is none, it is damaged, or a newer program wrote it.
+    pub fn read(dir: &Path) -> Result<Self> {
+        let path = dir.join(PROJECT_FILE);
+        let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, "read", &e))?;
+        let bad = |e: serde_json::Error| Error::file(&path, format!("This is not a project: {e}"));
+        let version: Version = serde_json::from_str(&text).map_err(bad)?;
+        if version.version > VERSION {
+            return Err(Error::file(&path, "A newer version of this program wrote this project; update to open it"));
+        }
+        let project: Self = serde_json::from_str(&text).map_err(bad)?;
+        // The name is joined to a path.
+        if project.run.as_ref().is_some_and(|run| !is_run_folder(&run.folder)) {
+            return Err(Error::file(&path, "The name of the run's folder is not one this program gives"));
+        }
+        Ok(project)
+    }
+
+    /// Writes the project file, then removes the realisations of runs it no longer names.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn write(&self, dir: &Path) -> Result<()> {
+        let path = dir.join(PROJECT_FILE);
+        let text = serde_json::to_string_pretty(self).map_err(|e| Error::file(&path, e.to_string()))?;
+        write_atomically(&path, text.as_bytes())?;
+        for folder in crate::files::folders(dir)? {
+            let name = folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            let own = self.run.as_ref().is_some_and(|run| run.folder == name);
+            if is_run_folder(&name) && !own {
+                std::fs::remove_dir_all(&folder).map_err(|e| Error::io(&folder, "remove", &e))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the project and the realisations of its run to another folder.
+    ///
+    /// # Errors
+    /// When either folder fails.
+    pub fn write_with(&self, dir: &Path, table: &ModalityTable, members: &[&Realisation]) -> Result<()> {
+        for realisation in members {
+            if let Some(run) = &self.run {
+                keep(dir, &run.folder, table, realisation)?;
+            }
+        }
+        self.write(dir)
+    }
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+/// A name for the folder of a new run.
+pub fn run_folder() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    format!("run-{}", now.map_or(0, |since| since.as_millis()))
+}
+
+fn is_run_folder(name: &str) -> bool {
+    name.strip_prefix("run-").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Writes one finished realisation.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn keep(dir: &Path, folder: &str, table: &ModalityTable, realisation: &Realisation) -> Result<()> {
+    let mut tensors = BTreeMap::new();
+    let mut notes = HashMap::from([
+        ("synthetic".to_owned(), "yes".to_owned()),
+        ("index".to_owned(), realisation.index.to_string()),
+        ("seed".to_owned(), realisation.seed.to_string()),
+    ]);
+    for (m, value) in table.iter().zip(&realisation.values) {
+        match value {
+            Some(Value::Image(r)) => {
+                tensors.insert(m.name.clone(), TensorData::new(vec![r.channels, r.height, r.width], &r.data));
+            }
+            Some(Value::Location(at)) => {
+                notes.insert(m.name.clone(), serde_json::to_string(at).map_err(|e| Error::Compute(e.to_string()))?);
+            }
+            Some(Value::Date(date)) => {
+                notes.insert(m.name.clone(), date.to_string());
+            }
+            None => {}
+        }
+    }
+    let path = dir.join(folder).join(format!("{:06}.safetensors", realisation.index));
+    write_tensors(&path, &tensors, Some(notes))
+}
+
+/// All realisations of a run that can be read, by number, and what cannot.
+pub fn kept(dir: &Path, folder: &str, table: &ModalityTable) -> (Vec<Realisation>, Vec<Error>) {
+    let (mut found, mut problems) = (Vec::new(), Vec::new());
+    for entry in std::fs::read_dir(dir.join(folder)).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|e| e == "safetensors") {
+            match read_realisation(&path, table) {
+                Ok(realisation) => found.push(realisation),
+                Err(error) => problems.push(error),
+            }
+        }
+    }
+    found.sort_by_key(|r| r.index);
+    found.dedup_by_key(|r| r.index);
+    (found, problems)
+}
+
+fn read_realisation(path: &Path, table: &ModalityTable) -> Result<Realisation> {
+    let bad = |what: &str| Error::file(path, format!("This is not a realisation of this model: {what}"));
+    let bytes = std::fs::read(path).map_err(|e| Error::io(path, "read", &e))?;
+    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).map_err(|e| bad(&e.to_string()))?;
+    let notes = header.metadata().clone().unwrap_or_default();
+    let number = |name: &str| notes.get(name).and_then(|text| text.parse::<u64>().ok()).ok_or_else(|| bad(name));
+    let mut tensors = read_weights(path)?;
+    let mut values = Vec::new();
+    for m in table.iter() {
+        values.push(match (tensors.remove(&m.name), notes.get(&m.name)) {
+            (Some(data), _) => {
+                if m.is_scalar() || data.shape != [m.channels.len(), m.pixels, m.pixels] {
+                    return Err(bad(&format!("{} has another size", m.name)));
+                }
+                let words = data.bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+                let raster =
+                    Raster { channels: m.channels.len(), height: m.pixels, width: m.pixels, data: words.collect() };
+                if raster.data.len() != data.shape.iter().product::<usize>() {
+                    return Err(bad(&format!("{} is not float32", m.name)));
+                }
+                Some(Value::Image(raster))
+            }
+            (None, Some(text)) => Some(match serde_json::from_str::<Location>(text) {
+                Ok(at) => Value::Location(at),
+                Err(_) => Value::Date(text.parse().map_err(|_| bad(&format!("{} is no value", m.name)))?),
+            }),
+            (None, None) => None,
+        });
+    }
+    Ok(Realisation { index: number("index")?, seed: number("seed")?, values })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn realisation(table: &ModalityTable, index: u64) -> Realisation {
+        let value = |m: &crate::modality::Modality| match m.name.as_str() {
+            "location" => Some(Value::Location(Location { lat: -33.123_456_789, lon: 18.4 })),
+            "date" => Some(Value::Date(jiff::civil::date(2023, 2, 28))),
+            "DEM" | "LULC" => None,
+            _ => {
+                let mut raster = Raster::constant(m.channels.len(), m.pixels, m.pixels, 0.0);
+                raster.data.iter_mut().enumerate().for_each(|(i, v)| *v = (i as f32 * 0.37 + index as f32).sin());
+                Some(Value::Image(raster))
+            }
+        };
+        Realisation { index, seed: 7, values: table.iter().map(value).collect() }
+    }
+
+    fn project(folder: &str, request: Request) -> Project {
+        Project {
+            version: VERSION,
+            model: "models/demo".into(),
+            scenes: vec!["a".into(), "b".into()],
+            picked: Some(Picked::Cell("618U_30L".into())),
+            window: Window::At { east_m: 60.0, south_m: 120.0 },
+            roles: BTreeMap::from([("DEM".into(), Role::Given)]),
+            typed: BTreeMap::from([("date".into(), "2023-02-28".into())]),
+            samples: 4,
+            steps: 20,
+            seed: 7,
+            run: Some(KeptRun { request, folder: folder.into() }),
+        }
+    }
+
+    fn request(table: &ModalityTable) -> Request {
+        Request {
+            model: "models/demo".into(),
+            place: crate::job::Place::Scene { dir: "a".into(), window: Window::Centre },
+            roles: crate::sampler::Roles::new(table, &[2], None).expect("roles"),
+            set: BTreeMap::new(),
+            samples: 2,
+            first: 0,
+            seed: 7,
+            batch: 2,
+            options: crate::sampler::SamplerOptions::default(),
+            post: crate::modality::PostOptions::default(),
+        }
+    }
+
+    #[test]
+    fn what_is_kept_comes_back_bit_for_bit() {
+        let table = ModalityTable::published();
+        let dir = tempfile::tempdir().expect("folder");
+        let members = [realisation(&table, 3), realisation(&table, 0)];
+        let written = project("run-1", request(&table));
+        written.write_with(dir.path(), &table, &[&members[0], &members[1]]).expect("written");
+        assert!(Project::is_at(dir.path()));
+        assert_eq!(Project::read(dir.path()).expect("read"), written);
+        let (found, problems) = kept(dir.path(), "run-1", &table);
+        assert!(problems.is_empty(), "{problems:?}");
+        assert_eq!(found, [members[1].clone(), members[0].clone()]);
+    }
+
+    #[test]
+    fn another_run_replaces_the_last_and_nothing_else() {
+        let table = ModalityTable::published();
+        let dir = tempfile::tempdir().expect("folder");
+        std::fs::create_dir(dir.path().join("run-of-the-mill")).expect("a folder of the user's");
+        let first = project("run-1", request(&table));
+        first.write_with(dir.path(), &table, &[&realisation(&table, 0)]).expect("written");
+        project("run-2", request(&table)).write(dir.path()).expect("written");
+        assert!(!dir.path().join("run-1").exists() && dir.path().join("run-of-the-mill").exists());
+    }
+
+    #[test]
+    fn damage_is_told_and_the_rest_comes_back() {
+        let table = ModalityTable::published();
+        let dir = tempfile::tempdir().expect("folder");
+        for index in 0..3 {
+            keep(dir.path(), "run-1", &table, &realisation(&table, index)).expect("kept");
+        }
+        let path = dir.path().join("run-1/000001.safetensors");
+        let bytes = std::fs::read(&path).expect("bytes");
+        for length in [0, 7, 100, bytes.len() - 1] {
+            std::fs::write(&path, &bytes[..length]).expect("cut");
+            let (found, problems) = kept(dir.path(), "run-1", &table);
+            assert_eq!(found.iter().map(|r| r.index).collect::<Vec<_>>(), [0, 2], "cut at {length}");
+            assert_eq!(problems.len(), 1);
+        }
+        assert!(kept(dir.path(), "run-9", &table).0.is_empty());
+        for text in ["", "{}", "{\"version\": 9}", "[]"] {
+            std::fs::write(dir.path().join(PROJECT_FILE), text).expect("write");
+            assert!(Project::read(dir.path()).is_err(), "{text}");
+        }
+        let mut outside = project("run-1", request(&table));
+        outside.run.as_mut().expect("run").folder = "../../etc".into();
+        std::fs::write(dir.path().join(PROJECT_FILE), serde_json::to_string(&outside).expect("json")).expect("write");
+        assert!(Project::read(dir.path()).is_err());
+    }
+}
