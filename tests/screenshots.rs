@@ -13,16 +13,16 @@ fn the_window_takes_pictures_of_itself_at_work() {
     command.args(["-a", "-s", "-screen 0 1440x900x24", env!("CARGO_BIN_EXE_copgen"), "screenshots"]);
     command.arg(dir.path()).args(["--samples", "2", "--steps", "2"]);
     let printed = common::success(&mut command);
-    assert_eq!(printed.lines().count(), 4, "{printed}");
+    assert_eq!(printed.lines().count(), 5, "{printed}");
     let open = |name: &str| image::open(dir.path().join(name)).expect("picture").to_rgb8();
-    let pictures = ["map.png", "roles.png", "realisation.png", "variance.png"].map(open);
+    let pictures = ["map.png", "roles.png", "realisation.png", "variance.png", "inspector.png"].map(open);
     for picture in &pictures {
         assert_eq!(picture.dimensions(), (1440, 900));
         let colours: HashSet<_> = picture.pixels().map(|p| p.0).collect();
         assert!(colours.len() > 2000, "only {} colours: is anything drawn?", colours.len());
     }
     // The overlay changes what lies on the map, and nothing of the panel beside it.
-    let [_, _, realisation, variance] = &pictures;
+    let [_, _, realisation, variance, _] = &pictures;
     let changed = |left: u32, right: u32| {
         (0..900)
             .flat_map(|y| (left..right).map(move |x| (x, y)))

@@ -2,7 +2,7 @@
 
 mod common;
 
-use copgen::app::{Base, Command, Options, Preset, RunState, Selection, Window};
+use copgen::app::{Base, Command, Options, Preset, RunState, Selection, Sort, Window};
 use copgen::project::Project;
 use copgen::sampler::Role;
 use egui_kittest::Harness;
@@ -442,4 +442,55 @@ fn looks_and_measures_change_what_is_painted() {
     wait(&mut harness, "painting", |w| id(w).is_some_and(|now| now.0 != after.0));
     assert!(harness.query_by_label_contains("Standard deviation over realisations").is_some());
     harness.render().expect("a picture");
+}
+
+#[test]
+fn realisations_are_ordered_compared_and_recalled() {
+    let mut harness = window();
+    wait(&mut harness, "reading the first scene", observed);
+    apply(&mut harness, Command::Preset(Preset::CloudFree));
+    apply(&mut harness, Command::Steps(2));
+    apply(&mut harness, Command::Samples(3));
+    press(&mut harness, "Generate");
+    wait(&mut harness, "sampling", |w| {
+        w.session().run.as_ref().is_some_and(|run| run.state == RunState::Finished) && w.shown().spread.is_some()
+    });
+    // Nearest to what was observed first, by the figures that are shown.
+    apply(&mut harness, Command::Sort(Sort::Observed));
+    let shown = harness.state().shown();
+    let order = shown.sorted();
+    let far: Vec<f32> = order.iter().map(|i| shown.distances[i].observed.expect("observed")).collect();
+    assert!(order.len() == 3 && far.is_sorted() && far[0] > 0.0, "{far:?}");
+    apply(&mut harness, Command::Base(Base::Realisation(order[0])));
+    apply(&mut harness, Command::Step(1));
+    assert_eq!(harness.state().shown().base, Base::Realisation(order[1]));
+    // Observed and back.
+    harness.key_press(egui::Key::B);
+    harness.run_steps(3);
+    assert_eq!(harness.state().shown().base, Base::Observed);
+    harness.key_press(egui::Key::B);
+    harness.run_steps(3);
+    assert_eq!(harness.state().shown().base, Base::Realisation(order[1]));
+    // The line of the swipe follows the pointer.
+    press(&mut harness, "swipe with observed");
+    let line = harness.get_by_label("Swipe").rect().center();
+    harness.drag_at(line);
+    harness.run_steps(2);
+    harness.hover_at(line + egui::vec2(-40.0, 0.0));
+    harness.run_steps(2);
+    harness.hover_at(line + egui::vec2(-90.0, 0.0));
+    harness.run_steps(2);
+    harness.drop_at(line + egui::vec2(-90.0, 0.0));
+    harness.run_steps(3);
+    assert!(harness.state().shown().swipe.is_some_and(|at| at < 0.45), "{:?}", harness.state().shown().swipe);
+    harness.render().expect("a picture with the swipe");
+    // Roles, values, steps and seed of the run come back, and can be undone.
+    let asked = harness.state().session().run.as_ref().expect("run").request.clone();
+    apply(&mut harness, Command::Preset(Preset::Nothing));
+    apply(&mut harness, Command::Seed(99));
+    press(&mut harness, "Recall");
+    let again = harness.state().session().request().expect("request");
+    assert_eq!((&again.roles, &again.set, again.seed), (&asked.roles, &asked.set, asked.seed));
+    press(&mut harness, "Undo");
+    assert!(harness.state().session().choices.now().roles.iter().all(|role| *role == Role::Generated));
 }

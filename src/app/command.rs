@@ -3,7 +3,7 @@
 use super::basemap::Layer;
 use super::presets::Preset;
 use super::session::Selection;
-use super::shown::Base;
+use super::shown::{Base, Sort};
 use super::studio::Purpose;
 use crate::modality::Location;
 use crate::sampler::Role;
@@ -61,6 +61,14 @@ pub enum Command {
     Channel(usize),
     /// Show the picture before (-1) or after (1) this one.
     Step(i32),
+    /// Order the gallery.
+    Sort(Sort),
+    /// Show what was observed west of this share of the picture's width, or nowhere.
+    Swipe(Option<f32>),
+    /// Show what was observed, or again what was shown before it.
+    Blink,
+    /// Take roles, values, steps and seed of the latest run.
+    Recall,
     /// Inspect this spot of the picked window, or none.
     Inspect(Option<Spot>),
     /// Measure spread in this way, by its place in the list.

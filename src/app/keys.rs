@@ -22,7 +22,7 @@ const fn command(key: Key, what: &'static str, command: fn() -> Command) -> Bind
 }
 
 /// Longer combinations first: a shorter one would take their key.
-const BINDINGS: [Binding; 10] = [
+const BINDINGS: [Binding; 11] = [
     Binding {
         shortcut: KeyboardShortcut::new(Modifiers::COMMAND.plus(Modifiers::SHIFT), Key::Z),
         what: "Make the change again",
@@ -36,6 +36,7 @@ const BINDINGS: [Binding; 10] = [
     command(Key::O, "Open a scene", || Command::SceneWindow(true)),
     plain(Key::ArrowLeft, "The picture before this one", || Command::Step(-1)),
     plain(Key::ArrowRight, "The picture after this one", || Command::Step(1)),
+    plain(Key::B, "Observed, and back", || Command::Blink),
     plain(Key::S, "Stop sampling", || Command::Stop),
     plain(Key::F1, "This sheet", || Command::KeySheet(true)),
 ];

@@ -7,8 +7,8 @@ use super::map_controls;
 use super::session::{Ground, Selection, Session};
 use super::shown::{Base, Shown};
 use super::spread_paint::SpreadCallback;
-use super::theme;
 use super::window_grip::Grip;
+use super::{theme, widgets};
 use crate::grid::GridCell;
 use crate::modality::Location;
 use crate::view::Spot;
@@ -129,6 +129,7 @@ impl MapView {
             scene.pictures(overlay);
             scene.selection();
             scene.spot();
+            commands.extend(scene.swipe(ui));
             commands.extend(scene.grip(ui));
             scene.labels(response, grid, layer);
             if response.clicked()
@@ -217,7 +218,12 @@ impl Scenery<'_> {
             Base::Realisation(i) => self.shown.realisations.get(&i),
         };
         if let (Some(places), Some(texture)) = (ground.and_then(|g| g.corners.as_ref()), texture) {
-            self.picture(&corners(self.projector, places), texture.id());
+            let points = corners(self.projector, places);
+            self.picture(self.painter, &points, texture.id());
+            if let Some((x, observed)) = self.divider(&points).zip(self.shown.observed_here(self.session)) {
+                let west = Rect::from_min_max(self.clip.min, pos2(x, self.clip.max.y));
+                self.picture(&self.painter.with_clip_rect(west), &points, observed.id());
+            }
         }
         let run_ground = self.session.run.as_ref().and_then(|r| r.observed.ground.corners.as_ref());
         if let (true, true, Some(spread), Some(places)) =
@@ -228,14 +234,44 @@ impl Scenery<'_> {
         }
     }
 
-    fn picture(&self, corners: &[Pos2; 4], texture: TextureId) {
+    /// Where the swipe's line stands, if what is shown is generated.
+    fn divider(&self, points: &[Pos2; 4]) -> Option<f32> {
+        let synthetic = matches!(self.shown.base, Base::Mean | Base::Realisation(_));
+        let bounds = Rect::from_points(points);
+        self.shown.swipe.filter(|_| synthetic).map(|share| bounds.left() + share * bounds.width())
+    }
+
+    /// The line of the swipe, which can be dragged.
+    fn swipe(&self, ui: &mut egui::Ui) -> Option<Command> {
+        let places = self.session.run.as_ref()?.observed.ground.corners.as_ref()?;
+        self.shown.observed_here(self.session)?;
+        let points = corners(self.projector, places);
+        let (x, bounds) = (self.divider(&points)?, Rect::from_points(&points));
+        let line = Rect::from_x_y_ranges((x - 5.0)..=(x + 5.0), bounds.y_range());
+        let response = ui.interact(line, ui.scope_id().with("swipe"), egui::Sense::drag());
+        widgets::named(&response, egui::Role::Slider, "Swipe");
+        let hot = response.hovered() || response.dragged();
+        self.painter.vline(x, bounds.y_range(), Stroke::new(if hot { 3.0 } else { 2.0 }, theme::PICKED));
+        for (text, align, at) in
+            [("observed", Align2::RIGHT_BOTTOM, x - 4.0), ("synthetic", Align2::LEFT_BOTTOM, x + 4.0)]
+        {
+            self.label(pos2(at, bounds.bottom() - 4.0), align, text.into(), &FontId::proportional(11.0));
+        }
+        if hot {
+            ui.ctx().set_cursor_icon(egui::CursorIcon::ResizeHorizontal);
+        }
+        let pointer = response.interact_pointer_pos().filter(|_| response.dragged())?;
+        Some(Command::Swipe(Some(((pointer.x - bounds.left()) / bounds.width().max(1.0)).clamp(0.0, 1.0))))
+    }
+
+    fn picture(&self, painter: &Painter, corners: &[Pos2; 4], texture: TextureId) {
         let mut mesh = egui::Mesh::with_texture(texture);
         let at = [pos2(0.0, 0.0), pos2(1.0, 0.0), pos2(1.0, 1.0), pos2(0.0, 1.0)];
         for (&pos, uv) in corners.iter().zip(at) {
             mesh.vertices.push(egui::epaint::Vertex { pos, uv, color: Color32::WHITE });
         }
         mesh.indices = vec![0, 1, 2, 0, 2, 3];
-        self.painter.add(Shape::mesh(mesh));
+        painter.add(Shape::mesh(mesh));
     }
 
     /// The picked cell with its rasters' exact footprint, and the model's window.

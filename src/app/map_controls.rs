@@ -44,6 +44,7 @@ pub fn layers(ui: &Ui, map: Rect, session: &Session, shown: &Shown, overlay: boo
                 ui.add(egui::Label::new(RichText::new(shown.caption(m, session)).small().weak()).truncate());
             });
             base_choice(ui, shown, commands);
+            swipe_choice(ui, session, shown, commands);
             if let Some(classes) = m.classes() {
                 class_legend(ui, classes);
             }
@@ -77,6 +78,19 @@ fn base_choice(ui: &mut Ui, shown: &Shown, commands: &mut Vec<Command>) {
             }
         });
     widgets::named(&response.response, egui::Role::ComboBox, "Picture on the map");
+}
+
+/// What was observed beside what was made, with a line between them that can be dragged.
+fn swipe_choice(ui: &mut Ui, session: &Session, shown: &Shown, commands: &mut Vec<Command>) {
+    let synthetic = matches!(shown.base, Base::Mean | Base::Realisation(_));
+    if !synthetic || shown.observed_here(session).is_none() {
+        return;
+    }
+    let mut on = shown.swipe.is_some();
+    let hover = "Observed to the west of a line, generated to the east; drag the line";
+    if ui.checkbox(&mut on, "swipe with observed").on_hover_text(hover).changed() {
+        commands.push(Command::Swipe(on.then_some(0.5)));
+    }
 }
 
 fn spread_choice(ui: &mut Ui, m: &Modality, shown: &Shown, overlay: bool, commands: &mut Vec<Command>) {

@@ -33,7 +33,7 @@ pub use choices::{Choices, History};
 pub use command::Command;
 pub use presets::Preset;
 pub use session::{RunState, Selection, Session};
-pub use shown::{Base, Shown};
+pub use shown::{Base, Shown, Sort};
 pub use tour::Tour;
 pub use window::Window;
 

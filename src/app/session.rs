@@ -267,6 +267,22 @@ impl Session {
         })
     }
 
+    /// Takes roles, values set by hand, steps and seed of the latest run, as one change that can be undone.
+    pub fn recall(&mut self) {
+        let (Some(table), Some(run)) = (self.table(), &self.run) else { return };
+        let text = |i: usize, value: &SetValue| match value {
+            SetValue::Class(code) => {
+                let classes = table[i].classes().unwrap_or_default();
+                classes.iter().find(|c| c.code == *code).map_or_else(|| code.to_string(), |c| c.name.clone())
+            }
+            other => other.describe(&table[i]),
+        };
+        let typed = run.request.set.iter().map(|(&i, value)| (i, text(i, value))).collect();
+        let choices = Choices { roles: run.request.roles.0.clone(), typed };
+        (self.steps, self.seed) = (run.request.options.steps, run.request.seed);
+        self.choices.replace(choices);
+    }
+
     /// The request that adds as many realisations again to the latest run.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! What the gallery and the map show: textures made from what the studio painted.
 
 use super::session::Session;
-use super::studio::{PaintOrder, Painted};
+use super::studio::{Distances, PaintOrder, Painted};
 use crate::ensemble::Measure;
 use crate::gpu::Samples;
 use crate::modality::{Modality, ModalityTable};
@@ -21,6 +21,18 @@ pub enum Base {
     Mean,
     /// One realisation.
     Realisation(u64),
+}
+
+/// Order of the gallery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sort {
+    /// By number.
+    #[default]
+    Number,
+    /// Nearest to the mean first.
+    Mean,
+    /// Nearest to what was observed first.
+    Observed,
 }
 
 /// Where the realisations of one channel disagree.
@@ -48,6 +60,8 @@ pub struct Shown {
     pub measure: usize,
     /// Picture on the map.
     pub base: Base,
+    /// What a blink goes back to.
+    pub before: Option<Base>,
     /// Whether the spread lies over it.
     pub spread_wanted: bool,
     /// Opacity of the spread.
@@ -60,6 +74,12 @@ pub struct Shown {
     pub realisations: BTreeMap<u64, TextureHandle>,
     /// Mean of the realisations.
     pub mean: Option<TextureHandle>,
+    /// How far each realisation is from the mean and from what was observed.
+    pub distances: BTreeMap<u64, Distances>,
+    /// The gallery's order.
+    pub sort: Sort,
+    /// Where the picture on the map gives way to what was observed, as a share of its width; `None` without a swipe.
+    pub swipe: Option<f32>,
     /// Their spread.
     pub spread: Option<Spread>,
     /// The spot that is inspected.
@@ -80,12 +100,16 @@ impl Default for Shown {
             channel: 0,
             measure: 0,
             base: Base::Observed,
+            before: None,
             spread_wanted: false,
             opacity: 0.75,
             thumbnails: Vec::new(),
             observed: None,
             realisations: BTreeMap::new(),
             mean: None,
+            distances: BTreeMap::new(),
+            sort: Sort::default(),
+            swipe: None,
             spread: None,
             spot: None,
             preview: None,
@@ -131,9 +155,11 @@ impl Shown {
 
     /// Drops the pictures of a run.
     pub fn forget_run(&mut self) {
+        self.before = None;
         self.observed = None;
         self.realisations.clear();
         self.mean = None;
+        self.distances.clear();
         self.spread = None;
     }
 
@@ -142,11 +168,40 @@ impl Shown {
         table.index("S2L2A_10m").or_else(|| table.iter().position(|m| !m.is_scalar())).unwrap_or(0)
     }
 
+    /// Changes between what was observed and what was shown before it.
+    pub fn blink(&mut self) {
+        let now = self.base;
+        self.base = match (now, self.before) {
+            (Base::Observed, Some(before)) => before,
+            (Base::Observed, None) => self.sorted().first().map_or(now, |&index| Base::Realisation(index)),
+            _ => {
+                self.before = Some(now);
+                Base::Observed
+            }
+        };
+    }
+
+    /// Numbers of the painted realisations in the gallery's order.
+    pub fn sorted(&self) -> Vec<u64> {
+        let mut all: Vec<u64> = self.realisations.keys().copied().collect();
+        let far = |index: &u64| {
+            let distances = self.distances.get(index).copied().unwrap_or_default();
+            let chosen = match self.sort {
+                Sort::Number => None,
+                Sort::Mean => distances.mean,
+                Sort::Observed => distances.observed,
+            };
+            chosen.unwrap_or(f32::INFINITY)
+        };
+        all.sort_by(|a, b| far(a).total_cmp(&far(b)).then(a.cmp(b)));
+        all
+    }
+
     /// Shows the picture so many places after this one: observed, mean, then the realisations.
     pub fn step(&mut self, by: i32) {
         let mut all = vec![Base::Observed];
         all.extend(self.mean.as_ref().map(|_| Base::Mean));
-        all.extend(self.realisations.keys().map(|&index| Base::Realisation(index)));
+        all.extend(self.sorted().into_iter().map(Base::Realisation));
         let at = all.iter().position(|base| *base == self.base);
         let next = match at {
             Some(at) => (at as i64 + i64::from(by)).clamp(0, all.len() as i64 - 1) as usize,
@@ -198,6 +253,7 @@ impl Shown {
             .into_iter()
             .map(|(index, image)| (index, texture(ctx, "realisation", image)))
             .collect();
+        self.distances = painted.distances.into_iter().collect();
         self.spread = painted.spread.map(|(samples, range)| Spread { id: painted.serial, samples, range });
     }
 

@@ -3,7 +3,7 @@
 use super::basemap::Lines;
 use super::keeper::Restored;
 use super::session::{Ground, KnownScene, LoadedModel, Observed, Selection};
-use crate::ensemble::{Measure, Realisation, Statistics, statistics};
+use crate::ensemble::{Measure, Realisation, Statistics, distance, statistics};
 use crate::error::{Error, Result};
 use crate::export::{Exporter, Lineage};
 use crate::gpu::Samples;
@@ -80,6 +80,15 @@ pub struct PaintOrder {
     pub members: Vec<Arc<Realisation>>,
 }
 
+/// How far a realisation is from others, in the units of [`distance`]; `None` where there is nothing to compare with.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Distances {
+    /// From the mean (or most frequent class) of all.
+    pub mean: Option<f32>,
+    /// From what was observed.
+    pub observed: Option<f32>,
+}
+
 /// Pictures of one modality.
 pub struct Painted {
     /// The order's number.
@@ -90,6 +99,8 @@ pub struct Painted {
     pub realisations: Vec<(u64, Arc<ColorImage>)>,
     /// Mean or most frequent class, from two realisations on.
     pub mean: Option<Arc<ColorImage>>,
+    /// By number of the realisation: how far it is from the mean and from what was observed.
+    pub distances: Vec<(u64, Distances)>,
     /// Data of the overlay, from two realisations on, with a range for its legend.
     pub spread: Option<(Samples, [f32; 2])>,
 }
@@ -285,14 +296,21 @@ pub fn paint(order: &PaintOrder) -> Reply {
         observed: order.observed.as_ref().map(drawn),
         realisations: held.iter().map(|(i, raster)| (*i, drawn(raster))).collect(),
         mean: None,
+        distances: Vec::new(),
         spread: None,
     };
+    let mean = match statistics(m, order.index, &members) {
+        Ok(Statistics::Continuous { mean, .. }) if held.len() > 1 => Some(mean),
+        Ok(Statistics::Classes { mode, .. }) if held.len() > 1 => Some(mode),
+        _ => None,
+    };
+    let from = |other: &Option<Raster>, raster: &Raster| other.as_ref().and_then(|other| distance(m, raster, other));
+    painted.distances = held
+        .iter()
+        .map(|(i, raster)| (*i, Distances { mean: from(&mean, raster), observed: from(&order.observed, raster) }))
+        .collect();
+    painted.mean = mean.as_ref().map(drawn);
     if held.len() > 1 {
-        painted.mean = match statistics(m, order.index, &members) {
-            Ok(Statistics::Continuous { mean, .. }) => Some(drawn(&mean)),
-            Ok(Statistics::Classes { mode, .. }) => Some(drawn(&mode)),
-            Err(_) => None,
-        };
         let range = view::spread_range(m, order.index, order.channel, &members, order.measure);
         painted.spread = view::samples(order.index, order.channel, &members, order.measure).zip(range.ok());
     }

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::modality::{Location, ModalityTable};
 use crate::sampler::Role;
+use crate::view::Spot;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use egui::{ColorImage, Context, ViewportCommand};
 use image::ImageEncoder;
@@ -17,6 +18,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Pictures of a whole tour.
+const PICTURES: usize = 5;
 /// Frames to wait before a picture, so that tiles and textures have arrived.
 const SETTLE: Duration = Duration::from_millis(1500);
 /// A tour that has not ended by then has failed.
@@ -86,7 +89,14 @@ impl Tour {
             6 => self.picture(ctx, "realisation"),
             7 => self.go(vec![Command::Base(Base::Mean), Command::Spread(true), Command::Opacity(0.85)]),
             8 => self.picture(ctx, "variance"),
-            9 => {
+            9 => self.go(vec![
+                Command::Spread(false),
+                Command::Base(Base::Realisation(1)),
+                Command::Swipe(Some(0.5)),
+                Command::Inspect(Some(Spot { x: 0.34, y: 0.62 })),
+            ]),
+            10 => self.picture(ctx, "inspector"),
+            11 => {
                 ctx.send_viewport_cmd(ViewportCommand::Close);
                 Vec::new()
             }
@@ -147,9 +157,9 @@ impl Pictures {
             write_atomically(&path, &bytes)?;
             written.push(path);
         }
-        if written.len() < 4 {
+        if written.len() < PICTURES {
             return Err(Error::Compute(format!(
-                "Only {} of 4 pictures were taken: the window was closed too early, or sampling failed.",
+                "Only {} of {PICTURES} pictures were taken: the window was closed too early, or sampling failed.",
                 written.len()
             )));
         }

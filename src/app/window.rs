@@ -160,6 +160,10 @@ impl Window {
                 self.shown.own_stretch = own;
                 self.order();
             }
+            Command::Sort(sort) => self.shown.sort = sort,
+            Command::Swipe(at) => self.shown.swipe = at,
+            Command::Blink => self.shown.blink(),
+            Command::Recall => session.recall(),
             Command::Inspect(spot) => self.shown.spot = spot,
             Command::Measure(measure) => {
                 self.shown.measure = measure;

@@ -2,7 +2,7 @@
 
 use super::Realisation;
 use crate::error::{Error, Result};
-use crate::modality::{Modality, Raster};
+use crate::modality::{Modality, Raster, measured_value};
 
 /// A measure of spread over realisations, per pixel and channel. None of them is calibrated error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,6 +56,21 @@ impl Measure {
     }
 }
 
+/// How far two rasters of a modality are apart: root mean square over all pixels and channels in the units of
+/// [`measured_value`], or the share of pixels whose classes differ; `None` if they differ in size.
+pub fn distance(m: &Modality, a: &Raster, b: &Raster) -> Option<f32> {
+    if a.data.len() != b.data.len() || a.data.is_empty() {
+        return None;
+    }
+    let n = a.data.len() as f64;
+    let pairs = a.data.iter().zip(&b.data);
+    if m.classes().is_some() {
+        return Some((pairs.filter(|(a, b)| a != b).count() as f64 / n) as f32);
+    }
+    let square = |(a, b): (&f32, &f32)| f64::from(measured_value(m, *a) - measured_value(m, *b)).powi(2);
+    Some((pairs.map(square).sum::<f64>() / n).sqrt() as f32)
+}
+
 /// Linear between the nearest of sorted values.
 fn quantile(sorted: &[f32], share: f64) -> f32 {
     let at = share * (sorted.len() - 1) as f64;
@@ -93,6 +108,26 @@ pub fn spread(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::modality::ModalityTable;
+
+    #[test]
+    fn distances_are_in_the_units_people_state() {
+        let table = ModalityTable::published();
+        let of = |name: &str| table.index(name).map(|i| &table[i]).expect("modality");
+        let flat = |m: &Modality, value: f32| Raster::constant(m.channels.len(), m.pixels, m.pixels, value);
+        let optical = of("S2L2A_20m");
+        let found = distance(optical, &flat(optical, 1000.0), &flat(optical, 1500.0)).expect("distance");
+        assert!((found - 0.05).abs() < 1e-6);
+        let radar = of("S1RTC");
+        let found = distance(radar, &flat(radar, 0.1), &flat(radar, 0.01)).expect("distance");
+        assert!((found - 10.0).abs() < 1e-4);
+        let cover = of("LULC");
+        let mut half = flat(cover, 1.0);
+        let n = half.data.len();
+        half.data[..n / 2].fill(2.0);
+        assert_eq!(distance(cover, &flat(cover, 1.0), &half), Some(0.5));
+        assert_eq!(distance(cover, &half, &flat(optical, 1.0)), None);
+    }
 
     #[test]
     fn measures_are_what_their_names_say() {

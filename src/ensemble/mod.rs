@@ -4,7 +4,7 @@
 
 mod measure;
 
-pub use measure::{Measure, spread};
+pub use measure::{Measure, distance, spread};
 
 use crate::error::{Error, Result};
 use crate::modality::{Modality, Raster, Value};

@@ -17,6 +17,9 @@ use std::path::Path;
 /// Frequencies that exist in every image modality: the scale at which levels and bands are compared.
 const COARSE: usize = 16;
 
+/// Variance of a mean of which nothing is known, in units of the channels'.
+const FLAT: f64 = 1e6;
+
 /// Fits a field to random windows of the training scenes: first one for all of them, then one for each regime.
 ///
 /// # Errors
@@ -92,10 +95,8 @@ fn fit_pooled(settings: &FieldRecipe, table: &ModalityTable, layout: &Layout, dr
     let centred: Vec<_> = total.iter().map(|t| t.clone().about(&rough)).collect();
     let deviation = deviations(&centred, table, layout, &same);
     let prior = scaled(&same_band_prior(table, layout, &total, settings), &deviation);
-    let (mean, covariance) = maximise(
-        &total,
-        &Belief { mean: rough, mean_windows: vec![0.0; n], covariance: &prior, windows: settings.prior },
-    )?;
+    let (mean, covariance) =
+        maximise(&total, &Belief { mean: rough, doubt: &prior * FLAT, covariance: &prior, windows: settings.prior })?;
     let all_scales = correlation(&covariance);
     let (mut spectrum, mut covariances): (Vec<Vec<f64>>, Vec<DMatrix<f64>>) = (Vec::new(), Vec::new());
     for (bin, moments) in bins.into_iter().enumerate() {
@@ -110,8 +111,8 @@ fn fit_pooled(settings: &FieldRecipe, table: &ModalityTable, layout: &Layout, dr
             }
         }
         let prior = scaled(&all_scales, &deviation);
-        let (mean, mean_windows) = (DVector::zeros(n), vec![f64::INFINITY; n]);
-        let belief = Belief { mean, mean_windows, covariance: &prior, windows: settings.scale_prior };
+        let (mean, doubt) = (DVector::zeros(n), DMatrix::zeros(n, n));
+        let belief = Belief { mean, doubt, covariance: &prior, windows: settings.scale_prior };
         let (_, covariance) = maximise(&moments, &belief)?;
         covariances.push(scaled(&covariance, &deviation.iter().map(|d| 1.0 / d).collect::<Vec<_>>()));
         spectrum.push(deviation);
@@ -257,7 +258,7 @@ fn same_band_prior(table: &ModalityTable, layout: &Layout, total: &[Moments], se
     };
     let start = rough_mean(&pooled, k);
     let unrelated = scaled(&DMatrix::identity(k, k), &spread);
-    let belief = Belief { mean: start, mean_windows: vec![0.0; k], covariance: &unrelated, windows: 1.0 };
+    let belief = Belief { mean: start, doubt: &unrelated * FLAT, covariance: &unrelated, windows: 1.0 };
     let Ok((_, covariance)) = maximise(&pooled, &belief) else { return prior };
     let bands = correlation(&covariance);
     for i in 0..k {

@@ -63,8 +63,8 @@ pub fn rough_mean(moments: &[Moments], n: usize) -> DVector<f64> {
 pub struct Belief<'a> {
     /// Mean, also of channels that are never seen.
     pub mean: DVector<f64>,
-    /// Windows it is worth, by channel: with 0 it is where the search begins, with infinity it stays.
-    pub mean_windows: Vec<f64>,
+    /// Covariance of how far that mean may be off; a channel without doubt keeps it.
+    pub doubt: DMatrix<f64>,
     /// Covariance.
     pub covariance: &'a DMatrix<f64>,
     /// Windows it is worth.
@@ -80,6 +80,13 @@ pub struct Belief<'a> {
 pub fn maximise(moments: &[Moments], belief: &Belief) -> Result<(DVector<f64>, DMatrix<f64>)> {
     let step = |from: &Normal| from.step(moments, belief);
     let mut at = Normal { mean: belief.mean.clone(), covariance: belief.covariance.clone() };
+    // From what is seen: a long way from the belief there is a second, worse answer of no shift and great spread.
+    let seen = rough_mean(moments, at.mean.len());
+    for m in moments {
+        for &c in m.stack.iter().filter(|&&c| belief.doubt[(c, c)] > 0.0) {
+            at.mean[c] = seen[c];
+        }
+    }
     for _ in 0..MOST_ROUNDS {
         let (one, likelihood) = step(&at)?;
         let (two, _) = step(&one)?;
@@ -139,11 +146,12 @@ impl Normal {
         let (mut sum, mut weight, mut expected) = (DVector::zeros(n), 0.0, Vec::new());
         let all = solver(covariance.clone())?;
         let mut likelihood = -0.5 * belief.windows * (log_determinant(&all) + all.solve(belief.covariance).trace());
-        // How far each channel's mean is believed to be off.
-        let doubt = |(c, windows): (usize, &f64)| (belief.covariance[(c, c)] / windows.max(1e-9)).max(0.0);
-        let doubt = DVector::from_iterator(n, belief.mean_windows.iter().enumerate().map(doubt));
-        let off = mean - &belief.mean;
-        likelihood -= 0.5 * (0..n).filter(|&c| doubt[c] > 0.0).map(|c| off[c].powi(2) / doubt[c]).sum::<f64>();
+        let free: Vec<usize> = (0..n).filter(|&c| belief.doubt[(c, c)] > 0.0).collect();
+        let doubt = belief.doubt.select_rows(&free).select_columns(&free);
+        if !free.is_empty() {
+            let off = (mean - &belief.mean).select_rows(&free);
+            likelihood -= 0.5 * solver(doubt.clone())?.solve(&off).dot(&off);
+        }
         for m in moments {
             let seen = &m.stack;
             let mut system = covariance.select_rows(seen).select_columns(seen);
@@ -174,8 +182,13 @@ impl Normal {
             expected.push((m.weight, own_mean, &regression * own_spread * regression.transpose() + rest));
         }
         // What the windows say, weighed against the belief.
-        let said = solver(DMatrix::from_diagonal(&doubt) + covariance / weight)?.solve(&(sum / weight - &belief.mean));
-        let mean = &belief.mean + doubt.component_mul(&said);
+        let mut mean = belief.mean.clone();
+        if !free.is_empty() {
+            let told = (sum / weight - &belief.mean).select_rows(&free);
+            let own = covariance.select_rows(&free).select_columns(&free) / weight;
+            let moved = &doubt * solver(&doubt + own)?.solve(&told);
+            free.iter().zip(moved.iter()).for_each(|(&c, m)| mean[c] += m);
+        }
         let mut next = belief.covariance * belief.windows;
         for (weight, own_mean, spread) in expected {
             let off = own_mean - &mean;
@@ -187,7 +200,14 @@ impl Normal {
 }
 
 fn solver(covariance: DMatrix<f64>) -> Result<Cholesky<f64, nalgebra::Dyn>> {
-    Cholesky::new(covariance)
+    // Channels that are copies of each other leave it singular but for rounding.
+    let steadied = |mut covariance: DMatrix<f64>| {
+        let unit = covariance.diagonal();
+        (0..unit.len()).for_each(|i| covariance[(i, i)] += 1e-7 * unit[i]);
+        Cholesky::new(covariance)
+    };
+    Cholesky::new(covariance.clone())
+        .or_else(|| steadied(covariance))
         .ok_or_else(|| Error::Compute("The covariance of the training scenes cannot be inverted.".into()))
 }
 
@@ -211,8 +231,7 @@ mod tests {
     use super::*;
 
     fn believed(mean: DVector<f64>, covariance: &DMatrix<f64>, windows: f64) -> Belief<'_> {
-        let mean_windows = vec![0.0; mean.len()];
-        Belief { mean, mean_windows, covariance, windows }
+        Belief { mean, doubt: covariance * 1e6, covariance, windows }
     }
 
     /// Moments of draws from a covariance, of which only some channels are seen.
@@ -249,6 +268,23 @@ mod tests {
             maximise(&moments, &believed(rough_mean(&moments, 2), &DMatrix::identity(2, 2), 1e-3)).expect("fit");
         let expected = 5.0 + covariance[(0, 1)] / covariance[(0, 0)] * mean[0];
         assert!((mean[1] - expected).abs() < 5e-3 && mean[1] > 6.5, "{mean} {covariance}");
+    }
+
+    #[test]
+    fn a_shift_of_all_channels_together_is_a_mean_and_not_a_spread() {
+        // Six channels that vary by 0.3, nearly as one, three above what is believed to within one.
+        let n = 6;
+        let truth = DMatrix::from_fn(n, n, |i, j| if i == j { 0.09 } else { 0.085 });
+        let moments = [seen(&truth, &DVector::from_element(n, 3.0), &[0, 1, 2, 3, 4, 5], 20.0)];
+        let mut belief = believed(DVector::zeros(n), &truth, 20.0);
+        belief.doubt = &truth / 0.09;
+        let (mean, covariance) = maximise(&moments, &belief).expect("fit");
+        assert!(mean.iter().all(|m| (2.8..3.0).contains(m)), "{mean}");
+        assert!((0..n).all(|i| covariance[(i, i)] < 0.2), "{covariance}");
+        // What is sure stays.
+        belief.doubt.row_mut(5).fill(0.0);
+        belief.doubt.column_mut(5).fill(0.0);
+        assert_eq!(maximise(&moments, &belief).expect("fit").0[5], 0.0);
     }
 
     #[test]

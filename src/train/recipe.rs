@@ -122,7 +122,7 @@ pub struct FieldRecipe {
     pub scale_prior: f64,
     /// Regimes: kinds of windows, each with statistics of its own.
     pub regimes: usize,
-    /// Windows' worth of belief that a regime has the mean of all windows.
+    /// How surely a regime has the mean of all windows: at 1 its mean is believed to vary as windows do.
     pub regime_mean_prior: f64,
     /// Windows' worth of belief that channels go together in a regime as they do in all windows.
     pub regime_prior: f64,

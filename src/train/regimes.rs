@@ -7,14 +7,13 @@ use super::windows::{below, uniform};
 use crate::error::Result;
 use crate::modality::ModalityTable;
 use crate::model::field::{Estimate, Layout, Level, Part, Posterior, Regime, Statistics};
-use nalgebra::DVector;
+use nalgebra::{DMatrix, DVector};
 use rand_chacha::ChaCha12Rng;
 use std::collections::BTreeMap;
 
-/// How often windows are told apart anew.
-const ROUNDS: usize = 6;
-
-/// Fits regimes to windows given as coefficients of the pooled field's latents (hard expectation maximisation).
+/// Fits regimes to windows given as coefficients of the pooled field's latents: windows of like optical level, each kind
+/// with a field of its own. (Telling them apart anew by their likelihood gathers everything unusual, bright or dark, in
+/// the broadest regime.)
 ///
 /// # Errors
 /// When the windows make no covariance.
@@ -25,17 +24,8 @@ pub fn fit(
     drawn: &[Held],
     generator: &mut ChaCha12Rng,
 ) -> Result<Statistics> {
-    let mut labels = first_labels(settings, table, pooled, drawn, generator)?;
-    let mut field = fit_regimes(settings, table, pooled, drawn, &labels)?;
-    for _ in 0..ROUNDS {
-        let next = told_apart(&field, drawn)?;
-        if next == labels {
-            break;
-        }
-        labels = next;
-        field = fit_regimes(settings, table, pooled, drawn, &labels)?;
-    }
-    Ok(field)
+    let labels = kinds(settings, table, pooled, drawn, generator)?;
+    fit_regimes(settings, table, pooled, drawn, &labels)
 }
 
 /// One field per regime, in units of the pooled one, for windows of known regime.
@@ -71,10 +61,12 @@ fn fit_regimes(
             let prior = scaled(pooled, &own_deviations(&about, &optical, &same));
             // A mean that few places tell keeps to that of all windows, and what is not seen by the optical sensor all the
             // more; details have none.
-            let own = |o: &bool| if *o { settings.regime_mean_prior } else { NOT_SEEN * settings.regime_mean_prior };
-            let mean_windows = optical.iter().map(|o| if bin == 0 { own(o) } else { f64::INFINITY }).collect();
-            let windows = settings.regime_prior;
-            let belief = Belief { mean: DVector::zeros(n), mean_windows, covariance: &prior, windows };
+            let sure = |c: usize| settings.regime_mean_prior * if optical[c] { 1.0 } else { NOT_SEEN };
+            let doubt = match bin {
+                0 => DMatrix::from_fn(n, n, |i, j| pooled[(i, j)] / (sure(i) * sure(j)).sqrt()),
+                _ => DMatrix::zeros(n, n),
+            };
+            let belief = Belief { mean: DVector::zeros(n), doubt, covariance: &prior, windows: settings.regime_prior };
             let (level, own) = maximise(&moments, &belief)?;
             covariance.push(own);
             if bin > 0 {
@@ -152,14 +144,8 @@ fn estimates(field: &Statistics, drawn: &[Held]) -> Result<Vec<Estimate>> {
     Ok(found)
 }
 
-/// The most probable regime of each window.
-fn told_apart(field: &Statistics, drawn: &[Held]) -> Result<Vec<usize>> {
-    let best = |e: &Estimate| (0..e.shares.len()).max_by(|&a, &b| e.shares[a].total_cmp(&e.shares[b])).unwrap_or(0);
-    Ok(estimates(field, drawn)?.iter().map(best).collect())
-}
-
-/// A first guess at regimes: windows of like optical level (k-means), as far as the pooled field can tell it.
-fn first_labels(
+/// Windows of like optical level (k-means), as far as the pooled field can tell it.
+fn kinds(
     settings: &FieldRecipe,
     table: &ModalityTable,
     pooled: &Statistics,
@@ -181,26 +167,38 @@ fn first_labels(
         let all = centres.iter().map(|c| distance(c, p)).enumerate();
         all.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, 0.0))
     };
-    // Far from each other to begin with (k-means++).
-    let mut centres = vec![points[below(generator, points.len())].clone()];
-    while centres.len() < settings.regimes {
-        let far: Vec<f64> = points.iter().map(|p| nearest(&centres, p).1).collect();
-        let mut at = uniform(generator) * far.iter().sum::<f64>();
-        let chosen = far.iter().position(|d| {
-            at -= d;
-            at < 0.0
-        });
-        centres.push(points[chosen.unwrap_or(0)].clone());
-    }
-    let mut labels = vec![0; points.len()];
-    for _ in 0..30 {
-        labels = points.iter().map(|p| nearest(&centres, p).0).collect();
-        for (k, centre) in centres.iter_mut().enumerate() {
-            let own: Vec<&Vec<f64>> = points.iter().zip(&labels).filter(|(_, l)| **l == k).map(|(p, _)| p).collect();
-            if !own.is_empty() {
-                *centre = (0..centre.len()).map(|d| own.iter().map(|p| p[d]).sum::<f64>() / own.len() as f64).collect();
+    let weights: Vec<f64> = drawn.iter().map(|window| window.weight).collect();
+    let mut best = (f64::INFINITY, vec![0; points.len()]);
+    for _ in 0..STARTS {
+        // Far from each other to begin with (k-means++).
+        let mut centres = vec![points[below(generator, points.len())].clone()];
+        while centres.len() < settings.regimes {
+            let far: Vec<f64> = points.iter().zip(&weights).map(|(p, w)| w * nearest(&centres, p).1).collect();
+            let mut at = uniform(generator) * far.iter().sum::<f64>();
+            let chosen = far.iter().position(|d| {
+                at -= d;
+                at < 0.0
+            });
+            centres.push(points[chosen.unwrap_or(0)].clone());
+        }
+        let mut labels = vec![0; points.len()];
+        for _ in 0..30 {
+            labels = points.iter().map(|p| nearest(&centres, p).0).collect();
+            for (k, centre) in centres.iter_mut().enumerate() {
+                let own = || points.iter().zip(&weights).zip(&labels).filter(|(_, l)| **l == k).map(|(p, _)| p);
+                let total: f64 = own().map(|(_, w)| w).sum();
+                if total > 0.0 {
+                    *centre = (0..centre.len()).map(|d| own().map(|(p, w)| w * p[d]).sum::<f64>() / total).collect();
+                }
             }
         }
+        let spread = points.iter().zip(&weights).map(|(p, w)| w * nearest(&centres, p).1).sum();
+        if spread < best.0 {
+            best = (spread, labels);
+        }
     }
-    Ok(labels)
+    Ok(best.1)
 }
+
+/// Searches for kinds, of which the best is taken.
+const STARTS: usize = 8;
