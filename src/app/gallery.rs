@@ -72,7 +72,12 @@ fn header(ui: &mut Ui, session: &Session, run: &Run, m: &Modality, shown: &Shown
             run.realisations.len(),
             run.request.samples
         );
-        ui.label(RichText::new(text).small().weak());
+        // Room for the buttons at the right.
+        let room = (ui.available_width() - 270.0).max(0.0);
+        ui.scope(|ui| {
+            ui.set_max_width(room);
+            ui.add(egui::Label::new(RichText::new(&text).small().weak()).truncate()).on_hover_text(text);
+        });
         if !session.run_is_here() {
             let colour = theme::ink(ui.visuals(), theme::ALERT);
             ui.label(RichText::new("of another place than the picked one").small().color(colour));
