@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::job::Request;
 use crate::modality::{Location, ModalityTable, Raster, Value};
-use crate::model::{TensorData, read_weights, write_tensors};
+use crate::model::{TensorData, safetensors_in, write_tensors};
 use crate::sampler::Role;
 use crate::scene::Window;
 use serde::{Deserialize, Serialize};
@@ -196,7 +196,7 @@ fn read_realisation(path: &Path, table: &ModalityTable) -> Result<Realisation> {
     let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).map_err(|e| bad(&e.to_string()))?;
     let notes = header.metadata().clone().unwrap_or_default();
     let number = |name: &str| notes.get(name).and_then(|text| text.parse::<u64>().ok()).ok_or_else(|| bad(name));
-    let mut tensors = read_weights(path)?;
+    let mut tensors = safetensors_in(path, &bytes)?;
     let mut values = Vec::new();
     for m in table.iter() {
         values.push(match (tensors.remove(&m.name), notes.get(&m.name)) {

@@ -52,6 +52,19 @@ fn apply(harness: &mut Harness<'_, Window>, command: Command) {
     harness.run_steps(3);
 }
 
+/// Whether the run is finished and painted.
+fn sampled(window: &Window) -> bool {
+    window.session().run.as_ref().is_some_and(|run| run.state == RunState::Finished) && window.shown().spread.is_some()
+}
+
+/// Samples what is chosen.
+fn sample(harness: &mut Harness<'_, Window>, samples: usize, steps: usize) {
+    apply(harness, Command::Steps(steps));
+    apply(harness, Command::Samples(samples));
+    press(harness, "Generate");
+    wait(harness, "sampling", sampled);
+}
+
 fn observed(window: &Window) -> bool {
     window.session().observed.is_some()
 }
@@ -80,9 +93,7 @@ fn a_place_is_read_sampled_shown_and_exported() {
     apply(&mut harness, Command::Samples(3));
     press(&mut harness, "Generate");
     assert!(harness.state().session().busy());
-    wait(&mut harness, "sampling", |w| {
-        w.session().run.as_ref().is_some_and(|run| run.state == RunState::Finished) && w.shown().spread.is_some()
-    });
+    wait(&mut harness, "sampling", sampled);
     let run = harness.state().session().run.as_ref().expect("run");
     assert_eq!(run.realisations.len(), 3);
     assert!(run.realisations.iter().all(|r| r.values[table.index("cloud_mask").expect("modality")].is_none()));
@@ -393,12 +404,7 @@ fn what_was_finished_comes_back_after_the_window_is_gone() {
 fn a_click_in_the_window_shows_what_is_there() {
     let mut harness = window();
     wait(&mut harness, "reading the first scene", observed);
-    apply(&mut harness, Command::Steps(2));
-    apply(&mut harness, Command::Samples(2));
-    press(&mut harness, "Generate");
-    wait(&mut harness, "sampling", |w| {
-        w.session().run.as_ref().is_some_and(|run| run.state == RunState::Finished) && w.shown().spread.is_some()
-    });
+    sample(&mut harness, 2, 2);
     // South-west of the handle lies the window.
     let inside = harness.get_by_label("Move the window").rect().center() + egui::vec2(-60.0, 60.0);
     harness.hover_at(inside);
@@ -421,12 +427,7 @@ fn a_click_in_the_window_shows_what_is_there() {
 fn looks_and_measures_change_what_is_painted() {
     let mut harness = window();
     wait(&mut harness, "reading the first scene", observed);
-    apply(&mut harness, Command::Steps(2));
-    apply(&mut harness, Command::Samples(3));
-    press(&mut harness, "Generate");
-    wait(&mut harness, "sampling", |w| {
-        w.session().run.as_ref().is_some_and(|run| run.state == RunState::Finished) && w.shown().spread.is_some()
-    });
+    sample(&mut harness, 3, 2);
     let id = |w: &Window| w.shown().spread.as_ref().map(|spread| (spread.id, spread.range, spread.samples.measure));
     let before = id(harness.state()).expect("spread");
     harness.get_by_role_and_label(egui::accesskit::Role::ComboBox, "Measure of spread").click();
@@ -449,12 +450,7 @@ fn realisations_are_ordered_compared_and_recalled() {
     let mut harness = window();
     wait(&mut harness, "reading the first scene", observed);
     apply(&mut harness, Command::Preset(Preset::CloudFree));
-    apply(&mut harness, Command::Steps(2));
-    apply(&mut harness, Command::Samples(3));
-    press(&mut harness, "Generate");
-    wait(&mut harness, "sampling", |w| {
-        w.session().run.as_ref().is_some_and(|run| run.state == RunState::Finished) && w.shown().spread.is_some()
-    });
+    sample(&mut harness, 3, 2);
     // Nearest to what was observed first, by the figures that are shown.
     apply(&mut harness, Command::Sort(Sort::Observed));
     let shown = harness.state().shown();

@@ -3,9 +3,8 @@
 use super::command::Command;
 use super::session::Session;
 use super::studio::{ExportOrder, Purpose};
-use super::theme;
+use super::{theme, widgets};
 use egui::RichText;
-use std::path::PathBuf;
 
 /// The form.
 pub struct ExportForm {
@@ -27,8 +26,7 @@ pub struct ExportForm {
 
 impl Default for ExportForm {
     fn default() -> Self {
-        let documents = directories::UserDirs::new().and_then(|dirs| dirs.document_dir().map(PathBuf::from));
-        let dir = documents.unwrap_or_else(|| ".".into()).join("copgen").display().to_string();
+        let dir = widgets::documents("copgen");
         Self { open: false, dir, realisations: true, statistics: true, overwrite: false, writing: false, problem: None }
     }
 }
@@ -49,11 +47,7 @@ impl ExportForm {
             ui.checkbox(&mut self.statistics, "Their mean and variance (classes: most frequent and disagreement)");
             ui.checkbox(&mut self.overwrite, "Replace files that exist");
             ui.horizontal(|ui| {
-                let label = ui.label("Folder");
-                ui.add(egui::TextEdit::singleline(&mut self.dir).desired_width(300.0)).labelled_by(label.id);
-                if ui.button("Choose …").clicked() {
-                    commands.push(Command::ChooseFolder(Purpose::Export));
-                }
+                widgets::folder(ui, "Folder", &mut self.dir, 300.0, Purpose::Export, commands);
             });
             ui.label(
                 RichText::new("Every file says that it is synthetic, and names model, seed and what was given.")

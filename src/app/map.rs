@@ -7,7 +7,7 @@ use super::map_controls;
 use super::session::{Ground, Selection, Session};
 use super::shown::{Base, Shown};
 use super::spread_paint::SpreadCallback;
-use super::window_grip::Grip;
+use super::window_grip::{Grip, along};
 use super::{theme, widgets};
 use crate::grid::GridCell;
 use crate::modality::Location;
@@ -388,10 +388,7 @@ impl Scenery<'_> {
     /// A click inside the picked window inspects the spot.
     fn inspect(&self, at: Pos2) -> Option<Command> {
         let [nw, ne, _, sw] = self.window()?;
-        let (east, south, from) = (ne - nw, sw - nw, at - nw);
-        let determinant = east.x * south.y - east.y * south.x;
-        let x = f64::from((from.x * south.y - from.y * south.x) / determinant);
-        let y = f64::from((east.x * from.y - east.y * from.x) / determinant);
+        let [x, y] = along(at - nw, ne - nw, sw - nw);
         let inside = (0.0..1.0).contains(&x) && (0.0..1.0).contains(&y);
         inside.then_some(Command::Inspect(Some(Spot { x, y })))
     }

@@ -2,8 +2,8 @@
 
 use super::command::Command;
 use super::studio::Purpose;
+use super::widgets;
 use egui::{Key, RichText};
-use std::path::PathBuf;
 
 /// The form.
 pub struct ProjectForm {
@@ -15,9 +15,7 @@ pub struct ProjectForm {
 
 impl Default for ProjectForm {
     fn default() -> Self {
-        let documents = directories::UserDirs::new().and_then(|dirs| dirs.document_dir().map(PathBuf::from));
-        let dir = documents.unwrap_or_else(|| ".".into()).join("copgen-project").display().to_string();
-        Self { open: false, dir }
+        Self { open: false, dir: widgets::documents("copgen-project") }
     }
 }
 
@@ -31,11 +29,7 @@ impl ProjectForm {
         let window = egui::Window::new("Save the project").open(&mut open).resizable(false).collapsible(false);
         window.anchor(egui::Align2::CENTER_CENTER, egui::Vec2::ZERO).show(ctx, |ui| {
             ui.horizontal(|ui| {
-                let label = ui.label("Project folder");
-                ui.add(egui::TextEdit::singleline(&mut self.dir).desired_width(320.0)).labelled_by(label.id);
-                if ui.button("Choose …").clicked() {
-                    commands.push(Command::ChooseFolder(Purpose::Project));
-                }
+                widgets::folder(ui, "Project folder", &mut self.dir, 320.0, Purpose::Project, commands);
                 let named = !self.dir.trim().is_empty();
                 if ui.add_enabled(named, egui::Button::new("Save")).clicked() {
                     commands.push(Command::SaveProject(self.dir.trim().into()));

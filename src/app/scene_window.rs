@@ -2,6 +2,7 @@
 
 use super::command::Command;
 use super::studio::Purpose;
+use super::widgets;
 use egui::{Key, RichText};
 
 /// The form.
@@ -22,13 +23,8 @@ impl SceneForm {
         let window = egui::Window::new("Open a scene").open(&mut open).resizable(false).collapsible(false);
         window.anchor(egui::Align2::CENTER_CENTER, egui::Vec2::ZERO).show(ctx, |ui| {
             ui.horizontal(|ui| {
-                let label = ui.label("Scene folder");
-                let field = egui::TextEdit::singleline(&mut self.dir).desired_width(320.0);
-                let response = ui.add(field).labelled_by(label.id);
-                let entered = response.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
-                if ui.button("Choose …").clicked() {
-                    commands.push(Command::ChooseFolder(Purpose::OpenScene));
-                }
+                let field = widgets::folder(ui, "Scene folder", &mut self.dir, 320.0, Purpose::OpenScene, commands);
+                let entered = field.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
                 let named = !self.dir.trim().is_empty();
                 if (ui.add_enabled(named, egui::Button::new("Open")).clicked() || entered) && named {
                     commands.push(Command::OpenScene(self.dir.trim().into()));

@@ -1,6 +1,10 @@
-//! Names for widgets that show none: for screen readers, and for tests that find widgets as a person would.
+//! Names for widgets that show none (for screen readers, and for tests that find widgets as a person would), and lines
+//! that several windows share.
 
+use super::command::Command;
+use super::studio::Purpose;
 use egui::{Response, Role, WidgetInfo};
+use std::path::PathBuf;
 
 /// Names a widget.
 pub fn named(response: &Response, role: Role, name: impl AsRef<str>) {
@@ -10,4 +14,27 @@ pub fn named(response: &Response, role: Role, name: impl AsRef<str>) {
 /// Names a widget that is on or off.
 pub fn choice(response: &Response, role: Role, enabled: bool, on: bool, name: &str) {
     response.widget_info(|| WidgetInfo::selected(role, enabled, on, name));
+}
+
+/// A line that asks for a folder, typed or chosen in a dialog; the field's response.
+pub fn folder(
+    ui: &mut egui::Ui,
+    label: &str,
+    dir: &mut String,
+    width: f32,
+    purpose: Purpose,
+    commands: &mut Vec<Command>,
+) -> Response {
+    let label = ui.label(label);
+    let response = ui.add(egui::TextEdit::singleline(dir).desired_width(width)).labelled_by(label.id);
+    if ui.button("Choose …").clicked() {
+        commands.push(Command::ChooseFolder(purpose));
+    }
+    response
+}
+
+/// A folder of this name among the user's documents.
+pub fn documents(name: &str) -> String {
+    let documents = directories::UserDirs::new().and_then(|dirs| dirs.document_dir().map(PathBuf::from));
+    documents.unwrap_or_else(|| ".".into()).join(name).display().to_string()
 }

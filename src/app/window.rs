@@ -14,7 +14,7 @@ use super::top_bar::TopBar;
 use super::tour::Tour;
 use super::{Options, find, gallery, inspector, keys, notes, roles_panel, sampling_panel, spread_paint, theme};
 use crate::error::Result;
-use crate::job::Worker;
+use crate::job::{Request, Worker};
 use crate::project::Project;
 use crate::sampler::Role;
 use egui::{CentralPanel, Context, Panel, Ui};
@@ -248,34 +248,30 @@ impl Window {
     }
 
     fn generate(&mut self) {
-        let started = self.session.request().and_then(|request| {
-            self.worker.start(request.clone())?;
-            Ok(request)
-        });
-        match started {
-            Ok(request) => {
-                let shows_generated = request.roles.get(self.shown.modality) == Some(&Role::Generated);
-                self.session.started(request);
-                self.shown.forget_run();
-                self.shown.fresh_run = true;
-                if !shows_generated {
-                    self.show_a_generated_modality();
-                }
-                self.order();
-            }
-            Err(error) => self.session.note(error.to_string(), true),
+        let Some(request) = self.start(self.session.request()) else { return };
+        let shows_generated = request.roles.get(self.shown.modality) == Some(&Role::Generated);
+        self.session.started(request);
+        self.shown.forget_run();
+        self.shown.fresh_run = true;
+        if !shows_generated {
+            self.show_a_generated_modality();
         }
+        self.order();
     }
 
     fn more(&mut self) {
-        let started = self.session.more().and_then(|request| {
+        if let Some(request) = self.start(self.session.more()) {
+            self.session.adding(&request);
+        }
+    }
+
+    /// Hands a request to the worker; what cannot be started becomes a note.
+    fn start(&mut self, request: Result<Request>) -> Option<Request> {
+        let started = request.and_then(|request| {
             self.worker.start(request.clone())?;
             Ok(request)
         });
-        match started {
-            Ok(request) => self.session.adding(&request),
-            Err(error) => self.session.note(error.to_string(), true),
-        }
+        started.map_err(|error| self.session.note(error.to_string(), true)).ok()
     }
 
     /// Moves to what was typed: a scene by its name, a grid cell, or coordinates.

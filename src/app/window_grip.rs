@@ -55,11 +55,7 @@ impl Grip<'_> {
     fn offset(&self, pointer: Pos2, play: [f64; 2]) -> [f64; 2] {
         let [east, south] = self.axes();
         let from = pointer - self.scene[0] - east * self.side_m as f32;
-        let determinant = f64::from(east.x * south.y - east.y * south.x);
-        let metres = [
-            f64::from(from.x * south.y - from.y * south.x) / determinant,
-            f64::from(east.x * from.y - east.y * from.x) / determinant,
-        ];
+        let metres = along(from, east, south);
         std::array::from_fn(|k| (metres[k] / WINDOW_STEP_M).round().clamp(0.0, play[k].max(0.0)) * WINDOW_STEP_M)
     }
 
@@ -69,6 +65,15 @@ impl Grip<'_> {
         let (right, bottom) = (east_m + self.side_m, south_m + self.side_m);
         [at(east_m, south_m), at(right, south_m), at(right, bottom), at(east_m, bottom)]
     }
+}
+
+/// How often each of two axes goes into a way on the screen.
+pub fn along(way: Vec2, east: Vec2, south: Vec2) -> [f64; 2] {
+    let determinant = f64::from(east.x * south.y - east.y * south.x);
+    [
+        f64::from(way.x * south.y - way.y * south.x) / determinant,
+        f64::from(east.x * way.y - east.y * way.x) / determinant,
+    ]
 }
 
 /// A disc with four arrows.

@@ -22,4 +22,4 @@ pub use save::{
     DENOISER_FILE, FIELD_FILE, autoencoder_file, import, weight_file, write_manifest, write_tensors, write_weights,
 };
 pub use schedule::{Schedule, TRAIN_STEPS};
-pub use weights::{Init, LoadedWeights, Parameters, Scope, TensorData, read_weights, sha256_of};
+pub use weights::{Init, LoadedWeights, Parameters, Scope, TensorData, read_weights, safetensors_in, sha256_of};

@@ -46,8 +46,16 @@ pub fn read_weights(path: &Path) -> Result<BTreeMap<String, TensorData>> {
         return pth::read(path);
     }
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, "read", &e))?;
+    safetensors_in(path, &bytes)
+}
+
+/// Every tensor of a `.safetensors` file that was read already; `path` names it in errors.
+///
+/// # Errors
+/// When it is truncated or no such file.
+pub fn safetensors_in(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, TensorData>> {
     let bad = |what: String| Error::file(path, format!("This is not a readable safetensors file (truncated?): {what}"));
-    let file = safetensors::SafeTensors::deserialize(&bytes).map_err(|e| bad(e.to_string()))?;
+    let file = safetensors::SafeTensors::deserialize(bytes).map_err(|e| bad(e.to_string()))?;
     file.iter()
         .map(|(name, view)| {
             let dtype = match view.dtype() {

@@ -171,28 +171,30 @@ pub fn is_optical(m: &Modality) -> bool {
     matches!(m.values, ValueKind::Reflectance { .. })
 }
 
-/// Takes the same band of two families for one: what is seen of either in some scenes holds for both.
-pub fn together(sum: &mut [f64], count: &mut [f64], same: &[Vec<usize>; 2]) {
-    for (&a, &b) in same[0].iter().zip(&same[1]) {
-        for values in [&mut *sum, &mut *count] {
-            let both = values[a] + values[b];
-            (values[a], values[b]) = (both, both);
-        }
-    }
-}
-
-/// Standard deviation of each channel. A class that is hardly ever seen gets a share of its modality's, so that it can
-/// still be given.
-fn deviations(moments: &[Moments], table: &ModalityTable, layout: &Layout, same: &[Vec<usize>; 2]) -> Vec<f64> {
-    let n = layout.channels;
-    let (mut sum, mut count) = (vec![0.0; n], vec![1e-9; n]);
+/// Weighted sums of squares by channel, and the weights, which are added to `count`. The same band of two families counts
+/// for one: what is seen of either in some scenes holds for both.
+pub fn squares(moments: &[Moments], mut count: Vec<f64>, same: &[Vec<usize>; 2]) -> (Vec<f64>, Vec<f64>) {
+    let mut sum = vec![0.0; count.len()];
     for m in moments {
         for (i, &c) in m.stack.iter().enumerate() {
             sum[c] += m.weight * m.second[(i, i)];
             count[c] += m.weight;
         }
     }
-    together(&mut sum, &mut count, same);
+    for (&a, &b) in same[0].iter().zip(&same[1]) {
+        for values in [&mut sum, &mut count] {
+            let both = values[a] + values[b];
+            (values[a], values[b]) = (both, both);
+        }
+    }
+    (sum, count)
+}
+
+/// Standard deviation of each channel. A class that is hardly ever seen gets a share of its modality's, so that it can
+/// still be given.
+fn deviations(moments: &[Moments], table: &ModalityTable, layout: &Layout, same: &[Vec<usize>; 2]) -> Vec<f64> {
+    let n = layout.channels;
+    let (sum, count) = squares(moments, vec![1e-9; n], same);
     let mut variance: Vec<f64> = sum.iter().zip(&count).map(|(s, c)| s / c).collect();
     for i in 0..table.len() {
         let own = &mut variance[layout.stack(i)];

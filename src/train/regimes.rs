@@ -1,6 +1,6 @@
 //! Regimes: kinds of windows, each with statistics of its own, told apart by what an optical sensor sees.
 
-use super::field::{Held, gather, is_optical, same_channels, together};
+use super::field::{Held, gather, is_optical, same_channels, squares};
 use super::moments::{Belief, Moments, maximise, rough_mean, scaled};
 use super::recipe::FieldRecipe;
 use super::windows::{below, uniform};
@@ -47,11 +47,11 @@ fn fit_regimes(
         drawn.iter().zip(labels).filter(|(_, label)| of(**label)).map(|(window, _)| window.weight).sum()
     };
     for k in 0..settings.regimes {
-        let own = drawn.iter().zip(labels).filter(|(_, label)| **label == k).map(|(window, _)| units(layout, window));
-        let (_, bins) = gather(layout, own);
         if !labels.contains(&k) {
             continue;
         }
+        let own = drawn.iter().zip(labels).filter(|(_, label)| **label == k).map(|(window, _)| units(layout, window));
+        let (_, bins) = gather(layout, own);
         let (mut mean, mut covariance) = (vec![0.0; n], Vec::new());
         for (bin, moments) in bins.into_iter().enumerate() {
             let pooled = &pooled.regimes[0].covariance[bin];
@@ -69,10 +69,9 @@ fn fit_regimes(
             let belief = Belief { mean: DVector::zeros(n), doubt, covariance: &prior, windows: settings.regime_prior };
             let (level, own) = maximise(&moments, &belief)?;
             covariance.push(own);
-            if bin > 0 {
-                continue;
+            if bin == 0 {
+                mean = level.iter().copied().collect();
             }
-            mean = level.iter().copied().collect();
         }
         regimes.push(Regime { weight: weight(&|label| label == k) / weight(&|_| true), mean, covariance });
     }
@@ -83,14 +82,7 @@ fn fit_regimes(
 /// the others do in the regime, and anything else as in all windows.
 fn own_deviations(moments: &[Moments], optical: &[bool], same: &[Vec<usize>; 2]) -> Vec<f64> {
     let n = optical.len();
-    let (mut sum, mut count) = (vec![0.0; n], vec![0.0; n]);
-    for m in moments {
-        for (i, &c) in m.stack.iter().enumerate() {
-            sum[c] += m.weight * m.second[(i, i)];
-            count[c] += m.weight;
-        }
-    }
-    together(&mut sum, &mut count, same);
+    let (sum, count) = squares(moments, vec![0.0; n], same);
     let of_bands = |values: &[f64]| -> f64 { values.iter().zip(optical).filter(|(_, o)| **o).map(|(v, _)| v).sum() };
     let bands = (of_bands(&sum) / of_bands(&count).max(1e-9)).max(1e-6);
     let own = |c: usize| {
