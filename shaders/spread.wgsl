@@ -131,3 +131,51 @@ fn entropy(@builtin(global_invocation_id) id: vec3u) {
     }
     spread[pixel] = bits / f32(shape.count);
 }
+
+// What was observed lies after the last realisation.
+fn truth(pixel: u32) -> f32 {
+    return sample(pixel, shape.count);
+}
+
+// Distance of the mean from what was observed.
+@compute @workgroup_size(256)
+fn error(@builtin(global_invocation_id) id: vec3u) {
+    let pixel = id.x;
+    if pixel >= shape.pixels {
+        return;
+    }
+    var sum = 0.0;
+    for (var i = 0u; i < shape.count; i++) {
+        sum += sample(pixel, i) - truth(pixel);
+    }
+    spread[pixel] = abs(sum / f32(shape.count));
+}
+
+// Share of realisations below what was observed; those that equal it count half.
+@compute @workgroup_size(256)
+fn rank(@builtin(global_invocation_id) id: vec3u) {
+    let pixel = id.x;
+    if pixel >= shape.pixels {
+        return;
+    }
+    var halves = 0u;
+    for (var i = 0u; i < shape.count; i++) {
+        let value = sample(pixel, i);
+        halves += 2u * u32(value < truth(pixel)) + u32(value == truth(pixel));
+    }
+    spread[pixel] = f32(halves) / f32(2u * shape.count);
+}
+
+// Share of realisations whose class is not the observed one.
+@compute @workgroup_size(256)
+fn missed(@builtin(global_invocation_id) id: vec3u) {
+    let pixel = id.x;
+    if pixel >= shape.pixels {
+        return;
+    }
+    var others = 0u;
+    for (var i = 0u; i < shape.count; i++) {
+        others += u32(sample(pixel, i) != truth(pixel));
+    }
+    spread[pixel] = f32(others) / f32(shape.count);
+}

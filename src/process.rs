@@ -43,8 +43,30 @@ pub fn keep_to_own_threads(products: bool) {
     }
 }
 
+/// Bytes of memory this process may hold: what is free, and what it holds already; `None` where the system does not tell.
+pub fn memory_limit() -> Option<u64> {
+    use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
+    let mut system = System::new().ok()?;
+    system.refresh_memory();
+    let pid = sysinfo::get_current_pid().ok()?;
+    let memory = ProcessRefreshKind::nothing().with_memory();
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), false, memory);
+    let own = system.process(pid)?.memory();
+    let free = system
+        .cgroup_limits()
+        .map_or(system.available_memory(), |group| system.available_memory().min(group.free_memory));
+    (free > 0).then_some(free + own)
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn there_is_memory_for_more_than_this_process_holds() {
+        let block = vec![1u8; 64 << 20];
+        let limit = super::memory_limit().expect("the system tells");
+        assert!(limit > block.len() as u64 && limit < 1 << 50, "{limit}");
+    }
+
     #[test]
     fn the_allocator_takes_the_settings_and_still_allocates() {
         assert!(super::keep_freed_memory());

@@ -7,18 +7,19 @@ use crate::ensemble::Realisation;
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::job::Request;
-use crate::modality::{Location, ModalityTable, Raster, Value};
+use crate::modality::{Location, ModalityTable, PostOptions, Raster, Value};
 use crate::model::{TensorData, safetensors_in, write_tensors};
-use crate::sampler::Role;
+use crate::sampler::{Role, SamplerOptions};
 use crate::scene::Window;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The file that makes a folder a project.
 pub const PROJECT_FILE: &str = "project.json";
 /// Version of the format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Where a session is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,7 +31,7 @@ pub enum Picked {
     Cell(String),
 }
 
-/// The latest run.
+/// A run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KeptRun {
     /// What was asked for.
@@ -58,12 +59,18 @@ pub struct Project {
     pub typed: BTreeMap<String, String>,
     /// Number of realisations.
     pub samples: usize,
-    /// Evaluations per realisation.
-    pub steps: usize,
+    /// Sampling switches.
+    pub options: SamplerOptions,
+    /// Post-processing switches.
+    pub post: PostOptions,
     /// Seed.
     pub seed: u64,
-    /// The latest run.
-    pub run: Option<KeptRun>,
+    /// Whether each run takes a seed of its own.
+    pub random_seed: bool,
+    /// Runs with realisations, oldest first.
+    pub runs: Vec<KeptRun>,
+    /// Which of them is looked at.
+    pub shown: usize,
 }
 
 impl Project {
@@ -91,8 +98,8 @@ impl Project {
         }
         let project: Self = serde_json::from_str(&text).map_err(bad)?;
         // The name is joined to a path.
-        if project.run.as_ref().is_some_and(|run| !is_run_folder(&run.folder)) {
-            return Err(Error::file(&path, "The name of the run's folder is not one this program gives"));
+        if project.runs.iter().any(|run| !is_run_folder(&run.folder)) {
+            return Err(Error::file(&path, "The name of a run's folder is not one this program gives"));
         }
         Ok(project)
     }
@@ -107,7 +114,7 @@ impl Project {
         write_atomically(&path, text.as_bytes())?;
         for folder in crate::files::folders(dir)? {
             let name = folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-            let own = self.run.as_ref().is_some_and(|run| run.folder == name);
+            let own = self.runs.iter().any(|run| run.folder == name);
             if is_run_folder(&name) && !own {
                 std::fs::remove_dir_all(&folder).map_err(|e| Error::io(&folder, "remove", &e))?;
             }
@@ -115,13 +122,13 @@ impl Project {
         Ok(())
     }
 
-    /// Writes the project and the realisations of its run to another folder.
+    /// Writes the project and the realisations of its runs to another folder.
     ///
     /// # Errors
     /// When either folder fails.
-    pub fn write_with(&self, dir: &Path, table: &ModalityTable, members: &[&Realisation]) -> Result<()> {
-        for realisation in members {
-            if let Some(run) = &self.run {
+    pub fn write_with(&self, dir: &Path, table: &ModalityTable, members: &[Vec<Arc<Realisation>>]) -> Result<()> {
+        for (run, members) in self.runs.iter().zip(members) {
+            for realisation in members {
                 keep(dir, &run.folder, table, realisation)?;
             }
         }
@@ -250,9 +257,12 @@ mod tests {
             roles: BTreeMap::from([("DEM".into(), Role::Given)]),
             typed: BTreeMap::from([("date".into(), "2023-02-28".into())]),
             samples: 4,
-            steps: 20,
+            options: SamplerOptions { steps: 20, ..SamplerOptions::default() },
+            post: PostOptions::default(),
             seed: 7,
-            run: Some(KeptRun { request, folder: folder.into() }),
+            random_seed: true,
+            runs: vec![KeptRun { request, folder: folder.into() }],
+            shown: 0,
         }
     }
 
@@ -275,14 +285,14 @@ mod tests {
     fn what_is_kept_comes_back_bit_for_bit() {
         let table = ModalityTable::published();
         let dir = tempfile::tempdir().expect("folder");
-        let members = [realisation(&table, 3), realisation(&table, 0)];
+        let members = [realisation(&table, 3), realisation(&table, 0)].map(Arc::new);
         let written = project("run-1", request(&table));
-        written.write_with(dir.path(), &table, &[&members[0], &members[1]]).expect("written");
+        written.write_with(dir.path(), &table, &[members.to_vec()]).expect("written");
         assert!(Project::is_at(dir.path()));
         assert_eq!(Project::read(dir.path()).expect("read"), written);
         let (found, problems) = kept(dir.path(), "run-1", &table);
         assert!(problems.is_empty(), "{problems:?}");
-        assert_eq!(found, [members[1].clone(), members[0].clone()]);
+        assert_eq!(found, [(*members[1]).clone(), (*members[0]).clone()]);
     }
 
     #[test]
@@ -291,7 +301,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("folder");
         std::fs::create_dir(dir.path().join("run-of-the-mill")).expect("a folder of the user's");
         let first = project("run-1", request(&table));
-        first.write_with(dir.path(), &table, &[&realisation(&table, 0)]).expect("written");
+        first.write_with(dir.path(), &table, &[vec![Arc::new(realisation(&table, 0))]]).expect("written");
         project("run-2", request(&table)).write(dir.path()).expect("written");
         assert!(!dir.path().join("run-1").exists() && dir.path().join("run-of-the-mill").exists());
     }
@@ -317,7 +327,7 @@ mod tests {
             assert!(Project::read(dir.path()).is_err(), "{text}");
         }
         let mut outside = project("run-1", request(&table));
-        outside.run.as_mut().expect("run").folder = "../../etc".into();
+        outside.runs[0].folder = "../../etc".into();
         std::fs::write(dir.path().join(PROJECT_FILE), serde_json::to_string(&outside).expect("json")).expect("write");
         assert!(Project::read(dir.path()).is_err());
     }

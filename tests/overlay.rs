@@ -1,7 +1,7 @@
 //! The shaders against the same statistic on the CPU. Needs a graphics adapter; Mesa's software one will do.
 
-use copgen::ensemble::{Measure, Realisation, Statistics, spread, statistics};
-use copgen::gpu::{Overlay, OverlayView, Samples, SpreadKernel, read_back};
+use copgen::ensemble::{Measure, Quantity, Realisation, Samples, Statistics, statistics};
+use copgen::gpu::{Overlay, OverlayView, SpreadKernel, read_back};
 use copgen::modality::{Modality, ModalityTable, Raster, Value};
 use copgen::view;
 use wgpu::util::DeviceExt;
@@ -48,21 +48,28 @@ fn shaders_agree_with_the_cpu() {
     ] {
         let index = table.index(name).expect("modality");
         let m = &table[index];
-        let members = ensemble(m, index, table.len(), value);
+        let members = ensemble(m, index, table.len(), &value);
         let members: Vec<&Realisation> = members.iter().collect();
         let channel = m.channels.len() - 1;
-        for &measure in Measure::of(m) {
-            let samples = view::samples(index, channel, &members, measure).expect("samples");
+        // Not one of the realisations, but like them.
+        let observed = ensemble(m, index, table.len(), |r, i| value(r + 40, i)).remove(3);
+        let observed = observed.values[index].as_ref().and_then(Value::image);
+        let indices = Quantity::of(m).into_iter().map(|(_, quantity)| quantity).skip(m.channels.len());
+        let quantities: Vec<Quantity> = std::iter::once(Quantity::Channel(channel)).chain(indices).collect();
+        for (&measure, &quantity) in
+            Measure::of(m, true).iter().flat_map(|measure| quantities.iter().map(move |quantity| (measure, quantity)))
+        {
+            let samples = Samples::new(m, index, quantity, &members, observed, measure).expect("samples");
             assert_eq!((samples.count, samples.columns), (9, m.pixels));
             let found = kernel.run(&device, &queue, &samples).expect("run");
             let found = read_back(&device, &queue, &found).expect("values");
-            let expected = spread(m, index, channel, &members, measure).expect("spread").data;
+            let expected = samples.spread().data;
             assert_eq!(found.len(), expected.len());
             let largest = expected.iter().copied().fold(0.0, f32::max);
             assert!(largest > 0.0);
             for (i, (a, b)) in found.iter().zip(&expected).enumerate() {
                 let close = (a - b).abs() <= 2e-5 * largest + 1e-5 * b;
-                assert!(close, "{measure:?} of {name}, pixel {i}: {a} on the card, {b} on the CPU");
+                assert!(close, "{measure:?} of {quantity:?} of {name}, pixel {i}: {a} on the card, {b} on the CPU");
             }
         }
         // What is exported is what is shown.
@@ -70,8 +77,18 @@ fn shaders_agree_with_the_cpu() {
             Statistics::Continuous { variance, .. } => variance,
             Statistics::Classes { disagreement, .. } => disagreement,
         };
-        let shown = spread(m, index, channel, &members, Measure::of(m)[0]).expect("spread");
-        assert_eq!(exported.channel(channel), shown.data);
+        let usual = Measure::of(m, false)[0];
+        let shown = Samples::new(m, index, Quantity::Channel(channel), &members, None, usual).expect("samples");
+        assert_eq!(exported.channel(channel), shown.spread().data);
+        let blind = Samples::new(
+            m,
+            index,
+            Quantity::Channel(channel),
+            &members,
+            None,
+            *Measure::of(m, true).last().expect("one"),
+        );
+        assert!(blind.is_err(), "nothing was observed");
     }
     let empty = Samples { data: Vec::new().into(), count: 0, columns: 4, rows: 4, measure: Measure::Range };
     assert!(kernel.run(&device, &queue, &empty).is_err());

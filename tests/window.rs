@@ -54,7 +54,7 @@ fn apply(harness: &mut Harness<'_, Window>, command: Command) {
 
 /// Whether the run is finished and painted.
 fn sampled(window: &Window) -> bool {
-    window.session().run.as_ref().is_some_and(|run| run.state == RunState::Finished) && window.shown().spread.is_some()
+    window.session().run().is_some_and(|run| run.state == RunState::Finished) && window.shown().spread.is_some()
 }
 
 /// Samples what is chosen.
@@ -94,7 +94,7 @@ fn a_place_is_read_sampled_shown_and_exported() {
     press(&mut harness, "Generate");
     assert!(harness.state().session().busy());
     wait(&mut harness, "sampling", sampled);
-    let run = harness.state().session().run.as_ref().expect("run");
+    let run = harness.state().session().run().expect("run");
     assert_eq!(run.realisations.len(), 3);
     assert!(run.realisations.iter().all(|r| r.values[table.index("cloud_mask").expect("modality")].is_none()));
     let spread = harness.state().shown().spread.as_ref().expect("spread");
@@ -146,10 +146,10 @@ fn stopping_keeps_what_is_finished_and_what_cannot_start_says_why() {
     apply(&mut harness, Command::Steps(150));
     apply(&mut harness, Command::Samples(200));
     press(&mut harness, "Generate");
-    wait(&mut harness, "the first evaluation", |w| w.session().run.as_ref().is_some_and(|run| run.progress.0 > 0));
+    wait(&mut harness, "the first evaluation", |w| w.session().run().is_some_and(|run| run.progress.0 > 0));
     let before = Instant::now();
     press(&mut harness, "Stop");
-    wait(&mut harness, "stopping", |w| w.session().run.as_ref().is_some_and(|run| run.state == RunState::Cancelled));
+    wait(&mut harness, "stopping", |w| w.session().run().is_some_and(|run| run.state == RunState::Cancelled));
     assert!(before.elapsed() < Duration::from_secs(20));
     assert!(harness.query_by_label_contains("are kept").is_some());
 
@@ -158,9 +158,9 @@ fn stopping_keeps_what_is_finished_and_what_cannot_start_says_why() {
         press(&mut harness, &format!("{} ignored", m.name));
     }
     assert!(harness.query_by_label_contains("Nothing is left to generate").is_some());
-    let run_before = harness.state().session().run.as_ref().map(|run| run.request.clone());
+    let run_before = harness.state().session().run().map(|run| run.request.clone());
     press(&mut harness, "Generate");
-    assert_eq!(harness.state().session().run.as_ref().map(|run| run.request.clone()), run_before);
+    assert_eq!(harness.state().session().run().map(|run| run.request.clone()), run_before);
 }
 
 #[test]
@@ -257,10 +257,8 @@ fn every_question_leads_to_realisations() {
     for preset in Preset::ALL {
         apply(&mut harness, Command::Preset(preset));
         press(&mut harness, "Generate");
-        wait(&mut harness, preset.name(), |w| {
-            w.session().run.as_ref().is_some_and(|run| run.state == RunState::Finished)
-        });
-        let run = harness.state().session().run.as_ref().expect("run");
+        wait(&mut harness, preset.name(), |w| w.session().run().is_some_and(|run| run.state == RunState::Finished));
+        let run = harness.state().session().run().expect("run");
         let generated = run.request.roles.with(Role::Generated);
         assert!(generated.iter().all(|&i| run.realisations[0].values[i].is_some()), "{}", preset.name());
     }
@@ -276,18 +274,18 @@ fn more_adds_to_the_run_and_changes_nothing_of_it() {
     let finished = |count: usize| {
         move |w: &Window| {
             w.session()
-                .run
+                .run()
                 .as_ref()
                 .is_some_and(|run| run.state == RunState::Finished && run.realisations.len() == count)
         }
     };
     wait(&mut harness, "sampling", finished(2));
-    let first = harness.state().session().run.as_ref().expect("run").realisations.clone();
+    let first = harness.state().session().run().expect("run").realisations.clone();
     // Other choices meanwhile do not change what is added.
     press(&mut harness, "LULC generated");
     press(&mut harness, "More");
     wait(&mut harness, "adding", finished(4));
-    let run = harness.state().session().run.as_ref().expect("run");
+    let run = harness.state().session().run().expect("run");
     assert_eq!(run.realisations.iter().map(|r| r.index).collect::<Vec<_>>(), [0, 1, 2, 3]);
     assert!(first.iter().zip(&run.realisations).all(|(a, b)| std::sync::Arc::ptr_eq(a, b)));
     let lulc = harness.state().session().table().and_then(|t| t.index("LULC")).expect("modality");
@@ -360,10 +358,10 @@ fn what_was_finished_comes_back_after_the_window_is_gone() {
     apply(&mut harness, Command::Samples(3));
     apply(&mut harness, Command::Seed(41));
     press(&mut harness, "Generate");
-    let finished = |w: &Window| w.session().run.as_ref().is_some_and(|run| run.state == RunState::Finished);
+    let finished = |w: &Window| w.session().run().is_some_and(|run| run.state == RunState::Finished);
     wait(&mut harness, "sampling", finished);
     wait(&mut harness, "keeping", |_| kept(dir.path(), 3));
-    let before = harness.state().session().run.as_ref().expect("run").clone();
+    let before = harness.state().session().run().expect("run").clone();
     let choices = harness.state().session().choices.now().clone();
     // A second window of the same session keeps its hands off.
     let mut second = window_with(Some(dir.path().into()));
@@ -375,16 +373,14 @@ fn what_was_finished_comes_back_after_the_window_is_gone() {
     let mut harness = window_with(Some(dir.path().into()));
     wait(&mut harness, "coming back", |w| observed(w) && w.shown().spread.is_some());
     let session = harness.state().session();
-    let run = session.run.as_ref().expect("run");
+    let run = session.run().expect("run");
     assert_eq!((&run.request, &run.realisations), (&before.request, &before.realisations));
     assert_eq!(*session.choices.now(), choices);
     assert!(session.run_is_here() && run.lineage.is_some());
     assert_eq!((session.samples, session.steps, session.seed), (3, 2, 41));
     // What came back can be added to.
     press(&mut harness, "More");
-    wait(&mut harness, "adding", |w| {
-        finished(w) && w.session().run.as_ref().is_some_and(|r| r.realisations.len() == 6)
-    });
+    wait(&mut harness, "adding", |w| finished(w) && w.session().run().is_some_and(|r| r.realisations.len() == 6));
     wait(&mut harness, "keeping", |_| kept(dir.path(), 6));
     // And saved elsewhere, and opened from there like a scene.
     let project = dir.path().join("elsewhere");
@@ -394,10 +390,8 @@ fn what_was_finished_comes_back_after_the_window_is_gone() {
     let mut harness = window();
     wait(&mut harness, "reading the first scene", observed);
     apply(&mut harness, Command::OpenScene(project));
-    wait(&mut harness, "opening", |w| {
-        w.session().run.as_ref().is_some_and(|run| run.realisations.len() == 6) && observed(w)
-    });
-    assert_eq!(harness.state().session().run.as_ref().expect("run").realisations[..3], before.realisations[..]);
+    wait(&mut harness, "opening", |w| w.session().run().is_some_and(|run| run.realisations.len() == 6) && observed(w));
+    assert_eq!(harness.state().session().run().expect("run").realisations[..3], before.realisations[..]);
 }
 
 #[test]
@@ -481,7 +475,7 @@ fn realisations_are_ordered_compared_and_recalled() {
     assert!(harness.state().shown().swipe.is_some_and(|at| at < 0.45), "{:?}", harness.state().shown().swipe);
     harness.render().expect("a picture with the swipe");
     // Roles, values, steps and seed of the run come back, and can be undone.
-    let asked = harness.state().session().run.as_ref().expect("run").request.clone();
+    let asked = harness.state().session().run().expect("run").request.clone();
     apply(&mut harness, Command::Preset(Preset::Nothing));
     apply(&mut harness, Command::Seed(99));
     press(&mut harness, "Recall");

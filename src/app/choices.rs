@@ -22,6 +22,13 @@ impl Choices {
         self.typed.get(&modality).map_or("", |text| text.trim())
     }
 
+    fn give(&mut self, modality: usize, text: String) {
+        if let Some(role) = self.roles.get_mut(modality) {
+            *role = Role::Given;
+            self.typed.insert(modality, text);
+        }
+    }
+
     /// Whether a modality's value can be set by hand.
     pub fn can_be_set(m: &Modality) -> bool {
         matches!(m.values, ValueKind::Location | ValueKind::Date | ValueKind::Classes { .. })
@@ -58,11 +65,37 @@ impl History {
         });
     }
 
+    /// Gives several modalities a role, as one step.
+    pub fn roles(&mut self, modalities: &[usize], role: Role) {
+        self.change(None, |choices| {
+            for &i in modalities {
+                if let Some(slot) = choices.roles.get_mut(i) {
+                    *slot = role;
+                }
+            }
+        });
+    }
+
     /// Sets the text of a modality.
     pub fn typed(&mut self, modality: usize, text: String) {
         self.change(Some(modality), |choices| {
             choices.typed.insert(modality, text);
         });
+    }
+
+    /// Gives a modality and sets its text, as one step.
+    pub fn set(&mut self, modality: usize, text: String) {
+        self.change(None, |choices| choices.give(modality, text));
+    }
+
+    /// As [`set`](Self::set); what follows before [`settle`](Self::settle) belongs to the same step.
+    pub fn paint(&mut self, modality: usize, text: String) {
+        self.change(Some(modality), |choices| choices.give(modality, text));
+    }
+
+    /// What is typed or painted next is another step.
+    pub fn settle(&mut self) {
+        self.typing = None;
     }
 
     /// Other choices altogether.

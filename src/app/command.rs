@@ -1,12 +1,13 @@
 //! What panels ask for; [`Window`](super::window::Window) is the only place that carries it out.
 
 use super::basemap::Layer;
+use super::map_tools::{Stroked, Tool};
 use super::presets::Preset;
 use super::session::Selection;
 use super::shown::{Base, Sort};
 use super::studio::Purpose;
-use crate::modality::Location;
-use crate::sampler::Role;
+use crate::modality::{Location, PostOptions};
+use crate::sampler::{Role, SamplerOptions};
 use crate::scene::Window;
 use crate::view::Spot;
 
@@ -29,6 +30,10 @@ pub enum Command {
     Theme(egui::Theme),
     /// Give a modality a role.
     Role(usize, Role),
+    /// Give several modalities a role.
+    Roles(Vec<usize>, Role),
+    /// Give a modality, with this text for its value.
+    Set(usize, String),
     /// Text for a value set by hand.
     Typed(usize, String),
     /// A ready-made question.
@@ -45,20 +50,30 @@ pub enum Command {
     Steps(usize),
     /// Seed.
     Seed(u64),
-    /// Start sampling.
+    /// Take a new seed for each run, or keep to the chosen one.
+    RandomSeed(bool),
+    /// Switches of sampling and post-processing.
+    Options(SamplerOptions, PostOptions),
+    /// Sample, or queue it while a run goes on.
     Generate,
-    /// Add as many realisations again to the latest run.
+    /// Add as many realisations again to the run that is looked at.
     More,
-    /// Stop sampling.
+    /// Stop the run that goes on.
     Stop,
+    /// Take what is at this place of the queue out of it.
+    Withdraw(usize),
+    /// Look at another run, by its place in the list.
+    ShowRun(usize),
+    /// Forget a run and its realisations.
+    ForgetRun(usize),
     /// Show this modality.
     Modality(usize),
     /// Look at the pictures in this way, by its place in the list.
     Look(usize),
     /// Stretch each picture by itself, or all alike.
     OwnStretch(bool),
-    /// Show the spread of this channel.
-    Channel(usize),
+    /// Compare this quantity over realisations, by its place in the list.
+    Quantity(usize),
     /// Show the picture before (-1) or after (1) this one.
     Step(i32),
     /// Order the gallery.
@@ -67,10 +82,22 @@ pub enum Command {
     Swipe(Option<f32>),
     /// Show what was observed, or again what was shown before it.
     Blink,
-    /// Take roles, values, steps and seed of the latest run.
+    /// Take roles, values, switches and seed of the run that is looked at.
     Recall,
     /// Inspect this spot of the picked window, or none.
     Inspect(Option<Spot>),
+    /// Use this tool on the map.
+    Tool(Tool),
+    /// Add a place to the path that is measured, or begin anew.
+    Ruler(Option<Location>),
+    /// Mark an area of the picked window, by two corners, or none.
+    Area(Option<[Spot; 2]>),
+    /// Paint classes.
+    Paint(Stroked),
+    /// The stroke has ended; the next is another step for undo.
+    Settle,
+    /// Set a place by hand that was chosen on the map.
+    Placed(usize, Location),
     /// Measure spread in this way, by its place in the list.
     Measure(usize),
     /// Show this picture on the map.

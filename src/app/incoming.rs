@@ -1,6 +1,7 @@
 //! What the background threads answer.
 
 use super::keeper::Restored;
+use super::runs::Run;
 use super::session::Selection;
 use super::shown::{Base, Shown};
 use super::studio::{self, Reply};
@@ -24,18 +25,19 @@ impl Window {
                 Event::Realisation(_) | Event::Finished { .. } | Event::Failed(_) => {
                     preview = None;
                     self.shown.preview = None;
-                    repaint = true;
+                    repaint |= self.session.run().is_some_and(Run::working);
                 }
                 _ => {}
             }
             if let (Event::Realisation(made), Some(run), Some(keeper), Some(table)) =
-                (&event, &self.session.run, &self.keeper, self.session.table().cloned())
+                (&event, self.session.runs.working(), &self.keeper, self.session.table().cloned())
             {
                 let (dir, folder, made) = (keeper.dir().to_path_buf(), run.folder.clone(), made.clone());
                 self.studio.run(move || studio::keep_realisation(&dir, &folder, &table, &made));
             }
             self.session.event(event);
         }
+        self.next_run();
         if repaint {
             self.order();
         }
@@ -140,10 +142,13 @@ impl Window {
             }
             Ok(restored) => {
                 let elsewhere = self.keeper.as_ref().filter(|keeper| keeper.dir() != restored.dir);
-                if let (Some(keeper), Some(run)) = (elsewhere, &restored.run) {
-                    for made in run.realisations.clone() {
+                if let Some(keeper) = elsewhere {
+                    let table = &restored.model.manifest.modalities;
+                    for (run, made) in
+                        restored.runs.iter().flat_map(|run| run.realisations.iter().map(move |r| (run, r)))
+                    {
                         let (dir, folder) = (keeper.dir().to_path_buf(), run.folder.clone());
-                        let table = restored.model.manifest.modalities.clone();
+                        let (table, made) = (table.clone(), made.clone());
                         self.studio.run(move || studio::keep_realisation(&dir, &folder, &table, &made));
                     }
                 }

@@ -45,7 +45,7 @@ pub fn show(ctx: &egui::Context, map: egui::Rect, session: &Session, spot: Spot,
 
 /// Everything that is known or made at the spot.
 fn parts(session: &Session, spot: Spot) -> Vec<Part<'_>> {
-    let run = session.run.as_ref().filter(|_| session.run_is_here());
+    let run = session.run().filter(|_| session.run_is_here());
     let members: Vec<&Realisation> = run.iter().flat_map(|run| run.realisations.iter().map(AsRef::as_ref)).collect();
     let table = session.table().into_iter().flat_map(|table| table.iter().enumerate());
     let part = |(i, m): (usize, &'_ Modality)| figures(m, i, spot, session.known(i).and_then(Value::image), &members);

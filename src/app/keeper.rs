@@ -1,6 +1,7 @@
 //! Keeps the session on disk while it goes on, and brings it back.
 
-use super::session::{Ground, KnownScene, LoadedModel, Observed, Run, RunState, Selection, Session};
+use super::runs::{Run, RunState};
+use super::session::{Ground, KnownScene, LoadedModel, Observed, Selection, Session};
 use super::studio::{self, Reply};
 use crate::error::{Error, Result};
 use crate::export::Lineage;
@@ -71,6 +72,7 @@ pub fn project(session: &Session) -> Option<Project> {
     let named = |i: usize| table[i].name.clone();
     let choices = session.choices.now();
     let typed = choices.typed.iter().filter(|(_, text)| !text.trim().is_empty());
+    let runs = session.runs.all();
     Some(Project {
         version: Project::version(),
         model: model.dir.clone(),
@@ -83,9 +85,12 @@ pub fn project(session: &Session) -> Option<Project> {
         roles: choices.roles.iter().enumerate().map(|(i, role)| (named(i), *role)).collect(),
         typed: typed.map(|(i, text)| (named(*i), text.clone())).collect::<BTreeMap<_, _>>(),
         samples: session.samples,
-        steps: session.steps,
+        options: session.options.clone(),
+        post: session.post,
         seed: session.seed,
-        run: session.run.as_ref().map(|run| KeptRun { request: run.request.clone(), folder: run.folder.clone() }),
+        random_seed: session.random_seed,
+        runs: runs.iter().map(|run| KeptRun { request: run.request.clone(), folder: run.folder.clone() }).collect(),
+        shown: session.runs.shown_at(),
     })
 }
 
@@ -99,8 +104,10 @@ pub struct Restored {
     pub model: LoadedModel,
     /// Scenes that could be opened.
     pub scenes: Vec<KnownScene>,
-    /// The latest run with what was finished of it.
-    pub run: Option<Run>,
+    /// Runs with what was finished of them, and which is looked at.
+    pub runs: Vec<Run>,
+    /// See there.
+    pub shown: usize,
     /// What could not be brought back, as sentences.
     pub problems: Vec<String>,
 }
@@ -111,7 +118,8 @@ pub fn restore(dir: PathBuf) -> Reply {
         let project = Project::read(&dir)?;
         let manifest = Manifest::open(&project.model)?;
         let sha256 = sha256_of(&project.model.join(MANIFEST_FILE))?;
-        let model = LoadedModel { dir: project.model.clone(), manifest, sha256 };
+        let weight_bytes = manifest.weight_bytes(&project.model);
+        let model = LoadedModel { dir: project.model.clone(), manifest, sha256, weight_bytes };
         let (mut scenes, mut problems) = (Vec::new(), Vec::new());
         for scene in &project.scenes {
             match studio::known_scene(scene) {
@@ -119,8 +127,16 @@ pub fn restore(dir: PathBuf) -> Reply {
                 Err(error) => problems.push(error.to_string()),
             }
         }
-        let run = project.run.as_ref().and_then(|kept| restored_run(&dir, kept, &model, &mut problems));
-        Ok(Restored { dir: dir.clone(), project, model, scenes, run, problems })
+        let (mut runs, mut shown) = (Vec::new(), 0);
+        for (i, kept) in project.runs.iter().enumerate() {
+            if let Some(run) = restored_run(&dir, kept, &model, &mut problems) {
+                if i <= project.shown {
+                    shown = runs.len();
+                }
+                runs.push(run);
+            }
+        }
+        Ok(Restored { dir: dir.clone(), project, model, scenes, runs, shown, problems })
     };
     Reply::Restored(Box::new(restore()))
 }
@@ -128,7 +144,7 @@ pub fn restore(dir: PathBuf) -> Reply {
 fn restored_run(dir: &Path, kept: &KeptRun, model: &LoadedModel, problems: &mut Vec<String>) -> Option<Run> {
     let table = &model.manifest.modalities;
     if kept.request.roles.check(table).is_err() {
-        problems.push("The last run was made with another model; its realisations are not shown.".into());
+        problems.push("A run was made with another model; its realisations are not shown.".into());
         return None;
     }
     let (realisations, damaged) = project::kept(dir, &kept.folder, table);
@@ -140,7 +156,7 @@ fn restored_run(dir: &Path, kept: &KeptRun, model: &LoadedModel, problems: &mut 
     let observation = match observe(table, &kept.request) {
         Ok(observation) => observation,
         Err(error) => {
-            problems.push(format!("The last run cannot be shown: {error}"));
+            problems.push(format!("A run cannot be shown: {error}"));
             return None;
         }
     };
@@ -148,22 +164,19 @@ fn restored_run(dir: &Path, kept: &KeptRun, model: &LoadedModel, problems: &mut 
     let ground = Ground { corners: observation.footprint.corners().ok(), footprint: observation.footprint.clone() };
     let whole = realisations.len() >= kept.request.samples;
     Some(Run {
-        request: kept.request.clone(),
         folder: kept.folder.clone(),
-        observed: Observed { ground, observation },
         lineage: Some(Arc::new(lineage)),
         chosen: realisations.iter().map(|r| r.index).collect(),
         realisations: realisations.into_iter().map(Arc::new).collect(),
-        stage: String::new(),
-        progress: (0, 0, None),
         state: if whole { RunState::Finished } else { RunState::Cancelled },
+        ..Run::new(kept.request.clone(), Observed { ground, observation })
     })
 }
 
 impl Restored {
     /// Puts it in place of what the session holds; the picked place has still to be read.
     pub fn apply(self, session: &mut Session) {
-        let Self { project, model, scenes, run, problems, .. } = self;
+        let Self { project, model, scenes, runs, shown, problems, .. } = self;
         let table: &ModalityTable = &model.manifest.modalities;
         let mut choices = super::choices::usual(table, &|_| false);
         for (name, role) in &project.roles {
@@ -186,8 +199,10 @@ impl Restored {
             Picked::Cell(name) => name.parse().ok().map(Selection::Cell),
         });
         (session.window, session.moved, session.observed) = (project.window, true, None);
-        (session.samples, session.steps, session.seed) = (project.samples.max(1), project.steps.max(1), project.seed);
-        session.run = run;
+        session.samples = project.samples.max(1);
+        (session.options, session.post) = (project.options, project.post);
+        (session.seed, session.random_seed) = (project.seed, project.random_seed);
+        session.runs.restore(runs, shown);
         for problem in problems {
             session.note(problem, true);
         }

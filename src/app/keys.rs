@@ -56,7 +56,7 @@ fn possible(wish: &Command, session: &Session) -> bool {
         Command::Generate => !session.busy(),
         Command::More => session.more().is_ok(),
         Command::Stop => session.busy(),
-        Command::ExportWindow(_) => session.run.as_ref().is_some_and(|run| !run.realisations.is_empty()),
+        Command::ExportWindow(_) => session.run().is_some_and(|run| !run.realisations.is_empty()),
         _ => true,
     }
 }

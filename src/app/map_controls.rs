@@ -1,35 +1,20 @@
-//! What floats over the map: zoom buttons, and the card that says what is shown, with the legend of the spread.
+//! The card over the map that says what is shown, with the legend of the spread.
 
 use super::command::Command;
-use super::session::{Run, Session};
+use super::runs::Run;
+use super::session::Session;
 use super::shown::{Base, Shown, Spread};
 use super::{theme, widgets};
-use crate::ensemble::Measure;
+use crate::ensemble::{Measure, Quantity};
 use crate::modality::{Class, Modality};
 use crate::sampler::Role;
 use crate::view;
 use egui::{Align2, Color32, Frame, Rect, RichText, Sense, Ui, vec2};
 
-/// Buttons for those without a wheel.
-pub fn zoom_buttons(ui: &Ui, map: Rect, commands: &mut Vec<Command>) {
-    let area = egui::Area::new(egui::Id::unique("zoom")).fixed_pos(map.left_top() + vec2(12.0, 12.0)).constrain_to(map);
-    area.show(ui.ctx(), |ui| {
-        Frame::popup(ui.style()).inner_margin(3.0).show(ui, |ui| {
-            for (text, name, levels) in [("+", "Zoom in", 1.0), ("−", "Zoom out", -1.0)] {
-                let button = ui.add_sized(vec2(24.0, 24.0), egui::Button::new(text)).on_hover_text(name);
-                widgets::named(&button, egui::Role::Button, name);
-                if button.clicked() {
-                    commands.push(Command::Zoom(levels));
-                }
-            }
-        });
-    });
-}
-
 /// The card at the top right.
 pub fn layers(ui: &Ui, map: Rect, session: &Session, shown: &Shown, overlay: bool, commands: &mut Vec<Command>) {
     let Some(m) = session.table().and_then(|table| table.get(shown.modality)) else { return };
-    if session.observed.is_none() && session.run.is_none() {
+    if session.observed.is_none() && session.run().is_none() {
         return;
     }
     let area = egui::Area::new(egui::Id::unique("layers"))
@@ -49,7 +34,7 @@ pub fn layers(ui: &Ui, map: Rect, session: &Session, shown: &Shown, overlay: boo
                 class_legend(ui, classes);
             }
             let generated = |run: &Run| run.request.roles.get(shown.modality) == Some(&Role::Generated);
-            if session.run.as_ref().is_some_and(|run| !run.realisations.is_empty() && generated(run)) {
+            if session.run().is_some_and(|run| !run.realisations.is_empty() && generated(run)) {
                 ui.separator();
                 spread_choice(ui, m, shown, overlay, commands);
             }
@@ -95,13 +80,14 @@ fn swipe_choice(ui: &mut Ui, session: &Session, shown: &Shown, commands: &mut Ve
 
 fn spread_choice(ui: &mut Ui, m: &Modality, shown: &Shown, overlay: bool, commands: &mut Vec<Command>) {
     let title = view::spread_name(shown.measure(m));
+    let words = if shown.measure(m).needs_truth() { title.to_owned() } else { format!("{title} over realisations") };
     let mut wanted = shown.spread_wanted;
-    if ui.add_enabled(overlay, egui::Checkbox::new(&mut wanted, format!("{title} over realisations"))).changed() {
+    if ui.add_enabled(overlay, egui::Checkbox::new(&mut wanted, words)).changed() {
         commands.push(Command::Spread(wanted));
     }
     let list = egui::ComboBox::from_id_salt("measure").selected_text(title).width(220.0);
     let response = list.show_ui(ui, |ui| {
-        for (i, measure) in Measure::of(m).iter().enumerate() {
+        for (i, measure) in Measure::of(m, shown.observed.is_some()).iter().enumerate() {
             if ui.selectable_label(*measure == shown.measure(m), view::spread_name(*measure)).clicked() {
                 commands.push(Command::Measure(i));
             }
@@ -116,11 +102,20 @@ fn spread_choice(ui: &mut Ui, m: &Modality, shown: &Shown, overlay: bool, comman
         ui.label(RichText::new("This graphics adapter cannot draw it; exports hold it all the same.").small());
         return;
     }
-    if m.channels.len() > 1 {
+    let quantities = Quantity::of(m);
+    if quantities.len() > 1 {
         ui.horizontal_wrapped(|ui| {
-            for (i, channel) in m.channels.iter().enumerate() {
-                if ui.selectable_label(shown.channel == i, channel).clicked() {
-                    commands.push(Command::Channel(i));
+            for (i, (name, _)) in quantities.iter().enumerate() {
+                let response = ui.selectable_label(shown.quantity == i, name);
+                widgets::choice(
+                    &response,
+                    egui::Role::RadioButton,
+                    true,
+                    shown.quantity == i,
+                    &format!("Compare {name}"),
+                );
+                if response.clicked() {
+                    commands.push(Command::Quantity(i));
                 }
             }
         });
@@ -146,19 +141,28 @@ fn legend(ui: &mut Ui, m: &Modality, spread: &Spread) {
     ui.horizontal(|ui| {
         ui.label(RichText::new(short(spread.range[0])).small());
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            ui.label(RichText::new(format!("≥ {}", short(spread.range[1]))).small());
+            let open = !matches!(spread.samples.measure, Measure::Rank | Measure::Missed);
+            let sign = if open { "≥ " } else { "" };
+            ui.label(RichText::new(format!("{sign}{}", short(spread.range[1]))).small());
         });
     });
-    let channel = if m.channels.len() > 1 { "per pixel, this band" } else { "per pixel" };
     // A variance means little to most; its root is in the unit of the values.
-    let root = match spread.samples.measure {
-        Measure::Variance => format!(" (at most about ±{} {})", short(spread.range[1].sqrt()), view::value_unit(m)),
+    let measure = spread.samples.measure;
+    let root = match (measure, spread.quantity) {
+        (Measure::Variance, Quantity::Channel(_)) => {
+            format!(" (at most about ±{} {})", short(spread.range[1].sqrt()), view::value_unit(m))
+        }
         _ => String::new(),
     };
+    let caution = match measure {
+        Measure::Rank => "At 0 and 1 what was observed lies outside the ensemble.",
+        Measure::Error | Measure::Missed => "Compared with what was observed here.",
+        _ => "The model's own disagreement, not calibrated error.",
+    };
     let text = format!(
-        "{} in {}{root} {channel}, n = {}. The model's own disagreement, not calibrated error.",
-        view::spread_name(spread.samples.measure),
-        view::spread_unit(m, spread.samples.measure),
+        "{} in {}{root} per pixel, n = {}. {caution}",
+        view::spread_name(measure),
+        view::spread_unit(m, spread.quantity, measure),
         spread.samples.count
     );
     ui.label(RichText::new(text).small().weak());

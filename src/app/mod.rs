@@ -1,9 +1,12 @@
 //! The window: panels read the session and ask for things with commands; two background threads do the work.
 
+mod apply;
+mod area_window;
 mod basemap;
 mod choices;
 mod command;
 mod export_window;
+mod exporting;
 mod find;
 mod gallery;
 mod incoming;
@@ -11,13 +14,19 @@ mod inspector;
 mod keeper;
 mod keys;
 mod map;
+mod map_buttons;
 mod map_controls;
+mod map_labels;
+mod map_tools;
 mod notes;
 mod presets;
 mod project_form;
+mod role_row;
 mod roles_panel;
+mod runs;
 mod sampling_panel;
 mod scene_window;
+mod scenery;
 mod session;
 mod shown;
 mod spread_paint;
@@ -31,8 +40,10 @@ mod window_grip;
 
 pub use choices::{Choices, History};
 pub use command::Command;
+pub use map_tools::{Brush, Stroked, Tool};
 pub use presets::Preset;
-pub use session::{RunState, Selection, Session};
+pub use runs::{Run, RunState, Runs};
+pub use session::{Selection, Session};
 pub use shown::{Base, Shown, Sort};
 pub use tour::Tour;
 pub use window::Window;

@@ -1,8 +1,11 @@
-//! How many realisations, how exactly, from which seed; start, progress, stop.
+//! How many realisations, how exactly, from which seed; start, progress, stop, and what waits.
 
 use super::command::Command;
-use super::session::{RunState, Session};
-use super::theme;
+use super::runs::RunState;
+use super::session::Session;
+use super::{theme, widgets};
+use crate::job::Request;
+use crate::sampler::{ConditionLatent, IgnoredMode, Role};
 use egui::{DragValue, RichText, Ui, vec2};
 
 /// Draws it.
@@ -11,38 +14,51 @@ pub fn show(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
     egui::Grid::new("sampling").num_columns(2).spacing(vec2(12.0, 6.0)).show(ui, |ui| {
         let mut samples = session.samples;
         let label = ui.label("Realisations");
-        let field = DragValue::new(&mut samples).range(1..=200).speed(0.1);
-        if ui.add(field).labelled_by(label.id).on_hover_text("Plausible answers to draw").changed() {
-            commands.push(Command::Samples(samples));
-        }
-        ui.end_row();
-        let mut steps = session.steps;
-        let label = ui.label("Steps");
-        let field = DragValue::new(&mut steps).range(1..=200).speed(0.2);
-        let hover = "Network evaluations per realisation: the published system uses 50, 10 to 20 are enough for a look";
-        if ui.add(field).labelled_by(label.id).on_hover_text(hover).changed() {
-            commands.push(Command::Steps(steps));
-        }
+        ui.horizontal(|ui| {
+            let field = DragValue::new(&mut samples).range(1..=200).speed(0.1);
+            if ui.add(field).labelled_by(label.id).on_hover_text("Plausible answers to draw").changed() {
+                commands.push(Command::Samples(samples));
+            }
+            let mut steps = session.options.steps;
+            let label = ui.label("Steps");
+            let field = DragValue::new(&mut steps).range(1..=200).speed(0.2);
+            let hover =
+                "Network evaluations per realisation: the published system uses 50, 10 to 20 are enough for a look";
+            if ui.add(field).labelled_by(label.id).on_hover_text(hover).changed() {
+                commands.push(Command::Steps(steps));
+            }
+        });
         ui.end_row();
         let label = ui.label("Seed");
         ui.horizontal(|ui| {
             let mut seed = session.seed;
             let field = DragValue::new(&mut seed).speed(0.1);
             let hover = "The same seed gives the same realisations";
-            if ui.add(field).labelled_by(label.id).on_hover_text(hover).changed() {
+            if ui.add_enabled(!session.random_seed, field).labelled_by(label.id).on_hover_text(hover).changed() {
                 commands.push(Command::Seed(seed));
             }
-            if ui.button("Next").on_hover_text("Another seed, so other realisations").clicked() {
+            let next = ui.add_enabled(!session.random_seed, egui::Button::new("Next"));
+            if next.on_hover_text("Another seed, so other realisations").clicked() {
                 commands.push(Command::Seed(session.seed.wrapping_add(1)));
+            }
+            let mut random = session.random_seed;
+            let hover = "Each run takes a seed of its own; it is shown here and kept with the run";
+            if ui.checkbox(&mut random, "random").on_hover_text(hover).changed() {
+                commands.push(Command::RandomSeed(random));
             }
         });
         ui.end_row();
     });
+    ui.collapsing("Advanced", |ui| advanced(ui, session, commands));
+    let request = session.request();
     if session.busy() {
         progress(ui, session, commands);
+        if ui.add_enabled(request.is_ok(), egui::Button::new("Queue these choices")).clicked() {
+            commands.push(Command::Generate);
+        }
+        queue(ui, session, commands);
         return;
     }
-    let request = session.request();
     let button =
         egui::Button::new(RichText::new("Generate").strong().color(egui::Color32::BLACK)).fill(theme::SYNTHETIC);
     let size = vec2(ui.available_width(), 32.0);
@@ -51,19 +67,71 @@ pub fn show(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
     }
     match &request {
         Err(reason) => {
-            ui.label(RichText::new(reason.to_string()).small().color(theme::ALERT));
+            ui.label(RichText::new(reason.to_string()).small().color(theme::ink(ui.visuals(), theme::ALERT)));
         }
-        Ok(request) => {
-            let given = request.roles.with(crate::sampler::Role::Given).len();
-            let generated = request.roles.with(crate::sampler::Role::Generated).len();
-            let text = format!("{generated} modalities from {given} given, {} realisations", request.samples);
-            ui.label(RichText::new(text).small().weak());
-        }
+        Ok(request) => summary(ui, session, request),
+    }
+}
+
+fn summary(ui: &mut Ui, session: &Session, request: &Request) {
+    let given = request.roles.with(Role::Given).len();
+    let generated = request.roles.with(Role::Generated).len();
+    let memory = session.memory(request).map(|bytes| format!(" · about {}", size(bytes))).unwrap_or_default();
+    let text = format!("{generated} modalities from {given} given, {} realisations{memory}", request.samples);
+    ui.label(RichText::new(text).small().weak()).on_hover_text("Estimated memory of the whole run");
+}
+
+/// Bytes for people.
+pub fn size(bytes: u64) -> String {
+    match bytes as f64 / 1e6 {
+        mb if mb >= 1000.0 => format!("{:.1} GB", mb / 1000.0),
+        mb => format!("{:.0} MB", mb.max(1.0)),
+    }
+}
+
+fn advanced(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
+    let (mut options, mut post) = (session.options.clone(), session.post);
+    let condition = |choice| match choice {
+        ConditionLatent::Mean => "mean of the encoder",
+        ConditionLatent::SharedDraw => "one draw for all (published code)",
+        ConditionLatent::DrawPerRealisation => "a draw for each realisation",
+    };
+    let ignored = |choice| match choice {
+        IgnoredMode::GenerateAndDiscard => "generate and discard",
+        IgnoredMode::NoiseAtEnd => "pure noise: unknown",
+        IgnoredMode::FreshNoiseAtZero => "fresh noise at time 0 (published code)",
+    };
+    egui::Grid::new("advanced").num_columns(2).spacing(vec2(12.0, 4.0)).show(ui, |ui| {
+        ui.label(RichText::new("Given latents").small());
+        let list = egui::ComboBox::from_id_salt("condition").selected_text(condition(options.condition)).width(180.0);
+        let response = list.show_ui(ui, |ui| {
+            for choice in [ConditionLatent::Mean, ConditionLatent::SharedDraw, ConditionLatent::DrawPerRealisation] {
+                ui.selectable_value(&mut options.condition, choice, condition(choice));
+            }
+        });
+        widgets::named(&response.response, egui::Role::ComboBox, "Given latents");
+        ui.end_row();
+        ui.label(RichText::new("Ignored").small());
+        let list = egui::ComboBox::from_id_salt("ignored").selected_text(ignored(options.ignored)).width(180.0);
+        let response = list.show_ui(ui, |ui| {
+            for choice in [IgnoredMode::GenerateAndDiscard, IgnoredMode::NoiseAtEnd, IgnoredMode::FreshNoiseAtZero] {
+                ui.selectable_value(&mut options.ignored, choice, ignored(choice));
+            }
+        });
+        widgets::named(&response.response, egui::Role::ComboBox, "Ignored modalities");
+        ui.end_row();
+    });
+    let hover = "One more evaluation at the end, whose answer is the result; off in the published code";
+    ui.checkbox(&mut options.final_denoise, "final denoising").on_hover_text(hover);
+    let hover = "Sentinel-2 is kept within 0…10000 DN; the published code does not";
+    ui.checkbox(&mut post.clip_reflectance, "clip reflectance").on_hover_text(hover);
+    if (&options, post) != (&session.options, session.post) {
+        commands.push(Command::Options(options, post));
     }
 }
 
 fn progress(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
-    let Some(run) = &session.run else { return };
+    let Some(run) = session.runs.working() else { return };
     let (done, total, eta) = run.progress;
     let share = if total == 0 { 0.0 } else { done as f32 / total as f32 };
     let left = eta.map(|eta| format!(" · about {} s left", eta.as_secs() + 1)).unwrap_or_default();
@@ -81,4 +149,20 @@ fn progress(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
         let stage = if stopping { "Stopping after this evaluation" } else { &run.stage };
         ui.label(RichText::new(format!("{stage} · {} finished", run.realisations.len())).small().weak());
     });
+}
+
+/// What waits, each with a way out.
+fn queue(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
+    for (place, (run, samples)) in session.runs.waiting().enumerate() {
+        ui.horizontal(|ui| {
+            let button = ui.small_button("×").on_hover_text("Take it out of the queue");
+            widgets::named(&button, egui::Role::Button, format!("Withdraw {}", place + 1));
+            if button.clicked() {
+                commands.push(Command::Withdraw(place));
+            }
+            let tile = &run.observed.observation.tile;
+            let text = format!("then {samples} of seed {}, {tile}", run.request.seed);
+            ui.add(egui::Label::new(RichText::new(text).small().weak()).truncate());
+        });
+    }
 }

@@ -1,21 +1,21 @@
 //! What the window knows and what the user has chosen: no drawing here.
 
 use super::choices::{self, Choices, History};
+use super::map_tools::Stroked;
 use super::presets::Preset;
-use crate::ensemble::Realisation;
+use super::runs::{Run, RunState, Runs};
 use crate::error::{Error, Result};
 use crate::export::Lineage;
 use crate::grid::{Footprint, GridCell};
 use crate::job::{Event, Place, Request, SetValue};
-use crate::modality::{Location, ModalityTable, PostOptions, Value};
+use crate::modality::{ClassMap, Location, ModalityTable, PostOptions, Value};
 use crate::model::Manifest;
-use crate::project::run_folder;
 use crate::sampler::{Role, Roles, SamplerOptions};
 use crate::scene::{Observation, Scene, Window};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::view::Spot;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The model in use, as far as the window needs it; the worker loads the weights.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub struct LoadedModel {
     pub manifest: Manifest,
     /// SHA-256 of the manifest.
     pub sha256: String,
+    /// Bytes of its weight files.
+    pub weight_bytes: u64,
 }
 
 /// A scene on the map.
@@ -64,51 +66,6 @@ pub struct Observed {
     pub observation: Observation,
 }
 
-/// How a run stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RunState {
-    /// It waits or samples.
-    Running,
-    /// The user asked it to stop.
-    Stopping,
-    /// It made all realisations.
-    Finished,
-    /// It was stopped.
-    Cancelled,
-    /// It failed.
-    Failed,
-}
-
-/// The latest run and what it delivered.
-#[derive(Debug, Clone)]
-pub struct Run {
-    /// What was asked for.
-    pub request: Request,
-    /// Folder of its realisations in the session's folder on disk.
-    pub folder: String,
-    /// The place as it was when the run began.
-    pub observed: Observed,
-    /// For exports; known once the worker has read the scene.
-    pub lineage: Option<Arc<Lineage>>,
-    /// Finished realisations.
-    pub realisations: Vec<Arc<Realisation>>,
-    /// Those ticked for export.
-    pub chosen: BTreeSet<u64>,
-    /// What it does now.
-    pub stage: String,
-    /// Evaluations done, in all, time left.
-    pub progress: (usize, usize, Option<Duration>),
-    /// State.
-    pub state: RunState,
-}
-
-impl Run {
-    /// Whether the worker still works on it.
-    pub fn active(&self) -> bool {
-        matches!(self.state, RunState::Running | RunState::Stopping)
-    }
-}
-
 /// Something to tell, kept until it is read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Note {
@@ -141,12 +98,18 @@ pub struct Session {
     pub choices: History,
     /// Number of realisations.
     pub samples: usize,
-    /// Evaluations per realisation.
-    pub steps: usize,
+    /// Sampling switches, among them the evaluations per realisation.
+    pub options: SamplerOptions,
+    /// Post-processing switches.
+    pub post: PostOptions,
     /// Seed.
     pub seed: u64,
-    /// The latest run.
-    pub run: Option<Run>,
+    /// Whether each run takes a seed of its own.
+    pub random_seed: bool,
+    /// Runs, done and to come.
+    pub runs: Runs,
+    /// Bytes this program may hold, with what it holds now; `None` where the system does not tell.
+    pub memory_limit: Option<u64>,
     /// Whether the window was moved over the same scene.
     pub moved: bool,
     /// Unread notes, oldest first.
@@ -253,7 +216,7 @@ impl Session {
                 Place::Ground { name: cell.to_string(), footprint: observed.ground.footprint.clone() }
             }
         };
-        Ok(Request {
+        let request = Request {
             model: model.dir.clone(),
             place,
             roles,
@@ -262,66 +225,109 @@ impl Session {
             first: 0,
             seed: self.seed,
             batch: batch(self.samples),
-            options: SamplerOptions { steps: self.steps, ..SamplerOptions::default() },
-            post: PostOptions::default(),
-        })
+            options: self.options.clone(),
+            post: self.post,
+        };
+        self.enough_memory(&request)?;
+        Ok(request)
     }
 
-    /// Takes roles, values set by hand, steps and seed of the latest run, as one change that can be undone.
+    /// Estimated peak memory of a request in bytes, with the realisations that are there already.
+    pub fn memory(&self, request: &Request) -> Option<u64> {
+        let model = self.model.as_ref()?;
+        let generated = request.roles.with(Role::Generated);
+        let kept: usize = self.runs.all().iter().map(|run| run.realisations.len()).sum();
+        Some(model.manifest.memory(model.weight_bytes, &generated, request.samples + kept, request.batch))
+    }
+
+    /// Whether there is memory for a request.
+    ///
+    /// # Errors
+    /// How much is missing, and what to do.
+    fn enough_memory(&self, request: &Request) -> Result<()> {
+        match (self.memory(request), self.memory_limit) {
+            (Some(needed), Some(limit)) if needed > limit => Err(Error::request(format!(
+                "This needs about {:.1} GB of memory, and {:.1} GB are free: ask for fewer realisations, or forget earlier runs.",
+                needed as f64 / 1e9,
+                limit as f64 / 1e9
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Classes of a modality as they would be given now: painted, one everywhere, or as they were read.
+    pub fn class_map(&self, i: usize) -> Option<ClassMap> {
+        let m = self.table()?.get(i)?;
+        let classes = m.classes()?;
+        match self.set(self.table()?, i) {
+            Ok(Some(SetValue::Painted(map))) => return Some(map),
+            Ok(Some(SetValue::Class(code))) => return Some(ClassMap(vec![code; m.pixels * m.pixels])),
+            _ => {}
+        }
+        let read = self.known(i).and_then(Value::image).map(ClassMap::of);
+        read.or_else(|| Some(ClassMap(vec![classes.first()?.code; m.pixels * m.pixels])))
+    }
+
+    /// Paints a stroke over the classes of a modality.
+    pub fn paint(&mut self, stroke: Stroked) {
+        let (i, Some(table)) = (stroke.brush.modality, self.table()) else { return };
+        let (Some(m), Some(mut map)) = (table.get(i), self.class_map(i)) else { return };
+        let side = m.pixels;
+        let at = |spot: Spot| [spot.x * side as f64, spot.y * side as f64];
+        map.paint(side, [at(stroke.from), at(stroke.to)], stroke.brush.radius_m / m.ground_m, stroke.brush.code);
+        self.choices.paint(i, map.to_string());
+    }
+
+    /// The run that is looked at.
+    pub fn run(&self) -> Option<&Run> {
+        self.runs.shown()
+    }
+
+    /// Takes roles, values set by hand, switches and seed of the run that is looked at, as one change that can be undone.
     pub fn recall(&mut self) {
-        let (Some(table), Some(run)) = (self.table(), &self.run) else { return };
+        let (Some(table), Some(run)) = (self.table(), self.run()) else { return };
         let text = |i: usize, value: &SetValue| match value {
             SetValue::Class(code) => {
                 let classes = table[i].classes().unwrap_or_default();
                 classes.iter().find(|c| c.code == *code).map_or_else(|| code.to_string(), |c| c.name.clone())
             }
+            SetValue::Painted(map) => map.to_string(),
             other => other.describe(&table[i]),
         };
         let typed = run.request.set.iter().map(|(&i, value)| (i, text(i, value))).collect();
-        let choices = Choices { roles: run.request.roles.0.clone(), typed };
-        (self.steps, self.seed) = (run.request.options.steps, run.request.seed);
-        self.choices.replace(choices);
+        let request = run.request.clone();
+        self.choices.replace(Choices { roles: request.roles.0, typed });
+        (self.options, self.post) = (request.options, request.post);
+        (self.seed, self.random_seed) = (request.seed, false);
     }
 
-    /// The request that adds as many realisations again to the latest run.
+    /// The request that adds as many realisations again to the run that is looked at.
     ///
     /// # Errors
     /// Why there is nothing to add to.
     pub fn more(&self) -> Result<Request> {
-        let Some(run) = self.run.as_ref().filter(|run| !run.active() && run.lineage.is_some()) else {
+        let Some(run) = self.run().filter(|run| self.can_add_to(run)) else {
             return Err(Error::request("There is no finished run to add to."));
         };
         let first = run.realisations.iter().map(|r| r.index + 1).max().unwrap_or(0);
         Ok(Request { first, samples: self.samples, batch: batch(self.samples), ..run.request.clone() })
     }
 
-    /// Remembers that [`more`](Self::more) was handed to the worker.
-    pub fn adding(&mut self, request: &Request) {
-        if let Some(run) = &mut self.run {
-            run.request.samples = run.realisations.len() + request.samples;
-            (run.state, run.progress, run.stage) = (RunState::Running, (0, 0, None), "Waiting".into());
-        }
+    /// Whether more realisations of a run can be asked for.
+    pub fn can_add_to(&self, run: &Run) -> bool {
+        !run.active() && run.lineage.is_some()
     }
 
-    /// Remembers a run that was handed to the worker.
-    pub fn started(&mut self, request: Request) {
-        let Some(observed) = self.observed.clone() else { return };
-        self.run = Some(Run {
-            request,
-            folder: run_folder(),
-            observed,
-            lineage: None,
-            realisations: Vec::new(),
-            chosen: BTreeSet::new(),
-            stage: "Waiting".into(),
-            progress: (0, 0, None),
-            state: RunState::Running,
-        });
+    /// Puts a run of these choices at the end of the queue.
+    pub fn asked(&mut self, request: Request) {
+        if let Some(observed) = self.observed.clone() {
+            self.runs.add(Run::new(request, observed));
+        }
     }
 
     /// Takes an event of the worker.
     pub fn event(&mut self, event: Event) {
-        let (Some(model), Some(run)) = (self.model.clone(), self.run.as_mut()) else { return };
+        let (Some(model), Some(run)) = (self.model.clone(), self.runs.working_mut()) else { return };
         match event {
             Event::Stage(stage) => run.stage = stage,
             Event::Observed(observation) => {
@@ -352,14 +358,14 @@ impl Session {
         }
     }
 
-    /// Whether the latest run is of the picked place.
+    /// Whether the run that is looked at is of the picked place.
     pub fn run_is_here(&self) -> bool {
         let place = |observed: &Observed| (observed.observation.tile.clone(), observed.ground.footprint.clone());
-        self.run.as_ref().map(|run| place(&run.observed)) == self.observed.as_ref().map(place)
+        self.run().map(|run| place(&run.observed)) == self.observed.as_ref().map(place)
     }
 
     /// Whether a run is going on.
     pub fn busy(&self) -> bool {
-        self.run.as_ref().is_some_and(Run::active)
+        self.runs.working().is_some()
     }
 }

@@ -1,11 +1,11 @@
 //! What the gallery and the map show: textures made from what the studio painted.
 
+use super::map_tools::Tool;
 use super::session::Session;
-use super::studio::{Distances, PaintOrder, Painted};
-use crate::ensemble::Measure;
-use crate::gpu::Samples;
-use crate::modality::{Modality, ModalityTable};
-use crate::view::{self, Spot};
+use super::studio::{self, Distances, PaintOrder, Painted};
+use crate::ensemble::{Measure, Quantity, Samples};
+use crate::modality::{ClassMap, Location, Modality, ModalityTable};
+use crate::view::{self, AreaFigures, Spot};
 use egui::{ColorImage, TextureHandle, TextureOptions};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,11 +35,13 @@ pub enum Sort {
     Observed,
 }
 
-/// Where the realisations of one channel disagree.
+/// Where the realisations disagree in one quantity.
 #[derive(Debug, Clone)]
 pub struct Spread {
     /// Identifies the samples, so that the shader runs once for each.
     pub id: u64,
+    /// What is compared.
+    pub quantity: Quantity,
     /// Data.
     pub samples: Samples,
     /// Values at both ends of the legend.
@@ -54,8 +56,8 @@ pub struct Shown {
     pub look: usize,
     /// Whether each picture has a stretch of its own.
     pub own_stretch: bool,
-    /// Channel whose spread is shown.
-    pub channel: usize,
+    /// Which of the modality's quantities is compared over realisations.
+    pub quantity: usize,
     /// Which of the measures of spread that make sense is shown.
     pub measure: usize,
     /// Picture on the map.
@@ -82,6 +84,16 @@ pub struct Shown {
     pub swipe: Option<f32>,
     /// Their spread.
     pub spread: Option<Spread>,
+    /// What the pointer does on the map.
+    pub tool: Tool,
+    /// The path that is measured.
+    pub ruler: Vec<Location>,
+    /// The area that is marked, by its north-western and south-eastern corners.
+    pub area: Option<[Spot; 2]>,
+    /// Figures of it.
+    pub area_figures: Option<AreaFigures>,
+    /// Classes painted by hand: modality, its text, and the picture.
+    pub painted_classes: Option<(usize, String, TextureHandle)>,
     /// The spot that is inspected.
     pub spot: Option<Spot>,
     /// Latest preview: realisation, modality, picture.
@@ -97,7 +109,7 @@ impl Default for Shown {
             modality: 0,
             look: 0,
             own_stretch: false,
-            channel: 0,
+            quantity: 0,
             measure: 0,
             base: Base::Observed,
             before: None,
@@ -111,6 +123,11 @@ impl Default for Shown {
             sort: Sort::default(),
             swipe: None,
             spread: None,
+            tool: Tool::default(),
+            ruler: Vec::new(),
+            area: None,
+            area_figures: None,
+            painted_classes: None,
             spot: None,
             preview: None,
             fresh_run: false,
@@ -130,7 +147,7 @@ impl Shown {
     pub fn show_modality(&mut self, modality: usize) {
         self.modality = modality;
         self.look = 0;
-        self.channel = 0;
+        (self.quantity, self.measure) = (0, 0);
         self.forget_run();
     }
 
@@ -149,8 +166,13 @@ impl Shown {
 
     /// The measure of spread that is shown for a modality.
     pub fn measure(&self, m: &Modality) -> Measure {
-        let all = Measure::of(m);
+        let all = Measure::of(m, true);
         all.get(self.measure).copied().unwrap_or(all[0])
+    }
+
+    /// What is compared over realisations of a modality.
+    pub fn compared(&self, m: &Modality) -> Quantity {
+        Quantity::of(m).get(self.quantity).map_or(Quantity::Channel(0), |(_, quantity)| *quantity)
     }
 
     /// Drops the pictures of a run.
@@ -224,7 +246,7 @@ impl Shown {
 
     /// What the studio has to paint for the latest run.
     pub fn order(&mut self, session: &Session) -> Option<PaintOrder> {
-        let (table, run) = (session.table()?, session.run.as_ref()?);
+        let (table, run) = (session.table()?, session.run()?);
         let m = table.get(self.modality).filter(|m| !m.is_scalar())?;
         self.serial += 1;
         let observed = run.observed.observation.values[self.modality].as_ref();
@@ -234,10 +256,14 @@ impl Shown {
             index: self.modality,
             look: view::looks(m).get(self.look).map_or_else(|| view::usual_look(m), |(_, look)| *look),
             own_stretch: self.own_stretch,
-            channel: self.channel,
+            quantity: self.compared(m),
             measure: self.measure(m),
             observed: observed.and_then(|given| given.value.image()).cloned(),
             members: run.realisations.clone(),
+            area: self.area.filter(|_| session.run_is_here()).map(|area| {
+                let values = run.observed.observation.values.iter();
+                (area, table.clone(), values.map(|given| given.as_ref()?.value.image().cloned()).collect())
+            }),
         })
     }
 
@@ -254,7 +280,31 @@ impl Shown {
             .map(|(index, image)| (index, texture(ctx, "realisation", image)))
             .collect();
         self.distances = painted.distances.into_iter().collect();
-        self.spread = painted.spread.map(|(samples, range)| Spread { id: painted.serial, samples, range });
+        self.area_figures = painted.area;
+        self.spread =
+            painted.spread.map(|(quantity, samples, range)| Spread { id: painted.serial, quantity, samples, range });
+    }
+
+    /// Draws classes that were painted since the last frame.
+    pub fn follow_painting(&mut self, ctx: &egui::Context, session: &Session) {
+        let choices = session.choices.now();
+        let painted = choices.typed.iter().find(|(_, text)| ClassMap::is_text(text));
+        let (Some((&i, text)), Some(table)) = (painted, session.table()) else {
+            self.painted_classes = None;
+            return;
+        };
+        if self.painted_classes.as_ref().is_some_and(|(of, drawn, _)| (of, drawn) == (&i, text)) {
+            return;
+        }
+        let Some(m) = table.get(i) else { return };
+        let raster = session.class_map(i).and_then(|map| map.raster(m.pixels));
+        self.painted_classes =
+            raster.map(|raster| (i, text.clone(), texture(ctx, "painted classes", studio::drawn_usual(m, &raster))));
+    }
+
+    /// The picture of classes painted by hand, if they are of this modality.
+    pub fn painting(&self, modality: usize) -> Option<&TextureHandle> {
+        self.painted_classes.as_ref().filter(|(of, ..)| *of == modality).map(|(.., texture)| texture)
     }
 
     /// Takes a preview.

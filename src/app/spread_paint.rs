@@ -1,7 +1,8 @@
 //! The spread over the map, as a callback into the window's own render pass.
 
 use super::shown::Spread;
-use crate::gpu::{Overlay, OverlayView, Samples, can_run};
+use crate::ensemble::Samples;
+use crate::gpu::{Overlay, OverlayView, can_run};
 use crate::view;
 use eframe::egui_wgpu::{self, CallbackResources, CallbackTrait, RenderState, ScreenDescriptor};
 use egui::{PaintCallbackInfo, Pos2, Rect, Shape};

@@ -3,16 +3,14 @@
 use super::basemap::Lines;
 use super::keeper::Restored;
 use super::session::{Ground, KnownScene, LoadedModel, Observed, Selection};
-use crate::ensemble::{Measure, Realisation, Statistics, distance, statistics};
+use crate::ensemble::{Measure, Quantity, Realisation, Samples, Statistics, distance, statistics};
 use crate::error::{Error, Result};
-use crate::export::{Exporter, Lineage};
-use crate::gpu::Samples;
 use crate::grid::{Footprint, GridCell};
 use crate::modality::{Modality, ModalityTable, Raster, Value, ValueKind};
 use crate::model::{MANIFEST_FILE, Manifest, sha256_of};
 use crate::project::Project;
 use crate::scene::{Given, Observation, Scene, WINDOW_STEP_M, Window};
-use crate::view;
+use crate::view::{self, AreaFigures, AreaOrder, Spot, area_figures};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use egui::ColorImage;
 use std::path::{Path, PathBuf};
@@ -70,14 +68,16 @@ pub struct PaintOrder {
     pub look: view::Look,
     /// Whether each picture has a stretch of its own.
     pub own_stretch: bool,
-    /// Channel whose spread is shown.
-    pub channel: usize,
+    /// What is compared over realisations.
+    pub quantity: Quantity,
     /// How spread is measured.
     pub measure: Measure,
     /// What was observed there.
     pub observed: Option<Raster>,
     /// The realisations.
     pub members: Vec<Arc<Realisation>>,
+    /// An area to count in: its corners, all modalities, and what was observed of each.
+    pub area: Option<([Spot; 2], ModalityTable, Vec<Option<Raster>>)>,
 }
 
 /// How far a realisation is from others, in the units of [`distance`]; `None` where there is nothing to compare with.
@@ -102,7 +102,9 @@ pub struct Painted {
     /// By number of the realisation: how far it is from the mean and from what was observed.
     pub distances: Vec<(u64, Distances)>,
     /// Data of the overlay, from two realisations on, with a range for its legend.
-    pub spread: Option<(Samples, [f32; 2])>,
+    pub spread: Option<(Quantity, Samples, [f32; 2])>,
+    /// Figures of the area that is marked.
+    pub area: Option<AreaFigures>,
 }
 
 /// The thread.
@@ -160,7 +162,8 @@ pub fn load_model(dir: PathBuf) -> Reply {
     let load = || {
         let manifest = Manifest::open(&dir)?;
         let sha256 = sha256_of(&dir.join(MANIFEST_FILE))?;
-        Ok(LoadedModel { dir, manifest, sha256 })
+        let weight_bytes = manifest.weight_bytes(&dir);
+        Ok(LoadedModel { dir, manifest, sha256, weight_bytes })
     };
     Reply::Model(load())
 }
@@ -190,10 +193,14 @@ pub fn keep_realisation(dir: &Path, folder: &str, table: &ModalityTable, realisa
     Reply::Kept(crate::project::keep(dir, folder, table, realisation))
 }
 
-/// Writes everything to a folder of the user's.
-pub fn save_project(dir: PathBuf, project: &Project, table: &ModalityTable, members: &[Arc<Realisation>]) -> Reply {
-    let members: Vec<&Realisation> = members.iter().map(AsRef::as_ref).collect();
-    Reply::Saved(project.write_with(&dir, table, &members).map(|()| dir))
+/// Writes everything to a folder of the user's; `members` holds the realisations of each run.
+pub fn save_project(
+    dir: PathBuf,
+    project: &Project,
+    table: &ModalityTable,
+    members: &[Vec<Arc<Realisation>>],
+) -> Reply {
+    Reply::Saved(project.write_with(&dir, table, members).map(|()| dir))
 }
 
 fn ground(footprint: Footprint) -> Ground {
@@ -258,7 +265,7 @@ fn with_thumbnails(table: &ModalityTable, observed: Observed) -> (Observed, Thum
 }
 
 /// The usual picture, with its own stretch.
-fn drawn_usual(m: &Modality, raster: &Raster) -> Arc<ColorImage> {
+pub(super) fn drawn_usual(m: &Modality, raster: &Raster) -> Arc<ColorImage> {
     let look = view::usual_look(m);
     drawn(m, look, raster, &view::stretch(look, &[raster]))
 }
@@ -298,6 +305,7 @@ pub fn paint(order: &PaintOrder) -> Reply {
         mean: None,
         distances: Vec::new(),
         spread: None,
+        area: None,
     };
     let mean = match statistics(m, order.index, &members) {
         Ok(Statistics::Continuous { mean, .. }) if held.len() > 1 => Some(mean),
@@ -311,43 +319,13 @@ pub fn paint(order: &PaintOrder) -> Reply {
         .collect();
     painted.mean = mean.as_ref().map(drawn);
     if held.len() > 1 {
-        let range = view::spread_range(m, order.index, order.channel, &members, order.measure);
-        painted.spread = view::samples(order.index, order.channel, &members, order.measure).zip(range.ok());
+        let observed = order.observed.as_ref();
+        let samples = Samples::new(m, order.index, order.quantity, &members, observed, order.measure);
+        painted.spread = samples.ok().map(|samples| (order.quantity, samples.clone(), view::spread_range(&samples)));
+    }
+    if let Some((area, table, observed)) = &order.area {
+        let (modality, quantity, members) = (order.index, order.quantity, &members[..]);
+        painted.area = area_figures(&AreaOrder { area: *area, table, observed, members, modality, quantity });
     }
     Reply::Painted(Box::new(painted))
-}
-
-/// What to write.
-pub struct ExportOrder {
-    /// Where.
-    pub dir: PathBuf,
-    /// How it was made.
-    pub lineage: Arc<Lineage>,
-    /// Which realisations.
-    pub members: Vec<Arc<Realisation>>,
-    /// Whether to write the realisations themselves.
-    pub realisations: bool,
-    /// Whether to write mean and variance.
-    pub statistics: bool,
-    /// Whether existing files may be replaced.
-    pub overwrite: bool,
-}
-
-/// Writes files.
-pub fn export(order: &ExportOrder) -> Reply {
-    let write = || {
-        let exporter = Exporter::new(&order.dir, &order.lineage, order.overwrite)?;
-        let mut written = Vec::new();
-        if order.realisations {
-            for realisation in &order.members {
-                written.extend(exporter.realisation(realisation)?);
-            }
-            written.extend(exporter.tables(&order.members)?);
-        }
-        if order.statistics {
-            written.extend(exporter.statistics(&order.members)?);
-        }
-        Ok(written)
-    };
-    Reply::Exported(write())
 }

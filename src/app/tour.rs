@@ -3,7 +3,8 @@
 //! `copgen screenshots DIR` runs it, so that the project's pictures can be remade by the program itself.
 
 use super::command::Command;
-use super::session::{RunState, Selection};
+use super::runs::RunState;
+use super::session::Selection;
 use super::shown::Base;
 use super::window::Window;
 use crate::error::{Error, Result};
@@ -76,7 +77,7 @@ impl Tour {
             }
             3 => self.picture(ctx, "roles"),
             4 => self.go(vec![Command::Generate]),
-            5 => match session.run.as_ref().map(|run| run.state) {
+            5 => match session.run().map(|run| run.state) {
                 Some(RunState::Finished) if window.shown().spread.is_some() => {
                     self.go(vec![Command::Base(Base::Realisation(0)), Command::Spread(false)])
                 }

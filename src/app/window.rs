@@ -7,18 +7,19 @@ use super::keeper::{self, Keeper};
 use super::map::MapView;
 use super::project_form::ProjectForm;
 use super::scene_window::SceneForm;
-use super::session::{KnownScene, RunState, Selection, Session};
-use super::shown::{Base, Shown};
-use super::studio::{self, Purpose, Reply, Studio};
+use super::session::Session;
+use super::shown::Shown;
+use super::studio::{self, Reply, Studio};
 use super::top_bar::TopBar;
 use super::tour::Tour;
-use super::{Options, find, gallery, inspector, keys, notes, roles_panel, sampling_panel, spread_paint, theme};
+use super::{Options, area_window, gallery, inspector, keys, notes, roles_panel, sampling_panel, spread_paint, theme};
 use crate::error::Result;
-use crate::job::{Request, Worker};
+use crate::job::Worker;
 use crate::project::Project;
-use crate::sampler::Role;
+use crate::sampler::SamplerOptions;
 use egui::{CentralPanel, Context, Panel, Ui};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// The application.
 pub struct Window {
@@ -29,11 +30,12 @@ pub struct Window {
     top_bar: TopBar,
     pub(super) project_form: ProjectForm,
     pub(super) keeper: Option<Keeper>,
-    key_sheet: bool,
+    pub(super) key_sheet: bool,
     pub(super) map: MapView,
     pub(super) worker: Worker,
     pub(super) studio: Studio,
     overlay: bool,
+    memory_looked: Option<Instant>,
     tour: Option<Tour>,
 }
 
@@ -48,7 +50,11 @@ impl Window {
         let wake = |ctx: Context| move || ctx.request_repaint();
         let worker = Worker::spawn(wake(ctx.clone()))?;
         let studio = Studio::spawn(wake(ctx.clone()))?;
-        let mut session = Session { samples: 4, steps: 20, ..Session::default() };
+        let mut session = Session {
+            samples: 4,
+            options: SamplerOptions { steps: 20, ..SamplerOptions::default() },
+            ..Session::default()
+        };
         let overlay = cc.wgpu_render_state.as_ref().is_some_and(spread_paint::install);
         if !overlay {
             session.note("This graphics adapter cannot draw the overlay of disagreement; exports hold it.", true);
@@ -91,6 +97,7 @@ impl Window {
             worker,
             studio,
             overlay,
+            memory_looked: None,
             tour: options.tour,
         })
     }
@@ -104,245 +111,6 @@ impl Window {
     pub fn shown(&self) -> &Shown {
         &self.shown
     }
-
-    /// Carries out a command.
-    pub fn apply(&mut self, ctx: &Context, command: Command) {
-        let session = &mut self.session;
-        match command {
-            Command::Pick(selection) => self.pick(selection),
-            Command::MoveWindow(window) => {
-                if let Some(selection) = session.selection.clone() {
-                    (session.window, session.moved, session.observed) = (window, true, None);
-                    self.observe(selection);
-                }
-            }
-            Command::Centre(at, zoom) => self.map.centre(at, zoom),
-            Command::Fit(at, side_m) => self.map.fit(at, side_m),
-            Command::Zoom(levels) => self.map.zoom_by(levels),
-            Command::Basemap(layer) => {
-                if let Err(error) = self.map.set_layer(layer, ctx) {
-                    session.note(error.to_string(), true);
-                }
-            }
-            Command::Theme(theme) => ctx.set_theme(theme),
-            Command::Role(i, role) => session.choices.role(i, role),
-            Command::Typed(i, text) => session.choices.typed(i, text),
-            Command::Preset(preset) => match session.preset(preset) {
-                Ok(choices) => session.choices.replace(choices),
-                Err(reason) => session.note(format!("{}: {reason}", preset.name()), true),
-            },
-            Command::Undo => session.choices.undo(),
-            Command::Redo => session.choices.redo(),
-            Command::Find(text) => self.find(&text),
-            Command::Samples(samples) => session.samples = samples,
-            Command::Steps(steps) => session.steps = steps,
-            Command::Seed(seed) => session.seed = seed,
-            Command::Generate => self.generate(),
-            Command::More => self.more(),
-            Command::Stop => {
-                self.worker.cancel();
-                if let Some(run) = session.run.as_mut().filter(|run| run.active()) {
-                    run.state = RunState::Stopping;
-                }
-            }
-            Command::Modality(i) => {
-                self.shown.show_modality(i);
-                if session.run.as_ref().is_some_and(|run| run.request.roles.get(i) != Some(&Role::Generated)) {
-                    self.shown.base = Base::Observed;
-                }
-                self.order();
-            }
-            Command::Look(look) => {
-                self.shown.look = look;
-                self.order();
-            }
-            Command::OwnStretch(own) => {
-                self.shown.own_stretch = own;
-                self.order();
-            }
-            Command::Sort(sort) => self.shown.sort = sort,
-            Command::Swipe(at) => self.shown.swipe = at,
-            Command::Blink => self.shown.blink(),
-            Command::Recall => session.recall(),
-            Command::Inspect(spot) => self.shown.spot = spot,
-            Command::Measure(measure) => {
-                self.shown.measure = measure;
-                self.order();
-            }
-            Command::Channel(i) => {
-                self.shown.channel = i;
-                self.order();
-            }
-            Command::Step(by) => self.shown.step(by),
-            Command::Base(base) => self.shown.base = base,
-            Command::Spread(wanted) => self.shown.spread_wanted = wanted,
-            Command::Opacity(opacity) => self.shown.opacity = opacity,
-            Command::Tick(index, ticked) => {
-                if let Some(run) = &mut session.run {
-                    if ticked {
-                        run.chosen.insert(index)
-                    } else {
-                        run.chosen.remove(&index)
-                    };
-                }
-            }
-            Command::KeySheet(open) => self.key_sheet = open,
-            Command::ExportWindow(open) => {
-                self.form.open = open;
-                self.form.problem = None;
-            }
-            Command::SceneWindow(open) => self.scene_form.open = open,
-            Command::ProjectWindow(open) => self.project_form.open = open,
-            Command::SaveProject(dir) => self.save_project(dir),
-            Command::ChooseFolder(purpose) => self.studio.choose_folder(purpose),
-            Command::OpenScene(dir) => self.open_scene(dir),
-            Command::Export => {
-                if let Some(order) = self.form.order(session) {
-                    self.form.writing = true;
-                    self.studio.run(move || studio::export(&order));
-                }
-            }
-            Command::Dismiss(i) => {
-                if i < session.notes.len() {
-                    session.notes.remove(i);
-                }
-            }
-        }
-    }
-
-    pub(super) fn pick(&mut self, selection: Selection) {
-        if self.session.selection.as_ref() == Some(&selection) && self.session.observed.is_some() {
-            return;
-        }
-        self.session.selection = Some(selection.clone());
-        self.session.observed = None;
-        (self.session.window, self.session.moved) = (crate::scene::Window::Centre, false);
-        self.look();
-        // Notes about the old place; problems stay until they are read.
-        self.session.notes.retain(|note| note.problem);
-        self.shown.thumbnails.clear();
-        self.shown.spot = None;
-        self.observe(selection);
-    }
-
-    /// Moves the map to the picked scene.
-    pub(super) fn look(&mut self) {
-        if let (Some(Selection::Scene(i)), Some(table)) = (&self.session.selection, self.session.table())
-            && let Some(middle) = self.session.scenes.get(*i).and_then(|known| known.scene.location())
-        {
-            self.map.fit(middle, table.window_m());
-        }
-    }
-
-    /// Reads the picked place, once the model is known.
-    pub(super) fn observe(&mut self, selection: Selection) {
-        let Some(table) = self.session.table().cloned() else { return };
-        match selection {
-            Selection::Scene(i) => {
-                let Some(known) = self.session.scenes.get(i).cloned() else { return };
-                let window = self.session.window;
-                self.studio.run(move || studio::observe_scene(selection, &known.scene, window, &table));
-            }
-            Selection::Cell(cell) => self.studio.run(move || studio::observe_cell(cell, &table)),
-        }
-    }
-
-    fn generate(&mut self) {
-        let Some(request) = self.start(self.session.request()) else { return };
-        let shows_generated = request.roles.get(self.shown.modality) == Some(&Role::Generated);
-        self.session.started(request);
-        self.shown.forget_run();
-        self.shown.fresh_run = true;
-        if !shows_generated {
-            self.show_a_generated_modality();
-        }
-        self.order();
-    }
-
-    fn more(&mut self) {
-        if let Some(request) = self.start(self.session.more()) {
-            self.session.adding(&request);
-        }
-    }
-
-    /// Hands a request to the worker; what cannot be started becomes a note.
-    fn start(&mut self, request: Result<Request>) -> Option<Request> {
-        let started = request.and_then(|request| {
-            self.worker.start(request.clone())?;
-            Ok(request)
-        });
-        started.map_err(|error| self.session.note(error.to_string(), true)).ok()
-    }
-
-    /// Moves to what was typed: a scene by its name, a grid cell, or coordinates.
-    fn find(&mut self, text: &str) {
-        let named = |known: &KnownScene| known.scene.name().to_lowercase().contains(&text.to_lowercase());
-        match find::place(text) {
-            Some(found) => {
-                self.map.fit(found.middle, found.side_m);
-                self.pick(Selection::Cell(found.cell));
-            }
-            None => match self.session.scenes.iter().position(named) {
-                Some(i) => self.pick(Selection::Scene(i)),
-                None => self.session.note(
-                    format!("\"{text}\" was not found: type a latitude and longitude such as 46.5, 11.35, a grid cell such as 618U_30L, or part of a scene's name."),
-                    true,
-                ),
-            },
-        }
-    }
-
-    fn show_a_generated_modality(&mut self) {
-        let (Some(table), Some(run)) = (self.session.table(), &self.session.run) else { return };
-        let generated = run.request.roles.with(Role::Generated);
-        let best = Some(Shown::first_choice(table)).filter(|i| generated.contains(i));
-        let image = generated.iter().copied().find(|&i| !table[i].is_scalar());
-        if let Some(i) = best.or(image).or(generated.first().copied()) {
-            self.shown.show_modality(i);
-        }
-    }
-
-    /// Has the gallery painted anew.
-    pub(super) fn order(&mut self) {
-        if let Some(order) = self.shown.order(&self.session) {
-            self.studio.run(move || studio::paint(&order));
-        }
-    }
-
-    fn open_scene(&mut self, dir: PathBuf) {
-        self.scene_form.open = false;
-        if Project::is_at(&dir) {
-            self.studio.run(move || keeper::restore(dir));
-        } else {
-            self.studio.run(move || studio::open_scene(&dir, true));
-        }
-    }
-
-    fn save_project(&mut self, dir: PathBuf) {
-        self.project_form.open = false;
-        match (keeper::project(&self.session), self.session.table().cloned()) {
-            (Some(project), Some(table)) => {
-                let members = self.session.run.as_ref().map(|run| run.realisations.clone()).unwrap_or_default();
-                self.studio.run(move || studio::save_project(dir, &project, &table, &members));
-            }
-            _ => self.session.note("There is nothing to save yet: pick a place first.", true),
-        }
-    }
-
-    /// Has written what the session has to keep.
-    fn keep(&mut self) {
-        if let Some((dir, project)) = self.keeper.as_mut().and_then(|keeper| keeper.due(&self.session)) {
-            self.studio.run(move || studio::keep_project(&dir, &project));
-        }
-    }
-
-    pub(super) fn chosen(&mut self, purpose: Purpose, dir: PathBuf) {
-        match purpose {
-            Purpose::OpenScene => self.open_scene(dir),
-            Purpose::Export => self.form.dir = dir.display().to_string(),
-            Purpose::Project => self.project_form.dir = dir.display().to_string(),
-        }
-    }
 }
 
 impl eframe::App for Window {
@@ -350,6 +118,10 @@ impl eframe::App for Window {
         self.replies(ctx);
         self.events();
         self.keep();
+        if self.memory_looked.is_none_or(|at| at.elapsed() > Duration::from_secs(2)) {
+            self.session.memory_limit = crate::process::memory_limit();
+            self.memory_looked = Some(Instant::now());
+        }
         let dropped: Vec<PathBuf> =
             ctx.input(|input| input.raw.dropped_files.iter().map(|file| file.path().to_path_buf()).collect());
         for dir in dropped {
@@ -368,6 +140,7 @@ impl eframe::App for Window {
     fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
         let mut commands = Vec::new();
         let ctx = ui.ctx().clone();
+        self.shown.follow_painting(&ctx, &self.session);
         Panel::top("top").frame(theme::bar(&ctx)).show(ui, |ui| {
             self.top_bar.show(ui, &self.session, self.map.layer(), &mut commands);
         });
@@ -380,7 +153,7 @@ impl eframe::App for Window {
                 roles_panel::show(ui, &self.session, &self.shown, &mut commands);
             });
         });
-        let height = if self.session.run.is_some() { 208.0 } else { 42.0 };
+        let height = if self.session.run().is_some() { 208.0 } else { 42.0 };
         Panel::bottom("gallery").frame(theme::panel(&ctx)).exact_size(height).show(ui, |ui| {
             gallery::show(ui, &self.session, &self.shown, &mut commands);
         });
@@ -388,6 +161,7 @@ impl eframe::App for Window {
             let map = ui.max_rect();
             commands.extend(self.map.show(ui, &self.session, &self.shown, self.overlay));
             notes::show(&ctx, map, &self.session, &mut commands);
+            area_window::show(&ctx, map, &self.session, &self.shown, &mut commands);
             if let Some(spot) = self.shown.spot.filter(|_| self.session.observed.is_some()) {
                 inspector::show(&ctx, map, &self.session, spot, &mut commands);
             }

@@ -65,6 +65,12 @@ pub struct Generate {
     /// Replace files that exist.
     #[arg(long)]
     overwrite: bool,
+    /// Write cloud-optimised GeoTIFFs.
+    #[arg(long)]
+    cog: bool,
+    /// Also write a STAC item that describes the files.
+    #[arg(long)]
+    stac: bool,
     /// How a condition's latent is taken from its encoder.
     #[arg(long, value_enum, default_value = "mean")]
     condition_latent: ConditionLatent,
@@ -188,7 +194,7 @@ impl<'a> Output<'a> {
     }
 
     fn exporter<'b>(&self, lineage: &'b Lineage) -> Result<Exporter<'b>> {
-        Exporter::new(&self.command.out, lineage, self.command.overwrite)
+        Ok(Exporter::new(&self.command.out, lineage, self.command.overwrite)?.cloud_optimised(self.command.cog))
     }
 
     /// Takes an event; the first failure to write stops the job.
@@ -237,6 +243,9 @@ impl<'a> Output<'a> {
                 more.extend(exporter.statistics(&self.members)?);
             }
             self.written.extend(more);
+            if self.command.stac {
+                self.written.push(exporter.stac_item(&self.written)?);
+            }
         }
         Ok(self.written)
     }

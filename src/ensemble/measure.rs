@@ -1,10 +1,9 @@
 //! Measures of how far realisations differ at a pixel.
 
-use super::Realisation;
-use crate::error::{Error, Result};
 use crate::modality::{Modality, Raster, measured_value};
 
-/// A measure of spread over realisations, per pixel and channel. None of them is calibrated error.
+/// A measure of how far realisations differ from each other, or from what was observed, per pixel. None of the former is
+/// calibrated error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Measure {
     /// Population variance (divided by n), physical unit squared.
@@ -19,19 +18,32 @@ pub enum Measure {
     Disagreement,
     /// Entropy of the classes in bits.
     Entropy,
+    /// Distance of the mean from what was observed, physical unit.
+    Error,
+    /// Share of realisations below what was observed (of those that equal it, half), 0…1. At the ends the truth lies
+    /// outside the ensemble.
+    Rank,
+    /// Share of realisations whose class is not the observed one, 0…1.
+    Missed,
 }
 
 impl Measure {
-    /// Those that make sense for a modality; the first is the usual one.
-    pub fn of(m: &Modality) -> &'static [Self] {
-        match m.classes() {
-            Some(_) => &[Self::Disagreement, Self::Entropy],
-            None => &[Self::Variance, Self::Deviation, Self::Quartiles, Self::Range],
-        }
+    /// Those that make sense for a modality, of which something was observed or not; the first is the usual one.
+    pub fn of(m: &Modality, observed: bool) -> &'static [Self] {
+        let (all, own): (&[Self], _) = match m.classes() {
+            Some(_) => (&[Self::Disagreement, Self::Entropy, Self::Missed], 2),
+            None => (&[Self::Variance, Self::Deviation, Self::Quartiles, Self::Range, Self::Error, Self::Rank], 4),
+        };
+        if observed { all } else { &all[..own] }
+    }
+
+    /// Whether it compares with what was observed.
+    pub fn needs_truth(self) -> bool {
+        matches!(self, Self::Error | Self::Rank | Self::Missed)
     }
 
     /// The measure of one pixel's values.
-    fn at(self, values: &mut [f32]) -> f32 {
+    pub(super) fn at(self, values: &mut [f32], truth: f32) -> f32 {
         let n = values.len() as f64;
         // In float64: exact enough for elevations of thousands of metres that differ by centimetres.
         let variance = |values: &[f32]| {
@@ -43,6 +55,12 @@ impl Measure {
         match self {
             Self::Variance => variance(values) as f32,
             Self::Deviation => variance(values).sqrt() as f32,
+            Self::Error => (values.iter().map(|v| f64::from(v - truth)).sum::<f64>() / n).abs() as f32,
+            Self::Missed => (values.iter().filter(|v| **v != truth).count() as f64 / n) as f32,
+            Self::Rank => {
+                let below = values.iter().filter(|v| **v < truth).count() as f64;
+                ((below + values.iter().filter(|v| **v == truth).count() as f64 / 2.0) / n) as f32
+            }
             _ => {
                 values.sort_unstable_by(f32::total_cmp);
                 match self {
@@ -79,32 +97,6 @@ fn quantile(sorted: &[f32], share: f64) -> f32 {
     sorted[low] + (sorted[high] - sorted[low]) * (at - low as f64) as f32
 }
 
-/// A measure of one channel over the realisations that hold the modality; one channel.
-///
-/// # Errors
-/// When no realisation holds it as an image, they differ in size, or there is no such channel.
-pub fn spread(
-    modality: &Modality,
-    index: usize,
-    channel: usize,
-    members: &[&Realisation],
-    measure: Measure,
-) -> Result<Raster> {
-    let rasters = super::rasters(modality, index, members)?;
-    let first = rasters[0];
-    if channel >= first.channels {
-        return Err(Error::request(format!("{} has no channel {channel}.", modality.name)));
-    }
-    let channels: Vec<&[f32]> = rasters.iter().map(|r| r.channel(channel)).collect();
-    let mut values = vec![0.0; channels.len()];
-    let mut pixel = |i: usize| {
-        values.iter_mut().zip(&channels).for_each(|(v, c)| *v = c[i]);
-        measure.at(&mut values)
-    };
-    let data = (0..first.width * first.height).map(&mut pixel).collect();
-    Ok(Raster { channels: 1, height: first.height, width: first.width, data })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,7 +123,7 @@ mod tests {
 
     #[test]
     fn measures_are_what_their_names_say() {
-        let at = |measure: Measure, values: &[f32]| measure.at(&mut values.to_vec());
+        let at = |measure: Measure, values: &[f32]| measure.at(&mut values.to_vec(), 2.0);
         let values = [4.0, 1.0, 2.0, 3.0];
         assert_eq!(at(Measure::Variance, &values), 1.25);
         assert!((at(Measure::Deviation, &values) - 1.25f32.sqrt()).abs() < 1e-6);
@@ -140,6 +132,11 @@ mod tests {
         assert_eq!(at(Measure::Quartiles, &values), 1.5);
         assert_eq!(at(Measure::Disagreement, &[7.0, 7.0, 7.0, 2.0]), 0.25);
         assert!((at(Measure::Entropy, &[7.0, 2.0, 7.0, 2.0]) - 1.0).abs() < 1e-6);
+        assert_eq!(at(Measure::Error, &values), 0.5);
+        assert_eq!(at(Measure::Error, &[1.0, 3.0]), 0.0);
+        assert_eq!(at(Measure::Rank, &values), 0.375);
+        assert_eq!((at(Measure::Rank, &[3.0, 4.0]), at(Measure::Rank, &[0.0, 1.0])), (0.0, 1.0));
+        assert_eq!(at(Measure::Missed, &[7.0, 2.0, 2.0, 5.0]), 0.5);
         for measure in [Measure::Variance, Measure::Quartiles, Measure::Range, Measure::Disagreement, Measure::Entropy]
         {
             assert_eq!(at(measure, &[5.0; 3]), 0.0, "{measure:?} of what agrees");

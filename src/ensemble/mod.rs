@@ -3,8 +3,10 @@
 //! Spread over realisations is the model's own disagreement. It is not calibrated error.
 
 mod measure;
+mod samples;
 
-pub use measure::{Measure, distance, spread};
+pub use measure::{Measure, distance};
+pub use samples::{Quantity, Samples};
 
 use crate::error::{Error, Result};
 use crate::modality::{Modality, Raster, Value};

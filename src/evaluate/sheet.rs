@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::modality::{Raster, ValueKind};
 use crate::model::Model;
-use crate::train::write_text;
+use crate::view::write_text;
 use crate::view::{picture, stretch, usual_look};
 use image::RgbImage;
 use std::collections::BTreeSet;
@@ -114,6 +114,6 @@ fn row(tiles: &[RgbImage], text: &str) -> Result<RgbImage> {
     for (k, tile) in tiles.iter().enumerate() {
         image::imageops::replace(&mut row, tile, i64::from(GAP + k as u32 * (SIDE + GAP)), i64::from(LINE));
     }
-    write_text(&mut row, (GAP as i32, 4), text, 15)?;
+    write_text(&mut row, (GAP as i32, 4), text, 15, [50, 54, 60])?;
     Ok(row)
 }

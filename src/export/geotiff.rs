@@ -38,6 +38,8 @@ pub struct GeoTiff<'a> {
     pub pixels: Pixels,
     /// Name and text, in this order.
     pub metadata: Vec<(String, String)>,
+    /// Whether it is laid out for reading parts of it over a network.
+    pub cloud_optimised: bool,
 }
 
 impl GeoTiff<'_> {
@@ -48,15 +50,19 @@ impl GeoTiff<'_> {
     pub fn write(&self, path: &Path, overwrite: bool) -> Result<()> {
         crate::scene::quiet_gdal();
         let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let temporary = tempfile::Builder::new()
-            .prefix(".unfinished-")
-            .suffix(".tif")
-            .tempfile_in(dir)
-            .map_err(|e| Error::io(dir, "write to", &e))?;
+        let unfinished = || {
+            let named = tempfile::Builder::new().prefix(".unfinished-").suffix(".tif").tempfile_in(dir);
+            named.map_err(|e| Error::io(dir, "write to", &e))
+        };
+        let (plain, temporary) = match self.cloud_optimised {
+            true => (Some(unfinished()?), unfinished()?),
+            false => (None, unfinished()?),
+        };
+        let plain = plain.as_ref().map(|file| file.path());
         let written = match &self.pixels {
-            Pixels::Scaled { .. } => self.fill(temporary.path(), |v| v.round().clamp(1.0, 65_535.0) as u16),
-            Pixels::Float => self.fill(temporary.path(), |v| v),
-            Pixels::Classes(_) => self.fill(temporary.path(), |v| v.round().clamp(0.0, 255.0) as u8),
+            Pixels::Scaled { .. } => self.fill(plain, temporary.path(), |v| v.round().clamp(1.0, 65_535.0) as u16),
+            Pixels::Float => self.fill(plain, temporary.path(), |v| v),
+            Pixels::Classes(_) => self.fill(plain, temporary.path(), |v| v.round().clamp(0.0, 255.0) as u8),
         };
         written.map_err(|e| {
             Error::file(path, format!("Cannot write it, the disk may be full; nothing was left behind ({e})"))
@@ -70,14 +76,26 @@ impl GeoTiff<'_> {
         readable(&file).map_err(|e| Error::io(path, "write", &e))
     }
 
-    fn fill<T: GdalType + Copy + PartialEq>(&self, path: &Path, convert: impl Fn(f32) -> T) -> Result<(), String> {
+    /// Writes and reads back; a cloud-optimised file is a copy of a plain one, which lies at `plain`.
+    fn fill<T: GdalType + Copy + PartialEq>(
+        &self,
+        plain: Option<&Path>,
+        path: &Path,
+        convert: impl Fn(f32) -> T,
+    ) -> Result<(), String> {
         let text = |e: gdal::errors::GdalError| e.to_string();
         let predictor = if T::datatype() == GdalDataType::Float32 { "PREDICTOR=3" } else { "PREDICTOR=2" };
         let options = RasterCreationOptions::from_iter(["COMPRESS=DEFLATE", "ZLEVEL=9", predictor]);
         let driver = DriverManager::get_driver_by_name("GTiff").map_err(text)?;
         let (width, height) = self.size;
         let mut dataset: Dataset = driver
-            .create_with_band_type_with_options::<T, _>(path, width, height, self.bands.len(), &options)
+            .create_with_band_type_with_options::<T, _>(
+                plain.unwrap_or(path),
+                width,
+                height,
+                self.bands.len(),
+                &options,
+            )
             .map_err(text)?;
         if let Some(crs) = &self.footprint.crs {
             dataset.set_spatial_ref(&SpatialRef::from_definition(&crs.0).map_err(text)?).map_err(text)?;
@@ -108,6 +126,22 @@ impl GeoTiff<'_> {
             expected.push(buffer);
         }
         dataset.close().map_err(text)?;
+        if let Some(plain) = plain {
+            let driver = DriverManager::get_driver_by_name("COG").map_err(text)?;
+            let predictor = if T::datatype() == GdalDataType::Float32 { "FLOATING_POINT" } else { "STANDARD" };
+            let predictor = format!("PREDICTOR={predictor}");
+            // Class codes must not be averaged.
+            let resampling = if matches!(self.pixels, Pixels::Classes(_)) { "NEAREST" } else { "AVERAGE" };
+            let resampling = format!("OVERVIEW_RESAMPLING={resampling}");
+            let options = RasterCreationOptions::from_iter([
+                "COMPRESS=DEFLATE",
+                "LEVEL=9",
+                predictor.as_str(),
+                resampling.as_str(),
+            ]);
+            let source = Dataset::open(plain).map_err(text)?;
+            source.create_copy(&driver, path, &options).map_err(text)?.close().map_err(text)?;
+        }
         // A full disk shows itself at the latest here.
         let back = Dataset::open(path).map_err(text)?;
         for (i, expected) in expected.iter().enumerate() {

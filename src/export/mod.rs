@@ -1,102 +1,20 @@
 //! Realisations and statistics as files that say where they come from and that they are synthetic.
 
 mod geotiff;
+mod lineage;
+mod png;
+mod stac;
 
 pub use geotiff::{GeoTiff, Pixels};
+pub use lineage::Lineage;
 
 use crate::ensemble::{Realisation, Statistics, statistics};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
-use crate::grid::Footprint;
-use crate::job::{Request, SetValue};
-use crate::modality::{Modality, ModalityTable, Value, ValueKind};
-use crate::model::Manifest;
-use crate::sampler::Role;
-use crate::scene::Observation;
+use crate::modality::{Modality, Value, ValueKind};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// What is written into every file about how it was made.
-#[derive(Debug, Clone)]
-pub struct Lineage {
-    /// The modality table of the model.
-    pub table: ModalityTable,
-    /// Name of the place and window; begins every file name.
-    pub tile: String,
-    /// Ground the files cover.
-    pub footprint: Footprint,
-    /// Seed of the run; part of every file name.
-    pub seed: u64,
-    metadata: Vec<(String, String)>,
-}
-
-impl Lineage {
-    /// Collects what there is to say about a run. The number of realisations computed together is left out: it does
-    /// not matter, and files stay the same whatever it was.
-    pub fn new(manifest: &Manifest, model_sha256: &str, request: &Request, observation: &Observation) -> Self {
-        let table = manifest.modalities.clone();
-        let given = |i: &usize| -> String {
-            let name = &table[*i].name;
-            if let Some(set @ (SetValue::Class(_) | SetValue::Location(_) | SetValue::Date(_))) = request.set.get(i) {
-                return format!("{name} set by hand to {}", set.describe(&table[*i]));
-            }
-            let Some(given) = &observation.values[*i] else { return name.clone() };
-            let date = given.date.as_ref().map(|d| format!(" of {d}")).unwrap_or_default();
-            let files: Vec<String> = given.sources.iter().map(|p| short(p)).collect();
-            match (&given.value, files.is_empty()) {
-                (_, false) => format!("{name}{date} from {}", files.join(" and ")),
-                (Value::Location(at), true) => format!("{name} {:.6},{:.6}", at.lat, at.lon),
-                (Value::Date(date), true) => format!("{name} {date}"),
-                (Value::Image(_), true) => format!("{name} set by hand"),
-            }
-        };
-        let roles = |role: Role| request.roles.with(role);
-        let names = |role: Role| roles(role).iter().map(|&i| table[i].name.clone()).collect::<Vec<_>>().join(" ");
-        let options = &request.options;
-        let condition = format!("{:?}", options.condition);
-        let solver = format!(
-            "DPM-Solver singlestep fast, {} evaluations{}",
-            options.steps,
-            if options.final_denoise { " and a final denoising one" } else { "" }
-        );
-        let metadata = [
-            ("synthetic", "yes".to_owned()),
-            ("model", manifest.name.clone()),
-            ("model_sha256", model_sha256.to_owned()),
-            ("model_licence", manifest.licence.clone()),
-            ("model_attribution", manifest.attribution.clone()),
-            ("seed", request.seed.to_string()),
-            ("steps", options.steps.to_string()),
-            ("solver", solver),
-            ("condition_latent", condition),
-            ("ignored_modalities", format!("{:?}", options.ignored)),
-            ("given", names(Role::Given)),
-            ("given_from", roles(Role::Given).iter().map(given).collect::<Vec<_>>().join("; ")),
-            ("generated", names(Role::Generated)),
-            ("clip_reflectance", yes_no(request.post.clip_reflectance)),
-            ("normalise_location", yes_no(request.post.normalise_location)),
-            ("tile", observation.tile.clone()),
-            ("program", format!("COP-GEN Explorer {}", env!("CARGO_PKG_VERSION"))),
-        ];
-        Self {
-            tile: observation.tile.clone(),
-            footprint: observation.footprint.clone(),
-            seed: request.seed,
-            metadata: metadata.map(|(key, value)| (key.to_owned(), value)).into(),
-            table,
-        }
-    }
-}
-
-fn yes_no(value: bool) -> String {
-    if value { "yes" } else { "no" }.to_owned()
-}
-
-/// Folder and name of a source file: enough to find it, the same on every machine.
-fn short(path: &Path) -> String {
-    let parts: Vec<_> = path.components().rev().take(2).map(|c| c.as_os_str().to_string_lossy()).collect();
-    parts.into_iter().rev().collect::<Vec<_>>().join("/")
-}
 
 /// Writes to one folder.
 #[derive(Debug)]
@@ -104,6 +22,8 @@ pub struct Exporter<'a> {
     dir: PathBuf,
     lineage: &'a Lineage,
     overwrite: bool,
+    cloud_optimised: bool,
+    only: Option<BTreeSet<usize>>,
 }
 
 impl<'a> Exporter<'a> {
@@ -114,7 +34,23 @@ impl<'a> Exporter<'a> {
     pub fn new(dir: &Path, lineage: &'a Lineage, overwrite: bool) -> Result<Self> {
         std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, "create", &e))?;
         tempfile::tempfile_in(dir).map_err(|e| Error::io(dir, "write to", &e))?;
-        Ok(Self { dir: dir.to_path_buf(), lineage, overwrite })
+        Ok(Self { dir: dir.to_path_buf(), lineage, overwrite, cloud_optimised: false, only: None })
+    }
+
+    /// Writes cloud-optimised GeoTIFFs instead of plain ones.
+    #[must_use]
+    pub fn cloud_optimised(self, yes: bool) -> Self {
+        Self { cloud_optimised: yes, ..self }
+    }
+
+    /// Writes only these modalities, by index in the table.
+    #[must_use]
+    pub fn only(self, modalities: BTreeSet<usize>) -> Self {
+        Self { only: Some(modalities), ..self }
+    }
+
+    fn wanted(&self, modality: usize) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(&modality))
     }
 
     fn path(&self, part: &str, name: &str) -> PathBuf {
@@ -144,7 +80,7 @@ impl<'a> Exporter<'a> {
             return Ok(());
         }
         let (mut paths, range) = (Vec::new(), [indices.start, indices.end.saturating_sub(1)]);
-        for m in generated.iter().map(|&i| &self.lineage.table[i]) {
+        for m in generated.iter().filter(|&&i| self.wanted(i)).map(|&i| &self.lineage.table[i]) {
             if m.is_scalar() {
                 paths.push(self.range_path(range, &format!("{}.csv", m.name)));
                 continue;
@@ -164,8 +100,8 @@ impl<'a> Exporter<'a> {
     /// When a file exists or cannot be written.
     pub fn realisation(&self, realisation: &Realisation) -> Result<Vec<PathBuf>> {
         let mut written = Vec::new();
-        for (m, value) in self.lineage.table.iter().zip(&realisation.values) {
-            let Some(Value::Image(raster)) = value else { continue };
+        for (i, (m, value)) in self.lineage.table.iter().zip(&realisation.values).enumerate() {
+            let Some(Value::Image(raster)) = value.as_ref().filter(|_| self.wanted(i)) else { continue };
             let mut metadata = vec![
                 ("unit".to_owned(), m.unit().to_owned()),
                 ("realisation".to_owned(), realisation.index.to_string()),
@@ -199,7 +135,8 @@ impl<'a> Exporter<'a> {
     pub fn statistics(&self, members: &[Arc<Realisation>]) -> Result<Vec<PathBuf>> {
         let Some(range) = range(members) else { return Ok(Vec::new()) };
         let members: Vec<&Realisation> = members.iter().map(AsRef::as_ref).collect();
-        let held = |i: usize| members.iter().any(|r| matches!(r.values.get(i), Some(Some(Value::Image(_)))));
+        let held =
+            |i: usize| self.wanted(i) && members.iter().any(|r| matches!(r.values.get(i), Some(Some(Value::Image(_)))));
         let mut written = Vec::new();
         for (i, m) in self.lineage.table.iter().enumerate().filter(|(i, _)| held(*i)) {
             let (rasters, count, classes) = match statistics(m, i, &members)? {
@@ -241,7 +178,7 @@ impl<'a> Exporter<'a> {
     pub fn tables(&self, members: &[Arc<Realisation>]) -> Result<Vec<PathBuf>> {
         let Some(range) = range(members) else { return Ok(Vec::new()) };
         let mut written = Vec::new();
-        for (i, m) in self.lineage.table.iter().enumerate().filter(|(_, m)| m.is_scalar()) {
+        for (i, m) in self.lineage.table.iter().enumerate().filter(|(i, m)| m.is_scalar() && self.wanted(*i)) {
             let row = |r: &Arc<Realisation>| match r.values.get(i)?.as_ref()? {
                 Value::Location(at) => Some(format!("{},{},{:.6},{:.6},yes\n", r.seed, r.index, at.lat, at.lon)),
                 Value::Date(date) => Some(format!("{},{},{date},yes\n", r.seed, r.index)),
@@ -283,7 +220,9 @@ impl<'a> Exporter<'a> {
         metadata.push(("TIFFTAG_SOFTWARE".into(), format!("COP-GEN Explorer {}", env!("CARGO_PKG_VERSION"))));
         let footprint = &self.lineage.footprint;
         let size = (m.pixels, m.pixels);
-        GeoTiff { footprint, pixel_m: m.ground_m, size, bands, pixels, metadata }.write(path, self.overwrite)
+        let cloud_optimised = self.cloud_optimised;
+        GeoTiff { footprint, pixel_m: m.ground_m, size, bands, pixels, metadata, cloud_optimised }
+            .write(path, self.overwrite)
     }
 }
 

@@ -4,7 +4,7 @@ mod overlay;
 mod spread;
 
 pub use overlay::{Overlay, OverlayView};
-pub use spread::{Samples, SpreadKernel, read_back};
+pub use spread::{SpreadKernel, read_back};
 
 /// Whether an adapter can run the shaders; those without storage buffers (old OpenGL) cannot.
 pub fn can_run(device: &wgpu::Device) -> bool {

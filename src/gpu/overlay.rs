@@ -1,6 +1,7 @@
 //! Draws the spread as part of the window's own render pass (`shaders/overlay.wgsl`).
 
-use super::spread::{Samples, SpreadKernel, entry};
+use super::spread::{SpreadKernel, entry};
+use crate::ensemble::Samples;
 use crate::error::Result;
 use wgpu::util::DeviceExt;
 

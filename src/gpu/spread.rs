@@ -1,37 +1,24 @@
 //! Per-pixel measures of spread over realisations (`shaders/spread.wgsl`).
 
-use crate::ensemble::Measure;
+use crate::ensemble::{Measure, Samples};
 use crate::error::{Error, Result};
 use std::collections::HashMap;
-use std::sync::Arc;
 use wgpu::util::DeviceExt;
 
 const WORKGROUP: usize = 256;
 
 /// Entry points of the shader.
-const ENTRIES: [(Measure, &str); 6] = [
+const ENTRIES: [(Measure, &str); 9] = [
     (Measure::Variance, "variance"),
     (Measure::Deviation, "deviation"),
     (Measure::Quartiles, "quartiles"),
     (Measure::Range, "extent"),
     (Measure::Disagreement, "disagreement"),
     (Measure::Entropy, "entropy"),
+    (Measure::Error, "error"),
+    (Measure::Rank, "rank"),
+    (Measure::Missed, "missed"),
 ];
-
-/// One band of all realisations, as the shader takes it.
-#[derive(Debug, Clone)]
-pub struct Samples {
-    /// `count · rows · columns` values in physical units (or class codes), realisation after realisation.
-    pub data: Arc<Vec<f32>>,
-    /// Number of realisations.
-    pub count: usize,
-    /// Columns of the raster.
-    pub columns: usize,
-    /// Rows of the raster.
-    pub rows: usize,
-    /// What is computed of them.
-    pub measure: Measure,
-}
 
 /// The compute pipelines.
 #[derive(Debug)]
@@ -65,7 +52,7 @@ impl SpreadKernel {
     /// When there are no samples, their number does not fit their size, or they are larger than the device allows.
     pub fn run(&self, device: &wgpu::Device, queue: &wgpu::Queue, samples: &Samples) -> Result<wgpu::Buffer> {
         let pixels = samples.columns * samples.rows;
-        if pixels == 0 || samples.count == 0 || samples.data.len() != samples.count * pixels {
+        if pixels == 0 || samples.count == 0 || samples.data.len() != samples.expected() {
             return Err(Error::request("There are no realisations to compare, or they differ in size."));
         }
         let limits = device.limits();

@@ -10,7 +10,7 @@ pub use worker::Worker;
 
 use crate::ensemble::Realisation;
 use crate::grid::Footprint;
-use crate::modality::{Location, PostOptions, Raster};
+use crate::modality::{ClassMap, Location, PostOptions, Raster};
 use crate::sampler::{Roles, SamplerOptions};
 use crate::scene::{Observation, Window};
 use jiff::civil::Date;
@@ -59,6 +59,8 @@ pub enum SetValue {
     Date(Date),
     /// One class everywhere, by raster code, for class rasters.
     Class(u8),
+    /// A class for each pixel of the window, for class rasters.
+    Painted(ClassMap),
     /// Pixels from a raster file of the window's size and resolution (larger ones are centre-cropped).
     File(PathBuf),
 }

@@ -3,7 +3,7 @@
 use super::{Place, Request, SetValue};
 use crate::error::{Error, Result};
 use crate::grid::Footprint;
-use crate::modality::{Modality, ModalityTable, Raster, Value, ValueKind};
+use crate::modality::{ClassMap, Modality, ModalityTable, Raster, Value, ValueKind};
 use crate::sampler::Role;
 use crate::scene::{Given, Observation, Scene, read_raster_for};
 
@@ -52,6 +52,16 @@ fn value_of(m: &Modality, set: &SetValue, window: &Footprint, notes: &mut Vec<St
         (SetValue::Class(code), ValueKind::Classes { classes }) if classes.iter().any(|c| c.code == *code) => {
             Value::Image(Raster::constant(1, m.pixels, m.pixels, f32::from(*code)))
         }
+        (SetValue::Painted(map), ValueKind::Classes { classes }) => {
+            let known = |code: &u8| classes.iter().any(|c| c.code == *code);
+            let raster = map.raster(m.pixels).filter(|_| map.0.iter().all(known));
+            Value::Image(raster.ok_or_else(|| {
+                Error::request(format!(
+                    "What was painted for {} has another size, or classes it does not know.",
+                    m.name
+                ))
+            })?)
+        }
         (SetValue::File(path), _) if !m.is_scalar() => {
             sources.push(path.clone());
             Value::Image(read_raster_for(m, path, window, notes)?)
@@ -89,6 +99,10 @@ impl SetValue {
                 };
                 iso.parse().map(Self::Date).map_err(|_| bad("a date such as 2023-04-19"))
             }
+            ValueKind::Classes { .. } if ClassMap::is_text(text) => text
+                .parse()
+                .map(Self::Painted)
+                .map_err(|expected: String| Error::request(format!("{}: {expected}.", m.name))),
             ValueKind::Classes { classes } if !is_raster(text) => {
                 let found =
                     classes.iter().find(|c| c.name.to_lowercase() == text.to_lowercase() || c.code.to_string() == text);
@@ -110,6 +124,13 @@ impl SetValue {
             Self::Class(code) => {
                 let name = m.classes().and_then(|all| all.iter().find(|c| c.code == *code)).map(|c| c.name.as_str());
                 format!("{} ({code}) everywhere", name.unwrap_or("unknown class"))
+            }
+            Self::Painted(map) => {
+                let share = |code: u8| 100 * map.0.iter().filter(|c| **c == code).count() / map.0.len().max(1);
+                let shares = m.classes().unwrap_or_default().iter().map(|c| (share(c.code), &c.name));
+                let shares: Vec<String> =
+                    shares.filter(|(share, _)| *share > 0).map(|(share, name)| format!("{name} {share} %")).collect();
+                format!("a painted map ({})", shares.join(", "))
             }
             Self::File(path) => path.display().to_string(),
         }

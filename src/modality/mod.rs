@@ -3,9 +3,13 @@
 //! The order of the table is the order inside the network. A model folder carries its own table, so that
 //! other window sizes, fewer modalities, or COP-GEN-Beta (J.1) run without new code.
 
+mod class_map;
+mod index;
 mod measured;
 mod values;
 
+pub use class_map::ClassMap;
+pub use index::Index;
 pub use measured::{measured, measured_unit, measured_value};
 pub use values::{Location, PostOptions, Raster, Value, class_index, from_network, to_network};
 

@@ -6,6 +6,7 @@ pub mod field;
 mod folder;
 mod layers;
 mod manifest;
+mod memory;
 mod order;
 mod pth;
 mod save;

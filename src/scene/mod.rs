@@ -62,6 +62,17 @@ pub struct Observation {
     pub notes: Vec<String>,
 }
 
+impl Observation {
+    /// The date of the place (ISO 8601 day), if one is known.
+    pub fn date(&self, table: &ModalityTable) -> Option<String> {
+        let at = table.iter().position(|m| m.values == ValueKind::Date)?;
+        match &self.values[at].as_ref()?.value {
+            Value::Date(date) => Some(date.to_string()),
+            _ => None,
+        }
+    }
+}
+
 /// How to open a scene.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SceneOptions {

@@ -23,7 +23,6 @@ pub use autoencoder::{AutoencoderReport, train_autoencoder};
 pub use checkpoint::checkpoint_file;
 pub use denoiser::{Denoising, train_denoiser};
 pub use field::fit_field;
-pub use plot::write_text;
 pub use recipe::{AutoencoderRecipe, DataRecipe, DenoiserRecipe, FieldRecipe, OptimiserRecipe, Recipe, SameBand};
 pub use record::Row;
 pub use start::refuse_finished;

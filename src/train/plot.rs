@@ -1,11 +1,11 @@
 //! The plot of a training run's loss.
 
 use super::record::Row;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::view::{not_drawn, register_letters};
 use image::RgbImage;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, ValueFormatter};
 use plotters::prelude::*;
-use plotters::style::register_font;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 /// Size of the plot in pixels.
@@ -33,35 +33,13 @@ pub fn plot(rows: &[Row], title: &str) -> Result<RgbImage> {
     Ok(image::imageops::thumbnail(&large, SIZE[0], SIZE[1]))
 }
 
-fn register() -> std::result::Result<(), &'static str> {
-    register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT).map_err(|_| "unusable font")
-}
-
-/// Writes dark text of this height onto a picture, its upper left corner at `(x, y)`.
-///
-/// # Errors
-/// When the drawing library fails.
-pub fn write_text(picture: &mut RgbImage, at: (i32, i32), text: &str, height: i32) -> Result<()> {
-    register().map_err(not_drawn)?;
-    let size = picture.dimensions();
-    let area = BitMapBackend::with_buffer(picture, size).into_drawing_area();
-    let font = ("sans-serif", height).into_font().color(&TEXT);
-    area.draw_text(text, &font, at).map_err(not_drawn)?;
-    area.present().map_err(not_drawn)
-}
-
-/// The one place where errors of the drawing libraries become ours.
-pub(crate) fn not_drawn(error: impl std::fmt::Display) -> Error {
-    Error::Compute(format!("The picture cannot be drawn: {error}"))
-}
-
 /// Step and loss.
 type Point = (f64, f64);
 
 fn draw(pixels: &mut [u8], rows: &[Row], title: &str) -> Result<(), Box<dyn std::error::Error>> {
     let z = ZOOM as i32;
     let font = |size: i32| ("sans-serif", size * z).into_font().color(&TEXT);
-    register()?;
+    register_letters()?;
     let raw: Vec<Point> = rows.iter().map(|r| (r.step as f64, known(r.loss))).collect();
     let validation: Vec<Point> = rows
         .iter()

@@ -1,8 +1,9 @@
 //! The record of a training run: a table of its steps and a plot of its loss.
 
-use super::plot::{not_drawn, plot};
+use super::plot::plot;
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
+use crate::view::not_drawn;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,6 @@
 //! Ways to look at a modality: band combinations, indices, single bands.
 
-use crate::modality::{Modality, ValueKind};
+use crate::modality::{Index, Modality, ValueKind};
 
 /// How a modality's values become colours; numbers are channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,39 +23,6 @@ pub enum Look {
     Classes,
 }
 
-/// A normalised difference, with the range its colours span.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Index {
-    /// Vegetation: near infrared and red (Rouse et al. 1974).
-    Ndvi,
-    /// Open water: green and near infrared (McFeeters 1996).
-    Ndwi,
-    /// Moisture of vegetation: near and short-wave infrared (Gao 1996).
-    Ndmi,
-    /// Burnt ground: near and far short-wave infrared (Key and Benson 2006).
-    Nbr,
-}
-
-impl Index {
-    /// Its usual name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ndvi => "NDVI",
-            Self::Ndwi => "NDWI",
-            Self::Ndmi => "NDMI",
-            Self::Nbr => "NBR",
-        }
-    }
-
-    /// Values at both ends of the colours: the same for every place.
-    pub fn range(self) -> [f32; 2] {
-        match self {
-            Self::Ndvi => [-0.2, 0.9],
-            Self::Ndwi | Self::Ndmi | Self::Nbr => [-0.7, 0.7],
-        }
-    }
-}
-
 /// Named combinations: red, green, blue.
 const COMPOSITES: [(&str, [&str; 3]); 4] = [
     ("true colour", ["B04", "B03", "B02"]),
@@ -63,10 +30,6 @@ const COMPOSITES: [(&str, [&str; 3]); 4] = [
     ("B11 B8A B05", ["B11", "B8A", "B05"]),
     ("short-wave infrared, B12 B8A B05", ["B12", "B8A", "B05"]),
 ];
-
-/// Named differences: first and second band.
-const INDICES: [(Index, &str, &str); 4] =
-    [(Index::Ndvi, "B08", "B04"), (Index::Ndwi, "B03", "B08"), (Index::Ndmi, "B8A", "B11"), (Index::Nbr, "B8A", "B12")];
 
 /// All ways to look at a modality, by name; the first is the usual one. None for places and dates.
 pub fn looks(m: &Modality) -> Vec<(String, Look)> {
@@ -80,11 +43,8 @@ pub fn looks(m: &Modality) -> Vec<(String, Look)> {
                     all.push((name.into(), Look::Composite([r, g, b])));
                 }
             }
-            for (index, a, b) in INDICES {
-                if let (Some(a), Some(b)) = (find(a), find(b)) {
-                    all.push((index.name().into(), Look::Index(a, b, index)));
-                }
-            }
+            let indices = Index::all_of(m).into_iter();
+            all.extend(indices.map(|(index, a, b)| (index.name().into(), Look::Index(a, b, index))));
             all.extend(bands(Look::Band));
         }
         ValueKind::Decibel { .. } => {

@@ -71,9 +71,9 @@ pub fn picture(m: &Modality, look: Look, raster: &Raster, stretch: &Stretch) -> 
             pairs.map(|(a, b)| rgb([a, b, a - b], stretch, 1.0)).collect()
         }
         Look::Polarisation(c) => raster.channel(c).iter().map(|v| rgb([db(*v); 3], stretch, 1.0)).collect(),
-        Look::Index(a, b, _) => {
+        Look::Index(a, b, index) => {
             let pairs = raster.channel(a).iter().zip(raster.channel(b));
-            pairs.map(|(a, b)| index_colour((a - b) / (a + b).max(1.0), stretch.0[0])).collect()
+            pairs.map(|(a, b)| index_colour(index.of(*a, *b), stretch.0[0])).collect()
         }
         Look::Band(c) => raster.channel(c).iter().map(|v| rgb([*v; 3], stretch, 1.5)).collect(),
         Look::Composite(bands) => {
@@ -87,7 +87,7 @@ pub fn picture(m: &Modality, look: Look, raster: &Raster, stretch: &Stretch) -> 
 }
 
 /// Viridis: even steps, readable for colour-blind people.
-fn index_colour(value: f32, [low, high]: [f32; 2]) -> [u8; 3] {
+pub(super) fn index_colour(value: f32, [low, high]: [f32; 2]) -> [u8; 3] {
     let colour = colorous::VIRIDIS.eval_continuous(f64::from(((value - low) / (high - low)).clamp(0.0, 1.0)));
     [colour.r, colour.g, colour.b]
 }

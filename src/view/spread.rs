@@ -1,11 +1,8 @@
 //! What is needed to show where realisations disagree.
 
-use super::picture::percentiles;
-use crate::ensemble::{Measure, Realisation, spread};
-use crate::error::Result;
-use crate::gpu::Samples;
-use crate::modality::{Modality, ValueKind};
-use std::sync::Arc;
+use super::picture::{Picture, percentiles};
+use crate::ensemble::{Measure, Quantity, Samples};
+use crate::modality::{Modality, Raster, ValueKind};
 
 /// Steps of the colour map.
 pub const COLOUR_STEPS: usize = 64;
@@ -20,6 +17,16 @@ pub fn colour_steps() -> Vec<[u8; 3]> {
         .collect()
 }
 
+/// Spread of one channel in the colours of the overlay.
+pub fn spread_picture(spread: &Raster, [low, high]: [f32; 2]) -> Picture {
+    let steps = colour_steps();
+    let step = |v: &f32| {
+        let share = ((v - low) / (high - low)).clamp(0.0, 1.0);
+        steps[(share * (COLOUR_STEPS - 1) as f32).round() as usize]
+    };
+    Picture { width: spread.width, height: spread.height, pixels: spread.channel(0).iter().map(step).collect() }
+}
+
 /// What a measure is called.
 pub fn spread_name(measure: Measure) -> &'static str {
     match measure {
@@ -29,13 +36,20 @@ pub fn spread_name(measure: Measure) -> &'static str {
         Measure::Range => "Range",
         Measure::Disagreement => "Disagreement",
         Measure::Entropy => "Entropy",
+        Measure::Error => "Error of the mean",
+        Measure::Rank => "Rank of the truth",
+        Measure::Missed => "Class missed",
     }
 }
 
 /// Its unit.
-pub fn spread_unit(m: &Modality, measure: Measure) -> String {
-    match (measure, value_unit(m)) {
-        (Measure::Disagreement, _) => "share of realisations".into(),
+pub fn spread_unit(m: &Modality, quantity: Quantity, measure: Measure) -> String {
+    let unit = if matches!(quantity, Quantity::Index(..)) { "" } else { value_unit(m) };
+    match (measure, unit) {
+        (Measure::Disagreement | Measure::Missed, _) => "share of realisations".into(),
+        (Measure::Rank, _) => "share of realisations below it".into(),
+        (Measure::Variance, "") => "index²".into(),
+        (_, "") if measure != Measure::Entropy => "index".into(),
         (Measure::Entropy, _) => "bits".into(),
         (Measure::Variance, unit) if unit.contains(' ') => format!("({unit})²"),
         (Measure::Variance, unit) => format!("{unit}²"),
@@ -54,29 +68,16 @@ pub fn value_unit(m: &Modality) -> &'static str {
     }
 }
 
-/// One channel of all realisations that hold the modality, for the shader; `None` if none does.
-pub fn samples(index: usize, channel: usize, members: &[&Realisation], measure: Measure) -> Option<Samples> {
-    let rasters: Vec<_> = members.iter().filter_map(|r| r.values.get(index)?.as_ref()?.image()).collect();
-    let first = rasters.first()?;
-    let data = rasters.iter().flat_map(|r| r.channel(channel).iter().copied()).collect();
-    let (columns, rows) = (first.width, first.height);
-    Some(Samples { data: Arc::new(data), count: rasters.len(), columns, rows, measure })
-}
-
-/// A range for the legend: from 0 to the 99th percentile of the spread of one channel, computed on the CPU.
-///
-/// # Errors
-/// As [`spread`].
-pub fn spread_range(
-    m: &Modality,
-    index: usize,
-    channel: usize,
-    members: &[&Realisation],
-    measure: Measure,
-) -> Result<[f32; 2]> {
-    let mut values = spread(m, index, channel, members, measure)?.data;
-    // Classes that nearly agree everywhere are not blown up.
-    let least = if m.classes().is_some() { 0.25 } else { f32::MIN_POSITIVE };
-    let [_, high] = percentiles(&mut values, [0.0, 0.99]);
-    Ok([0.0, high.max(least)])
+/// Values at both ends of the legend: from 0 to the 99th percentile, shares of realisations from 0 to 1. Computed on the
+/// CPU.
+pub fn spread_range(samples: &Samples) -> [f32; 2] {
+    match samples.measure {
+        Measure::Rank | Measure::Missed => [0.0, 1.0],
+        measure => {
+            let [_, high] = percentiles(&mut samples.spread().data, [0.0, 0.99]);
+            // Classes that nearly agree everywhere are not blown up.
+            let classes = matches!(measure, Measure::Disagreement | Measure::Entropy);
+            [0.0, high.max(if classes { 0.25 } else { f32::MIN_POSITIVE })]
+        }
+    }
 }

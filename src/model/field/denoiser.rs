@@ -256,14 +256,37 @@ impl FieldDenoiser {
         network.forward(&x, &globals)
     }
 
-    /// The estimate with corrections added, by modality.
+    /// Mean of each channel of a measured modality; none for classes. How the levels of channels go together differs from
+    /// place to place, and of places a network has seen few: there the field's word stands.
+    fn levels(&self, modality: usize, values: &[f32]) -> Vec<f32> {
+        let side = self.statistics.layout.parts[modality].side;
+        if self.table[modality].classes().is_some() {
+            return Vec::new();
+        }
+        values.chunks_exact(side * side).map(mean).collect()
+    }
+
+    /// Gives channels these means again.
+    fn restore(&self, modality: usize, values: &mut [f32], levels: &[f32]) {
+        let side = self.statistics.layout.parts[modality].side;
+        for (channel, level) in values.chunks_exact_mut(side * side).zip(levels) {
+            let shift = level - mean(channel);
+            channel.iter_mut().for_each(|v| *v += shift);
+        }
+    }
+
+    /// The estimate with corrections added, by modality; measured channels keep their means.
     pub fn corrected(&self, inputs: Inputs, places: &[f32], scalars: &[f32]) -> Vec<Vec<f32>> {
         let scaled: Vec<f32> = places.iter().zip(inputs.scale.iter().cycle()).map(|(v, s)| v * s).collect();
         let mut scalars = scalars.iter().zip(&inputs.scalar_scale).map(|(v, s)| v * s);
         let mut data = inputs.estimate;
         for (i, (values, part)) in data.iter_mut().zip(&self.places.parts).enumerate() {
             match part {
-                Some(_) => self.places.scatter(i, &scaled, self.places.features, values),
+                Some(_) => {
+                    let levels = self.levels(i, values);
+                    self.places.scatter(i, &scaled, self.places.features, values);
+                    self.restore(i, values, &levels);
+                }
                 None => values.iter_mut().zip(&mut scalars).for_each(|(v, c)| *v += c),
             }
         }
@@ -296,7 +319,9 @@ impl NoisePredictor for FieldDenoiser {
                 let inputs = self.refine_inputs(&noisy, &data, &levels, &deviation);
                 let correction = flat(self.refine(std::slice::from_ref(&inputs))?)?;
                 for (i, values) in data.iter_mut().enumerate() {
+                    let levels = self.levels(i, values);
                     grid.add(&self.statistics.layout, i, &correction, inputs.scale[i], values);
+                    self.restore(i, values, &levels);
                 }
             }
             for (i, level) in levels.iter().enumerate() {
@@ -312,6 +337,10 @@ impl NoisePredictor for FieldDenoiser {
         };
         noise.into_iter().zip(self.table.iter()).map(shaped).collect()
     }
+}
+
+fn mean(values: &[f32]) -> f32 {
+    (values.iter().map(|v| f64::from(*v)).sum::<f64>() / values.len().max(1) as f64) as f32
 }
 
 /// Levels as a network sees them.

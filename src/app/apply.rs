@@ -1,0 +1,312 @@
+//! Carries out commands: the one place where the session changes because somebody wished it.
+
+use super::command::Command;
+use super::keeper;
+use super::map_tools::Tool;
+use super::runs::RunState;
+use super::session::{KnownScene, Selection};
+use super::shown::Shown;
+use super::studio::{self, Purpose};
+use super::window::Window;
+use super::{exporting, find, shown::Base};
+use crate::job::Event;
+use crate::project::Project;
+use crate::sampler::Role;
+use egui::Context;
+use std::path::PathBuf;
+
+impl Window {
+    /// Carries out a command.
+    pub fn apply(&mut self, ctx: &Context, command: Command) {
+        let session = &mut self.session;
+        match command {
+            Command::Pick(selection) => self.pick(selection),
+            Command::MoveWindow(window) => {
+                if let Some(selection) = session.selection.clone() {
+                    (session.window, session.moved, session.observed) = (window, true, None);
+                    self.observe(selection);
+                }
+            }
+            Command::Centre(at, zoom) => self.map.centre(at, zoom),
+            Command::Fit(at, side_m) => self.map.fit(at, side_m),
+            Command::Zoom(levels) => self.map.zoom_by(levels),
+            Command::Basemap(layer) => {
+                if let Err(error) = self.map.set_layer(layer, ctx) {
+                    session.note(error.to_string(), true);
+                }
+            }
+            Command::Theme(theme) => ctx.set_theme(theme),
+            Command::Role(i, role) => session.choices.role(i, role),
+            Command::Roles(all, role) => session.choices.roles(&all, role),
+            Command::Set(i, text) => session.choices.set(i, text),
+            Command::Typed(i, text) => session.choices.typed(i, text),
+            Command::Preset(preset) => match session.preset(preset) {
+                Ok(choices) => session.choices.replace(choices),
+                Err(reason) => session.note(format!("{}: {reason}", preset.name()), true),
+            },
+            Command::Undo => session.choices.undo(),
+            Command::Redo => session.choices.redo(),
+            Command::Find(text) => self.find(&text),
+            Command::Samples(samples) => session.samples = samples,
+            Command::Steps(steps) => session.options.steps = steps,
+            Command::Seed(seed) => session.seed = seed,
+            Command::RandomSeed(random) => session.random_seed = random,
+            Command::Options(options, post) => (session.options, session.post) = (options, post),
+            Command::Generate => self.generate(),
+            Command::More => self.more(),
+            Command::Stop => {
+                self.worker.cancel();
+                if let Some(run) = session.runs.working_mut() {
+                    run.state = RunState::Stopping;
+                }
+            }
+            Command::Withdraw(place) => session.runs.withdraw(place),
+            Command::ShowRun(at) => {
+                session.runs.show(at);
+                self.show_run();
+            }
+            Command::ForgetRun(at) => {
+                session.runs.remove(at);
+                self.show_run();
+            }
+            Command::Modality(i) => {
+                self.shown.show_modality(i);
+                if session.run().is_some_and(|run| run.request.roles.get(i) != Some(&Role::Generated)) {
+                    self.shown.base = Base::Observed;
+                }
+                self.order();
+            }
+            Command::Look(look) => {
+                self.shown.look = look;
+                self.order();
+            }
+            Command::OwnStretch(own) => {
+                self.shown.own_stretch = own;
+                self.order();
+            }
+            Command::Sort(sort) => self.shown.sort = sort,
+            Command::Swipe(at) => self.shown.swipe = at,
+            Command::Blink => self.shown.blink(),
+            Command::Recall => session.recall(),
+            Command::Inspect(spot) => self.shown.spot = spot,
+            Command::Tool(tool) => {
+                self.shown.tool = tool;
+                if tool == Tool::Ruler {
+                    self.shown.ruler.clear();
+                }
+            }
+            Command::Ruler(Some(at)) => self.shown.ruler.push(at),
+            Command::Ruler(None) => self.shown.ruler.clear(),
+            Command::Area(area) => {
+                self.shown.area = area;
+                self.order();
+            }
+            Command::Paint(stroke) => session.paint(stroke),
+            Command::Settle => session.choices.settle(),
+            Command::Placed(i, at) => {
+                session.choices.set(i, format!("{:.5}, {:.5}", at.lat, at.lon));
+                self.shown.tool = Tool::Pointer;
+            }
+            Command::Measure(measure) => {
+                self.shown.measure = measure;
+                self.order();
+            }
+            Command::Quantity(i) => {
+                self.shown.quantity = i;
+                self.order();
+            }
+            Command::Step(by) => self.shown.step(by),
+            Command::Base(base) => self.shown.base = base,
+            Command::Spread(wanted) => self.shown.spread_wanted = wanted,
+            Command::Opacity(opacity) => self.shown.opacity = opacity,
+            Command::Tick(index, ticked) => {
+                if let Some(run) = session.runs.shown_mut() {
+                    if ticked {
+                        run.chosen.insert(index)
+                    } else {
+                        run.chosen.remove(&index)
+                    };
+                }
+            }
+            Command::KeySheet(open) => self.key_sheet = open,
+            Command::ExportWindow(open) => {
+                self.form.open = open;
+                self.form.problem = None;
+            }
+            Command::SceneWindow(open) => self.scene_form.open = open,
+            Command::ProjectWindow(open) => self.project_form.open = open,
+            Command::SaveProject(dir) => self.save_project(dir),
+            Command::ChooseFolder(purpose) => self.studio.choose_folder(purpose),
+            Command::OpenScene(dir) => self.open_scene(dir),
+            Command::Export => {
+                if let Some(order) = self.form.order(session, &self.shown) {
+                    self.form.writing = true;
+                    self.studio.run(move || exporting::export(&order));
+                }
+            }
+            Command::Dismiss(i) => {
+                if i < session.notes.len() {
+                    session.notes.remove(i);
+                }
+            }
+        }
+    }
+
+    pub(super) fn pick(&mut self, selection: Selection) {
+        if self.session.selection.as_ref() == Some(&selection) && self.session.observed.is_some() {
+            return;
+        }
+        self.session.selection = Some(selection.clone());
+        self.session.observed = None;
+        (self.session.window, self.session.moved) = (crate::scene::Window::Centre, false);
+        self.look();
+        // Notes about the old place; problems stay until they are read.
+        self.session.notes.retain(|note| note.problem);
+        self.shown.thumbnails.clear();
+        self.shown.spot = None;
+        self.observe(selection);
+    }
+
+    /// Moves the map to the picked scene.
+    pub(super) fn look(&mut self) {
+        if let (Some(Selection::Scene(i)), Some(table)) = (&self.session.selection, self.session.table())
+            && let Some(middle) = self.session.scenes.get(*i).and_then(|known| known.scene.location())
+        {
+            self.map.fit(middle, table.window_m());
+        }
+    }
+
+    /// Reads the picked place, once the model is known.
+    pub(super) fn observe(&mut self, selection: Selection) {
+        let Some(table) = self.session.table().cloned() else { return };
+        match selection {
+            Selection::Scene(i) => {
+                let Some(known) = self.session.scenes.get(i).cloned() else { return };
+                let window = self.session.window;
+                self.studio.run(move || studio::observe_scene(selection, &known.scene, window, &table));
+            }
+            Selection::Cell(cell) => self.studio.run(move || studio::observe_cell(cell, &table)),
+        }
+    }
+
+    /// Asks for a run of the choices; it is looked at at once unless another one goes on.
+    fn generate(&mut self) {
+        if self.session.random_seed {
+            self.session.seed = random_seed();
+        }
+        match self.session.request() {
+            Ok(request) => self.session.asked(request),
+            Err(error) => return self.session.note(error.to_string(), true),
+        }
+        if !self.session.busy() {
+            self.session.runs.show(usize::MAX);
+            self.show_run();
+        }
+        self.next_run();
+    }
+
+    fn more(&mut self) {
+        match self.session.more() {
+            Ok(request) => self.session.runs.extend(request),
+            Err(error) => self.session.note(error.to_string(), true),
+        }
+        self.next_run();
+    }
+
+    /// Hands the next request to the worker, if it is idle.
+    pub(super) fn next_run(&mut self) {
+        while let Some(request) = self.session.runs.next() {
+            if let Err(error) = self.worker.start(request) {
+                self.session.event(Event::Failed(error.to_string()));
+            }
+        }
+    }
+
+    /// Has the pictures of the run that is looked at painted.
+    fn show_run(&mut self) {
+        self.shown.forget_run();
+        self.shown.base = Base::Observed;
+        let Some(run) = self.session.run() else { return };
+        self.shown.fresh_run = true;
+        if run.request.roles.get(self.shown.modality) != Some(&Role::Generated) {
+            self.show_a_generated_modality();
+        }
+        self.order();
+    }
+
+    /// Moves to what was typed: a scene by its name, a grid cell, or coordinates.
+    fn find(&mut self, text: &str) {
+        let named = |known: &KnownScene| known.scene.name().to_lowercase().contains(&text.to_lowercase());
+        match find::place(text) {
+            Some(found) => {
+                self.map.fit(found.middle, found.side_m);
+                self.pick(Selection::Cell(found.cell));
+            }
+            None => match self.session.scenes.iter().position(named) {
+                Some(i) => self.pick(Selection::Scene(i)),
+                None => self.session.note(
+                    format!("\"{text}\" was not found: type a latitude and longitude such as 46.5, 11.35, a grid cell such as 618U_30L, or part of a scene's name."),
+                    true,
+                ),
+            },
+        }
+    }
+
+    fn show_a_generated_modality(&mut self) {
+        let (Some(table), Some(run)) = (self.session.table(), self.session.run()) else { return };
+        let generated = run.request.roles.with(Role::Generated);
+        let best = Some(Shown::first_choice(table)).filter(|i| generated.contains(i));
+        let image = generated.iter().copied().find(|&i| !table[i].is_scalar());
+        if let Some(i) = best.or(image).or(generated.first().copied()) {
+            self.shown.show_modality(i);
+        }
+    }
+
+    /// Has the gallery painted anew.
+    pub(super) fn order(&mut self) {
+        if let Some(order) = self.shown.order(&self.session) {
+            self.studio.run(move || studio::paint(&order));
+        }
+    }
+
+    fn open_scene(&mut self, dir: PathBuf) {
+        self.scene_form.open = false;
+        if Project::is_at(&dir) {
+            self.studio.run(move || keeper::restore(dir));
+        } else {
+            self.studio.run(move || studio::open_scene(&dir, true));
+        }
+    }
+
+    fn save_project(&mut self, dir: PathBuf) {
+        self.project_form.open = false;
+        match (keeper::project(&self.session), self.session.table().cloned()) {
+            (Some(project), Some(table)) => {
+                let members: Vec<_> = self.session.runs.all().iter().map(|run| run.realisations.clone()).collect();
+                self.studio.run(move || studio::save_project(dir, &project, &table, &members));
+            }
+            _ => self.session.note("There is nothing to save yet: pick a place first.", true),
+        }
+    }
+
+    /// Has written what the session has to keep.
+    pub(super) fn keep(&mut self) {
+        if let Some((dir, project)) = self.keeper.as_mut().and_then(|keeper| keeper.due(&self.session)) {
+            self.studio.run(move || studio::keep_project(&dir, &project));
+        }
+    }
+
+    pub(super) fn chosen(&mut self, purpose: Purpose, dir: PathBuf) {
+        match purpose {
+            Purpose::OpenScene => self.open_scene(dir),
+            Purpose::Export => self.form.dir = dir.display().to_string(),
+            Purpose::Project => self.project_form.dir = dir.display().to_string(),
+        }
+    }
+}
+
+/// A seed nobody chose: short enough to be read out.
+fn random_seed() -> u64 {
+    // The hasher's keys are the standard library's own random numbers.
+    std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), 0u8) % 1_000_000
+}

@@ -1,0 +1,104 @@
+//! One quantity of all realisations, ready to be compared pixel by pixel.
+
+use super::{Measure, Realisation, rasters};
+use crate::error::{Error, Result};
+use crate::modality::{Index, Modality, Raster};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// What is compared: a channel, or an index made of two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Quantity {
+    /// A channel in physical units, or class codes.
+    Channel(usize),
+    /// An index of two channels; no unit.
+    Index(Index, usize, usize),
+}
+
+impl Quantity {
+    /// All of a modality, by name: channels first.
+    pub fn of(m: &Modality) -> Vec<(String, Self)> {
+        let channels = m.channels.iter().enumerate().map(|(i, name)| (name.clone(), Self::Channel(i)));
+        let indices =
+            Index::all_of(m).into_iter().map(|(index, a, b)| (index.name().to_owned(), Self::Index(index, a, b)));
+        channels.chain(indices).collect()
+    }
+
+    /// Its pixels; `None` when there is no such channel.
+    pub fn pixels(self, raster: &Raster) -> Option<Cow<'_, [f32]>> {
+        match self {
+            Self::Channel(c) => (c < raster.channels).then(|| Cow::Borrowed(raster.channel(c))),
+            Self::Index(index, a, b) => (a.max(b) < raster.channels).then(|| {
+                let pairs = raster.channel(a).iter().zip(raster.channel(b));
+                Cow::Owned(pairs.map(|(a, b)| index.of(*a, *b)).collect())
+            }),
+        }
+    }
+}
+
+/// See the module; also what the shader takes.
+#[derive(Debug, Clone)]
+pub struct Samples {
+    /// `count · rows · columns` values, realisation after realisation, then what was observed if the measure compares
+    /// with it.
+    pub data: Arc<Vec<f32>>,
+    /// Number of realisations.
+    pub count: usize,
+    /// Columns of the raster.
+    pub columns: usize,
+    /// Rows of the raster.
+    pub rows: usize,
+    /// What is computed of them.
+    pub measure: Measure,
+}
+
+impl Samples {
+    /// A quantity of the realisations that hold the modality.
+    ///
+    /// # Errors
+    /// When no realisation holds it as an image, they differ in size, there is no such channel, or the measure compares
+    /// with what was observed and nothing was.
+    pub fn new(
+        m: &Modality,
+        modality: usize,
+        quantity: Quantity,
+        members: &[&Realisation],
+        observed: Option<&Raster>,
+        measure: Measure,
+    ) -> Result<Self> {
+        let mut all = rasters(m, modality, members)?;
+        let (count, columns, rows) = (all.len(), all[0].width, all[0].height);
+        if measure.needs_truth() {
+            let same = |raster: &&Raster| (raster.width, raster.height) == (columns, rows);
+            all.push(
+                observed.filter(same).ok_or_else(|| {
+                    Error::request(format!("Nothing was observed of {} here to compare with.", m.name))
+                })?,
+            );
+        }
+        let mut data = Vec::with_capacity(all.len() * columns * rows);
+        for raster in all {
+            let missing = || Error::request(format!("{} has no such channel.", m.name));
+            data.extend_from_slice(&quantity.pixels(raster).ok_or_else(missing)?);
+        }
+        Ok(Self { data: Arc::new(data), count, columns, rows, measure })
+    }
+
+    /// Values that `data` has to hold.
+    pub fn expected(&self) -> usize {
+        (self.count + usize::from(self.measure.needs_truth())) * self.columns * self.rows
+    }
+
+    /// The measure of each pixel, computed here.
+    pub fn spread(&self) -> Raster {
+        let pixels = self.columns * self.rows;
+        let mut values = vec![0.0; self.count];
+        let pixel = |i: usize| {
+            values.iter_mut().enumerate().for_each(|(k, v)| *v = self.data[k * pixels + i]);
+            let truth = self.data.get(self.count * pixels + i).copied().unwrap_or(f32::NAN);
+            self.measure.at(&mut values, truth)
+        };
+        let data = (0..pixels).map(pixel).collect();
+        Raster { channels: 1, height: self.rows, width: self.columns, data }
+    }
+}

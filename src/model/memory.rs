@@ -1,0 +1,41 @@
+//! How much memory a run will take: an estimate, made before it starts.
+
+use super::Manifest;
+use crate::modality::Modality;
+use std::path::Path;
+
+/// Bytes of a float32.
+const FLOAT: u64 = 4;
+/// The program without a model, with its window.
+const PROGRAM: u64 = 250_000_000;
+/// Copies of all values of a window that one evaluation of the field kind holds per realisation, measured.
+const FIELD_COPIES: u64 = 60;
+/// Copies of the token sequence that one evaluation of the token kind holds per realisation: three of attention, five of
+/// the wide layer, and what is added to.
+const TOKEN_COPIES: u64 = 12;
+
+impl Manifest {
+    /// Bytes of the weight files; missing files count nothing.
+    pub fn weight_bytes(&self, dir: &Path) -> u64 {
+        let own = [Some(&self.denoiser_weights), self.field.as_ref()].into_iter().flatten();
+        let all = own.chain(self.autoencoders.values().map(|entry| &entry.weights));
+        all.filter_map(|file| std::fs::metadata(dir.join(&file.file)).ok()).map(|file| file.len()).sum()
+    }
+
+    /// Estimated peak memory of a run in bytes: the program, weights (`weights` bytes on disk, float32 in memory), one
+    /// evaluation of a batch, and all finished realisations of the generated modalities.
+    pub fn memory(&self, weights: u64, generated: &[usize], samples: usize, batch: usize) -> u64 {
+        let values = |m: &Modality| (m.channels.len() * m.pixels * m.pixels) as u64;
+        let latents = |m: &Modality| m.latent.iter().product::<usize>() as u64;
+        let all = || self.modalities.iter();
+        let working = if self.field.is_some() {
+            FIELD_COPIES * all().map(latents).sum::<u64>()
+        } else {
+            let tokens: u64 = all().map(|m| latents(m) / (m.latent[0] * m.patch * m.patch).max(1) as u64).sum();
+            let scores = tokens * tokens * self.denoiser.heads as u64;
+            TOKEN_COPIES * tokens * self.denoiser.width as u64 + scores
+        };
+        let finished: u64 = generated.iter().map(|&i| values(&self.modalities[i])).sum();
+        PROGRAM + 2 * weights + FLOAT * (batch as u64 * working + samples as u64 * finished)
+    }
+}
