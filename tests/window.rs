@@ -154,8 +154,9 @@ fn stopping_keeps_what_is_finished_and_what_cannot_start_says_why() {
     assert!(harness.query_by_label_contains("are kept").is_some());
 
     let table = harness.state().session().table().expect("table").clone();
-    for m in table.iter() {
-        press(&mut harness, &format!("{} ignored", m.name));
+    let rows: std::collections::BTreeSet<&str> = table.iter().map(|m| m.family.as_str()).collect();
+    for row in rows {
+        press(&mut harness, &format!("{row} ignored"));
     }
     assert!(harness.query_by_label_contains("Nothing is left to generate").is_some());
     let run_before = harness.state().session().run().map(|run| run.request.clone());
@@ -340,9 +341,9 @@ fn the_window_moves_over_its_scene_and_keeps_what_was_chosen() {
     ));
 }
 
-/// Whether the session's folder holds so many realisations of the run, and the project that names them.
+/// Whether the session's folder holds so many realisations of its only run, and the project that names them.
 fn kept(dir: &std::path::Path, count: usize) -> bool {
-    let run = Project::read(dir).ok().and_then(|project| project.run);
+    let run = Project::read(dir).ok().and_then(|project| project.runs.first().cloned());
     run.is_some_and(|run| std::fs::read_dir(dir.join(run.folder)).is_ok_and(|files| files.count() == count))
 }
 
@@ -377,7 +378,7 @@ fn what_was_finished_comes_back_after_the_window_is_gone() {
     assert_eq!((&run.request, &run.realisations), (&before.request, &before.realisations));
     assert_eq!(*session.choices.now(), choices);
     assert!(session.run_is_here() && run.lineage.is_some());
-    assert_eq!((session.samples, session.steps, session.seed), (3, 2, 41));
+    assert_eq!((session.samples, session.options.steps, session.seed), (3, 2, 41));
     // What came back can be added to.
     press(&mut harness, "More");
     wait(&mut harness, "adding", |w| finished(w) && w.session().run().is_some_and(|r| r.realisations.len() == 6));

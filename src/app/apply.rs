@@ -215,7 +215,7 @@ impl Window {
 
     /// Hands the next request to the worker, if it is idle.
     pub(super) fn next_run(&mut self) {
-        while let Some(request) = self.session.runs.next() {
+        while let Some(request) = self.session.runs.begin_next() {
             if let Err(error) = self.worker.start(request) {
                 self.session.event(Event::Failed(error.to_string()));
             }

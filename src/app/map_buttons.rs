@@ -25,7 +25,7 @@ pub fn show(ui: &Ui, map: Rect, session: &Session, shown: &Shown, commands: &mut
             }
         });
         Frame::popup(ui.style()).inner_margin(3.0).show(ui, |ui| {
-            let tools: [(&str, &str, Tool, fn(&Painter, Pos2, Stroke)); 3] = [
+            let tools: [(&str, &str, Tool, Icon); 3] = [
                 ("Pointer", "Pick places, inspect spots", Tool::Pointer, pointer),
                 ("Ruler", "Measure distances, click by click", Tool::Ruler, ruler),
                 ("Area", "Drag over the window for a histogram and mean spectra", Tool::Area, area),
@@ -96,7 +96,10 @@ fn brush(ui: &mut Ui, with: Brush, session: &Session, commands: &mut Vec<Command
     });
 }
 
-fn tool_button(ui: &mut Ui, on: bool, icon: fn(&Painter, Pos2, Stroke)) -> Response {
+/// Draws a picture around a point.
+type Icon = fn(&Painter, Pos2, Stroke);
+
+fn tool_button(ui: &mut Ui, on: bool, icon: Icon) -> Response {
     let (rect, response) = ui.allocate_exact_size(vec2(SIDE, SIDE), Sense::click());
     let visuals = ui.style().interact_selectable(&response, on);
     ui.painter().rect_filled(rect, 5.0, visuals.weak_bg_fill);

@@ -14,7 +14,7 @@ use egui_extras::DatePickerButton;
 
 const THUMBNAIL: f32 = 40.0;
 /// Room for the three buttons of a row.
-const BUTTONS: f32 = 134.0;
+const BUTTONS: f32 = 116.0;
 
 fn name(role: Role) -> &'static str {
     match role {
@@ -173,7 +173,7 @@ fn source(session: &Session, i: usize) -> (String, String) {
     let given = session.observed.as_ref().and_then(|o| o.observation.values.get(i)?.as_ref());
     let Some(given) = given else { return ("no data here".into(), "Nothing is known of it at this place.".into()) };
     match &given.value {
-        Value::Location(at) => (format!("{:.4}, {:.4}", at.lat, at.lon), "From the raster's position".into()),
+        Value::Location(at) => (format!("{:.3}, {:.3}", at.lat, at.lon), "From the raster's position".into()),
         Value::Date(date) => (
             date.to_string(),
             "From the scene's description; the middle between radar and surface reflectance where both are known"
@@ -196,7 +196,7 @@ fn typed(ui: &mut Ui, session: &Session, shown: &Shown, (i, m): (usize, &Modalit
     let hint = if known == "no data here" { format!("type: {format}") } else { known.clone() };
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 3.0;
-        let field = egui::TextEdit::singleline(&mut text).hint_text(hint).desired_width(ui.available_width() - 44.0);
+        let field = egui::TextEdit::singleline(&mut text).hint_text(hint).desired_width(ui.available_width() - 50.0);
         let hover = format!("Leave empty for the place's own {}, or type {format}", m.name);
         let response = ui.add(field).on_hover_text(hover);
         widgets::named(&response, egui::Role::TextInput, format!("{} value", m.name));
@@ -243,7 +243,7 @@ fn one_class(
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 3.0;
         let list = egui::ComboBox::from_id_salt("class").selected_text(RichText::new(text).small());
-        let response = list.width(ui.available_width() - 44.0).truncate().show_ui(ui, |ui| {
+        let response = list.width(ui.available_width() - 58.0).truncate().show_ui(ui, |ui| {
             let read = ui.add_enabled(session.known(i).is_some(), egui::Button::selectable(set.is_empty(), read));
             if read.clicked() {
                 commands.push(Command::Typed(i, String::new()));

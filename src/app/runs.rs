@@ -163,7 +163,7 @@ impl Runs {
     }
 
     /// The request the worker should begin with now, if it is idle and one waits.
-    pub fn next(&mut self) -> Option<Request> {
+    pub fn begin_next(&mut self) -> Option<Request> {
         if self.working().is_some() {
             return None;
         }
@@ -247,23 +247,23 @@ mod tests {
         for seed in 1..=3 {
             runs.add(run(seed));
         }
-        assert_eq!(runs.next().map(|r| r.seed), Some(1));
-        assert!(runs.next().is_none(), "one works already");
+        assert_eq!(runs.begin_next().map(|r| r.seed), Some(1));
+        assert!(runs.begin_next().is_none(), "one works already");
         let names: std::collections::BTreeSet<_> = runs.all().iter().map(|r| r.folder.clone()).collect();
         assert_eq!(names.len(), 3);
         runs.withdraw(0);
         assert_eq!(runs.all().len(), 2, "nothing was made of the one that was withdrawn");
         finish(&mut runs);
-        assert_eq!(runs.next().map(|r| r.seed), Some(3));
+        assert_eq!(runs.begin_next().map(|r| r.seed), Some(3));
         finish(&mut runs);
-        assert!(runs.next().is_none());
+        assert!(runs.begin_next().is_none());
     }
 
     #[test]
     fn more_of_an_older_run_waits_like_all_others() {
         let mut runs = Runs::default();
         runs.add(run(1));
-        runs.next();
+        runs.begin_next();
         finish(&mut runs);
         runs.add(run(2));
         runs.show(0);
@@ -274,7 +274,7 @@ mod tests {
             runs.waiting().map(|(run, samples)| (run.request.seed, samples)).collect::<Vec<_>>(),
             [(2, 2), (1, 3)]
         );
-        assert_eq!(runs.next().map(|r| r.seed), Some(2));
+        assert_eq!(runs.begin_next().map(|r| r.seed), Some(2));
         runs.withdraw(0);
         assert_eq!(runs.shown().expect("what was made stays").realisations.len(), 2);
         runs.remove(1);

@@ -144,7 +144,7 @@ impl eframe::App for Window {
         Panel::top("top").frame(theme::bar(&ctx)).show(ui, |ui| {
             self.top_bar.show(ui, &self.session, self.map.layer(), &mut commands);
         });
-        Panel::left("roles").frame(theme::panel(&ctx)).exact_size(340.0).show(ui, |ui| {
+        Panel::left("roles").frame(theme::panel(&ctx)).exact_size(348.0).show(ui, |ui| {
             let frame = egui::Frame::new().inner_margin(egui::Margin { top: 6, ..Default::default() });
             Panel::bottom("sampling").frame(frame).show(ui, |ui| {
                 sampling_panel::show(ui, &self.session, &mut commands);
