@@ -4,16 +4,20 @@ use super::command::Command;
 use super::keeper;
 use super::map_tools::Tool;
 use super::runs::RunState;
-use super::session::{KnownScene, Selection};
+use super::session::{KnownScene, Selection, Session};
 use super::shown::Shown;
-use super::studio::{self, Purpose};
+use super::studio::{self, Purpose, Reply};
 use super::window::Window;
 use super::{exporting, find, shown::Base};
 use crate::job::Event;
-use crate::project::Project;
+use crate::modality::ModalityTable;
+use crate::project::{PROJECT_FILE, Project};
 use crate::sampler::Role;
+use crate::scene::{recognise, scene_of};
 use egui::Context;
-use std::path::PathBuf;
+use jiff::civil::Date;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 impl Window {
     /// Carries out a command.
@@ -86,7 +90,7 @@ impl Window {
             }
             Command::Sort(sort) => self.shown.sort = sort,
             Command::Swipe(at) => self.shown.swipe = at,
-            Command::Blink => self.shown.blink(),
+            Command::Blink => self.shown.blink(&pinned(session)),
             Command::Recall => session.recall(),
             Command::Inspect(spot) => self.shown.spot = spot,
             Command::Tool(tool) => {
@@ -115,7 +119,31 @@ impl Window {
                 self.shown.quantity = i;
                 self.order();
             }
-            Command::Step(by) => self.shown.step(by),
+            Command::Step(by) => self.shown.step(by, &pinned(session)),
+            Command::Lens(lens) => self.shown.lens = lens,
+            Command::TogglePlay => {
+                let wish = Command::Play(self.shown.playing.is_none());
+                self.apply(ctx, wish);
+            }
+            Command::RoleOfShown(role) => {
+                let i = self.shown.modality;
+                if role != Role::Given || session.can_be_given(i) {
+                    session.choices.role(i, role);
+                }
+            }
+            Command::Palette(open) => self.palette.set(open),
+            Command::Guide(step) => self.guide = step,
+            Command::Play(true) => self.shown.play(&pinned(session)),
+            Command::Play(false) => self.shown.playing = None,
+            Command::Pin(index, on) => {
+                if let Some(run) = session.runs.shown_mut() {
+                    if on {
+                        run.pinned.insert(index)
+                    } else {
+                        run.pinned.remove(&index)
+                    };
+                }
+            }
             Command::Base(base) => self.shown.base = base,
             Command::Spread(wanted) => self.shown.spread_wanted = wanted,
             Command::Opacity(opacity) => self.shown.opacity = opacity,
@@ -138,6 +166,13 @@ impl Window {
             Command::SaveProject(dir) => self.save_project(dir),
             Command::ChooseFolder(purpose) => self.studio.choose_folder(purpose),
             Command::OpenScene(dir) => self.open_scene(dir),
+            Command::OpenPaths(paths) => self.open_paths(paths),
+            Command::OpenFiles(files) => {
+                self.files_form.close();
+                if let Some(files) = files {
+                    self.open_files(files);
+                }
+            }
             Command::Export => {
                 if let Some(order) = self.form.order(session, &self.shown) {
                     self.form.writing = true;
@@ -278,6 +313,48 @@ impl Window {
         }
     }
 
+    /// Opens folders; GeoTIFFs named by modality stand for their folder, others are looked into.
+    fn open_paths(&mut self, paths: Vec<PathBuf>) {
+        let table = ModalityTable::published();
+        let named = |path: &Path| path.file_stem().and_then(|s| s.to_str()).is_some_and(|s| table.index(s).is_some());
+        let mut loose = Vec::new();
+        let mut folders = BTreeSet::new();
+        for path in paths {
+            match path.parent() {
+                Some(parent) if path.is_file() && (named(&path) || path.ends_with(PROJECT_FILE)) => {
+                    folders.insert(parent.to_path_buf());
+                }
+                _ if path.is_file() => loose.push(path),
+                _ => {
+                    folders.insert(path);
+                }
+            }
+        }
+        folders.into_iter().for_each(|dir| self.open_scene(dir));
+        if !loose.is_empty() {
+            self.scene_form.open = false;
+            self.studio.run(move || Reply::Recognised(loose.iter().map(|path| recognise(path)).collect()));
+        }
+    }
+
+    /// Opens GeoTIFFs as one scene.
+    pub(super) fn open_files(&mut self, files: Vec<(PathBuf, String, Option<Date>)>) {
+        let session = self.keeper.as_ref().map(|keeper| keeper.dir().to_path_buf());
+        let within = session.unwrap_or_else(std::env::temp_dir).join("copgen-scenes");
+        self.studio.run(move || match scene_of(&within, &files) {
+            Ok(dir) => studio::open_scene(&dir, true),
+            Err(error) => Reply::Scene(Err(error), true),
+        });
+    }
+
+    /// Remembers a folder that was opened or saved.
+    pub(super) fn remember(&mut self, dir: &Path) {
+        if self.recent.add(dir) {
+            let recent = self.recent.clone();
+            self.studio.run(move || Reply::Kept(recent.write()));
+        }
+    }
+
     fn save_project(&mut self, dir: PathBuf) {
         self.project_form.open = false;
         match (keeper::project(&self.session), self.session.table().cloned()) {
@@ -303,6 +380,11 @@ impl Window {
             Purpose::Project => self.project_form.dir = dir.display().to_string(),
         }
     }
+}
+
+/// Realisations pinned to the front of the gallery.
+pub(super) fn pinned(session: &Session) -> BTreeSet<u64> {
+    session.run().map(|run| run.pinned.clone()).unwrap_or_default()
 }
 
 /// A seed nobody chose: short enough to be read out.

@@ -145,10 +145,10 @@ impl History {
     }
 }
 
-/// What makes sense at a place before the user has said anything: what changes slowly, radar, place and date are given
-/// where they are known, the rest is generated.
+/// What makes sense at a place before the user has said anything: what changes slowly, radar, sky, place and date are
+/// given where they are known, the rest is generated.
 pub fn usual(table: &ModalityTable, known: &dyn Fn(usize) -> bool) -> Choices {
-    let slow = |name: &str| ["location", "date", "DEM", "LULC", "S1RTC"].contains(&name);
+    let slow = |name: &str| ["location", "date", "DEM", "LULC", "S1RTC", "cloud_mask"].contains(&name);
     let role = |i: usize| if slow(&table[i].name) && known(i) { Role::Given } else { Role::Generated };
     Choices { roles: (0..table.len()).map(role).collect(), typed: BTreeMap::new() }
 }

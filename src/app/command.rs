@@ -1,6 +1,8 @@
 //! What panels ask for; [`Window`](super::window::Window) is the only place that carries it out.
 
 use super::basemap::Layer;
+use super::guide::Step;
+use super::lens::Lens;
 use super::map_tools::{Stroked, Tool};
 use super::presets::Preset;
 use super::session::Selection;
@@ -76,6 +78,20 @@ pub enum Command {
     Quantity(usize),
     /// Show the picture before (-1) or after (1) this one.
     Step(i32),
+    /// Show this part of all pictures in the gallery.
+    Lens(Lens),
+    /// Show one realisation after another, or stop.
+    Play(bool),
+    /// The other of both.
+    TogglePlay,
+    /// Give the modality that is shown a role.
+    RoleOfShown(Role),
+    /// Open or close the list of everything that can be done.
+    Palette(bool),
+    /// Go to this step of the guide, or close it.
+    Guide(Option<Step>),
+    /// Keep a realisation at the front of the gallery, or not.
+    Pin(u64, bool),
     /// Order the gallery.
     Sort(Sort),
     /// Show what was observed west of this share of the picture's width, or nowhere.
@@ -122,6 +138,10 @@ pub enum Command {
     ChooseFolder(Purpose),
     /// Open a folder: a scene or a project.
     OpenScene(std::path::PathBuf),
+    /// Open what was dropped or typed: folders, or GeoTIFFs as one scene.
+    OpenPaths(Vec<std::path::PathBuf>),
+    /// Open these GeoTIFFs as one scene, or none: path, modality, day.
+    OpenFiles(Option<Vec<(std::path::PathBuf, String, Option<jiff::civil::Date>)>>),
     /// Write what is ticked.
     Export,
     /// Forget a note.

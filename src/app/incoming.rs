@@ -8,7 +8,9 @@ use super::studio::{self, Reply};
 use super::window::Window;
 use crate::error::Result;
 use crate::job::Event;
+use crate::scene::LooseFile;
 use egui::Context;
+use std::collections::BTreeSet;
 
 impl Window {
     /// Takes what the worker has told.
@@ -65,11 +67,15 @@ impl Window {
                     }
                 }
                 Reply::Scene(Ok(known), pick) => {
+                    if pick && self.session.observed.is_some() {
+                        self.remember(&known.scene.dir().to_path_buf());
+                    }
                     let at = self.session.add_scene(known);
                     if pick {
                         self.pick(Selection::Scene(at));
                     }
                 }
+                Reply::Recognised(files) => self.recognised(files),
                 Reply::Lines(Ok(lines)) => self.map.set_lines(lines),
                 Reply::Observed(selection, result) => {
                     if self.session.selection.as_ref() != Some(&selection) {
@@ -119,6 +125,7 @@ impl Window {
                     self.session.note(text, true);
                 }
                 Reply::Saved(Ok(dir)) => {
+                    self.remember(&dir);
                     self.session.note(format!("The project was saved to {}.", dir.display()), false);
                 }
                 Reply::Saved(Err(error)) => self.session.note(error.to_string(), true),
@@ -131,6 +138,24 @@ impl Window {
                     self.session.note(error.to_string(), true);
                 }
             }
+        }
+    }
+
+    /// What cannot be used becomes a note; the rest is opened, or asked about.
+    fn recognised(&mut self, files: Vec<Result<LooseFile>>) {
+        let mut usable = Vec::new();
+        for file in files {
+            match file {
+                Ok(file) => usable.push(file),
+                Err(error) => self.session.note(error.to_string(), true),
+            }
+        }
+        let names: BTreeSet<&String> = usable.iter().filter_map(|file| file.candidates.first()).collect();
+        let certain = names.len() == usable.len() && usable.iter().all(|file| file.candidates.len() == 1);
+        if certain && !usable.is_empty() {
+            self.open_files(usable.into_iter().map(|f| (f.path, f.candidates.concat(), f.date)).collect());
+        } else {
+            self.files_form.ask(usable);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::command::Command;
 use super::session::Session;
+use crate::sampler::Role;
 use egui::{Context, Grid, Key, KeyboardShortcut, Modifiers, RichText};
 
 /// A key and what it does.
@@ -22,7 +23,7 @@ const fn command(key: Key, what: &'static str, command: fn() -> Command) -> Bind
 }
 
 /// Longer combinations first: a shorter one would take their key.
-const BINDINGS: [Binding; 11] = [
+const BINDINGS: [Binding; 16] = [
     Binding {
         shortcut: KeyboardShortcut::new(Modifiers::COMMAND.plus(Modifiers::SHIFT), Key::Z),
         what: "Make the change again",
@@ -33,7 +34,12 @@ const BINDINGS: [Binding; 11] = [
     command(Key::Enter, "Generate", || Command::Generate),
     command(Key::M, "More realisations of the same kind", || Command::More),
     command(Key::E, "Export", || Command::ExportWindow(true)),
-    command(Key::O, "Open a scene", || Command::SceneWindow(true)),
+    command(Key::O, "Open a scene or a project", || Command::SceneWindow(true)),
+    command(Key::K, "Find something to do", || Command::Palette(true)),
+    plain(Key::Num1, "Give the modality that is shown", || Command::RoleOfShown(Role::Given)),
+    plain(Key::Num2, "Generate it", || Command::RoleOfShown(Role::Generated)),
+    plain(Key::Num3, "Ignore it", || Command::RoleOfShown(Role::Ignored)),
+    plain(Key::P, "One realisation after another, or stop", || Command::TogglePlay),
     plain(Key::ArrowLeft, "The picture before this one", || Command::Step(-1)),
     plain(Key::ArrowRight, "The picture after this one", || Command::Step(1)),
     plain(Key::B, "Observed, and back", || Command::Blink),
@@ -53,12 +59,21 @@ pub fn pressed(ctx: &Context, session: &Session) -> Vec<Command> {
 /// Whether a key makes sense now; what a button would not allow, a key does not do.
 fn possible(wish: &Command, session: &Session) -> bool {
     match wish {
-        Command::Generate => !session.busy(),
         Command::More => session.more().is_ok(),
         Command::Stop => session.busy(),
+        Command::TogglePlay => session.run().is_some_and(|run| run.realisations.len() > 1),
+        Command::RoleOfShown(_) => session.observed.is_some(),
+        Command::Undo => session.choices.can_undo(),
+        Command::Redo => session.choices.can_redo(),
         Command::ExportWindow(_) => session.run().is_some_and(|run| !run.realisations.is_empty()),
         _ => true,
     }
+}
+
+/// What keys do and makes sense now, by name.
+pub fn named(session: &Session) -> impl Iterator<Item = (String, Command)> {
+    let all = BINDINGS.iter().map(|binding| (binding.what.to_owned(), (binding.command)()));
+    all.filter(|(_, wish)| !matches!(wish, Command::Palette(_)) && possible(wish, session))
 }
 
 /// Draws the sheet.

@@ -159,8 +159,9 @@ fn legend(ui: &mut Ui, m: &Modality, spread: &Spread) {
         Measure::Error | Measure::Missed => "Compared with what was observed here.",
         _ => "The model's own disagreement, not calibrated error.",
     };
+    let between = if measure == Measure::Rank { ":" } else { " in" };
     let text = format!(
-        "{} in {}{root} per pixel, n = {}. {caution}",
+        "{}{between} {}{root} per pixel, n = {}. {caution}",
         view::spread_name(measure),
         view::spread_unit(m, spread.quantity, measure),
         spread.samples.count

@@ -173,7 +173,10 @@ fn source(session: &Session, i: usize) -> (String, String) {
     let given = session.observed.as_ref().and_then(|o| o.observation.values.get(i)?.as_ref());
     let Some(given) = given else { return ("no data here".into(), "Nothing is known of it at this place.".into()) };
     match &given.value {
-        Value::Location(at) => (format!("{:.3}, {:.3}", at.lat, at.lon), "From the raster's position".into()),
+        Value::Location(at) => (
+            format!("{:.2}, {:.2}", at.lat, at.lon),
+            format!("{:.6}, {:.6}, from the raster's position", at.lat, at.lon),
+        ),
         Value::Date(date) => (
             date.to_string(),
             "From the scene's description; the middle between radar and surface reflectance where both are known"
@@ -243,19 +246,24 @@ fn one_class(
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 3.0;
         let list = egui::ComboBox::from_id_salt("class").selected_text(RichText::new(text).small());
-        let response = list.width(ui.available_width() - 58.0).truncate().show_ui(ui, |ui| {
-            let read = ui.add_enabled(session.known(i).is_some(), egui::Button::selectable(set.is_empty(), read));
-            if read.clicked() {
-                commands.push(Command::Typed(i, String::new()));
-            }
-            for class in classes {
-                let label = format!("{} everywhere", class.name);
-                if ui.selectable_label(set == class.name, label).clicked() {
-                    commands.push(Command::Typed(i, class.name.clone()));
+        // Wider text than this is cut.
+        let room = ui.available_width() - 56.0;
+        let response = ui.scope(|ui| {
+            ui.set_max_width(room);
+            list.width(room).truncate().show_ui(ui, |ui| {
+                let read = ui.add_enabled(session.known(i).is_some(), egui::Button::selectable(set.is_empty(), read));
+                if read.clicked() {
+                    commands.push(Command::Typed(i, String::new()));
                 }
-            }
+                for class in classes {
+                    let label = format!("{} everywhere", class.name);
+                    if ui.selectable_label(set == class.name, label).clicked() {
+                        commands.push(Command::Typed(i, class.name.clone()));
+                    }
+                }
+            })
         });
-        widgets::named(&response.response, egui::Role::ComboBox, format!("{} value", m.name));
+        widgets::named(&response.inner.response, egui::Role::ComboBox, format!("{} value", m.name));
         let brush = match shown.tool {
             Tool::Brush(brush) if brush.modality == i => Some(brush),
             _ => None,

@@ -1,6 +1,7 @@
-//! Asks for a scene folder: typed, chosen in a dialog, or dropped on the window.
+//! Asks what to open: typed, chosen in a dialog, dropped on the window, or opened lately.
 
 use super::command::Command;
+use super::recent::Recent;
 use super::studio::Purpose;
 use super::widgets;
 use egui::{Key, RichText};
@@ -15,24 +16,34 @@ pub struct SceneForm {
 
 impl SceneForm {
     /// Draws the window.
-    pub fn show(&mut self, ctx: &egui::Context, commands: &mut Vec<Command>) {
+    pub fn show(&mut self, ctx: &egui::Context, recent: &Recent, commands: &mut Vec<Command>) {
         if !self.open {
             return;
         }
         let mut open = !ctx.input(|input| input.key_pressed(Key::Escape));
-        let window = egui::Window::new("Open a scene").open(&mut open).resizable(false).collapsible(false);
+        let window = egui::Window::new("Open").open(&mut open).resizable(false).collapsible(false);
         window.anchor(egui::Align2::CENTER_CENTER, egui::Vec2::ZERO).show(ctx, |ui| {
             ui.horizontal(|ui| {
-                let field = widgets::folder(ui, "Scene folder", &mut self.dir, 320.0, Purpose::OpenScene, commands);
+                let field = widgets::folder(ui, "Folder or GeoTIFF", &mut self.dir, 320.0, Purpose::OpenScene, commands);
                 let entered = field.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
                 let named = !self.dir.trim().is_empty();
                 if (ui.add_enabled(named, egui::Button::new("Open")).clicked() || entered) && named {
-                    commands.push(Command::OpenScene(self.dir.trim().into()));
+                    commands.push(Command::OpenPaths(vec![self.dir.trim().into()]));
                 }
             });
-            let text = "GeoTIFFs named by modality (S2L2A_10m.tif, S1RTC.tif, DEM.tif, LULC.tif …). \
-                        A folder can also be dropped on the window.";
+            let text = "A scene (folder of GeoTIFFs named by modality: S2L2A_10m.tif, S1RTC.tif, DEM.tif …), a project, \
+                        or a GeoTIFF. All can also be dropped on the window, several GeoTIFFs together as one scene.";
             ui.label(RichText::new(text).small().weak());
+            if !recent.folders.is_empty() {
+                ui.separator();
+                ui.label(RichText::new("Opened lately").small());
+                for dir in &recent.folders {
+                    let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                    if ui.link(name).on_hover_text(dir.display().to_string()).clicked() {
+                        commands.push(Command::OpenPaths(vec![dir.clone()]));
+                    }
+                }
+            }
         });
         if !open {
             commands.push(Command::SceneWindow(false));

@@ -1,5 +1,6 @@
 //! What the gallery and the map show: textures made from what the studio painted.
 
+use super::lens::Lens;
 use super::map_tools::Tool;
 use super::session::Session;
 use super::studio::{self, Distances, PaintOrder, Painted};
@@ -7,8 +8,9 @@ use crate::ensemble::{Measure, Quantity, Samples};
 use crate::modality::{ClassMap, Location, Modality, ModalityTable};
 use crate::view::{self, AreaFigures, Spot};
 use egui::{ColorImage, TextureHandle, TextureOptions};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The picture on the map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +86,10 @@ pub struct Shown {
     pub swipe: Option<f32>,
     /// Their spread.
     pub spread: Option<Spread>,
+    /// The part of a picture that the gallery shows.
+    pub lens: Lens,
+    /// Since when the realisation that is shown is; while one is shown after another.
+    pub playing: Option<Instant>,
     /// What the pointer does on the map.
     pub tool: Tool,
     /// The path that is measured.
@@ -123,6 +129,8 @@ impl Default for Shown {
             sort: Sort::default(),
             swipe: None,
             spread: None,
+            lens: Lens::default(),
+            playing: None,
             tool: Tool::default(),
             ruler: Vec::new(),
             area: None,
@@ -191,11 +199,11 @@ impl Shown {
     }
 
     /// Changes between what was observed and what was shown before it.
-    pub fn blink(&mut self) {
+    pub fn blink(&mut self, pinned: &BTreeSet<u64>) {
         let now = self.base;
         self.base = match (now, self.before) {
             (Base::Observed, Some(before)) => before,
-            (Base::Observed, None) => self.sorted().first().map_or(now, |&index| Base::Realisation(index)),
+            (Base::Observed, None) => self.sorted(pinned).first().map_or(now, |&index| Base::Realisation(index)),
             _ => {
                 self.before = Some(now);
                 Base::Observed
@@ -203,8 +211,8 @@ impl Shown {
         };
     }
 
-    /// Numbers of the painted realisations in the gallery's order.
-    pub fn sorted(&self) -> Vec<u64> {
+    /// Numbers of the painted realisations in the gallery's order; those that are pinned come first.
+    pub fn sorted(&self, pinned: &BTreeSet<u64>) -> Vec<u64> {
         let mut all: Vec<u64> = self.realisations.keys().copied().collect();
         let far = |index: &u64| {
             let distances = self.distances.get(index).copied().unwrap_or_default();
@@ -215,21 +223,32 @@ impl Shown {
             };
             chosen.unwrap_or(f32::INFINITY)
         };
-        all.sort_by(|a, b| far(a).total_cmp(&far(b)).then(a.cmp(b)));
+        all.sort_by(|a, b| pinned.contains(b).cmp(&pinned.contains(a)).then(far(a).total_cmp(&far(b))).then(a.cmp(b)));
         all
     }
 
     /// Shows the picture so many places after this one: observed, mean, then the realisations.
-    pub fn step(&mut self, by: i32) {
+    pub fn step(&mut self, by: i32, pinned: &BTreeSet<u64>) {
         let mut all = vec![Base::Observed];
         all.extend(self.mean.as_ref().map(|_| Base::Mean));
-        all.extend(self.sorted().into_iter().map(Base::Realisation));
+        all.extend(self.sorted(pinned).into_iter().map(Base::Realisation));
         let at = all.iter().position(|base| *base == self.base);
         let next = match at {
             Some(at) => (at as i64 + i64::from(by)).clamp(0, all.len() as i64 - 1) as usize,
             None => 0,
         };
         self.base = all[next];
+    }
+
+    /// Shows the next realisation, after the last the first.
+    pub fn play(&mut self, pinned: &BTreeSet<u64>) {
+        let all = self.sorted(pinned);
+        let now = all.iter().position(|&index| self.base == Base::Realisation(index));
+        let next = now.map_or(0, |now| (now + 1) % all.len());
+        if let Some(&index) = all.get(next) {
+            self.base = Base::Realisation(index);
+        }
+        self.playing = Some(Instant::now());
     }
 
     /// Takes thumbnails of a newly picked place.

@@ -9,7 +9,7 @@ use crate::grid::{Footprint, GridCell};
 use crate::modality::{Modality, ModalityTable, Raster, Value, ValueKind};
 use crate::model::{MANIFEST_FILE, Manifest, sha256_of};
 use crate::project::Project;
-use crate::scene::{Given, Observation, Scene, WINDOW_STEP_M, Window};
+use crate::scene::{Given, LooseFile, Observation, Scene, WINDOW_STEP_M, Window};
 use crate::view::{self, AreaFigures, AreaOrder, Spot, area_figures};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use egui::ColorImage;
@@ -25,6 +25,8 @@ pub enum Reply {
     Model(Result<LoadedModel>),
     /// A scene was opened; whether it is to be picked at once.
     Scene(Result<KnownScene>, bool),
+    /// GeoTIFFs were looked into.
+    Recognised(Vec<Result<LooseFile>>),
     /// Coast and borders.
     Lines(Result<Lines>),
     /// A place was read: which one, its values, and a thumbnail by modality.

@@ -3,7 +3,7 @@
 //! `copgen screenshots DIR` runs it, so that the project's pictures can be remade by the program itself.
 
 use super::command::Command;
-use super::runs::RunState;
+use super::map_tools::{Brush, Stroked, Tool};
 use super::session::Selection;
 use super::shown::Base;
 use super::window::Window;
@@ -19,16 +19,69 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Pictures of a whole tour.
-const PICTURES: usize = 5;
 /// Frames to wait before a picture, so that tiles and textures have arrived.
 const SETTLE: Duration = Duration::from_millis(1500);
 /// A tour that has not ended by then has failed.
 const LIMIT: Duration = Duration::from_secs(900);
-/// What is given in the pictures: what changes slowly, and radar.
-const GIVEN: [&str; 4] = ["location", "DEM", "LULC", "S1RTC"];
+/// What is given in the pictures: what changes slowly, radar, and how clear the sky is.
+const GIVEN: [&str; 5] = ["location", "DEM", "LULC", "S1RTC", "cloud_mask"];
 
 type Shot = (&'static str, Arc<ColorImage>);
+
+/// One stage of a tour.
+enum Stage {
+    /// Wait for this.
+    Until(fn(&Window) -> bool),
+    /// Do this.
+    Do(fn(&Tour, &Window) -> Vec<Command>),
+    /// Take a picture of the settled window.
+    Picture(&'static str),
+}
+
+const STAGES: &[Stage] = &[
+    Stage::Until(|w| w.session().observed.is_some() && w.shown().thumbnails.iter().any(Option::is_some)),
+    Stage::Do(|_, w| place(w).map(|at| Command::Centre(at, 10.3)).into_iter().collect()),
+    Stage::Picture("map"),
+    Stage::Do(|tour, w| {
+        let mut commands = roles(w);
+        let side = w.session().table().map_or(0.0, ModalityTable::window_m);
+        commands.extend(place(w).map(|at| Command::Fit(at, side)));
+        commands.extend([Command::Samples(tour.samples), Command::Steps(tour.steps), Command::Seed(7)]);
+        commands
+    }),
+    Stage::Picture("roles"),
+    Stage::Do(|_, _| vec![Command::Generate]),
+    Stage::Until(|w| w.session().run().is_some_and(|run| !run.active()) && w.shown().spread.is_some()),
+    Stage::Do(|_, _| vec![Command::Base(Base::Realisation(0)), Command::Spread(false)]),
+    Stage::Picture("realisation"),
+    Stage::Do(|_, _| vec![Command::Base(Base::Mean), Command::Spread(true), Command::Opacity(0.85)]),
+    Stage::Picture("variance"),
+    Stage::Do(|_, _| {
+        let spot = Spot { x: 0.34, y: 0.62 };
+        let swipe = Command::Swipe(Some(0.5));
+        vec![Command::Spread(false), Command::Base(Base::Realisation(1)), swipe, Command::Inspect(Some(spot))]
+    }),
+    Stage::Picture("inspector"),
+    Stage::Do(|_, _| {
+        let area = [Spot { x: 0.3, y: 0.25 }, Spot { x: 0.8, y: 0.75 }];
+        // Rank of the truth is the last measure.
+        vec![
+            Command::Inspect(None),
+            Command::Swipe(None),
+            Command::Area(Some(area)),
+            Command::Spread(true),
+            Command::Measure(5),
+        ]
+    }),
+    Stage::Until(|w| w.shown().area_figures.is_some()),
+    Stage::Picture("area"),
+    Stage::Do(|_, w| painting(w)),
+    Stage::Picture("painting"),
+    Stage::Do(|_, _| vec![Command::Tool(Tool::Pointer), Command::ExportWindow(true)]),
+    Stage::Picture("export"),
+    Stage::Do(|_, _| vec![Command::ExportWindow(false), Command::Theme(egui::Theme::Light), Command::Palette(true)]),
+    Stage::Picture("light"),
+];
 
 /// See the module.
 pub struct Tour {
@@ -38,86 +91,96 @@ pub struct Tour {
     since: Instant,
     started: Instant,
     pictures: Sender<Shot>,
+    report: Sender<String>,
     waiting: bool,
+    times: Times,
 }
 
-/// Where the pictures of a tour arrive.
-pub struct Pictures(Receiver<Shot>);
+/// When things happened for the first time, after the start.
+#[derive(Default)]
+struct Times {
+    frame: Option<Duration>,
+    place: Option<Duration>,
+    asked: Option<Duration>,
+    realisation: Option<Duration>,
+}
+
+/// Where the pictures of a tour arrive, and what was measured on the way.
+pub struct Pictures(Receiver<Shot>, Receiver<String>);
 
 impl Tour {
-    /// A tour with so many realisations of so many steps.
+    /// A tour with so many realisations of so many steps; the clock starts now.
     pub fn new(samples: usize, steps: usize) -> (Self, Pictures) {
-        let (pictures, taken) = unbounded();
+        let ((pictures, taken), (report, told)) = (unbounded(), unbounded());
         let now = Instant::now();
-        (Self { samples, steps, stage: 0, since: now, started: now, pictures, waiting: false }, Pictures(taken))
+        let tour = Self {
+            samples,
+            steps,
+            stage: 0,
+            since: now,
+            started: now,
+            pictures,
+            report,
+            waiting: false,
+            times: Times::default(),
+        };
+        (tour, Pictures(taken, told))
     }
 
     /// What to do in this frame.
     pub fn next(&mut self, ctx: &Context, window: &Window) -> Vec<Command> {
         ctx.request_repaint_after(Duration::from_millis(50));
-        if self.started.elapsed() > LIMIT {
+        self.look_at_the_clock(window);
+        let Some(stage) = STAGES.get(self.stage).filter(|_| self.started.elapsed() < LIMIT) else {
+            // Nobody listens if the program ends already.
+            let _ = self.report.send(self.times.summary() + &window.frames().summary());
             ctx.send_viewport_cmd(ViewportCommand::Close);
+            self.stage = STAGES.len();
             return Vec::new();
-        }
-        let session = window.session();
-        let Some(table) = session.table() else { return Vec::new() };
-        let ready = session.observed.is_some() && window.shown().thumbnails.iter().any(Option::is_some);
-        let place = match &session.selection {
-            Some(Selection::Scene(i)) => session.scenes.get(*i).and_then(|known| known.scene.location()),
-            _ => None,
         };
-        match self.stage {
-            0 if ready => self.go(vec![Command::Centre(place.unwrap_or(Location { lat: 0.0, lon: 0.0 }), 10.3)]),
-            1 => self.picture(ctx, "map"),
-            2 => {
-                let mut commands = roles(table);
-                commands.extend(place.map(|at| Command::Fit(at, table.window_m())));
-                commands.extend([Command::Samples(self.samples), Command::Steps(self.steps), Command::Seed(7)]);
-                self.go(commands)
-            }
-            3 => self.picture(ctx, "roles"),
-            4 => self.go(vec![Command::Generate]),
-            5 => match session.run().map(|run| run.state) {
-                Some(RunState::Finished) if window.shown().spread.is_some() => {
-                    self.go(vec![Command::Base(Base::Realisation(0)), Command::Spread(false)])
+        match stage {
+            Stage::Until(done) => {
+                if done(window) {
+                    self.go();
                 }
-                Some(RunState::Failed | RunState::Cancelled) => {
-                    ctx.send_viewport_cmd(ViewportCommand::Close);
-                    Vec::new()
-                }
-                _ => Vec::new(),
-            },
-            6 => self.picture(ctx, "realisation"),
-            7 => self.go(vec![Command::Base(Base::Mean), Command::Spread(true), Command::Opacity(0.85)]),
-            8 => self.picture(ctx, "variance"),
-            9 => self.go(vec![
-                Command::Spread(false),
-                Command::Base(Base::Realisation(1)),
-                Command::Swipe(Some(0.5)),
-                Command::Inspect(Some(Spot { x: 0.34, y: 0.62 })),
-            ]),
-            10 => self.picture(ctx, "inspector"),
-            11 => {
-                ctx.send_viewport_cmd(ViewportCommand::Close);
                 Vec::new()
             }
-            _ => Vec::new(),
+            Stage::Do(wishes) => {
+                let commands = wishes(self, window);
+                self.go();
+                commands
+            }
+            Stage::Picture(name) => {
+                self.picture(ctx, name);
+                Vec::new()
+            }
         }
     }
 
-    fn go(&mut self, commands: Vec<Command>) -> Vec<Command> {
+    fn look_at_the_clock(&mut self, window: &Window) {
+        let (now, session) = (self.started.elapsed(), window.session());
+        self.times.frame.get_or_insert(now);
+        if session.observed.is_some() {
+            self.times.place.get_or_insert(now);
+        }
+        if let Some(run) = session.run() {
+            self.times.asked.get_or_insert(now);
+            if !run.realisations.is_empty() {
+                self.times.realisation.get_or_insert(now);
+            }
+        }
+    }
+
+    fn go(&mut self) {
         self.stage += 1;
         self.since = Instant::now();
         self.waiting = false;
-        commands
     }
 
-    /// Takes a picture of the settled window, then goes on.
-    fn picture(&mut self, ctx: &Context, name: &'static str) -> Vec<Command> {
+    fn picture(&mut self, ctx: &Context, name: &'static str) {
         if self.waiting {
-            return self.go(Vec::new());
-        }
-        if self.since.elapsed() > SETTLE {
+            self.go();
+        } else if self.since.elapsed() > SETTLE {
             let (pictures, repaint) = (self.pictures.clone(), ctx.clone());
             ctx.request_screenshot(move |image| {
                 // The receiver outlives the window.
@@ -126,23 +189,73 @@ impl Tour {
             });
             self.waiting = true;
         }
-        Vec::new()
     }
 }
 
-/// Roles of the pictures: radar and what changes slowly given, all else generated.
-fn roles(table: &ModalityTable) -> Vec<Command> {
+impl Times {
+    fn summary(&self) -> String {
+        let text = |time: Option<Duration>| time.map_or("never".into(), |t| format!("{:.2} s", t.as_secs_f64()));
+        let took = self.realisation.zip(self.asked).map(|(made, asked)| made.saturating_sub(asked));
+        format!(
+            "first frame after {}, first place after {}, first realisation {} after it was asked for\n",
+            text(self.frame),
+            text(self.place),
+            text(took)
+        )
+    }
+}
+
+/// The middle of the picked scene.
+fn place(window: &Window) -> Option<Location> {
+    match window.session().selection {
+        Some(Selection::Scene(i)) => window.session().scenes.get(i)?.scene.location(),
+        _ => None,
+    }
+}
+
+/// Roles of the pictures.
+fn roles(window: &Window) -> Vec<Command> {
     let role = |name: &String| if GIVEN.contains(&name.as_str()) { Role::Given } else { Role::Generated };
-    table.iter().enumerate().map(|(i, m)| Command::Role(i, role(&m.name))).collect()
+    let all = window.session().table().into_iter().flat_map(|table| table.iter().enumerate());
+    all.map(|(i, m)| Command::Role(i, role(&m.name))).collect()
+}
+
+/// A lake across the window.
+fn painting(window: &Window) -> Vec<Command> {
+    let Some(table) = window.session().table() else { return Vec::new() };
+    let Some(modality) = table.index("LULC") else { return Vec::new() };
+    let water = table[modality].classes().and_then(|all| all.iter().find(|c| c.name.eq_ignore_ascii_case("water")));
+    let Some(code) = water.map(|class| class.code) else { return Vec::new() };
+    let brush = Brush { modality, code, radius_m: 110.0 };
+    let stroke = |from: [f64; 2], to: [f64; 2]| {
+        let [from, to] = [from, to].map(|[x, y]| Spot { x, y });
+        Command::Paint(Stroked { brush, from, to })
+    };
+    vec![
+        Command::Area(None),
+        Command::Spread(false),
+        Command::Modality(modality),
+        Command::Base(Base::Observed),
+        Command::Tool(Tool::Brush(brush)),
+        stroke([0.2, 0.3], [0.45, 0.4]),
+        stroke([0.45, 0.4], [0.6, 0.65]),
+        Command::Settle,
+    ]
 }
 
 impl Pictures {
+    /// What was measured on the way: times to the first frame, place and realisation, and the window's own work.
+    pub fn report(&self) -> String {
+        self.1.try_recv().unwrap_or_default()
+    }
+
     /// Writes all pictures that were taken as PNG files.
     ///
     /// # Errors
     /// When the tour was cut short or a file cannot be written.
     pub fn write(self, dir: &Path) -> Result<Vec<PathBuf>> {
         let mut written = Vec::new();
+        let expected = STAGES.iter().filter(|stage| matches!(stage, Stage::Picture(_))).count();
         while let Ok((name, picture)) = self.0.try_recv() {
             let [width, height] = picture.size;
             let rgb: Vec<u8> = picture.pixels.iter().flat_map(|p| [p.r(), p.g(), p.b()]).collect();
@@ -158,9 +271,9 @@ impl Pictures {
             write_atomically(&path, &bytes)?;
             written.push(path);
         }
-        if written.len() < PICTURES {
+        if written.len() < expected {
             return Err(Error::Compute(format!(
-                "Only {} of {PICTURES} pictures were taken: the window was closed too early, or sampling failed.",
+                "Only {} of {expected} pictures were taken: the window was closed too early, or sampling failed.",
                 written.len()
             )));
         }

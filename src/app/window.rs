@@ -3,16 +3,23 @@
 use super::basemap::{Layer, Lines};
 use super::command::Command;
 use super::export_window::ExportForm;
+use super::files_window::FilesForm;
+use super::frames::Frames;
+use super::guide::{self, Step};
 use super::keeper::{self, Keeper};
 use super::map::MapView;
+use super::palette::Palette;
 use super::project_form::ProjectForm;
+use super::recent::Recent;
 use super::scene_window::SceneForm;
 use super::session::Session;
 use super::shown::Shown;
 use super::studio::{self, Reply, Studio};
 use super::top_bar::TopBar;
 use super::tour::Tour;
-use super::{Options, area_window, gallery, inspector, keys, notes, roles_panel, sampling_panel, spread_paint, theme};
+use super::{
+    Options, apply, area_window, gallery, inspector, keys, notes, roles_panel, sampling_panel, spread_paint, theme,
+};
 use crate::error::Result;
 use crate::job::Worker;
 use crate::project::Project;
@@ -20,6 +27,9 @@ use crate::sampler::SamplerOptions;
 use egui::{CentralPanel, Context, Panel, Ui};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+/// How long each realisation stays while one is shown after another.
+const FRAME_OF_PLAY: Duration = Duration::from_millis(700);
 
 /// The application.
 pub struct Window {
@@ -29,6 +39,12 @@ pub struct Window {
     pub(super) scene_form: SceneForm,
     top_bar: TopBar,
     pub(super) project_form: ProjectForm,
+    pub(super) files_form: FilesForm,
+    pub(super) palette: Palette,
+    pub(super) guide: Option<Step>,
+    frames: Frames,
+    logic_took: Duration,
+    pub(super) recent: Recent,
     pub(super) keeper: Option<Keeper>,
     pub(super) key_sheet: bool,
     pub(super) map: MapView,
@@ -70,7 +86,10 @@ impl Window {
                 None
             }
         };
+        let recent = Recent::open(keeper.as_ref().map(Keeper::dir));
         let before = keeper.as_ref().map(|keeper| keeper.dir().to_path_buf()).filter(|dir| Project::is_at(dir));
+        // Who has no session yet is new.
+        let guide = (keeper.is_some() && before.is_none()).then_some(Step::Look);
         let first = options.first.filter(|_| before.is_none());
         let model = options.model;
         studio.run(move || studio::load_model(model));
@@ -91,6 +110,12 @@ impl Window {
             scene_form,
             top_bar: TopBar::default(),
             project_form: ProjectForm::default(),
+            files_form: FilesForm::default(),
+            palette: Palette::default(),
+            guide,
+            frames: Frames::default(),
+            logic_took: Duration::ZERO,
+            recent,
             keeper,
             key_sheet: false,
             map,
@@ -107,6 +132,11 @@ impl Window {
         &self.session
     }
 
+    /// How long frames took.
+    pub fn frames(&self) -> &Frames {
+        &self.frames
+    }
+
     /// What the window shows; for the tour and for tests.
     pub fn shown(&self) -> &Shown {
         &self.shown
@@ -115,19 +145,24 @@ impl Window {
 
 impl eframe::App for Window {
     fn logic(&mut self, ctx: &Context, _frame: &mut eframe::Frame) {
+        let begun = Instant::now();
         self.replies(ctx);
         self.events();
         self.keep();
+        if let Some(since) = self.shown.playing {
+            if since.elapsed() >= FRAME_OF_PLAY {
+                self.shown.play(&apply::pinned(&self.session));
+            }
+            ctx.request_repaint_after(FRAME_OF_PLAY);
+        }
         if self.memory_looked.is_none_or(|at| at.elapsed() > Duration::from_secs(2)) {
             self.session.memory_limit = crate::process::memory_limit();
             self.memory_looked = Some(Instant::now());
         }
         let dropped: Vec<PathBuf> =
             ctx.input(|input| input.raw.dropped_files.iter().map(|file| file.path().to_path_buf()).collect());
-        for dir in dropped {
-            // A file of a scene stands for its folder.
-            let dir = if dir.is_file() { dir.parent().map(PathBuf::from).unwrap_or(dir) } else { dir };
-            self.apply(ctx, Command::OpenScene(dir));
+        if !dropped.is_empty() {
+            self.apply(ctx, Command::OpenPaths(dropped));
         }
         if let Some(mut tour) = self.tour.take() {
             for command in tour.next(ctx, self) {
@@ -135,9 +170,11 @@ impl eframe::App for Window {
             }
             self.tour = Some(tour);
         }
+        self.logic_took = begun.elapsed();
     }
 
     fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
+        let begun = Instant::now();
         let mut commands = Vec::new();
         let ctx = ui.ctx().clone();
         self.shown.follow_painting(&ctx, &self.session);
@@ -153,13 +190,22 @@ impl eframe::App for Window {
                 roles_panel::show(ui, &self.session, &self.shown, &mut commands);
             });
         });
-        let height = if self.session.run().is_some() { 208.0 } else { 42.0 };
-        Panel::bottom("gallery").frame(theme::panel(&ctx)).exact_size(height).show(ui, |ui| {
+        let gallery = match self.session.run() {
+            Some(_) => {
+                let most = (ctx.content_rect().height() - 260.0).max(170.0);
+                Panel::bottom("gallery").resizable(true).default_size(208.0).size_range(150.0..=most)
+            }
+            None => Panel::bottom("no gallery").exact_size(42.0),
+        };
+        gallery.frame(theme::panel(&ctx)).show(ui, |ui| {
             gallery::show(ui, &self.session, &self.shown, &mut commands);
         });
         CentralPanel::no_frame().show(ui, |ui| {
             let map = ui.max_rect();
             commands.extend(self.map.show(ui, &self.session, &self.shown, self.overlay));
+            if let Some(step) = self.guide.filter(|_| self.session.observed.is_some()) {
+                guide::show(&ctx, map, &self.session, &self.shown, step, &mut commands);
+            }
             notes::show(&ctx, map, &self.session, &mut commands);
             area_window::show(&ctx, map, &self.session, &self.shown, &mut commands);
             if let Some(spot) = self.shown.spot.filter(|_| self.session.observed.is_some()) {
@@ -171,10 +217,13 @@ impl eframe::App for Window {
         }
         commands.extend(keys::pressed(&ctx, &self.session));
         self.form.show(&ctx, &self.session, &mut commands);
-        self.scene_form.show(&ctx, &mut commands);
+        self.scene_form.show(&ctx, &self.recent, &mut commands);
+        self.files_form.show(&ctx, &mut commands);
+        self.palette.show(&ctx, &self.session, &mut commands);
         self.project_form.show(&ctx, &mut commands);
         for command in commands {
             self.apply(&ctx, command);
         }
+        self.frames.add(begun.elapsed() + self.logic_took, self.session.busy());
     }
 }

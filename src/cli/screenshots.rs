@@ -22,6 +22,7 @@ impl Screenshots {
     pub(super) fn run(self) -> Result<ExitCode> {
         let (tour, pictures) = Tour::new(self.samples, self.steps);
         open(Options { tour: Some(tour), ..Options::bundled()? })?;
+        eprintln!("{}", pictures.report());
         for path in pictures.write(&self.dir)? {
             println!("{}", path.display());
         }

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use jiff::civil::Date;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The fields this program uses.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -12,6 +12,9 @@ pub(super) struct Metadata {
     /// Licence and origin in one line.
     #[serde(default)]
     pub attribution: Option<String>,
+    /// By modality: rasters that lie elsewhere; relative paths start at the folder.
+    #[serde(default)]
+    pub files: BTreeMap<String, PathBuf>,
     /// By family or modality: ISO 8601 instant, day, month, or year.
     #[serde(default)]
     pub dates: BTreeMap<String, Option<String>>,

@@ -2,10 +2,12 @@
 
 mod checks;
 mod layer;
+mod loose;
 mod major_tom;
 mod metadata;
 mod raster_file;
 
+pub use loose::{LooseFile, recognise, scene_of};
 pub use raster_file::quiet_gdal;
 
 use crate::error::{Error, Result};
@@ -134,9 +136,13 @@ impl Scene {
     pub fn open_with(dir: &Path, options: SceneOptions) -> Result<Self> {
         let mut parts = Parts { metadata: Metadata::read(dir)?, ..Parts::default() };
         for m in ModalityTable::published().iter().filter(|m| !m.is_scalar()) {
-            let path = dir.join(format!("{}.tif", m.name));
-            if path.exists() {
-                parts.put(&m.name, RasterFile::open(&path).map(Layer::single))?;
+            let elsewhere = parts.metadata.files.get(&m.name).map(|path| dir.join(path));
+            let named = elsewhere.is_some();
+            let path = elsewhere.unwrap_or_else(|| dir.join(format!("{}.tif", m.name)));
+            // What a description names has to be there.
+            if named || path.exists() {
+                let file = RasterFile::open(&path).map(|file| if named { file.called(&m.channels) } else { file });
+                parts.put(&m.name, file.map(Layer::single))?;
             }
         }
         let grd = dir.join("S1GRD.tif");
@@ -356,10 +362,7 @@ impl Scene {
 /// # Errors
 /// When bands, resolution, place, size or values do not fit.
 pub fn read_raster_for(m: &Modality, path: &Path, window: &Footprint, notes: &mut Vec<String>) -> Result<Raster> {
-    let mut file = RasterFile::open(path)?;
-    if file.bands.iter().all(String::is_empty) && file.bands.len() == m.channels.len() {
-        file.bands.clone_from(&m.channels);
-    }
+    let file = RasterFile::open(path)?.called(&m.channels);
     if file.width < m.pixels || file.height < m.pixels {
         return Err(Error::file(
             path,

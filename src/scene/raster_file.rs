@@ -69,6 +69,15 @@ impl RasterFile {
         Ok(Self { path: path.to_path_buf(), width, height, grid, crs, bands, no_data })
     }
 
+    /// The same with these names for its bands, if it has as many and none is described.
+    #[must_use]
+    pub fn called(mut self, channels: &[String]) -> Self {
+        if self.bands.iter().all(String::is_empty) && self.bands.len() == channels.len() {
+            self.bands = channels.to_vec();
+        }
+        self
+    }
+
     /// Index of a band by description, not case-sensitive; with `single`, a file's only band needs none.
     ///
     /// # Errors

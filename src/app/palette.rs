@@ -1,0 +1,89 @@
+//! Everything that can be done, found by typing.
+
+use super::basemap::Layer;
+use super::command::Command;
+use super::keys;
+use super::presets::Preset;
+use super::session::{Selection, Session};
+use egui::{Key, RichText};
+
+/// At most so many are listed.
+const LISTED: usize = 12;
+
+/// What is being typed; closed without text.
+#[derive(Default)]
+pub struct Palette {
+    /// Whether it is open.
+    pub open: bool,
+    text: String,
+    chosen: usize,
+}
+
+impl Palette {
+    /// Opens or closes it.
+    pub fn set(&mut self, open: bool) {
+        *self = Self { open, ..Self::default() };
+    }
+
+    /// Draws it; Enter does what is chosen, the arrows choose.
+    pub fn show(&mut self, ctx: &egui::Context, session: &Session, commands: &mut Vec<Command>) {
+        if !self.open {
+            return;
+        }
+        let [up, down, enter, escape] = [Key::ArrowUp, Key::ArrowDown, Key::Enter, Key::Escape]
+            .map(|key| ctx.input_mut(|input| input.consume_key(egui::Modifiers::NONE, key)));
+        let found = found(session, &self.text);
+        self.chosen = (self.chosen + usize::from(down)).saturating_sub(usize::from(up));
+        self.chosen = self.chosen.min(found.len().saturating_sub(1));
+        let mut done = enter.then(|| found.get(self.chosen).map(|(_, wish)| wish.clone()));
+        let top = ctx.content_rect().center_top() + egui::vec2(0.0, 90.0);
+        let window = egui::Window::new("Do").title_bar(false).resizable(false).pivot(egui::Align2::CENTER_TOP);
+        window.fixed_pos(top).show(ctx, |ui| {
+            ui.set_width(420.0);
+            let field =
+                egui::TextEdit::singleline(&mut self.text).hint_text("What to do?").desired_width(f32::INFINITY);
+            let response = ui.add(field);
+            super::widgets::named(&response, egui::Role::TextInput, "What to do");
+            response.request_focus();
+            if response.changed() {
+                self.chosen = 0;
+            }
+            for (i, (name, wish)) in found.iter().enumerate() {
+                if ui.selectable_label(i == self.chosen, name).clicked() {
+                    done = Some(Some(wish.clone()));
+                }
+            }
+            if found.is_empty() {
+                ui.label(RichText::new("Nothing is called that.").weak());
+            }
+        });
+        if done.is_some() || escape {
+            commands.extend(done.flatten());
+            commands.push(Command::Palette(false));
+        }
+    }
+}
+
+/// All that can be done now.
+fn all(session: &Session) -> Vec<(String, Command)> {
+    let mut all: Vec<(String, Command)> = keys::named(session).collect();
+    let presets = Preset::ALL.into_iter().filter(|preset| session.preset(*preset).is_ok());
+    all.extend(presets.map(|preset| (format!("Question: {}", preset.name()), Command::Preset(preset))));
+    all.extend(Layer::ALL.into_iter().map(|layer| (format!("Base map: {}", layer.name()), Command::Basemap(layer))));
+    all.push(("Light colours".into(), Command::Theme(egui::Theme::Light)));
+    all.push(("Dark colours".into(), Command::Theme(egui::Theme::Dark)));
+    all.push(("Save the project".into(), Command::ProjectWindow(true)));
+    all.push(("Guide".into(), Command::Guide(Some(super::guide::Step::Look))));
+    let modalities = session.table().into_iter().flat_map(|table| table.iter().enumerate());
+    all.extend(modalities.map(|(i, m)| (format!("Show {}", m.name), Command::Modality(i))));
+    let scenes = session.scenes.iter().enumerate();
+    all.extend(scenes.map(|(i, known)| (format!("Go to {}", known.scene.name()), Command::Pick(Selection::Scene(i)))));
+    all
+}
+
+/// Those that hold every word of the text.
+fn found(session: &Session, text: &str) -> Vec<(String, Command)> {
+    let text = text.to_lowercase();
+    let holds = |name: &str| text.split_whitespace().all(|word| name.to_lowercase().contains(word));
+    all(session).into_iter().filter(|(name, _)| holds(name)).take(LISTED).collect()
+}
