@@ -2,72 +2,13 @@
 
 mod common;
 
-use copgen::app::{Base, Command, Options, Preset, RunState, Selection, Sort, Window};
+use common::harness::*;
+use copgen::app::{Base, Command, Preset, RunState, Selection, Sort, Window};
 use copgen::project::Project;
 use copgen::sampler::Role;
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
-
-fn window() -> Harness<'static, Window> {
-    window_with(None)
-}
-
-/// One that keeps its session in a folder.
-fn window_with(session: Option<PathBuf>) -> Harness<'static, Window> {
-    let options = Options {
-        model: common::project("models/demo"),
-        scenes: [common::COMPLETE, "newzealand_T60HWB_2020-10-02"].map(common::scene).into(),
-        first: Some(common::scene(common::COMPLETE)),
-        session,
-        tour: None,
-    };
-    Harness::builder()
-        .with_size(egui::vec2(1440.0, 900.0))
-        .wgpu()
-        .build_eframe(|cc| Window::new(cc, options).expect("window"))
-}
-
-/// Runs frames until something has happened.
-fn wait(harness: &mut Harness<'_, Window>, what: &str, done: impl Fn(&Window) -> bool) {
-    let started = Instant::now();
-    while !done(harness.state()) {
-        let notes = &harness.state().session().notes;
-        assert!(started.elapsed() < Duration::from_secs(120), "{what} did not happen; notes: {notes:?}");
-        harness.step();
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    harness.run_steps(3);
-}
-
-fn press(harness: &mut Harness<'_, Window>, name: &str) {
-    harness.get_by_label(name).click();
-    harness.run_steps(3);
-}
-
-fn apply(harness: &mut Harness<'_, Window>, command: Command) {
-    let ctx = harness.ctx.clone();
-    harness.state_mut().apply(&ctx, command);
-    harness.run_steps(3);
-}
-
-/// Whether the run is finished and painted.
-fn sampled(window: &Window) -> bool {
-    window.session().run().is_some_and(|run| run.state == RunState::Finished) && window.shown().spread.is_some()
-}
-
-/// Samples what is chosen.
-fn sample(harness: &mut Harness<'_, Window>, samples: usize, steps: usize) {
-    apply(harness, Command::Steps(steps));
-    apply(harness, Command::Samples(samples));
-    press(harness, "Generate");
-    wait(harness, "sampling", sampled);
-}
-
-fn observed(window: &Window) -> bool {
-    window.session().observed.is_some()
-}
 
 #[test]
 fn a_place_is_read_sampled_shown_and_exported() {
@@ -194,7 +135,7 @@ fn a_grid_cell_without_data_offers_only_what_is_known_there() {
 fn what_cannot_be_opened_becomes_a_note_that_stays_until_it_is_dismissed() {
     let mut harness = window();
     wait(&mut harness, "reading the first scene", observed);
-    apply(&mut harness, Command::OpenScene(PathBuf::from("/nowhere")));
+    apply(&mut harness, Command::OpenScene("/nowhere".into()));
     let told = |w: &Window| w.session().notes.iter().any(|note| note.problem && note.text.contains("/nowhere"));
     wait(&mut harness, "the note", told);
     let count = harness.state().session().notes.len();
@@ -210,14 +151,7 @@ fn the_first_view_looks_as_it_did() {
     wait(&mut harness, "reading the first scene", |w| {
         observed(w) && w.session().scenes.len() == 2 && w.session().notes.is_empty()
     });
-    // Map tiles arrive on their own time.
-    for _ in 0..40 {
-        harness.step();
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    // Rasterisers differ a little in how they smooth edges.
-    let options = egui_kittest::SnapshotOptions::new().threshold(1.5).max_failed_pixels(3000);
-    harness.snapshot_options("first_view", &options);
+    snapshot(&mut harness, "first_view");
 }
 
 fn role(harness: &Harness<'_, Window>, name: &str) -> Role {
@@ -449,7 +383,7 @@ fn realisations_are_ordered_compared_and_recalled() {
     // Nearest to what was observed first, by the figures that are shown.
     apply(&mut harness, Command::Sort(Sort::Observed));
     let shown = harness.state().shown();
-    let order = shown.sorted();
+    let order = shown.sorted(&Default::default());
     let far: Vec<f32> = order.iter().map(|i| shown.distances[i].observed.expect("observed")).collect();
     assert!(order.len() == 3 && far.is_sorted() && far[0] > 0.0, "{far:?}");
     apply(&mut harness, Command::Base(Base::Realisation(order[0])));

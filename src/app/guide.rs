@@ -103,7 +103,7 @@ pub fn show(ctx: &egui::Context, map: Rect, session: &Session, shown: &Shown, st
 
 fn choices(step: Step, session: &Session, shown: &Shown) -> Vec<(&'static str, Vec<Command>)> {
     match step {
-        Step::Look => vec![("Next", vec![Command::Guide(Some(Step::Ask))])],
+        Step::Look => vec![("Go on", vec![Command::Guide(Some(Step::Ask))])],
         Step::Ask => vec![(
             "Ask: cloud-free view",
             vec![Command::Preset(Preset::CloudFree), Command::Guide(Some(Step::Generate))],

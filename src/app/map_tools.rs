@@ -126,9 +126,14 @@ impl Scenery<'_> {
     }
 
     fn mark(&self, ui: &Ui, response: &egui::Response) -> Vec<Command> {
-        let pressed = ui.input(|input| input.pointer.press_origin());
-        let ends =
-            response.interact_pointer_pos().zip(pressed).filter(|_| response.dragged() || response.drag_stopped());
+        // Where the drag began; egui forgets it in the frame that ends it.
+        let from = response.id.with("from");
+        if let Some(at) = ui.input(|input| input.pointer.press_origin()).filter(|_| response.drag_started()) {
+            ui.data_mut(|data| data.insert_temp(from, at));
+        }
+        let pressed = ui.data(|data| data.get_temp::<Pos2>(from));
+        let held = response.dragged() || response.drag_stopped();
+        let ends = response.interact_pointer_pos().zip(pressed).filter(|_| held);
         let inside =
             |at: Pos2| self.share(at).map(|spot| Spot { x: spot.x.clamp(0.0, 1.0), y: spot.y.clamp(0.0, 1.0) });
         let Some((Some(a), Some(b))) = ends.map(|(to, from)| (inside(from), inside(to))) else { return Vec::new() };

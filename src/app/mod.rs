@@ -112,7 +112,7 @@ pub fn open(options: Options) -> Result<()> {
         .with_title("COP-GEN Explorer")
         .with_app_id("copgen")
         .with_inner_size(size)
-        .with_min_inner_size(egui::vec2(960.0, 600.0));
+        .with_min_inner_size(egui::vec2(1100.0, 640.0));
     let native = eframe::NativeOptions { viewport, ..Default::default() };
     let create: eframe::AppCreator = Box::new(move |cc| Ok(Box::new(Window::new(cc, options)?)));
     match eframe::run_native("copgen", native, create) {

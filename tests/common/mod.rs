@@ -1,6 +1,8 @@
 //! What the tests of the program share.
 #![allow(dead_code)] // Each test file uses its own part.
 
+pub mod harness;
+
 use assert_cmd::Command;
 use std::path::{Path, PathBuf};
 

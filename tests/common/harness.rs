@@ -1,0 +1,118 @@
+//! The window as a person uses it: widgets found by name and pressed.
+
+use super::{COMPLETE, project, scene};
+use copgen::app::{Command, Options, RunState, Window};
+use egui_kittest::Harness;
+use egui_kittest::kittest::Queryable;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// The window with two scenes, the first one picked.
+pub fn window() -> Harness<'static, Window> {
+    window_with(None)
+}
+
+/// One that keeps its session in a folder.
+pub fn window_with(session: Option<PathBuf>) -> Harness<'static, Window> {
+    window_of(session, egui::vec2(1440.0, 900.0))
+}
+
+/// One of this size in points.
+pub fn window_of(session: Option<PathBuf>, size: egui::Vec2) -> Harness<'static, Window> {
+    let options = Options {
+        model: project("models/demo"),
+        scenes: [COMPLETE, "newzealand_T60HWB_2020-10-02"].map(scene).into(),
+        first: Some(scene(COMPLETE)),
+        session,
+        tour: None,
+    };
+    Harness::builder().with_size(size).wgpu().build_eframe(|cc| Window::new(cc, options).expect("window"))
+}
+
+/// Runs frames until something has happened.
+pub fn wait(harness: &mut Harness<'_, Window>, what: &str, done: impl Fn(&Window) -> bool) {
+    let started = Instant::now();
+    while !done(harness.state()) {
+        let notes = &harness.state().session().notes;
+        assert!(started.elapsed() < Duration::from_secs(120), "{what} did not happen; notes: {notes:?}");
+        harness.step();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    harness.run_steps(3);
+}
+
+/// Presses what is called so.
+pub fn press(harness: &mut Harness<'_, Window>, name: &str) {
+    harness.get_by_label(name).click();
+    harness.run_steps(3);
+}
+
+/// Carries out a command.
+pub fn apply(harness: &mut Harness<'_, Window>, command: Command) {
+    let ctx = harness.ctx.clone();
+    harness.state_mut().apply(&ctx, command);
+    harness.run_steps(3);
+}
+
+/// Whether the run is finished and painted.
+pub fn sampled(window: &Window) -> bool {
+    window.session().run().is_some_and(|run| run.state == RunState::Finished) && window.shown().spread.is_some()
+}
+
+/// Samples what is chosen.
+pub fn sample(harness: &mut Harness<'_, Window>, samples: usize, steps: usize) {
+    apply(harness, Command::Steps(steps));
+    apply(harness, Command::Samples(samples));
+    press(harness, "Generate");
+    wait(harness, "sampling", sampled);
+}
+
+/// Whether the picked place is read.
+pub fn observed(window: &Window) -> bool {
+    window.session().observed.is_some()
+}
+
+/// Index of a modality.
+pub fn index(harness: &Harness<'_, Window>, name: &str) -> usize {
+    harness.state().session().table().and_then(|table| table.index(name)).expect("modality")
+}
+
+/// Drags from one place to another in a few frames.
+pub fn drag(harness: &mut Harness<'_, Window>, from: egui::Pos2, to: egui::Pos2) {
+    harness.drag_at(from);
+    harness.run_steps(2);
+    for k in 1..=5 {
+        harness.hover_at(from + (to - from) * (k as f32 / 5.0));
+        harness.run_steps(1);
+    }
+    harness.drop_at(to);
+    harness.run_steps(3);
+}
+
+/// A click at a place.
+pub fn click(harness: &mut Harness<'_, Window>, at: egui::Pos2) {
+    harness.hover_at(at);
+    harness.run_steps(1);
+    for pressed in [true, false] {
+        harness.event(egui::Event::PointerButton {
+            pos: at,
+            button: egui::PointerButton::Primary,
+            pressed,
+            modifiers: egui::Modifiers::NONE,
+        });
+        harness.run_steps(1);
+    }
+    harness.run_steps(2);
+}
+
+/// Compares a picture of the window with the one that is kept.
+pub fn snapshot(harness: &mut Harness<'_, Window>, name: &str) {
+    // Map tiles arrive on their own time.
+    for _ in 0..40 {
+        harness.step();
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // Rasterisers differ a little in how they smooth edges.
+    let options = egui_kittest::SnapshotOptions::new().threshold(1.5).max_failed_pixels(3000);
+    harness.snapshot_options(name, &options);
+}

@@ -1,0 +1,276 @@
+//! Runs, files and the window itself: queue, export, opening, finding, sizes.
+
+mod common;
+
+use common::harness::*;
+use copgen::app::{Command, Preset, RunState, Selection};
+use copgen::sampler::Role;
+use egui_kittest::kittest::Queryable;
+use std::path::Path;
+
+#[test]
+fn runs_queue_and_stay() {
+    let mut harness = window();
+    wait(&mut harness, "reading the first scene", observed);
+    apply(&mut harness, Command::Steps(30));
+    apply(&mut harness, Command::Samples(2));
+    for seed in 1..=3 {
+        apply(&mut harness, Command::Seed(seed));
+        apply(&mut harness, Command::Generate);
+    }
+    let session = harness.state().session();
+    assert_eq!(session.runs.waiting().count(), 2);
+    assert_eq!(session.run().map(|run| run.request.seed), Some(1), "what is looked at stays");
+    press(&mut harness, "Withdraw 1");
+    let finished = |seed: u64| {
+        move |w: &copgen::app::Window| {
+            w.session().runs.all().iter().any(|r| r.request.seed == seed && r.state == RunState::Finished)
+        }
+    };
+    wait(&mut harness, "the last run", finished(3));
+    let seeds: Vec<u64> = harness.state().session().runs.all().iter().map(|run| run.request.seed).collect();
+    assert_eq!(seeds, [1, 3]);
+    apply(&mut harness, Command::ShowRun(1));
+    wait(&mut harness, "its pictures", |w| w.shown().realisations.len() == 2);
+    assert_eq!(harness.state().session().run().map(|run| run.request.seed), Some(3));
+    apply(&mut harness, Command::ForgetRun(1));
+    assert_eq!(harness.state().session().run().map(|run| run.request.seed), Some(1));
+    // A random seed is another one each time, and is told.
+    press(&mut harness, "random");
+    apply(&mut harness, Command::Steps(2));
+    apply(&mut harness, Command::Generate);
+    let first = harness.state().session().seed;
+    apply(&mut harness, Command::Generate);
+    assert_ne!(harness.state().session().seed, first);
+    assert_eq!(harness.state().session().runs.all()[1].request.seed, first);
+}
+
+#[test]
+fn too_much_for_the_memory_is_refused_before_the_start() {
+    let mut harness = window();
+    wait(&mut harness, "reading the first scene", observed);
+    let session = harness.state().session();
+    let request = session.request().expect("request");
+    let few = session.memory(&request).expect("estimate");
+    let many = session.memory(&copgen::job::Request { samples: 2000, ..request }).expect("estimate");
+    // 1996 more realisations of some 24 channels of up to 96 × 96 float32 values.
+    assert!(many - few > 500_000_000, "{few} to {many}");
+    assert!(session.memory_limit.expect("the system tells") > few);
+}
+
+fn export_with(
+    harness: &mut egui_kittest::Harness<'_, copgen::app::Window>,
+    out: &Path,
+    boxes: &[&str],
+) -> Vec<String> {
+    press(harness, "Export …");
+    for name in boxes {
+        press(harness, name);
+    }
+    harness.get_by_role_and_label(egui::accesskit::Role::TextInput, "Folder").focus();
+    harness.run_steps(2);
+    harness.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::A);
+    harness.run_steps(2);
+    harness.event(egui::Event::Text(out.display().to_string()));
+    harness.run_steps(2);
+    press(harness, "Write files");
+    wait(harness, "exporting", |w| w.session().notes.iter().any(|note| note.text.contains("files were written")));
+    common::files(out)
+}
+
+#[test]
+fn pictures_cloud_optimised_files_and_a_catalogue_item_are_written() {
+    let mut harness = window();
+    wait(&mut harness, "reading the first scene", observed);
+    apply(&mut harness, Command::Preset(Preset::CloudFree));
+    sample(&mut harness, 2, 2);
+    let out = tempfile::tempdir().expect("folder");
+    let unwanted =
+        ["S2L1C_10m", "S2L1C_20m", "S2L1C_60m", "S2L2A_20m", "S2L2A_60m"].map(|name| format!("Write {name}"));
+    let mut boxes: Vec<&str> = unwanted.iter().map(String::as_str).collect();
+    boxes.extend(["cloud-optimised", "Pictures (PNG), as they are shown", "STAC item"]);
+    let names = export_with(&mut harness, out.path(), &boxes);
+    assert!(names.iter().all(|name| !name.contains("S2L1C") && !name.contains("_20m")), "{names:?}");
+    let ending = |end: &str| names.iter().filter(|name| name.ends_with(end)).count();
+    // Two realisations, mean and variance; observed, two realisations, mean and spread; the item.
+    assert_eq!((ending(".tif"), ending(".png"), ending(".json")), (4, 5, 1), "{names:?}");
+    let path = |part: &str| out.path().join(names.iter().find(|name| name.contains(part)).expect(part));
+    let cog = gdal::Dataset::open(path("r000_S2L2A_10m.tif")).expect("GeoTIFF");
+    use gdal::Metadata;
+    assert_eq!(cog.metadata_item("LAYOUT", "IMAGE_STRUCTURE").as_deref(), Some("COG"));
+    assert_eq!(cog.metadata_item("synthetic", "").as_deref(), Some("yes"));
+    assert_eq!(cog.rasterband(1).expect("band").description().expect("name"), "B04");
+    // Generated pictures carry the badge and their lineage, the observed one does not.
+    let orange = |part: &str| {
+        let picture = image::open(path(part)).expect("PNG").to_rgb8();
+        picture.enumerate_pixels().filter(|(x, y, p)| *x < 160 && *y < 60 && p.0 == [240, 160, 64]).count()
+    };
+    assert!(
+        orange("r001_S2L2A_10m_true-colour.png") > 500 && orange("mean_S2L2A") > 500 && orange("spread_S2L2A") > 500
+    );
+    assert_eq!(orange("observed_S2L2A"), 0);
+    let decoder =
+        png::Decoder::new(std::io::BufReader::new(std::fs::File::open(path("r001_S2L2A_10m_true")).expect("file")));
+    let reader = decoder.read_info().expect("PNG");
+    let texts = &reader.info().utf8_text;
+    assert!(texts.iter().any(|chunk| chunk.keyword == "synthetic" && chunk.get_text().is_ok_and(|t| t == "yes")));
+    // The item names every other file, and says where and that it is synthetic.
+    let item: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(path(".json")).expect("item")).expect("JSON");
+    assert_eq!((&item["type"], &item["stac_version"]), (&"Feature".into(), &"1.0.0".into()));
+    assert_eq!(item["properties"]["copgen:synthetic"], "yes");
+    assert!(item["properties"]["datetime"].as_str().is_some_and(|t| t.ends_with('Z')));
+    let assets = item["assets"].as_object().expect("assets");
+    assert_eq!(assets.len(), 9);
+    assert!(assets.values().all(|a| out.path().join(a["href"].as_str().expect("href")).exists()));
+    let bbox: Vec<f64> = item["bbox"].as_array().expect("bbox").iter().filter_map(serde_json::Value::as_f64).collect();
+    assert!(bbox[0] < bbox[2] && bbox[1] < bbox[3] && (-73.0..-72.0).contains(&bbox[0]), "{bbox:?}");
+    let ring = item["geometry"]["coordinates"][0].as_array().expect("ring");
+    assert!(ring.len() == 5 && ring[0] == ring[4]);
+}
+
+#[test]
+fn loose_rasters_become_a_scene() {
+    let session = tempfile::tempdir().expect("folder");
+    let files = tempfile::tempdir().expect("folder");
+    let from = common::scene(common::COMPLETE);
+    let copy = |name: &str, to: &str| {
+        std::fs::copy(from.join(name), files.path().join(to)).expect("copy");
+        files.path().join(to)
+    };
+    let radar = copy("S1RTC.tif", "my radar 20200411.tif");
+    let optical = copy("S2L2A_10m.tif", "picture.tif");
+    let height = copy("DEM.tif", "place_DEM.tif");
+    let mut harness = window_with(Some(session.path().into()));
+    wait(&mut harness, "reading the first scene", observed);
+    apply(&mut harness, Command::Guide(None));
+    // Radar and elevation say what they are; the four bands are of one of two levels.
+    apply(&mut harness, Command::OpenPaths(vec![radar.clone(), optical, height]));
+    let asks = |w: &copgen::app::Window| w.session().scenes.len() == 2;
+    wait(&mut harness, "looking into the files", asks);
+    for _ in 0..200 {
+        harness.step();
+        if harness.query_by_label_contains("What are these files?").is_some() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    press(&mut harness, "Modality of picture.tif");
+    harness.get_all_by_label("S2L2A_10m").last().expect("a choice").click();
+    harness.run_steps(3);
+    press(&mut harness, "Open as a scene");
+    wait(&mut harness, "opening", |w| {
+        w.session().scenes.len() == 3 && w.session().selection == Some(Selection::Scene(2))
+    });
+    wait(&mut harness, "reading", observed);
+    let now = harness.state().session();
+    let known: Vec<&str> = now
+        .table()
+        .expect("table")
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| now.known(*i).is_some())
+        .map(|(_, m)| m.name.as_str())
+        .collect();
+    assert_eq!(known, ["location", "date", "DEM", "S1RTC", "S2L2A_10m"]);
+    assert!(now.request().is_ok());
+    let dir = now.scenes[2].scene.dir().to_path_buf();
+    // The same scene serves the command line, and comes back with the session.
+    let out = tempfile::tempdir().expect("folder");
+    let mut command = common::generate(&dir, out.path(), &["--given", "DEM,S1RTC", "--samples", "1", "--steps", "1"]);
+    common::success(&mut command);
+    // What is no raster, and what is gone, is told.
+    let text = files.path().join("notes.txt");
+    std::fs::write(&text, "no raster").expect("file");
+    apply(&mut harness, Command::OpenPaths(vec![text]));
+    wait(&mut harness, "the note", |w| w.session().notes.iter().any(|n| n.problem && n.text.contains("notes.txt")));
+    std::fs::remove_file(radar).expect("removed");
+    let message = common::failure(&mut common::generate(&dir, out.path(), &["--given", "S1RTC"]), 1);
+    assert!(message.contains("my radar"), "{message}");
+}
+
+#[test]
+fn everything_is_found_by_typing() {
+    let mut harness = window();
+    wait(&mut harness, "reading the first scene", observed);
+    harness.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::K);
+    harness.run_steps(3);
+    harness.event(egui::Event::Text("optical radar".into()));
+    harness.run_steps(3);
+    harness.key_press(egui::Key::ArrowDown);
+    harness.run_steps(2);
+    harness.key_press(egui::Key::Enter);
+    harness.run_steps(3);
+    let radar = index(&harness, "S1RTC");
+    assert_eq!(harness.state().session().choices.now().roles[radar], Role::Generated, "optical to radar is the second");
+    assert!(harness.query_by_label("What to do").is_none());
+    // Keys for the modality that is shown, and the sheet that lists them.
+    let shown = harness.state().shown().modality;
+    harness.key_press(egui::Key::Num3);
+    harness.run_steps(3);
+    assert_eq!(harness.state().session().choices.now().roles[shown], Role::Ignored);
+    harness.key_press(egui::Key::F1);
+    harness.run_steps(3);
+    assert!(harness.query_by_label_contains("One realisation after another").is_some());
+}
+
+#[test]
+fn folds_and_families_hold_all_band_groups() {
+    let mut harness = window();
+    wait(&mut harness, "reading the first scene", observed);
+    assert!(harness.query_by_label("S2L2A_20m given").is_none());
+    press(&mut harness, "S2L2A given");
+    press(&mut harness, "Band groups of S2L2A");
+    harness.run_steps(20);
+    press(&mut harness, "S2L2A_20m generated");
+    let roles = ["S2L2A_10m", "S2L2A_20m", "S2L2A_60m"].map(|name| index(&harness, name));
+    let roles = roles.map(|i| harness.state().session().choices.now().roles[i]);
+    assert_eq!(roles, [Role::Given, Role::Generated, Role::Given]);
+    assert!(harness.query_by_label_contains("mixed").is_some());
+    apply(&mut harness, Command::Undo);
+    apply(&mut harness, Command::Undo);
+    assert!(harness.query_by_label_contains("mixed").is_none());
+}
+
+#[test]
+fn small_windows_hold_everything_that_is_needed() {
+    for (size, scale) in
+        [(egui::vec2(1280.0, 720.0), 1.0), (egui::vec2(1280.0, 720.0), 2.0), (egui::vec2(1100.0, 640.0), 1.0)]
+    {
+        let mut harness = window_of(None, size);
+        harness.set_pixels_per_point(scale);
+        wait(&mut harness, "reading the first scene", observed);
+        sample(&mut harness, 2, 2);
+        let screen = egui::Rect::from_min_size(egui::Pos2::ZERO, size);
+        for name in [
+            "Generate",
+            "Realisations",
+            "Show realisation 0",
+            "Export …",
+            "Zoom in",
+            "Find a place",
+            "Variance over realisations",
+        ] {
+            let rect = harness.get_all_by_label(name).next().unwrap_or_else(|| panic!("{name}")).rect();
+            assert!(screen.expand(1.0).contains_rect(rect), "{name} at {rect:?} of {size:?}");
+        }
+        harness.render().expect("a picture");
+    }
+}
+
+#[test]
+fn panels_and_dialogs_look_as_they_did() {
+    let mut harness = window();
+    wait(&mut harness, "reading the scenes", |w| observed(w) && w.session().scenes.len() == 2);
+    for (name, open, close) in [
+        ("keys", Command::KeySheet(true), Command::KeySheet(false)),
+        ("open", Command::SceneWindow(true), Command::SceneWindow(false)),
+        ("palette", Command::Palette(true), Command::Palette(false)),
+        ("light", Command::Theme(egui::Theme::Light), Command::Theme(egui::Theme::Dark)),
+    ] {
+        apply(&mut harness, open);
+        snapshot(&mut harness, name);
+        apply(&mut harness, close);
+        harness.run_steps(5);
+    }
+}
