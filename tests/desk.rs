@@ -5,7 +5,7 @@ mod common;
 use common::harness::*;
 use copgen::app::{Command, Preset, RunState, Selection};
 use copgen::sampler::Role;
-use egui_kittest::kittest::Queryable;
+use egui_kittest::kittest::{NodeT, Queryable};
 use std::path::Path;
 
 #[test]
@@ -127,6 +127,51 @@ fn pictures_cloud_optimised_files_and_a_catalogue_item_are_written() {
     assert!(bbox[0] < bbox[2] && bbox[1] < bbox[3] && (-73.0..-72.0).contains(&bbox[0]), "{bbox:?}");
     let ring = item["geometry"]["coordinates"][0].as_array().expect("ring");
     assert!(ring.len() == 5 && ring[0] == ring[4]);
+    // Whatever was exported brings its settings back.
+    let asked = harness.state().session().run().expect("run").request.clone();
+    for file in ["r000_S2L2A_10m.tif", "r001_S2L2A_10m_true", "S2L2A_10m_mean.tif"] {
+        apply(&mut harness, Command::Preset(Preset::Nothing));
+        apply(&mut harness, Command::Seed(77));
+        apply(&mut harness, Command::OpenPaths(vec![path(file)]));
+        wait(&mut harness, file, |w| w.session().seed != 77);
+        let again = harness.state().session().request().expect("request");
+        assert_eq!((&again.roles, &again.set, &again.options), (&asked.roles, &asked.set, &asked.options), "{file}");
+    }
+}
+
+#[test]
+fn every_widget_has_a_name() {
+    use egui::accesskit::Role;
+    let mut harness = window();
+    wait(&mut harness, "reading the first scene", observed);
+    sample(&mut harness, 2, 2);
+    apply(&mut harness, Command::Spread(true));
+    press(&mut harness, "Advanced");
+    press(&mut harness, "Band groups of S2L2A");
+    for open in [Command::ExportWindow(true), Command::SceneWindow(true), Command::ProjectWindow(true)] {
+        apply(&mut harness, open);
+        harness.run_steps(10);
+        let roles = [
+            Role::Button,
+            Role::CheckBox,
+            Role::ComboBox,
+            Role::RadioButton,
+            Role::Slider,
+            Role::SpinButton,
+            Role::TextInput,
+        ];
+        for role in roles {
+            let nameless: Vec<egui::Rect> = harness
+                .query_all_by_role(role)
+                .filter(|node| node.accesskit_node().label().is_none_or(|label| label.trim().is_empty()))
+                .map(|node| node.rect())
+                .collect();
+            assert!(role != Role::Button || harness.query_all_by_role(role).count() > 20, "buttons are found");
+            assert!(nameless.is_empty(), "{role:?} without a name at {nameless:?}");
+        }
+        harness.key_press(egui::Key::Escape);
+        harness.run_steps(3);
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::job::Event;
 use crate::modality::ModalityTable;
 use crate::project::{PROJECT_FILE, Project};
 use crate::sampler::Role;
-use crate::scene::{recognise, scene_of};
+use crate::scene::scene_of;
 use egui::Context;
 use jiff::civil::Date;
 use std::collections::BTreeSet;
@@ -112,11 +112,11 @@ impl Window {
                 self.shown.tool = Tool::Pointer;
             }
             Command::Measure(measure) => {
-                self.shown.measure = measure;
+                (self.shown.measure, self.shown.fixed_range) = (measure, None);
                 self.order();
             }
             Command::Quantity(i) => {
-                self.shown.quantity = i;
+                (self.shown.quantity, self.shown.fixed_range) = (i, None);
                 self.order();
             }
             Command::Step(by) => self.shown.step(by, &pinned(session)),
@@ -146,6 +146,8 @@ impl Window {
             }
             Command::Base(base) => self.shown.base = base,
             Command::Spread(wanted) => self.shown.spread_wanted = wanted,
+            Command::PictureOpacity(opacity) => self.shown.picture_opacity = opacity,
+            Command::Range(range) => self.shown.fixed_range = range,
             Command::Opacity(opacity) => self.shown.opacity = opacity,
             Command::Tick(index, ticked) => {
                 if let Some(run) = session.runs.shown_mut() {
@@ -333,7 +335,7 @@ impl Window {
         folders.into_iter().for_each(|dir| self.open_scene(dir));
         if !loose.is_empty() {
             self.scene_form.open = false;
-            self.studio.run(move || Reply::Recognised(loose.iter().map(|path| recognise(path)).collect()));
+            self.studio.run(move || studio::look_into(&loose));
         }
     }
 

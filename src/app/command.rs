@@ -120,6 +120,10 @@ pub enum Command {
     Base(Base),
     /// Show where realisations disagree.
     Spread(bool),
+    /// Opacity of the picture on the map, 0…1.
+    PictureOpacity(f32),
+    /// Values at both ends of the legend of spread, or those that fit.
+    Range(Option<[f32; 2]>),
     /// Opacity of the spread, 0…1.
     Opacity(f32),
     /// Tick a realisation for export, or not.

@@ -2,6 +2,7 @@
 
 use super::command::Command;
 use super::exporting::{ExportOrder, Pictures};
+use super::inspector;
 use super::runs::Run;
 use super::session::Session;
 use super::shown::Shown;
@@ -28,6 +29,8 @@ pub struct ExportForm {
     pub pictures: bool,
     /// With a legend.
     pub legend: bool,
+    /// Write the inspector's table.
+    pub inspected: bool,
     /// Write a STAC item.
     pub stac: bool,
     /// Replace files that exist.
@@ -50,6 +53,7 @@ impl Default for ExportForm {
             cloud_optimised: false,
             pictures: false,
             legend: true,
+            inspected: false,
             stac: false,
             overwrite: false,
             left_out: BTreeSet::new(),
@@ -61,7 +65,7 @@ impl Default for ExportForm {
 
 impl ExportForm {
     /// Draws the window.
-    pub fn show(&mut self, ctx: &egui::Context, session: &Session, commands: &mut Vec<Command>) {
+    pub fn show(&mut self, ctx: &egui::Context, session: &Session, shown: &Shown, commands: &mut Vec<Command>) {
         let (Some(run), Some(table)) = (session.run().filter(|_| self.open), session.table()) else { return };
         let mut open = !ctx.input(|input| input.key_pressed(egui::Key::Escape));
         let window = egui::Window::new("Export").open(&mut open).resizable(false).collapsible(false);
@@ -71,7 +75,7 @@ impl ExportForm {
             let generated = run.request.roles.with(Role::Generated);
             self.modalities(ui, &generated, |i| &table[i]);
             ui.separator();
-            self.what(ui);
+            self.what(ui, shown.spot.is_some());
             ui.horizontal(|ui| {
                 widgets::folder(ui, "Folder", &mut self.dir, 300.0, Purpose::Export, commands);
             });
@@ -117,7 +121,7 @@ impl ExportForm {
         });
     }
 
-    fn what(&mut self, ui: &mut Ui) {
+    fn what(&mut self, ui: &mut Ui, spot: bool) {
         ui.checkbox(&mut self.realisations, "GeoTIFF of each realisation and modality, tables of places and dates");
         ui.checkbox(&mut self.statistics, "GeoTIFF of mean and variance (classes: most frequent and disagreement)");
         ui.indent("tiff", |ui| {
@@ -132,6 +136,10 @@ impl ExportForm {
         ui.indent("png", |ui| {
             ui.add_enabled(self.pictures, egui::Checkbox::new(&mut self.legend, "with legend"));
         });
+        let hover = "Values of all bands at the spot that is inspected, over realisations";
+        ui.add_enabled(spot, egui::Checkbox::new(&mut self.inspected, "Table of the inspected spot (CSV)"))
+            .on_hover_text(hover)
+            .on_disabled_hover_text("Click into the window on the map to inspect a spot");
         let hover = "A description of all files for catalogues: place, date, model, seed, what was given";
         ui.checkbox(&mut self.stac, "STAC item").on_hover_text(hover);
     }
@@ -173,6 +181,7 @@ impl ExportForm {
             statistics: self.statistics,
             cloud_optimised: self.cloud_optimised,
             pictures,
+            inspected: shown.spot.filter(|_| self.inspected).map(|spot| inspector::table(session, spot)),
             stac: self.stac,
             overwrite: self.overwrite,
         })

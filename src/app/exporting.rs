@@ -28,6 +28,8 @@ pub struct ExportOrder {
     pub cloud_optimised: bool,
     /// Pictures, if any are wanted.
     pub pictures: Option<Pictures>,
+    /// The inspector's table, if it is wanted.
+    pub inspected: Option<String>,
     /// Whether to write a STAC item.
     pub stac: bool,
     /// Whether existing files may be replaced.
@@ -66,6 +68,9 @@ pub fn export(order: &ExportOrder) -> Reply {
             for &i in &order.modalities {
                 written.extend(order.pictures_of(&exporter, pictures, i)?);
             }
+        }
+        if let Some(table) = &order.inspected {
+            written.push(exporter.inspected(table)?);
         }
         if order.stac {
             written.push(exporter.stac_item(&written)?);

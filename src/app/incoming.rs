@@ -68,12 +68,18 @@ impl Window {
                 }
                 Reply::Scene(Ok(known), pick) => {
                     if pick && self.session.observed.is_some() {
-                        self.remember(&known.scene.dir().to_path_buf());
+                        self.remember(known.scene.dir());
                     }
                     let at = self.session.add_scene(known);
                     if pick {
                         self.pick(Selection::Scene(at));
                     }
+                }
+                Reply::Settings(path, settings) => {
+                    self.session.take(*settings);
+                    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                    let text = format!("Roles, values, switches and seed of {name} were taken over.");
+                    self.session.note(text, false);
                 }
                 Reply::Recognised(files) => self.recognised(files),
                 Reply::Lines(Ok(lines)) => self.map.set_lines(lines),

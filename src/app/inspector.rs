@@ -43,6 +43,11 @@ pub fn show(ctx: &egui::Context, map: egui::Rect, session: &Session, spot: Spot,
     }
 }
 
+/// All figures of a spot as a table.
+pub fn table(session: &Session, spot: Spot) -> String {
+    csv(session, spot, &parts(session, spot))
+}
+
 /// Everything that is known or made at the spot.
 fn parts(session: &Session, spot: Spot) -> Vec<Part<'_>> {
     let run = session.run().filter(|_| session.run_is_here());

@@ -29,6 +29,13 @@ pub fn layers(ui: &Ui, map: Rect, session: &Session, shown: &Shown, overlay: boo
                 ui.add(egui::Label::new(RichText::new(shown.caption(m, session)).small().weak()).truncate());
             });
             base_choice(ui, shown, commands);
+            if shown.base != Base::None {
+                let mut opacity = shown.picture_opacity;
+                let slider = egui::Slider::new(&mut opacity, 0.0..=1.0).show_value(false).text("picture opacity");
+                if ui.add(slider).changed() {
+                    commands.push(Command::PictureOpacity(opacity));
+                }
+            }
             swipe_choice(ui, session, shown, commands);
             if let Some(classes) = m.classes() {
                 class_legend(ui, classes);
@@ -120,16 +127,16 @@ fn spread_choice(ui: &mut Ui, m: &Modality, shown: &Shown, overlay: bool, comman
             }
         });
     }
-    legend(ui, m, spread);
+    legend(ui, m, spread, shown, commands);
     let mut opacity = shown.opacity;
-    let slider = egui::Slider::new(&mut opacity, 0.0..=1.0).show_value(false).text("opacity");
+    let slider = egui::Slider::new(&mut opacity, 0.0..=1.0).show_value(false).text("overlay opacity");
     if ui.add(slider).changed() {
         commands.push(Command::Opacity(opacity));
     }
 }
 
 /// Colour bar with its range, unit, and the number of realisations behind it.
-fn legend(ui: &mut Ui, m: &Modality, spread: &Spread) {
+fn legend(ui: &mut Ui, m: &Modality, spread: &Spread, shown: &Shown, commands: &mut Vec<Command>) {
     let (rect, _) = ui.allocate_exact_size(vec2(ui.available_width(), 12.0), Sense::hover());
     let colours = view::colour_steps();
     let step = rect.width() / colours.len() as f32;
@@ -138,19 +145,12 @@ fn legend(ui: &mut Ui, m: &Modality, spread: &Spread) {
         let part = Rect::from_min_size(egui::pos2(left, rect.top()), vec2(step + 0.5, rect.height()));
         ui.painter().rect_filled(part, 0.0, Color32::from_rgb(*r, *g, *b));
     }
-    ui.horizontal(|ui| {
-        ui.label(RichText::new(short(spread.range[0])).small());
-        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            let open = !matches!(spread.samples.measure, Measure::Rank | Measure::Missed);
-            let sign = if open { "≥ " } else { "" };
-            ui.label(RichText::new(format!("{sign}{}", short(spread.range[1]))).small());
-        });
-    });
+    range(ui, spread, shown, commands);
     // A variance means little to most; its root is in the unit of the values.
     let measure = spread.samples.measure;
     let root = match (measure, spread.quantity) {
         (Measure::Variance, Quantity::Channel(_)) => {
-            format!(" (at most about ±{} {})", short(spread.range[1].sqrt()), view::value_unit(m))
+            format!(" (at most about ±{} {})", short(shown.range(spread)[1].sqrt()), view::value_unit(m))
         }
         _ => String::new(),
     };
@@ -167,6 +167,35 @@ fn legend(ui: &mut Ui, m: &Modality, spread: &Spread) {
         spread.samples.count
     );
     ui.label(RichText::new(text).small().weak());
+}
+
+/// Values at both ends of the bar, which can be set by hand.
+fn range(ui: &mut Ui, spread: &Spread, shown: &Shown, commands: &mut Vec<Command>) {
+    let [mut low, mut high] = shown.range(spread);
+    let share = matches!(spread.samples.measure, Measure::Rank | Measure::Missed);
+    ui.horizontal(|ui| {
+        let speed = f64::from(spread.range[1]) / 200.0;
+        let format = |v: f64, _| short(v as f32);
+        let end = |ui: &mut Ui, value: &mut f32, name: &str| {
+            let field = egui::DragValue::new(value).speed(speed).custom_formatter(format).range(0.0..=f32::MAX);
+            let response = ui.add(field).on_hover_text("Drag or type to fix the range, as for comparing runs");
+            widgets::named(&response, egui::Role::SpinButton, name);
+            response.changed()
+        };
+        let mut changed = end(ui, &mut low, "Low end of the range");
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            changed |= end(ui, &mut high, "High end of the range");
+            if !share {
+                ui.label(RichText::new("≥").small());
+            }
+            if shown.fixed_range.is_some() && ui.small_button("auto").on_hover_text("The range that fits").clicked() {
+                commands.push(Command::Range(None));
+            }
+        });
+        if changed && high > low {
+            commands.push(Command::Range(Some([low, high])));
+        }
+    });
 }
 
 /// Three significant digits.

@@ -2,6 +2,7 @@
 
 use super::basemap::Layer;
 use super::scenery::{Scenery, corners};
+use super::session::Selection;
 use super::shown::Base;
 use super::theme;
 use crate::grid::GridCell;
@@ -13,6 +14,16 @@ impl Scenery<'_> {
     pub(super) fn labels(&self, response: &Response, grid: bool, layer: Layer) {
         let small = FontId::proportional(11.0);
         self.label(self.clip.right_bottom() - vec2(6.0, 6.0), Align2::RIGHT_BOTTOM, layer.credit().into(), &small);
+        let pictured = self.shown.base != Base::None && self.session.observed.is_some();
+        if let (Some(Selection::Scene(i)), true) = (&self.session.selection, pictured)
+            && let Some(credit) = self.session.scenes.get(*i).and_then(|known| known.scene.attribution())
+        {
+            // As wide as the map allows; the whole of it is in the card of layers.
+            let most = (self.clip.width() / 7.0) as usize;
+            let short: String = credit.chars().take(most).collect();
+            let text = if short.len() < credit.len() { format!("{short} …") } else { short };
+            self.label(self.clip.right_bottom() - vec2(6.0, 26.0), Align2::RIGHT_BOTTOM, text, &small);
+        }
         self.scale_bar(self.clip.left_bottom() + vec2(12.0, -14.0));
         if let Some(pointer) = response.hover_pos() {
             let at = self.projector.unproject(pointer.to_vec2());

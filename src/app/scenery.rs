@@ -123,7 +123,13 @@ impl Scenery<'_> {
             (overlay, self.shown.spread_wanted, &self.shown.spread, run_ground)
         {
             let points = corners(self.projector, places);
-            self.painter.add(SpreadCallback::shape(self.clip, points, spread, self.shown.opacity));
+            self.painter.add(SpreadCallback::shape(
+                self.clip,
+                points,
+                spread,
+                self.shown.range(spread),
+                self.shown.opacity,
+            ));
         }
     }
 
@@ -161,7 +167,11 @@ impl Scenery<'_> {
         let mut mesh = egui::Mesh::with_texture(texture);
         let at = [pos2(0.0, 0.0), pos2(1.0, 0.0), pos2(1.0, 1.0), pos2(0.0, 1.0)];
         for (&pos, uv) in corners.iter().zip(at) {
-            mesh.vertices.push(egui::epaint::Vertex { pos, uv, color: Color32::WHITE });
+            mesh.vertices.push(egui::epaint::Vertex {
+                pos,
+                uv,
+                color: Color32::WHITE.gamma_multiply(self.shown.picture_opacity),
+            });
         }
         mesh.indices = vec![0, 1, 2, 0, 2, 3];
         painter.add(Shape::mesh(mesh));

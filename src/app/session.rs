@@ -7,7 +7,7 @@ use super::runs::{Run, RunState, Runs};
 use crate::error::{Error, Result};
 use crate::export::Lineage;
 use crate::grid::{Footprint, GridCell};
-use crate::job::{Event, Place, Request, SetValue};
+use crate::job::{Event, Place, Request, SetValue, Settings};
 use crate::modality::{ClassMap, Location, ModalityTable, PostOptions, Value};
 use crate::model::Manifest;
 use crate::sampler::{Role, Roles, SamplerOptions};
@@ -283,9 +283,17 @@ impl Session {
         self.runs.shown()
     }
 
-    /// Takes roles, values set by hand, switches and seed of the run that is looked at, as one change that can be undone.
+    /// Takes roles, values set by hand, switches and seed of the run that is looked at.
     pub fn recall(&mut self) {
-        let (Some(table), Some(run)) = (self.table(), self.run()) else { return };
+        if let (Some(table), Some(run)) = (self.table(), self.run()) {
+            self.take(Settings::of(table, &run.request));
+        }
+    }
+
+    /// Takes settings, roles and values as one change that can be undone; modalities that the model does not have are left
+    /// out.
+    pub fn take(&mut self, settings: Settings) {
+        let Some(table) = self.table() else { return };
         let text = |i: usize, value: &SetValue| match value {
             SetValue::Class(code) => {
                 let classes = table[i].classes().unwrap_or_default();
@@ -294,11 +302,18 @@ impl Session {
             SetValue::Painted(map) => map.to_string(),
             other => other.describe(&table[i]),
         };
-        let typed = run.request.set.iter().map(|(&i, value)| (i, text(i, value))).collect();
-        let request = run.request.clone();
-        self.choices.replace(Choices { roles: request.roles.0, typed });
-        (self.options, self.post) = (request.options, request.post);
-        (self.seed, self.random_seed) = (request.seed, false);
+        let now = self.choices.now();
+        let mut choices = Choices { roles: now.roles.clone(), typed: BTreeMap::new() };
+        for (i, role) in settings.roles.iter().filter_map(|(name, role)| Some((table.index(name)?, role))) {
+            if let Some(slot) = choices.roles.get_mut(i) {
+                *slot = *role;
+            }
+        }
+        let set = settings.set.iter().filter_map(|(name, value)| Some((table.index(name)?, value)));
+        choices.typed = set.map(|(i, value)| (i, text(i, value))).collect();
+        self.choices.replace(choices);
+        (self.options, self.post) = (settings.options, settings.post);
+        (self.seed, self.random_seed) = (settings.seed, false);
     }
 
     /// The request that adds as many realisations again to the run that is looked at.

@@ -68,6 +68,10 @@ pub struct Shown {
     pub before: Option<Base>,
     /// Whether the spread lies over it.
     pub spread_wanted: bool,
+    /// Opacity of the picture on the map.
+    pub picture_opacity: f32,
+    /// Values at both ends of the legend of spread that were set by hand.
+    pub fixed_range: Option<[f32; 2]>,
     /// Opacity of the spread.
     pub opacity: f32,
     /// What was observed at the picked place, by modality, each with its own stretch.
@@ -120,6 +124,8 @@ impl Default for Shown {
             base: Base::Observed,
             before: None,
             spread_wanted: false,
+            picture_opacity: 1.0,
+            fixed_range: None,
             opacity: 0.75,
             thumbnails: Vec::new(),
             observed: None,
@@ -155,7 +161,7 @@ impl Shown {
     pub fn show_modality(&mut self, modality: usize) {
         self.modality = modality;
         self.look = 0;
-        (self.quantity, self.measure) = (0, 0);
+        (self.quantity, self.measure, self.fixed_range) = (0, 0, None);
         self.forget_run();
     }
 
@@ -176,6 +182,11 @@ impl Shown {
     pub fn measure(&self, m: &Modality) -> Measure {
         let all = Measure::of(m, true);
         all.get(self.measure).copied().unwrap_or(all[0])
+    }
+
+    /// Values at both ends of the legend of spread.
+    pub fn range(&self, spread: &Spread) -> [f32; 2] {
+        self.fixed_range.unwrap_or(spread.range)
     }
 
     /// What is compared over realisations of a modality.

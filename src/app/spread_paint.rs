@@ -27,10 +27,10 @@ pub fn install(state: &RenderState) -> bool {
 impl SpreadCallback {
     /// The shape that draws a spread at these corners (north-west, north-east, south-east, south-west) of the screen,
     /// clipped to `clip`.
-    pub fn shape(clip: Rect, corners: [Pos2; 4], spread: &Spread, opacity: f32) -> Shape {
+    pub fn shape(clip: Rect, corners: [Pos2; 4], spread: &Spread, range: [f32; 2], opacity: f32) -> Shape {
         let clip_space =
             |p: Pos2| [2.0 * (p.x - clip.left()) / clip.width() - 1.0, 1.0 - 2.0 * (p.y - clip.top()) / clip.height()];
-        let view = OverlayView { corners: corners.map(clip_space), range: spread.range, opacity };
+        let view = OverlayView { corners: corners.map(clip_space), range, opacity };
         let callback = Self { id: spread.id, samples: spread.samples.clone(), view };
         Shape::Callback(egui_wgpu::Callback::new_paint_callback(clip, callback))
     }

@@ -6,10 +6,11 @@ use super::session::{Ground, KnownScene, LoadedModel, Observed, Selection};
 use crate::ensemble::{Measure, Quantity, Realisation, Samples, Statistics, distance, statistics};
 use crate::error::{Error, Result};
 use crate::grid::{Footprint, GridCell};
+use crate::job::Settings;
 use crate::modality::{Modality, ModalityTable, Raster, Value, ValueKind};
 use crate::model::{MANIFEST_FILE, Manifest, sha256_of};
 use crate::project::Project;
-use crate::scene::{Given, LooseFile, Observation, Scene, WINDOW_STEP_M, Window};
+use crate::scene::{Given, LooseFile, Observation, Scene, WINDOW_STEP_M, Window, recognise};
 use crate::view::{self, AreaFigures, AreaOrder, Spot, area_figures};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use egui::ColorImage;
@@ -25,6 +26,8 @@ pub enum Reply {
     Model(Result<LoadedModel>),
     /// A scene was opened; whether it is to be picked at once.
     Scene(Result<KnownScene>, bool),
+    /// A file that this program exported was looked into: its name and settings.
+    Settings(PathBuf, Box<Settings>),
     /// GeoTIFFs were looked into.
     Recognised(Vec<Result<LooseFile>>),
     /// Coast and borders.
@@ -168,6 +171,16 @@ pub fn load_model(dir: PathBuf) -> Reply {
         Ok(LoadedModel { dir, manifest, sha256, weight_bytes })
     };
     Reply::Model(load())
+}
+
+/// Looks into files: one that this program exported holds settings, others may be part of a scene.
+pub fn look_into(paths: &[PathBuf]) -> Reply {
+    if let [path] = paths
+        && let Ok(Some(settings)) = Settings::in_file(path)
+    {
+        return Reply::Settings(path.clone(), Box::new(settings));
+    }
+    Reply::Recognised(paths.iter().map(|path| recognise(path)).collect())
 }
 
 /// Opens a scene folder.

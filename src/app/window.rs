@@ -216,7 +216,7 @@ impl eframe::App for Window {
             keys::sheet(&ctx, &mut commands);
         }
         commands.extend(keys::pressed(&ctx, &self.session));
-        self.form.show(&ctx, &self.session, &mut commands);
+        self.form.show(&ctx, &self.session, &self.shown, &mut commands);
         self.scene_form.show(&ctx, &self.recent, &mut commands);
         self.files_form.show(&ctx, &mut commands);
         self.palette.show(&ctx, &self.session, &mut commands);

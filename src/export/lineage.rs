@@ -1,7 +1,7 @@
 //! What files say about how they were made.
 
 use crate::grid::Footprint;
-use crate::job::{Request, SetValue};
+use crate::job::{Request, SETTINGS_KEY, SetValue, Settings};
 use crate::modality::{ModalityTable, Value};
 use crate::model::Manifest;
 use crate::sampler::Role;
@@ -55,6 +55,7 @@ impl Lineage {
             options.steps,
             if options.final_denoise { " and a final denoising one" } else { "" }
         );
+        let settings = serde_json::json!(Settings::of(&table, request)).to_string();
         let metadata = [
             ("synthetic", "yes".to_owned()),
             ("model", manifest.name.clone()),
@@ -71,6 +72,7 @@ impl Lineage {
             ("generated", names(Role::Generated)),
             ("clip_reflectance", yes_no(request.post.clip_reflectance)),
             ("normalise_location", yes_no(request.post.normalise_location)),
+            (SETTINGS_KEY, settings),
             ("tile", observation.tile.clone()),
             ("program", format!("COP-GEN Explorer {}", env!("CARGO_PKG_VERSION"))),
         ];

@@ -200,6 +200,19 @@ impl<'a> Exporter<'a> {
         Ok(written)
     }
 
+    /// Writes a table of one spot over realisations (CSV), as the window's inspector makes it.
+    ///
+    /// # Errors
+    /// When the file exists or cannot be written.
+    pub fn inspected(&self, table: &str) -> Result<PathBuf> {
+        let path = self.path("", "inspected.csv");
+        if !self.overwrite {
+            geotiff::refuse_existing(std::slice::from_ref(&path))?;
+        }
+        write_atomically(&path, table.as_bytes())?;
+        Ok(path)
+    }
+
     fn write(
         &self,
         m: &Modality,

@@ -2,10 +2,12 @@
 
 mod observe;
 mod run;
+mod settings;
 mod worker;
 
 pub use observe::observe;
 pub use run::run;
+pub use settings::{SETTINGS_KEY, Settings};
 pub use worker::Worker;
 
 use crate::ensemble::Realisation;

@@ -1,0 +1,58 @@
+//! The part of a request that files may carry: what was asked, without where things lie on a disk.
+
+use super::{Request, SetValue};
+use crate::error::{Error, Result};
+use crate::modality::{ModalityTable, PostOptions};
+use crate::sampler::{Role, SamplerOptions};
+use gdal::Metadata;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Under this name in the metadata of exported files.
+pub const SETTINGS_KEY: &str = "settings";
+
+/// Roles and values by name of the modality, switches and seed. Rasters set by hand are left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Roles.
+    pub roles: BTreeMap<String, Role>,
+    /// Values set by hand.
+    pub set: BTreeMap<String, SetValue>,
+    /// Sampling switches.
+    pub options: SamplerOptions,
+    /// Post-processing switches.
+    pub post: PostOptions,
+    /// Seed.
+    pub seed: u64,
+}
+
+impl Settings {
+    /// Of a request.
+    pub fn of(table: &ModalityTable, request: &Request) -> Self {
+        let roles = table.iter().enumerate().map(|(i, m)| (m.name.clone(), request.roles[i])).collect();
+        let kept = request.set.iter().filter(|(_, value)| !matches!(value, SetValue::File(_)));
+        let set = kept.map(|(&i, value)| (table[i].name.clone(), value.clone())).collect();
+        Self { roles, set, options: request.options.clone(), post: request.post, seed: request.seed }
+    }
+
+    /// Reads those that an exported GeoTIFF or PNG carries; `None` if it carries none.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or its settings are damaged.
+    pub fn in_file(path: &Path) -> Result<Option<Self>> {
+        crate::scene::quiet_gdal();
+        let text = if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("png")) {
+            let bad = |e: png::DecodingError| Error::file(path, format!("This PNG cannot be read: {e}"));
+            let file = std::fs::File::open(path).map_err(|e| Error::io(path, "open", &e))?;
+            let reader = png::Decoder::new(std::io::BufReader::new(file)).read_info().map_err(bad)?;
+            let chunks = &reader.info().utf8_text;
+            chunks.iter().find(|c| c.keyword == SETTINGS_KEY).and_then(|c| c.get_text().ok())
+        } else {
+            gdal::Dataset::open(path).ok().and_then(|dataset| dataset.metadata_item(SETTINGS_KEY, ""))
+        };
+        let Some(text) = text else { return Ok(None) };
+        let damaged = |e: serde_json::Error| Error::file(path, format!("Its settings are damaged: {e}"));
+        serde_json::from_str(&text).map(Some).map_err(damaged)
+    }
+}
