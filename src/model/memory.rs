@@ -9,7 +9,7 @@ const FLOAT: u64 = 4;
 /// The program without a model, with its window.
 const PROGRAM: u64 = 250_000_000;
 /// Copies of all values of a window that one evaluation of the field kind holds per realisation, measured.
-const FIELD_COPIES: u64 = 60;
+const FIELD_COPIES: u64 = 16;
 /// Copies of the token sequence that one evaluation of the token kind holds per realisation: three of attention, five of
 /// the wide layer, and what is added to.
 const TOKEN_COPIES: u64 = 12;
