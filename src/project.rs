@@ -38,6 +38,8 @@ pub struct KeptRun {
     pub request: Request,
     /// Folder of its realisations, beside the project file.
     pub folder: String,
+    /// SHA-256 of the manifest of the model that made it.
+    pub model_sha256: String,
 }
 
 /// See the module.
@@ -104,36 +106,59 @@ impl Project {
         Ok(project)
     }
 
-    /// Writes the project file, then removes the realisations of runs it no longer names.
+    /// Writes the project file; realisations are written by [`keep`] and removed by [`forget`] alone.
     ///
     /// # Errors
     /// When the folder cannot be written.
     pub fn write(&self, dir: &Path) -> Result<()> {
         let path = dir.join(PROJECT_FILE);
         let text = serde_json::to_string_pretty(self).map_err(|e| Error::file(&path, e.to_string()))?;
-        write_atomically(&path, text.as_bytes())?;
-        for folder in crate::files::folders(dir)? {
-            let name = folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-            let own = self.runs.iter().any(|run| run.folder == name);
-            if is_run_folder(&name) && !own {
-                std::fs::remove_dir_all(&folder).map_err(|e| Error::io(&folder, "remove", &e))?;
-            }
-        }
-        Ok(())
+        write_atomically(&path, text.as_bytes())
     }
 
-    /// Writes the project and the realisations of its runs to another folder.
+    /// Writes the project and the realisations of its runs to another folder, in place of a project that is there.
     ///
     /// # Errors
     /// When either folder fails.
     pub fn write_with(&self, dir: &Path, table: &ModalityTable, members: &[Vec<Arc<Realisation>>]) -> Result<()> {
+        let before = Self::read(dir).map(|project| project.runs).unwrap_or_default();
         for (run, members) in self.runs.iter().zip(members) {
             for realisation in members {
                 keep(dir, &run.folder, table, realisation)?;
             }
         }
-        self.write(dir)
+        self.write(dir)?;
+        let gone = before.iter().filter(|old| self.runs.iter().all(|run| run.folder != old.folder));
+        gone.map(|old| forget(dir, &old.folder)).collect()
     }
+}
+
+/// Removes the realisations of a run: files this program writes, and the folder if nothing else is in it.
+///
+/// # Errors
+/// When a file cannot be removed.
+pub fn forget(dir: &Path, folder: &str) -> Result<()> {
+    let folder = dir.join(folder);
+    for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|e| e == "safetensors") {
+            std::fs::remove_file(&path).map_err(|e| Error::io(&path, "remove", &e))?;
+        }
+    }
+    // What else lies there is not ours.
+    let _ = std::fs::remove_dir(&folder);
+    Ok(())
+}
+
+/// Puts a project file that cannot be read out of the way, so that the next one does not replace it; its new name.
+///
+/// # Errors
+/// When it cannot be renamed.
+pub fn set_aside(dir: &Path) -> Result<PathBuf> {
+    let path = dir.join(PROJECT_FILE);
+    let aside = dir.join(format!("project-unread-{}.json", run_folder().trim_start_matches("run-")));
+    std::fs::rename(&path, &aside).map_err(|e| Error::io(&path, "rename", &e))?;
+    Ok(aside)
 }
 
 #[derive(Deserialize)]
@@ -149,6 +174,15 @@ pub fn run_folder() -> String {
 
 fn is_run_folder(name: &str) -> bool {
     name.strip_prefix("run-").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
+}
+
+fn file_of(dir: &Path, folder: &str, index: u64) -> PathBuf {
+    dir.join(folder).join(format!("{index:06}.safetensors"))
+}
+
+/// Whether a realisation lies there.
+pub fn is_kept(dir: &Path, folder: &str, index: u64) -> bool {
+    file_of(dir, folder, index).is_file()
 }
 
 /// Writes one finished realisation.
@@ -176,8 +210,7 @@ pub fn keep(dir: &Path, folder: &str, table: &ModalityTable, realisation: &Reali
             None => {}
         }
     }
-    let path = dir.join(folder).join(format!("{:06}.safetensors", realisation.index));
-    write_tensors(&path, &tensors, Some(notes))
+    write_tensors(&file_of(dir, folder, realisation.index), &tensors, Some(notes))
 }
 
 /// All realisations of a run that can be read, by number, and what cannot.
@@ -261,7 +294,7 @@ mod tests {
             post: PostOptions::default(),
             seed: 7,
             random_seed: true,
-            runs: vec![KeptRun { request, folder: folder.into() }],
+            runs: vec![KeptRun { request, folder: folder.into(), model_sha256: "0".into() }],
             shown: 0,
         }
     }
@@ -296,14 +329,32 @@ mod tests {
     }
 
     #[test]
-    fn another_run_replaces_the_last_and_nothing_else() {
+    fn another_project_replaces_its_own_files_and_nothing_else() {
         let table = ModalityTable::published();
         let dir = tempfile::tempdir().expect("folder");
-        std::fs::create_dir(dir.path().join("run-of-the-mill")).expect("a folder of the user's");
+        // Folders of the user's that look like ours.
+        for name in ["run-9", "run-1"] {
+            std::fs::create_dir(dir.path().join(name)).expect("a folder of the user's");
+            std::fs::write(dir.path().join(name).join("notes.txt"), "mine").expect("a file of the user's");
+        }
         let first = project("run-1", request(&table));
         first.write_with(dir.path(), &table, &[vec![Arc::new(realisation(&table, 0))]]).expect("written");
-        project("run-2", request(&table)).write(dir.path()).expect("written");
-        assert!(!dir.path().join("run-1").exists() && dir.path().join("run-of-the-mill").exists());
+        let second = project("run-2", request(&table));
+        second.write_with(dir.path(), &table, &[Vec::new()]).expect("written");
+        let left = |name: &str| std::fs::read_dir(dir.path().join(name)).map(|files| files.count()).unwrap_or(0);
+        assert_eq!((left("run-1"), left("run-9")), (1, 1), "the user's files stay, ours are gone");
+        // The session's own write removes nothing at all.
+        keep(dir.path(), "run-3", &table, &realisation(&table, 0)).expect("kept");
+        second.write(dir.path()).expect("written");
+        assert_eq!(left("run-3"), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_set_aside_and_not_replaced() {
+        let dir = tempfile::tempdir().expect("folder");
+        std::fs::write(dir.path().join(PROJECT_FILE), "{\"version\": 99}").expect("a newer project");
+        let aside = set_aside(dir.path()).expect("set aside");
+        assert!(!Project::is_at(dir.path()) && std::fs::read_to_string(aside).is_ok_and(|text| text.contains("99")));
     }
 
     #[test]

@@ -201,7 +201,7 @@ fn loose_rasters_become_a_scene() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     press(&mut harness, "Modality of picture.tif");
-    harness.get_all_by_label("S2L2A_10m").last().expect("a choice").click();
+    harness.get_by_role_and_label(egui::accesskit::Role::Button, "S2L2A_10m").click();
     harness.run_steps(3);
     press(&mut harness, "Open as a scene");
     wait(&mut harness, "opening", |w| {

@@ -18,6 +18,8 @@ use egui::Context;
 use jiff::civil::Date;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 impl Window {
     /// Carries out a command.
@@ -59,18 +61,29 @@ impl Window {
             Command::Generate => self.generate(),
             Command::More => self.more(),
             Command::Stop => {
-                self.worker.cancel();
                 if let Some(run) = session.runs.working_mut() {
                     run.state = RunState::Stopping;
+                    self.worker.cancel();
                 }
             }
-            Command::Withdraw(place) => session.runs.withdraw(place),
+            Command::Withdraw(place) => {
+                let before = session.run().map(|run| run.folder.clone());
+                session.runs.withdraw(place);
+                if session.run().map(|run| run.folder.clone()) != before {
+                    self.show_run();
+                }
+            }
             Command::ShowRun(at) => {
                 session.runs.show(at);
                 self.show_run();
             }
             Command::ForgetRun(at) => {
+                let folder = session.runs.all().get(at).filter(|run| !run.active()).map(|run| run.folder.clone());
                 session.runs.remove(at);
+                if let (Some(folder), Some(keeper)) = (folder, &self.keeper) {
+                    let dir = keeper.dir().to_path_buf();
+                    self.studio.run(move || Reply::Kept(crate::project::forget(&dir, &folder)));
+                }
                 self.show_run();
             }
             Command::Modality(i) => {
@@ -108,7 +121,8 @@ impl Window {
             Command::Paint(stroke) => session.paint(stroke),
             Command::Settle => session.choices.settle(),
             Command::Placed(i, at) => {
-                session.choices.set(i, format!("{:.5}, {:.5}", at.lat, at.lon));
+                let lon = (at.lon + 180.0).rem_euclid(360.0) - 180.0;
+                session.choices.set(i, format!("{:.5}, {lon:.5}", at.lat));
                 self.shown.tool = Tool::Pointer;
             }
             Command::Measure(measure) => {
@@ -190,7 +204,8 @@ impl Window {
     }
 
     pub(super) fn pick(&mut self, selection: Selection) {
-        if self.session.selection.as_ref() == Some(&selection) && self.session.observed.is_some() {
+        let known = self.session.observed.is_some() || self.session.reading > 0;
+        if self.session.selection.as_ref() == Some(&selection) && known && !self.session.moved {
             return;
         }
         self.session.selection = Some(selection.clone());
@@ -201,6 +216,7 @@ impl Window {
         self.session.notes.retain(|note| note.problem);
         self.shown.thumbnails.clear();
         self.shown.spot = None;
+        (self.shown.area, self.shown.area_figures) = (None, None);
         self.observe(selection);
     }
 
@@ -216,13 +232,16 @@ impl Window {
     /// Reads the picked place, once the model is known.
     pub(super) fn observe(&mut self, selection: Selection) {
         let Some(table) = self.session.table().cloned() else { return };
+        self.orders += 1;
+        let order = self.orders;
+        self.session.reading = order;
         match selection {
             Selection::Scene(i) => {
                 let Some(known) = self.session.scenes.get(i).cloned() else { return };
                 let window = self.session.window;
-                self.studio.run(move || studio::observe_scene(selection, &known.scene, window, &table));
+                self.studio.run(move || studio::observe_scene(order, &known.scene, window, &table));
             }
-            Selection::Cell(cell) => self.studio.run(move || studio::observe_cell(cell, &table)),
+            Selection::Cell(cell) => self.studio.run(move || studio::observe_cell(order, cell, &table)),
         }
     }
 
@@ -260,7 +279,7 @@ impl Window {
     }
 
     /// Has the pictures of the run that is looked at painted.
-    fn show_run(&mut self) {
+    pub(super) fn show_run(&mut self) {
         self.shown.forget_run();
         self.shown.base = Base::Observed;
         let Some(run) = self.session.run() else { return };
@@ -302,7 +321,9 @@ impl Window {
     /// Has the gallery painted anew.
     pub(super) fn order(&mut self) {
         if let Some(order) = self.shown.order(&self.session) {
-            self.studio.run(move || studio::paint(&order));
+            let latest = self.newest.clone();
+            latest.store(order.serial, Ordering::Relaxed);
+            self.studio.run(move || studio::paint(&order, &latest));
         }
     }
 
@@ -368,11 +389,20 @@ impl Window {
         }
     }
 
-    /// Has written what the session has to keep.
-    pub(super) fn keep(&mut self) {
-        if let Some((dir, project)) = self.keeper.as_mut().and_then(|keeper| keeper.due(&self.session)) {
+    /// Has written what the session has to keep, if it is time; when to look again.
+    pub(super) fn keep(&mut self) -> Option<Duration> {
+        let keeper = self.keeper.as_mut()?;
+        if let Some(rest) = keeper.rest() {
+            return Some(rest);
+        }
+        if keeper.try_again() {
+            self.keep_runs_from(0);
+        }
+        let keeper = self.keeper.as_mut()?;
+        if let Some((dir, project)) = keeper.due(&self.session) {
             self.studio.run(move || studio::keep_project(&dir, &project));
         }
+        None
     }
 
     pub(super) fn chosen(&mut self, purpose: Purpose, dir: PathBuf) {

@@ -3,7 +3,7 @@
 use super::command::Command;
 use super::session::Session;
 use super::shown::Shown;
-use super::theme;
+use super::{theme, widgets};
 use crate::ensemble::Quantity;
 use crate::modality::{Modality, measured_unit};
 use crate::view::{AreaFigures, BINS, BandMean, ClassSpectrum};
@@ -15,7 +15,7 @@ pub fn show(ctx: &egui::Context, map: egui::Rect, session: &Session, shown: &Sho
     let Some(m) = session.table().and_then(|table| table.get(shown.modality)).filter(|_| shown.area.is_some()) else {
         return;
     };
-    let mut open = !ctx.input(|input| input.key_pressed(egui::Key::Escape));
+    let mut open = !widgets::escaped(ctx);
     let at = map.left_top() + vec2(56.0, 60.0);
     let window = egui::Window::new("Area").open(&mut open).default_pos(at).default_width(340.0).collapsible(false);
     window.show(ctx, |ui| match &shown.area_figures {

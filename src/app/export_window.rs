@@ -67,7 +67,7 @@ impl ExportForm {
     /// Draws the window.
     pub fn show(&mut self, ctx: &egui::Context, session: &Session, shown: &Shown, commands: &mut Vec<Command>) {
         let (Some(run), Some(table)) = (session.run().filter(|_| self.open), session.table()) else { return };
-        let mut open = !ctx.input(|input| input.key_pressed(egui::Key::Escape));
+        let mut open = !widgets::escaped(ctx);
         let window = egui::Window::new("Export").open(&mut open).resizable(false).collapsible(false);
         window.anchor(egui::Align2::CENTER_CENTER, egui::Vec2::ZERO).default_width(470.0).show(ctx, |ui| {
             let ticked = run.chosen.len();
@@ -75,7 +75,7 @@ impl ExportForm {
             let generated = run.request.roles.with(Role::Generated);
             self.modalities(ui, &generated, |i| &table[i]);
             ui.separator();
-            self.what(ui, shown.spot.is_some());
+            self.what(ui, shown.spot.is_some() && session.run_is_here());
             ui.horizontal(|ui| {
                 widgets::folder(ui, "Folder", &mut self.dir, 300.0, Purpose::Export, commands);
             });
@@ -152,6 +152,9 @@ impl ExportForm {
             () if run.chosen.is_empty() => Some("Tick at least one realisation in the gallery."),
             () if !wanted() => Some("Tick at least one modality."),
             () if !self.realisations && !self.statistics && !self.pictures => Some("Choose what to write."),
+            () if !self.realisations && !self.pictures && run.chosen.len() < 2 => {
+                Some("Mean and variance need two realisations.")
+            }
             () if self.dir.trim().is_empty() => Some("Name a folder."),
             () => None,
         }
@@ -168,6 +171,8 @@ impl ExportForm {
         let pictures = self.pictures.then(|| Pictures {
             legend: self.legend,
             look: (shown.modality, shown.look),
+            own_stretch: shown.own_stretch,
+            fixed_range: shown.fixed_range,
             measure: (shown.measure(m), shown.compared(m)),
             observed: observed(),
         });
@@ -181,7 +186,10 @@ impl ExportForm {
             statistics: self.statistics,
             cloud_optimised: self.cloud_optimised,
             pictures,
-            inspected: shown.spot.filter(|_| self.inspected).map(|spot| inspector::table(session, spot)),
+            inspected: shown
+                .spot
+                .filter(|_| self.inspected && session.run_is_here())
+                .map(|spot| inspector::table(session, spot)),
             stac: self.stac,
             overwrite: self.overwrite,
         })

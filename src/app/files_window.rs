@@ -35,7 +35,7 @@ impl FilesForm {
         if self.rows.is_empty() {
             return;
         }
-        let mut open = !ctx.input(|input| input.key_pressed(egui::Key::Escape));
+        let mut open = !widgets::escaped(ctx);
         let window = egui::Window::new("What are these files?").open(&mut open).resizable(false).collapsible(false);
         window.anchor(egui::Align2::CENTER_CENTER, egui::Vec2::ZERO).show(ctx, |ui| {
             egui::Grid::new("files").num_columns(2).spacing(egui::vec2(16.0, 6.0)).show(ui, |ui| {

@@ -11,6 +11,7 @@ use crate::job::Event;
 use crate::scene::LooseFile;
 use egui::Context;
 use std::collections::BTreeSet;
+use std::path::Path;
 
 impl Window {
     /// Takes what the worker has told.
@@ -46,7 +47,8 @@ impl Window {
         if let Some((index, modality, raster)) = preview
             && let Some(m) = self.session.table().and_then(|table| table.get(modality)).cloned()
         {
-            self.studio.run(move || studio::paint_preview(&m, index, modality, &raster));
+            let run = self.session.runs.working().map(|run| run.folder.clone()).unwrap_or_default();
+            self.studio.run(move || studio::paint_preview(run, &m, index, modality, &raster));
         }
     }
 
@@ -56,10 +58,6 @@ impl Window {
             match reply {
                 Reply::Model(Ok(model)) => {
                     self.shown.modality = Shown::first_choice(&model.manifest.modalities);
-                    // A session that was brought back came first.
-                    if self.session.model.is_some() {
-                        continue;
-                    }
                     self.session.model = Some(std::sync::Arc::new(model));
                     if let Some(selection) = self.session.selection.clone() {
                         self.look();
@@ -83,10 +81,12 @@ impl Window {
                 }
                 Reply::Recognised(files) => self.recognised(files),
                 Reply::Lines(Ok(lines)) => self.map.set_lines(lines),
-                Reply::Observed(selection, result) => {
-                    if self.session.selection.as_ref() != Some(&selection) {
+                Reply::Observed(order, result) => {
+                    // Another place was picked meanwhile.
+                    if order != self.session.reading {
                         continue;
                     }
+                    self.session.reading = 0;
                     match result {
                         Ok((observed, thumbnails)) => {
                             self.shown.place(ctx, thumbnails);
@@ -108,26 +108,35 @@ impl Window {
                         self.shown.base = Base::Realisation(first);
                     }
                 }
-                Reply::Preview(index, modality, image) => {
-                    if self.session.busy() {
+                Reply::Superseded => {}
+                Reply::Broken(text) => {
+                    self.form.writing = false;
+                    let text = format!("A task in the background failed ({text}); please report it. Work goes on.");
+                    self.session.note(text, true);
+                }
+                Reply::Preview(run, index, modality, image) => {
+                    if self.session.runs.working().is_some_and(|working| working.folder == run) {
                         self.shown.previewed(ctx, index, modality, image);
                     }
                 }
-                Reply::Exported(result) => {
+                Reply::Exported(dir, result) => {
                     self.form.writing = false;
                     match result {
                         Ok(paths) => {
                             self.form.open = false;
-                            let text = format!("{} files were written to {}.", paths.len(), self.form.dir);
+                            let text = format!("{} files were written to {}.", paths.len(), dir.display());
                             self.session.note(text, false);
                         }
                         Err(error) => self.form.problem = Some(error.to_string()),
                     }
                 }
-                Reply::Restored(restored) => self.restored(*restored),
+                Reply::Restored(dir, restored) => self.restored(&dir, *restored),
                 Reply::Kept(Ok(())) => {}
                 Reply::Kept(Err(error)) => {
-                    let text = format!("The session is not kept for the next start: {error}");
+                    if let Some(keeper) = &mut self.keeper {
+                        keeper.failed();
+                    }
+                    let text = format!("The session is not kept for the next start until this is mended: {error}");
                     self.session.note(text, true);
                 }
                 Reply::Saved(Ok(dir)) => {
@@ -165,36 +174,56 @@ impl Window {
         }
     }
 
-    fn restored(&mut self, restored: Result<Restored>) {
-        match restored {
-            // A run that goes on is not thrown away.
-            Ok(_) if self.session.busy() => {
-                self.session.note("Stop the sampling before opening a project.", true);
-            }
-            Ok(restored) => {
-                let elsewhere = self.keeper.as_ref().filter(|keeper| keeper.dir() != restored.dir);
-                if let Some(keeper) = elsewhere {
-                    let table = &restored.model.manifest.modalities;
-                    for (run, made) in
-                        restored.runs.iter().flat_map(|run| run.realisations.iter().map(move |r| (run, r)))
-                    {
-                        let (dir, folder) = (keeper.dir().to_path_buf(), run.folder.clone());
-                        let (table, made) = (table.clone(), made.clone());
-                        self.studio.run(move || studio::keep_realisation(&dir, &folder, &table, &made));
+    fn restored(&mut self, dir: &Path, restored: Result<Restored>) {
+        let own = self.keeper.as_ref().is_some_and(|keeper| keeper.dir() == dir);
+        let restored = match restored {
+            Ok(restored) => restored,
+            Err(error) => {
+                self.session.note(error.to_string(), true);
+                if own {
+                    match crate::project::set_aside(dir) {
+                        Ok(aside) => self.session.note(
+                            format!("The last session could not be read; it is kept as {}.", aside.display()),
+                            true,
+                        ),
+                        // Nothing is written over it.
+                        Err(_) => self.keeper = None,
                     }
                 }
-                restored.apply(&mut self.session);
-                if let Some(table) = self.session.table() {
-                    self.shown.modality = Shown::first_choice(table);
-                }
-                self.shown.forget_run();
-                if let Some(selection) = self.session.selection.clone() {
-                    self.look();
-                    self.observe(selection);
-                }
-                self.order();
+                return;
             }
-            Err(error) => self.session.note(error.to_string(), true),
+        };
+        // A run that goes on is not thrown away.
+        if self.session.busy() || self.session.runs.waiting().next().is_some() {
+            return self.session.note("Stop the sampling before opening a project.", true);
         }
+        let same = self.session.table().is_none_or(|table| *table == restored.model.manifest.modalities);
+        if !same && !self.session.runs.all().is_empty() {
+            let text = "This project was made with a model of other modalities: save this session's runs and forget them first.";
+            return self.session.note(text, true);
+        }
+        let before = self.session.runs.all().len();
+        restored.apply(&mut self.session);
+        if !own {
+            self.remember(dir);
+            self.keep_runs_from(before);
+        }
+        if let Some(table) = self.session.table() {
+            self.shown.modality = Shown::first_choice(table);
+        }
+        self.show_run();
+        if let Some(selection) = self.session.selection.clone() {
+            self.look();
+            self.observe(selection);
+        }
+    }
+
+    /// Has the realisations of runs from this place on written into the session's folder.
+    pub(super) fn keep_runs_from(&mut self, first: usize) {
+        let (Some(keeper), Some(table)) = (&self.keeper, self.session.table().cloned()) else { return };
+        let runs = self.session.runs.all().iter().skip(first);
+        let runs: Vec<_> = runs.map(|run| (run.folder.clone(), run.realisations.clone())).collect();
+        let dir = keeper.dir().to_path_buf();
+        self.studio.run(move || studio::keep_missing(&dir, &table, &runs));
     }
 }

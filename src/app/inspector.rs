@@ -2,7 +2,7 @@
 
 use super::command::Command;
 use super::session::Session;
-use super::theme;
+use super::{theme, widgets};
 use crate::ensemble::Realisation;
 use crate::modality::{Modality, Value, class_index, measured_unit};
 use crate::view::{Figures, Spot, figures, wavelength_nm};
@@ -18,7 +18,7 @@ struct Part<'a> {
 /// Draws the window.
 pub fn show(ctx: &egui::Context, map: egui::Rect, session: &Session, spot: Spot, commands: &mut Vec<Command>) {
     let parts = parts(session, spot);
-    let mut open = !ctx.input(|input| input.key_pressed(egui::Key::Escape));
+    let mut open = !widgets::escaped(ctx);
     let at = map.left_top() + vec2(56.0, 12.0);
     let window = egui::Window::new("Inspector").open(&mut open).default_pos(at).default_width(360.0).collapsible(false);
     window.show(ctx, |ui| {
@@ -161,8 +161,9 @@ fn csv(session: &Session, spot: Spot, parts: &[Part]) -> String {
         "# {tile}, {:.4} of the window from the west, {:.4} from the north; realisations are synthetic\n",
         spot.x, spot.y
     );
-    let count = parts.iter().flat_map(|part| &part.figures).map(|f| f.members.len()).max().unwrap_or(0);
-    let members: String = (0..count).map(|k| format!(",realisation {k}")).collect();
+    let run = session.run().filter(|_| session.run_is_here());
+    let members: String =
+        run.iter().flat_map(|run| &run.realisations).map(|r| format!(",realisation {}", r.index)).collect();
     out += &format!("modality,channel,unit,wavelength_nm,observed{members}\n");
     for part in parts {
         for f in &part.figures {

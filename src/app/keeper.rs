@@ -1,14 +1,14 @@
 //! Keeps the session on disk while it goes on, and brings it back.
 
 use super::runs::{Run, RunState};
-use super::session::{Ground, KnownScene, LoadedModel, Observed, Selection, Session};
+use super::session::{KnownScene, LoadedModel, Selection, Session, Unread};
 use super::studio::{self, Reply};
 use crate::error::{Error, Result};
 use crate::export::Lineage;
-use crate::job::observe;
+use crate::job::{Place, observe};
 use crate::modality::ModalityTable;
-use crate::model::{MANIFEST_FILE, Manifest, sha256_of};
 use crate::project::{self, KeptRun, Picked, Project};
+use crate::scene::Scene;
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -18,11 +18,16 @@ use std::time::{Duration, Instant};
 /// Choices are written at most this often.
 const PAUSE: Duration = Duration::from_millis(700);
 
+/// What could not be written is tried again after this.
+const RETRY: Duration = Duration::from_secs(20);
+
 /// The folder of the session, and what lies there.
 pub struct Keeper {
     dir: PathBuf,
     last: Option<Project>,
     looked: Instant,
+    /// When something could not be written that has to be tried again.
+    failed: Option<Instant>,
     /// Held as long as the window is open: two windows would overwrite each other's session.
     _lock: File,
 }
@@ -37,7 +42,7 @@ impl Keeper {
         let path = dir.join("lock");
         let lock = File::create(&path).map_err(|e| Error::io(&path, "create", &e))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { dir, last: None, looked: Instant::now(), _lock: lock }),
+            Ok(()) => Ok(Self { dir, last: None, looked: Instant::now(), failed: None, _lock: lock }),
             Err(TryLockError::WouldBlock) => {
                 Err(Error::file(&dir, "Another window keeps its session here; this one is not kept for the next start"))
             }
@@ -50,11 +55,28 @@ impl Keeper {
         &self.dir
     }
 
-    /// What has to be written now, if anything.
-    pub fn due(&mut self, session: &Session) -> Option<(PathBuf, Project)> {
-        if self.looked.elapsed() < PAUSE {
-            return None;
+    /// Whether it is too early to look again; when it is not.
+    pub fn rest(&self) -> Option<Duration> {
+        PAUSE.checked_sub(self.looked.elapsed()).filter(|rest| !rest.is_zero())
+    }
+
+    /// Remembers that something could not be written.
+    pub fn failed(&mut self) {
+        self.failed.get_or_insert_with(Instant::now);
+        self.last = None;
+    }
+
+    /// Whether it is time to write again what could not be written.
+    pub fn try_again(&mut self) -> bool {
+        let due = self.failed.is_some_and(|at| at.elapsed() > RETRY);
+        if due {
+            self.failed = None;
         }
+        due
+    }
+
+    /// What has to be written now, if anything has changed.
+    pub fn due(&mut self, session: &Session) -> Option<(PathBuf, Project)> {
         self.looked = Instant::now();
         let now = project(session)?;
         if self.last.as_ref() == Some(&now) {
@@ -73,10 +95,16 @@ pub fn project(session: &Session) -> Option<Project> {
     let choices = session.choices.now();
     let typed = choices.typed.iter().filter(|(_, text)| !text.trim().is_empty());
     let runs = session.runs.all();
+    let kept = |run: &Run| KeptRun {
+        request: run.request.clone(),
+        folder: run.folder.clone(),
+        model_sha256: run.model_sha256.clone().unwrap_or_else(|| model.sha256.clone()),
+    };
+    let scenes = session.scenes.iter().map(|known| known.scene.dir().to_path_buf());
     Some(Project {
         version: Project::version(),
         model: model.dir.clone(),
-        scenes: session.scenes.iter().map(|known| known.scene.dir().to_path_buf()).collect(),
+        scenes: scenes.chain(session.unread.scenes.iter().cloned()).collect(),
         picked: session.selection.as_ref().and_then(|selection| match selection {
             Selection::Scene(i) => Some(Picked::Scene(session.scenes.get(*i)?.scene.dir().to_path_buf())),
             Selection::Cell(cell) => Some(Picked::Cell(cell.to_string())),
@@ -89,15 +117,13 @@ pub fn project(session: &Session) -> Option<Project> {
         post: session.post,
         seed: session.seed,
         random_seed: session.random_seed,
-        runs: runs.iter().map(|run| KeptRun { request: run.request.clone(), folder: run.folder.clone() }).collect(),
+        runs: runs.iter().map(kept).chain(session.unread.runs.iter().cloned()).collect(),
         shown: session.runs.shown_at(),
     })
 }
 
 /// A session from disk.
 pub struct Restored {
-    /// The folder it was read from.
-    pub dir: PathBuf,
     /// Choices.
     pub project: Project,
     /// The model.
@@ -108,75 +134,89 @@ pub struct Restored {
     pub runs: Vec<Run>,
     /// See there.
     pub shown: usize,
-    /// What could not be brought back, as sentences.
+    /// What could not be read, and stays named.
+    pub unread: Unread,
+    /// Why, as sentences.
     pub problems: Vec<String>,
 }
 
 /// Reads a project with everything it names.
 pub fn restore(dir: PathBuf) -> Reply {
-    let restore = || -> Result<Restored> {
-        let project = Project::read(&dir)?;
-        let manifest = Manifest::open(&project.model)?;
-        let sha256 = sha256_of(&project.model.join(MANIFEST_FILE))?;
-        let weight_bytes = manifest.weight_bytes(&project.model);
-        let model = LoadedModel { dir: project.model.clone(), manifest, sha256, weight_bytes };
-        let (mut scenes, mut problems) = (Vec::new(), Vec::new());
-        for scene in &project.scenes {
-            match studio::known_scene(scene) {
-                Ok(known) => scenes.push(known),
-                Err(error) => problems.push(error.to_string()),
+    let restored = restored(&dir);
+    Reply::Restored(dir, Box::new(restored))
+}
+
+fn restored(dir: &Path) -> Result<Restored> {
+    let project = Project::read(dir)?;
+    let model = LoadedModel::open(project.model.clone())?;
+    let (mut scenes, mut problems, mut unread) = (Vec::new(), Vec::new(), Unread::default());
+    for scene in &project.scenes {
+        match studio::known_scene(scene) {
+            Ok(known) => scenes.push(known),
+            Err(error) => {
+                problems.push(error.to_string());
+                unread.scenes.push(scene.clone());
             }
         }
-        let (mut runs, mut shown) = (Vec::new(), 0);
-        for (i, kept) in project.runs.iter().enumerate() {
-            if let Some(run) = restored_run(&dir, kept, &model, &mut problems) {
+    }
+    let (mut runs, mut shown) = (Vec::new(), 0);
+    for (i, kept) in project.runs.iter().enumerate() {
+        match restored_run(dir, kept, &model, &mut problems) {
+            Ok(run) => {
                 if i <= project.shown {
                     shown = runs.len();
                 }
                 runs.push(run);
             }
+            Err(error) => {
+                problems.push(format!("A run cannot be shown: {error}"));
+                unread.runs.push(kept.clone());
+            }
         }
-        Ok(Restored { dir: dir.clone(), project, model, scenes, runs, shown, problems })
-    };
-    Reply::Restored(Box::new(restore()))
+    }
+    Ok(Restored { project, model, scenes, runs, shown, unread, problems })
 }
 
-fn restored_run(dir: &Path, kept: &KeptRun, model: &LoadedModel, problems: &mut Vec<String>) -> Option<Run> {
+fn restored_run(dir: &Path, kept: &KeptRun, model: &LoadedModel, problems: &mut Vec<String>) -> Result<Run> {
     let table = &model.manifest.modalities;
-    if kept.request.roles.check(table).is_err() {
-        problems.push("A run was made with another model; its realisations are not shown.".into());
-        return None;
-    }
+    let request = &kept.request;
+    request.roles.check(table).map_err(|_| Error::request("it was made with a model of other modalities."))?;
     let (realisations, damaged) = project::kept(dir, &kept.folder, table);
     problems.extend(damaged.iter().map(ToString::to_string));
-    if realisations.is_empty() {
-        return None;
-    }
-    // Without the scene there is nothing to compare with, and nothing to name as a source.
-    let observation = match observe(table, &kept.request) {
-        Ok(observation) => observation,
-        Err(error) => {
-            problems.push(format!("A run cannot be shown: {error}"));
-            return None;
+    // What was given makes the lineage; all that is known there is what realisations are compared with.
+    let given = observe(table, request)?;
+    let observed = match &request.place {
+        Place::Scene { dir, window } => studio::observed_in(&Scene::open(dir)?, *window, table)?,
+        Place::Ground { name, footprint } => studio::observed_on(name.clone(), footprint.clone(), table)?,
+        Place::MajorTom { root, cell, window } => {
+            studio::observed_in(&Scene::open_major_tom(root, cell)?, *window, table)?
         }
     };
-    let lineage = Lineage::new(&model.manifest, &model.sha256, &kept.request, &observation);
-    let ground = Ground { corners: observation.footprint.corners().ok(), footprint: observation.footprint.clone() };
-    let whole = realisations.len() >= kept.request.samples;
-    Some(Run {
+    let other_model = kept.model_sha256 != model.sha256;
+    if other_model {
+        problems.push(format!(
+            "The run of seed {} was made with another version of the model; nothing can be added to it.",
+            request.seed
+        ));
+    }
+    let lineage = Lineage::new(&model.manifest, &kept.model_sha256, request, &given);
+    let whole = realisations.len() >= request.samples;
+    Ok(Run {
         folder: kept.folder.clone(),
         lineage: Some(Arc::new(lineage)),
         chosen: realisations.iter().map(|r| r.index).collect(),
         realisations: realisations.into_iter().map(Arc::new).collect(),
         state: if whole { RunState::Finished } else { RunState::Cancelled },
-        ..Run::new(kept.request.clone(), Observed { ground, observation })
+        other_model,
+        model_sha256: Some(kept.model_sha256.clone()),
+        ..Run::new(request.clone(), observed)
     })
 }
 
 impl Restored {
     /// Puts it in place of what the session holds; the picked place has still to be read.
     pub fn apply(self, session: &mut Session) {
-        let Self { project, model, scenes, runs, shown, problems, .. } = self;
+        let Self { project, model, scenes, runs, shown, unread, problems, .. } = self;
         let table: &ModalityTable = &model.manifest.modalities;
         let mut choices = super::choices::usual(table, &|_| false);
         for (name, role) in &project.roles {
@@ -203,6 +243,8 @@ impl Restored {
         (session.options, session.post) = (project.options, project.post);
         (session.seed, session.random_seed) = (project.seed, project.random_seed);
         session.runs.restore(runs, shown);
+        session.unread.scenes.extend(unread.scenes);
+        session.unread.runs.extend(unread.runs);
         for problem in problems {
             session.note(problem, true);
         }

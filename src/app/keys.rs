@@ -2,6 +2,7 @@
 
 use super::command::Command;
 use super::session::Session;
+use super::widgets;
 use crate::sampler::Role;
 use egui::{Context, Grid, Key, KeyboardShortcut, Modifiers, RichText};
 
@@ -78,7 +79,7 @@ pub fn named(session: &Session) -> impl Iterator<Item = (String, Command)> {
 
 /// Draws the sheet.
 pub fn sheet(ctx: &Context, commands: &mut Vec<Command>) {
-    let mut open = !ctx.input(|input| input.key_pressed(Key::Escape));
+    let mut open = !widgets::escaped(ctx);
     let window = egui::Window::new("Keys").open(&mut open).resizable(false).collapsible(false);
     window.anchor(egui::Align2::CENTER_CENTER, egui::Vec2::ZERO).show(ctx, |ui| {
         Grid::new("keys").num_columns(2).spacing(egui::vec2(24.0, 6.0)).show(ui, |ui| {

@@ -43,7 +43,7 @@ pub fn layers(ui: &Ui, map: Rect, session: &Session, shown: &Shown, overlay: boo
             let generated = |run: &Run| run.request.roles.get(shown.modality) == Some(&Role::Generated);
             if session.run().is_some_and(|run| !run.realisations.is_empty() && generated(run)) {
                 ui.separator();
-                spread_choice(ui, m, shown, overlay, commands);
+                spread_choice(ui, m, (session.run(), shown), overlay, commands);
             }
         });
     });
@@ -85,7 +85,13 @@ fn swipe_choice(ui: &mut Ui, session: &Session, shown: &Shown, commands: &mut Ve
     }
 }
 
-fn spread_choice(ui: &mut Ui, m: &Modality, shown: &Shown, overlay: bool, commands: &mut Vec<Command>) {
+fn spread_choice(
+    ui: &mut Ui,
+    m: &Modality,
+    (run, shown): (Option<&Run>, &Shown),
+    overlay: bool,
+    commands: &mut Vec<Command>,
+) {
     let title = view::spread_name(shown.measure(m));
     let words = if shown.measure(m).needs_truth() { title.to_owned() } else { format!("{title} over realisations") };
     let mut wanted = shown.spread_wanted;
@@ -127,7 +133,7 @@ fn spread_choice(ui: &mut Ui, m: &Modality, shown: &Shown, overlay: bool, comman
             }
         });
     }
-    legend(ui, m, spread, shown, commands);
+    legend(ui, m, spread, (run, shown), commands);
     let mut opacity = shown.opacity;
     let slider = egui::Slider::new(&mut opacity, 0.0..=1.0).show_value(false).text("overlay opacity");
     if ui.add(slider).changed() {
@@ -136,7 +142,13 @@ fn spread_choice(ui: &mut Ui, m: &Modality, shown: &Shown, overlay: bool, comman
 }
 
 /// Colour bar with its range, unit, and the number of realisations behind it.
-fn legend(ui: &mut Ui, m: &Modality, spread: &Spread, shown: &Shown, commands: &mut Vec<Command>) {
+fn legend(
+    ui: &mut Ui,
+    m: &Modality,
+    spread: &Spread,
+    (run, shown): (Option<&Run>, &Shown),
+    commands: &mut Vec<Command>,
+) {
     let (rect, _) = ui.allocate_exact_size(vec2(ui.available_width(), 12.0), Sense::hover());
     let colours = view::colour_steps();
     let step = rect.width() / colours.len() as f32;
@@ -154,11 +166,7 @@ fn legend(ui: &mut Ui, m: &Modality, spread: &Spread, shown: &Shown, commands: &
         }
         _ => String::new(),
     };
-    let caution = match measure {
-        Measure::Rank => "At 0 and 1 what was observed lies outside the ensemble.",
-        Measure::Error | Measure::Missed => "Compared with what was observed here.",
-        _ => "The model's own disagreement, not calibrated error.",
-    };
+    let caution = view::caution(measure);
     let between = if measure == Measure::Rank { ":" } else { " in" };
     let text = format!(
         "{}{between} {}{root} per pixel, n = {}. {caution}",
@@ -167,6 +175,10 @@ fn legend(ui: &mut Ui, m: &Modality, spread: &Spread, shown: &Shown, commands: &
         spread.samples.count
     );
     ui.label(RichText::new(text).small().weak());
+    if measure.needs_truth() && run.is_some_and(|run| !run.request.set.is_empty()) {
+        let text = "This run was asked with values set by hand: what was observed is not its truth.";
+        ui.label(RichText::new(text).small().color(theme::ink(ui.visuals(), theme::ALERT)));
+    }
 }
 
 /// Values at both ends of the bar, which can be set by hand.

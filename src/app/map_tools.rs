@@ -116,7 +116,8 @@ impl Scenery<'_> {
         {
             // From where the pointer was: fast strokes have no gaps.
             let from = at - ui.input(|input| input.pointer.delta());
-            let from = if response.drag_started() || response.clicked() { Some(to) } else { self.share(from) };
+            let begins = ui.input(|input| input.pointer.any_pressed());
+            let from = if begins { Some(to) } else { self.share(from) };
             commands.extend(from.map(|from| Command::Paint(Stroked { brush, from, to })));
         }
         if response.drag_stopped() || response.clicked() {

@@ -3,7 +3,7 @@
 use super::command::Command;
 use super::studio::Purpose;
 use super::widgets;
-use egui::{Key, RichText};
+use egui::RichText;
 
 /// The form.
 pub struct ProjectForm {
@@ -25,7 +25,7 @@ impl ProjectForm {
         if !self.open {
             return;
         }
-        let mut open = !ctx.input(|input| input.key_pressed(Key::Escape));
+        let mut open = !widgets::escaped(ctx);
         let window = egui::Window::new("Save the project").open(&mut open).resizable(false).collapsible(false);
         window.anchor(egui::Align2::CENTER_CENTER, egui::Vec2::ZERO).show(ctx, |ui| {
             ui.horizontal(|ui| {

@@ -3,7 +3,8 @@
 use super::session::Observed;
 use crate::ensemble::Realisation;
 use crate::export::Lineage;
-use crate::job::Request;
+use crate::job::{Request, SetValue};
+use crate::modality::{Modality, ModalityTable, Raster};
 use crate::project::run_folder;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -49,6 +50,10 @@ pub struct Run {
     pub progress: (usize, usize, Option<Duration>),
     /// State.
     pub state: RunState,
+    /// Whether another model made it than the one in use.
+    pub other_model: bool,
+    /// SHA-256 of the manifest of the model that made it; `None` for the one in use.
+    pub model_sha256: Option<String>,
 }
 
 impl Run {
@@ -65,6 +70,8 @@ impl Run {
             stage: String::new(),
             progress: (0, 0, None),
             state: RunState::Waiting,
+            other_model: false,
+            model_sha256: None,
         }
     }
 
@@ -76,6 +83,17 @@ impl Run {
     /// Whether the worker works on it now.
     pub fn working(&self) -> bool {
         matches!(self.state, RunState::Running | RunState::Stopping)
+    }
+
+    /// Rasters that were read where it samples, by modality; classes set by hand in place of those that were read.
+    pub fn known_rasters(&self, table: &ModalityTable) -> Vec<Option<Raster>> {
+        let read = |i: usize| self.observed.observation.values.get(i)?.as_ref()?.value.image().cloned();
+        let known = |(i, m): (usize, &Modality)| match self.request.set.get(&i) {
+            Some(SetValue::Painted(map)) => map.raster(m.pixels),
+            Some(SetValue::Class(code)) => Some(Raster::constant(1, m.pixels, m.pixels, f32::from(*code))),
+            _ => read(i),
+        };
+        table.iter().enumerate().map(known).collect()
     }
 
     fn rest(&mut self) {
@@ -146,10 +164,7 @@ impl Runs {
 
     /// Adds a run to the end of the queue.
     pub fn add(&mut self, mut run: Run) {
-        // Two runs asked for within a millisecond.
-        while self.find(&run.folder).is_some() {
-            run.folder.push('0');
-        }
+        self.tell_apart(&mut run);
         self.queue.push_back((run.folder.clone(), run.request.clone()));
         self.all.push(run);
     }
@@ -177,6 +192,8 @@ impl Runs {
     pub fn withdraw(&mut self, place: usize) {
         let Some((folder, _)) = self.queue.remove(place) else { return };
         let Some(at) = self.all.iter().position(|run| run.folder == folder) else { return };
+        let made = self.all[at].realisations.len();
+        self.all[at].request.samples = made.max(1);
         self.all[at].rest();
         if self.all[at].realisations.is_empty() {
             self.remove(at);
@@ -193,9 +210,21 @@ impl Runs {
         }
     }
 
-    /// Takes runs that were brought back in place of all others.
+    /// Takes runs that were brought back after those that are there, and looks at one of them.
     pub fn restore(&mut self, runs: Vec<Run>, shown: usize) {
-        *self = Self { shown: shown.min(runs.len().saturating_sub(1)), all: runs, queue: VecDeque::new() };
+        let before = self.all.len();
+        for mut run in runs {
+            self.tell_apart(&mut run);
+            self.all.push(run);
+        }
+        self.show(before + shown);
+    }
+
+    /// No two runs share a folder: two may be asked for within a millisecond, or come from two projects.
+    fn tell_apart(&self, run: &mut Run) {
+        while self.find(&run.folder).is_some() {
+            run.folder.push('0');
+        }
     }
 }
 
@@ -205,7 +234,7 @@ mod tests {
     use super::*;
     use crate::grid::GridCell;
     use crate::job::Place;
-    use crate::modality::{ModalityTable, PostOptions};
+    use crate::modality::PostOptions;
     use crate::sampler::{Roles, SamplerOptions};
     use crate::scene::Observation;
 
@@ -276,7 +305,8 @@ mod tests {
         );
         assert_eq!(runs.begin_next().map(|r| r.seed), Some(2));
         runs.withdraw(0);
-        assert_eq!(runs.shown().expect("what was made stays").realisations.len(), 2);
+        let kept = runs.shown().expect("what was made stays");
+        assert_eq!((kept.realisations.len(), kept.request.samples, kept.state), (2, 2, RunState::Finished));
         runs.remove(1);
         assert_eq!(runs.all().len(), 2, "one that works is not forgotten");
         finish(&mut runs);

@@ -20,7 +20,7 @@ impl SceneForm {
         if !self.open {
             return;
         }
-        let mut open = !ctx.input(|input| input.key_pressed(Key::Escape));
+        let mut open = !widgets::escaped(ctx);
         let window = egui::Window::new("Open").open(&mut open).resizable(false).collapsible(false);
         window.anchor(egui::Align2::CENTER_CENTER, egui::Vec2::ZERO).show(ctx, |ui| {
             ui.horizontal(|ui| {

@@ -9,7 +9,8 @@ use crate::export::Lineage;
 use crate::grid::{Footprint, GridCell};
 use crate::job::{Event, Place, Request, SetValue, Settings};
 use crate::modality::{ClassMap, Location, ModalityTable, PostOptions, Value};
-use crate::model::Manifest;
+use crate::model::{MANIFEST_FILE, Manifest, sha256_of};
+use crate::project::KeptRun;
 use crate::sampler::{Role, Roles, SamplerOptions};
 use crate::scene::{Observation, Scene, Window};
 use crate::view::Spot;
@@ -28,6 +29,28 @@ pub struct LoadedModel {
     pub sha256: String,
     /// Bytes of its weight files.
     pub weight_bytes: u64,
+}
+
+impl LoadedModel {
+    /// Reads a model folder's manifest.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn open(dir: PathBuf) -> Result<Self> {
+        let manifest = Manifest::open(&dir)?;
+        let sha256 = sha256_of(&dir.join(MANIFEST_FILE))?;
+        let weight_bytes = manifest.weight_bytes(&dir);
+        Ok(Self { dir, manifest, sha256, weight_bytes })
+    }
+}
+
+/// What a project names that could not be read: it is kept, so that it is there again when the disk is.
+#[derive(Debug, Clone, Default)]
+pub struct Unread {
+    /// Scene folders.
+    pub scenes: Vec<PathBuf>,
+    /// Runs.
+    pub runs: Vec<KeptRun>,
 }
 
 /// A scene on the map.
@@ -108,6 +131,10 @@ pub struct Session {
     pub random_seed: bool,
     /// Runs, done and to come.
     pub runs: Runs,
+    /// What the session names and could not be read.
+    pub unread: Unread,
+    /// Number of the order to read a place that was given last; 0 when nothing is being read.
+    pub reading: u64,
     /// Bytes this program may hold, with what it holds now; `None` where the system does not tell.
     pub memory_limit: Option<u64>,
     /// Whether the window was moved over the same scene.
@@ -232,12 +259,16 @@ impl Session {
         Ok(request)
     }
 
-    /// Estimated peak memory of a request in bytes, with the realisations that are there already.
+    /// Estimated peak memory in bytes once a request is done, with all runs that are there or still to come.
     pub fn memory(&self, request: &Request) -> Option<u64> {
         let model = self.model.as_ref()?;
-        let generated = request.roles.with(Role::Generated);
-        let kept: usize = self.runs.all().iter().map(|run| run.realisations.len()).sum();
-        Some(model.manifest.memory(model.weight_bytes, &generated, request.samples + kept, request.batch))
+        let one = |request: &Request| model.manifest.realisation_bytes(&request.roles.with(Role::Generated));
+        let runs = self.runs.all().iter().map(|run| {
+            let owed = if run.active() { run.request.samples } else { 0 };
+            owed.max(run.realisations.len()) as u64 * one(&run.request)
+        });
+        let own = request.samples as u64 * one(request);
+        Some(model.manifest.working_bytes(model.weight_bytes, request.batch) + own + runs.sum::<u64>())
     }
 
     /// Whether there is memory for a request.
@@ -325,12 +356,14 @@ impl Session {
             return Err(Error::request("There is no finished run to add to."));
         };
         let first = run.realisations.iter().map(|r| r.index + 1).max().unwrap_or(0);
-        Ok(Request { first, samples: self.samples, batch: batch(self.samples), ..run.request.clone() })
+        let request = Request { first, samples: self.samples, batch: batch(self.samples), ..run.request.clone() };
+        self.enough_memory(&request)?;
+        Ok(request)
     }
 
     /// Whether more realisations of a run can be asked for.
     pub fn can_add_to(&self, run: &Run) -> bool {
-        !run.active() && run.lineage.is_some()
+        !run.active() && run.lineage.is_some() && !run.other_model
     }
 
     /// Puts a run of these choices at the end of the queue.

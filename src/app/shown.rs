@@ -6,6 +6,7 @@ use super::session::Session;
 use super::studio::{self, Distances, PaintOrder, Painted};
 use crate::ensemble::{Measure, Quantity, Samples};
 use crate::modality::{ClassMap, Location, Modality, ModalityTable};
+use crate::sampler::Role;
 use crate::view::{self, AreaFigures, Spot};
 use egui::{ColorImage, TextureHandle, TextureOptions};
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,14 +103,16 @@ pub struct Shown {
     pub area: Option<[Spot; 2]>,
     /// Figures of it.
     pub area_figures: Option<AreaFigures>,
-    /// Classes painted by hand: modality, its text, and the picture.
-    pub painted_classes: Option<(usize, String, TextureHandle)>,
+    /// Classes painted by hand and given, by modality: their text, and the picture.
+    pub painted_classes: BTreeMap<usize, (String, TextureHandle)>,
     /// The spot that is inspected.
     pub spot: Option<Spot>,
     /// Latest preview: realisation, modality, picture.
     pub preview: Option<(u64, usize, TextureHandle)>,
     /// Whether no result of the latest run was shown yet.
     pub fresh_run: bool,
+    /// Whether something was observed of the modality that is shown where the run samples.
+    truth: bool,
     serial: u64,
 }
 
@@ -141,7 +144,8 @@ impl Default for Shown {
             ruler: Vec::new(),
             area: None,
             area_figures: None,
-            painted_classes: None,
+            painted_classes: BTreeMap::new(),
+            truth: false,
             spot: None,
             preview: None,
             fresh_run: false,
@@ -167,6 +171,9 @@ impl Shown {
 
     /// What the picture on the map is: pictures of a run are looked at as the gallery's are, others in the usual way.
     pub fn caption(&self, m: &Modality, session: &Session) -> String {
+        if self.base == Base::Observed && self.painting(self.modality).is_some() {
+            return "painted by hand".into();
+        }
         let looks = view::looks(m);
         let usual = self.base == Base::Observed && self.observed_here(session).is_none();
         let chosen = looks.get(if usual { 0 } else { self.look }).or(looks.first());
@@ -180,7 +187,7 @@ impl Shown {
 
     /// The measure of spread that is shown for a modality.
     pub fn measure(&self, m: &Modality) -> Measure {
-        let all = Measure::of(m, true);
+        let all = Measure::of(m, self.truth);
         all.get(self.measure).copied().unwrap_or(all[0])
     }
 
@@ -202,6 +209,11 @@ impl Shown {
         self.mean = None;
         self.distances.clear();
         self.spread = None;
+        self.area_figures = None;
+        self.preview = None;
+        self.playing = None;
+        // Pictures that are being painted are of what was forgotten.
+        self.serial += 1;
     }
 
     /// The modality a newcomer should see first: surface reflectance at 10 m, else the first image.
@@ -280,6 +292,7 @@ impl Shown {
         let m = table.get(self.modality).filter(|m| !m.is_scalar())?;
         self.serial += 1;
         let observed = run.observed.observation.values[self.modality].as_ref();
+        self.truth = observed.is_some();
         Some(PaintOrder {
             serial: self.serial,
             modality: m.clone(),
@@ -290,10 +303,10 @@ impl Shown {
             measure: self.measure(m),
             observed: observed.and_then(|given| given.value.image()).cloned(),
             members: run.realisations.clone(),
-            area: self.area.filter(|_| session.run_is_here()).map(|area| {
-                let values = run.observed.observation.values.iter();
-                (area, table.clone(), values.map(|given| given.as_ref()?.value.image().cloned()).collect())
-            }),
+            area: self
+                .area
+                .filter(|_| session.run_is_here())
+                .map(|area| (area, table.clone(), run.known_rasters(table))),
         })
     }
 
@@ -318,23 +331,23 @@ impl Shown {
     /// Draws classes that were painted since the last frame.
     pub fn follow_painting(&mut self, ctx: &egui::Context, session: &Session) {
         let choices = session.choices.now();
-        let painted = choices.typed.iter().find(|(_, text)| ClassMap::is_text(text));
-        let (Some((&i, text)), Some(table)) = (painted, session.table()) else {
-            self.painted_classes = None;
-            return;
-        };
-        if self.painted_classes.as_ref().is_some_and(|(of, drawn, _)| (of, drawn) == (&i, text)) {
-            return;
+        let given = |i: usize| choices.roles.get(i) == Some(&Role::Given) && ClassMap::is_text(choices.text(i));
+        self.painted_classes.retain(|&i, _| given(i));
+        let Some(table) = session.table() else { return };
+        for (i, m) in table.iter().enumerate().filter(|(i, _)| given(*i)) {
+            let text = choices.text(i);
+            if self.painted_classes.get(&i).is_none_or(|(drawn, _)| drawn != text)
+                && let Some(raster) = session.class_map(i).and_then(|map| map.raster(m.pixels))
+            {
+                let picture = texture(ctx, "painted classes", studio::drawn_usual(m, &raster));
+                self.painted_classes.insert(i, (text.to_owned(), picture));
+            }
         }
-        let Some(m) = table.get(i) else { return };
-        let raster = session.class_map(i).and_then(|map| map.raster(m.pixels));
-        self.painted_classes =
-            raster.map(|raster| (i, text.clone(), texture(ctx, "painted classes", studio::drawn_usual(m, &raster))));
     }
 
-    /// The picture of classes painted by hand, if they are of this modality.
+    /// The picture of classes painted by hand, if there are any of this modality.
     pub fn painting(&self, modality: usize) -> Option<&TextureHandle> {
-        self.painted_classes.as_ref().filter(|(of, ..)| *of == modality).map(|(.., texture)| texture)
+        self.painted_classes.get(&modality).map(|(_, texture)| texture)
     }
 
     /// Takes a preview.

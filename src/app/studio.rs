@@ -2,20 +2,22 @@
 
 use super::basemap::Lines;
 use super::keeper::Restored;
-use super::session::{Ground, KnownScene, LoadedModel, Observed, Selection};
+use super::session::{Ground, KnownScene, LoadedModel, Observed};
 use crate::ensemble::{Measure, Quantity, Realisation, Samples, Statistics, distance, statistics};
 use crate::error::{Error, Result};
 use crate::grid::{Footprint, GridCell};
 use crate::job::Settings;
 use crate::modality::{Modality, ModalityTable, Raster, Value, ValueKind};
-use crate::model::{MANIFEST_FILE, Manifest, sha256_of};
 use crate::project::Project;
 use crate::scene::{Given, LooseFile, Observation, Scene, WINDOW_STEP_M, Window, recognise};
 use crate::view::{self, AreaFigures, AreaOrder, Spot, area_figures};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use egui::ColorImage;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
 
 /// One picture per modality of the table.
 pub type Thumbnails = Vec<Option<Arc<ColorImage>>>;
@@ -32,16 +34,20 @@ pub enum Reply {
     Recognised(Vec<Result<LooseFile>>),
     /// Coast and borders.
     Lines(Result<Lines>),
-    /// A place was read: which one, its values, and a thumbnail by modality.
-    Observed(Selection, Result<(Observed, Thumbnails)>),
+    /// A place was read: by number of the order, its values, and a thumbnail by modality.
+    Observed(u64, Result<(Observed, Thumbnails)>),
     /// Pictures of the gallery.
     Painted(Box<Painted>),
-    /// A preview of a realisation in the making: its number, modality, picture.
-    Preview(u64, usize, Arc<ColorImage>),
-    /// Files were written.
-    Exported(Result<Vec<PathBuf>>),
-    /// A session was read back.
-    Restored(Box<Result<Restored>>),
+    /// A painting that was ordered anew before it began.
+    Superseded,
+    /// A preview of a realisation in the making: folder of its run, its number, modality, picture.
+    Preview(String, u64, usize, Arc<ColorImage>),
+    /// Files were written to this folder.
+    Exported(PathBuf, Result<Vec<PathBuf>>),
+    /// A task failed in a way nobody foresaw.
+    Broken(String),
+    /// A session was read back from this folder.
+    Restored(PathBuf, Box<Result<Restored>>),
     /// The session's own folder was written, or could not be.
     Kept(Result<()>),
     /// A project was saved to this folder.
@@ -114,7 +120,8 @@ pub struct Painted {
 
 /// The thread.
 pub struct Studio {
-    tasks: Sender<Box<dyn FnOnce() -> Reply + Send>>,
+    tasks: Option<Sender<Box<dyn FnOnce() -> Reply + Send>>>,
+    thread: Option<JoinHandle<()>>,
     /// Answers, in the order of the tasks.
     pub replies: Receiver<Reply>,
     aside: Sender<Reply>,
@@ -131,24 +138,40 @@ impl Studio {
         let (outbox, replies) = unbounded();
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(wake);
         let (aside, own_wake) = (outbox.clone(), wake.clone());
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("studio".into())
             .spawn(move || {
                 for task in inbox {
-                    if outbox.send(task()).is_err() {
+                    // A defect must not end all reading, painting and keeping.
+                    let reply = catch_unwind(AssertUnwindSafe(task)).unwrap_or_else(|panic| {
+                        let text = panic.downcast_ref::<String>().cloned();
+                        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned()));
+                        Reply::Broken(text.unwrap_or_default())
+                    });
+                    if outbox.send(reply).is_err() {
                         return;
                     }
                     own_wake();
                 }
             })
             .map_err(|e| Error::Compute(format!("The background thread cannot be started: {e}")))?;
-        Ok(Self { tasks, replies, aside, wake })
+        Ok(Self { tasks: Some(tasks), thread: Some(thread), replies, aside, wake })
     }
 
     /// Queues a task.
     pub fn run(&self, task: impl FnOnce() -> Reply + Send + 'static) {
         // The thread ends only with the window.
-        let _ = self.tasks.send(Box::new(task));
+        if let Some(tasks) = &self.tasks {
+            let _ = tasks.send(Box::new(task));
+        }
+    }
+
+    /// Waits until everything that was queued is done; nothing can be queued any more.
+    pub fn finish(&mut self) {
+        self.tasks = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 
     /// Opens a dialog on a thread of its own: it may stay open for long.
@@ -164,13 +187,7 @@ impl Studio {
 
 /// Reads a model's manifest.
 pub fn load_model(dir: PathBuf) -> Reply {
-    let load = || {
-        let manifest = Manifest::open(&dir)?;
-        let sha256 = sha256_of(&dir.join(MANIFEST_FILE))?;
-        let weight_bytes = manifest.weight_bytes(&dir);
-        Ok(LoadedModel { dir, manifest, sha256, weight_bytes })
-    };
-    Reply::Model(load())
+    Reply::Model(LoadedModel::open(dir))
 }
 
 /// Looks into files: one that this program exported holds settings, others may be part of a scene.
@@ -208,6 +225,16 @@ pub fn keep_realisation(dir: &Path, folder: &str, table: &ModalityTable, realisa
     Reply::Kept(crate::project::keep(dir, folder, table, realisation))
 }
 
+/// Writes all realisations that are not in the session's folder, as after a full disk.
+pub fn keep_missing(dir: &Path, table: &ModalityTable, runs: &[(String, Vec<Arc<Realisation>>)]) -> Reply {
+    let keep = |folder: &str, made: &Realisation| match crate::project::is_kept(dir, folder, made.index) {
+        true => Ok(()),
+        false => crate::project::keep(dir, folder, table, made),
+    };
+    let all = runs.iter().flat_map(|(folder, members)| members.iter().map(move |made| (folder, made)));
+    Reply::Kept(all.map(|(folder, made)| keep(folder, made)).collect())
+}
+
 /// Writes everything to a folder of the user's; `members` holds the realisations of each run.
 pub fn save_project(
     dir: PathBuf,
@@ -223,51 +250,59 @@ fn ground(footprint: Footprint) -> Ground {
 }
 
 /// Reads all that is known in a window of a scene, modality by modality: one that cannot be used becomes a note.
-pub fn observe_scene(selection: Selection, scene: &Scene, window: Window, table: &ModalityTable) -> Reply {
-    let observe = || {
-        let footprint = scene.window(table.window_m(), window)?;
-        let mut all = scene.read(table, &footprint, &[])?;
-        for i in scene.available(table) {
-            match scene.read(table, &footprint, &[i]) {
-                Ok(mut one) => {
-                    all.values[i] = one.values[i].take();
-                    for note in one.notes {
-                        if !all.notes.contains(&note) {
-                            all.notes.push(note);
-                        }
+pub fn observe_scene(order: u64, scene: &Scene, window: Window, table: &ModalityTable) -> Reply {
+    Reply::Observed(order, observed_in(scene, window, table).map(|observed| with_thumbnails(table, observed)))
+}
+
+/// See [`observe_scene`].
+///
+/// # Errors
+/// When the window does not fit.
+pub fn observed_in(scene: &Scene, window: Window, table: &ModalityTable) -> Result<Observed> {
+    let footprint = scene.window(table.window_m(), window)?;
+    let mut all = scene.read(table, &footprint, &[])?;
+    for i in scene.available(table) {
+        match scene.read(table, &footprint, &[i]) {
+            Ok(mut one) => {
+                all.values[i] = one.values[i].take();
+                for note in one.notes {
+                    if !all.notes.contains(&note) {
+                        all.notes.push(note);
                     }
                 }
-                Err(error) => all.notes.push(format!("{} cannot be used: {error}", table[i].name)),
             }
+            Err(error) => all.notes.push(format!("{} cannot be used: {error}", table[i].name)),
         }
-        let ground = ground(footprint);
-        if ground.corners.is_none() {
-            all.notes
-                .push("This scene has no position, so it is not on the map; its pictures are in the gallery.".into());
-        }
-        Ok(with_thumbnails(table, Observed { ground, observation: all }))
-    };
-    Reply::Observed(selection, observe())
+    }
+    let ground = ground(footprint);
+    if ground.corners.is_none() {
+        all.notes.push("This scene has no position, so it is not on the map; its pictures are in the gallery.".into());
+    }
+    Ok(Observed { ground, observation: all })
 }
 
 /// The model's window in the middle of a grid cell: only its location is known.
-pub fn observe_cell(cell: GridCell, table: &ModalityTable) -> Reply {
+pub fn observe_cell(order: u64, cell: GridCell, table: &ModalityTable) -> Reply {
     let observe = || {
         let footprint = cell.footprint()?.centre_window(table.window_m(), WINDOW_STEP_M);
-        let centre = footprint.centre()?;
-        let location = |m: &Modality| {
-            (m.values == ValueKind::Location).then(|| Given {
-                value: Value::Location(centre),
-                sources: Vec::new(),
-                date: None,
-            })
-        };
-        let values = table.iter().map(location).collect();
-        let observation =
-            Observation { tile: cell.to_string(), footprint: footprint.clone(), values, notes: Vec::new() };
-        Ok(with_thumbnails(table, Observed { ground: ground(footprint), observation }))
+        Ok(with_thumbnails(table, observed_on(cell.to_string(), footprint, table)?))
     };
-    Reply::Observed(Selection::Cell(cell), observe())
+    Reply::Observed(order, observe())
+}
+
+/// Bare ground: only its location is known.
+///
+/// # Errors
+/// When it cannot be projected.
+pub fn observed_on(tile: String, footprint: Footprint, table: &ModalityTable) -> Result<Observed> {
+    let centre = footprint.centre()?;
+    let location = |m: &Modality| {
+        let value = Value::Location(centre);
+        (m.values == ValueKind::Location).then_some(Given { value, sources: Vec::new(), date: None })
+    };
+    let values = table.iter().map(location).collect();
+    let observation = Observation { tile, footprint: footprint.clone(), values, notes: Vec::new() };
+    Ok(Observed { ground: ground(footprint), observation })
 }
 
 fn with_thumbnails(table: &ModalityTable, observed: Observed) -> (Observed, Thumbnails) {
@@ -293,12 +328,15 @@ fn drawn(m: &Modality, look: view::Look, raster: &Raster, stretch: &view::Stretc
 }
 
 /// Paints a preview.
-pub fn paint_preview(m: &Modality, index: u64, modality: usize, raster: &Raster) -> Reply {
-    Reply::Preview(index, modality, drawn_usual(m, raster))
+pub fn paint_preview(run: String, m: &Modality, index: u64, modality: usize, raster: &Raster) -> Reply {
+    Reply::Preview(run, index, modality, drawn_usual(m, raster))
 }
 
-/// Paints the gallery of one modality.
-pub fn paint(order: &PaintOrder) -> Reply {
+/// Paints the gallery of one modality, unless it was ordered anew meanwhile: `latest` is the newest order's number.
+pub fn paint(order: &PaintOrder, latest: &AtomicU64) -> Reply {
+    if latest.load(Ordering::Relaxed) > order.serial {
+        return Reply::Superseded;
+    }
     let m = &order.modality;
     let members: Vec<&Realisation> = order.members.iter().map(AsRef::as_ref).collect();
     let held: Vec<(u64, &Raster)> =

@@ -16,6 +16,11 @@ pub fn choice(response: &Response, role: Role, enabled: bool, on: bool, name: &s
     response.widget_info(|| WidgetInfo::selected(role, enabled, on, name));
 }
 
+/// Whether Escape was pressed and nothing has taken it yet; takes it.
+pub fn escaped(ctx: &egui::Context) -> bool {
+    ctx.input_mut(|input| input.consume_key(egui::Modifiers::NONE, egui::Key::Escape))
+}
+
 /// A line that asks for a folder, typed or chosen in a dialog; the field's response.
 pub fn folder(
     ui: &mut egui::Ui,

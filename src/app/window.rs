@@ -26,6 +26,8 @@ use crate::project::Project;
 use crate::sampler::SamplerOptions;
 use egui::{CentralPanel, Context, Panel, Ui};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 /// How long each realisation stays while one is shown after another.
@@ -44,6 +46,10 @@ pub struct Window {
     pub(super) guide: Option<Step>,
     frames: Frames,
     logic_took: Duration,
+    /// Orders to read a place so far.
+    pub(super) orders: u64,
+    /// Number of the newest order to paint.
+    pub(super) newest: Arc<AtomicU64>,
     pub(super) recent: Recent,
     pub(super) keeper: Option<Keeper>,
     pub(super) key_sheet: bool,
@@ -115,6 +121,8 @@ impl Window {
             guide,
             frames: Frames::default(),
             logic_took: Duration::ZERO,
+            orders: 0,
+            newest: Arc::default(),
             recent,
             keeper,
             key_sheet: false,
@@ -144,11 +152,22 @@ impl Window {
 }
 
 impl eframe::App for Window {
+    /// Keeps the last state, and waits for what is being written.
+    fn on_exit(&mut self) {
+        self.worker.cancel();
+        if let Some((dir, project)) = self.keeper.as_mut().and_then(|keeper| keeper.due(&self.session)) {
+            self.studio.run(move || studio::keep_project(&dir, &project));
+        }
+        self.studio.finish();
+    }
+
     fn logic(&mut self, ctx: &Context, _frame: &mut eframe::Frame) {
         let begun = Instant::now();
         self.replies(ctx);
         self.events();
-        self.keep();
+        if let Some(rest) = self.keep() {
+            ctx.request_repaint_after(rest);
+        }
         if let Some(since) = self.shown.playing {
             if since.elapsed() >= FRAME_OF_PLAY {
                 self.shown.play(&apply::pinned(&self.session));
@@ -178,6 +197,15 @@ impl eframe::App for Window {
         let mut commands = Vec::new();
         let ctx = ui.ctx().clone();
         self.shown.follow_painting(&ctx, &self.session);
+        // Those on top first: Escape closes one of them.
+        self.palette.show(&ctx, &self.session, &mut commands);
+        self.files_form.show(&ctx, &mut commands);
+        self.form.show(&ctx, &self.session, &self.shown, &mut commands);
+        self.scene_form.show(&ctx, &self.recent, &mut commands);
+        self.project_form.show(&ctx, &mut commands);
+        if self.key_sheet {
+            keys::sheet(&ctx, &mut commands);
+        }
         Panel::top("top").frame(theme::bar(&ctx)).show(ui, |ui| {
             self.top_bar.show(ui, &self.session, self.map.layer(), &mut commands);
         });
@@ -212,15 +240,7 @@ impl eframe::App for Window {
                 inspector::show(&ctx, map, &self.session, spot, &mut commands);
             }
         });
-        if self.key_sheet {
-            keys::sheet(&ctx, &mut commands);
-        }
         commands.extend(keys::pressed(&ctx, &self.session));
-        self.form.show(&ctx, &self.session, &self.shown, &mut commands);
-        self.scene_form.show(&ctx, &self.recent, &mut commands);
-        self.files_form.show(&ctx, &mut commands);
-        self.palette.show(&ctx, &self.session, &mut commands);
-        self.project_form.show(&ctx, &mut commands);
         for command in commands {
             self.apply(&ctx, command);
         }

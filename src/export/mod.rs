@@ -60,6 +60,11 @@ impl<'a> Exporter<'a> {
         self.dir.join(format!("{tile}_seed{}_{part}{name}", self.lineage.seed))
     }
 
+    /// Fails if a file is there and must not be replaced.
+    fn refuse(&self, path: &Path) -> Result<()> {
+        if self.overwrite { Ok(()) } else { geotiff::refuse_existing(&[path.to_path_buf()]) }
+    }
+
     fn realisation_path(&self, index: u64, m: &Modality) -> PathBuf {
         self.path(&format!("r{index:03}_"), &format!("{}.tif", m.name))
     }
@@ -190,9 +195,7 @@ impl<'a> Exporter<'a> {
             }
             let columns = if m.values == ValueKind::Location { "latitude,longitude" } else { "date" };
             let path = self.range_path(range, &format!("{}.csv", m.name));
-            if !self.overwrite {
-                geotiff::refuse_existing(std::slice::from_ref(&path))?;
-            }
+            self.refuse(&path)?;
             let text = format!("seed,realisation,{columns},synthetic\n{}", rows.concat());
             write_atomically(&path, text.as_bytes())?;
             written.push(path);
@@ -206,9 +209,7 @@ impl<'a> Exporter<'a> {
     /// When the file exists or cannot be written.
     pub fn inspected(&self, table: &str) -> Result<PathBuf> {
         let path = self.path("", "inspected.csv");
-        if !self.overwrite {
-            geotiff::refuse_existing(std::slice::from_ref(&path))?;
-        }
+        self.refuse(&path)?;
         write_atomically(&path, table.as_bytes())?;
         Ok(path)
     }
@@ -237,6 +238,21 @@ impl<'a> Exporter<'a> {
         GeoTiff { footprint, pixel_m: m.ground_m, size, bands, pixels, metadata, cloud_optimised }
             .write(path, self.overwrite)
     }
+}
+
+/// Moves finished files from one folder to another: all, or none if one of them is there already and must not be replaced.
+///
+/// # Errors
+/// When a file exists or cannot be moved.
+pub fn move_all(files: &[PathBuf], to: &Path, overwrite: bool) -> Result<Vec<PathBuf>> {
+    let targets: Vec<PathBuf> = files.iter().filter_map(|file| Some(to.join(file.file_name()?))).collect();
+    if !overwrite {
+        geotiff::refuse_existing(&targets)?;
+    }
+    for (from, to) in files.iter().zip(&targets) {
+        std::fs::rename(from, to).map_err(|e| Error::io(to, "write", &e))?;
+    }
+    Ok(targets)
 }
 
 /// Numbers of the first and the last realisation.

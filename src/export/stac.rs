@@ -1,7 +1,6 @@
 //! A STAC item (version 1.0.0) that describes what was written.
 
 use super::Exporter;
-use super::geotiff::refuse_existing;
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use serde_json::{Map, Value, json};
@@ -17,9 +16,7 @@ impl Exporter<'_> {
     /// When the file exists or cannot be written.
     pub fn stac_item(&self, files: &[PathBuf]) -> Result<PathBuf> {
         let path = self.path("", "item.json");
-        if !self.overwrite {
-            refuse_existing(std::slice::from_ref(&path))?;
-        }
+        self.refuse(&path)?;
         let text = serde_json::to_string_pretty(&self.item(files)).map_err(|e| Error::file(&path, e.to_string()))?;
         write_atomically(&path, text.as_bytes())?;
         Ok(path)
@@ -82,6 +79,7 @@ impl Exporter<'_> {
             let (kind, roles) = match path.extension().and_then(|e| e.to_str())? {
                 "tif" if self.cloud_optimised => ("image/tiff; application=geotiff; profile=cloud-optimized", "data"),
                 "tif" => ("image/tiff; application=geotiff", "data"),
+                "png" if name.contains("_observed_") => ("image/png", "observed"),
                 "png" => ("image/png", "overview"),
                 _ => ("text/csv", "metadata"),
             };

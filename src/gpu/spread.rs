@@ -66,13 +66,12 @@ impl SpreadKernel {
                 samples.count, samples.columns, samples.rows
             )));
         }
-        let bytes_of = |values: &[f32]| values.iter().flat_map(|v| v.to_ne_bytes()).collect::<Vec<u8>>();
         let shape: Vec<u8> = [pixels as u32, samples.count as u32].iter().flat_map(|v| v.to_ne_bytes()).collect();
         let buffer = |contents: &[u8], usage| {
             device.create_buffer_init(&wgpu::util::BufferInitDescriptor { label: Some("samples"), contents, usage })
         };
         let shape = buffer(&shape, wgpu::BufferUsages::UNIFORM);
-        let input = buffer(&bytes_of(&samples.data), wgpu::BufferUsages::STORAGE);
+        let input = buffer(bytemuck::cast_slice(samples.data.as_slice()), wgpu::BufferUsages::STORAGE);
         let spread = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("spread"),
             size: (pixels * 4) as u64,

@@ -6,20 +6,24 @@ use crate::model::Model;
 use candle_core::Device;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Events that may wait for the window; the worker pauses when there are more.
 const EVENTS: usize = 1024;
 /// Jobs that may wait.
 const JOBS: usize = 64;
 
+/// A request, and the flag that stops it.
+type Job = (Request, Arc<AtomicBool>);
+
 /// A background worker: takes requests, sends events. One job at a time, in order.
 pub struct Worker {
-    requests: Sender<Request>,
+    requests: Sender<Job>,
     /// Events of the running job, in order.
     pub events: Receiver<Event>,
-    cancel: Arc<AtomicBool>,
+    /// Of the job that was handed over last.
+    cancel: Mutex<Arc<AtomicBool>>,
 }
 
 impl Worker {
@@ -30,13 +34,11 @@ impl Worker {
     /// # Errors
     /// When the system cannot start a thread.
     pub fn spawn(wake: impl Fn() + Send + 'static) -> Result<Self> {
-        let (requests, inbox) = bounded::<Request>(JOBS);
+        let (requests, inbox) = bounded::<Job>(JOBS);
         let (outbox, events) = bounded(EVENTS);
-        let cancel = Arc::new(AtomicBool::new(false));
-        let flag = cancel.clone();
         let body = move || {
             let mut model: Option<Model> = None;
-            for request in inbox {
+            for (request, flag) in inbox {
                 let mut send = |event| {
                     // Nobody listens any more: the window is gone, so stop soon.
                     if outbox.send(event).is_err() {
@@ -44,7 +46,6 @@ impl Worker {
                     }
                     wake();
                 };
-                flag.store(false, Ordering::Relaxed);
                 // A defect must not leave the window waiting for ever.
                 let done = catch_unwind(AssertUnwindSafe(|| work(&mut model, &request, &flag, &mut send)));
                 let ended = match done {
@@ -63,7 +64,7 @@ impl Worker {
             .name("sampling".into())
             .spawn(body)
             .map_err(|e| Error::Compute(format!("The background thread cannot be started: {e}")))?;
-        Ok(Self { requests, events, cancel })
+        Ok(Self { requests, events, cancel: Mutex::default() })
     }
 
     /// Queues a job.
@@ -71,7 +72,8 @@ impl Worker {
     /// # Errors
     /// When 64 jobs wait already or the thread is gone.
     pub fn start(&self, request: Request) -> Result<()> {
-        self.requests.try_send(request).map_err(|error| {
+        let flag = Arc::new(AtomicBool::new(false));
+        self.requests.try_send((request, flag.clone())).map(|()| *self.last() = flag).map_err(|error| {
             Error::Compute(match error {
                 TrySendError::Full(_) => "Too many jobs are waiting; let one finish first.".into(),
                 TrySendError::Disconnected(_) => "The background thread has ended; restart the program.".into(),
@@ -79,9 +81,14 @@ impl Worker {
         })
     }
 
-    /// Asks the running job to stop; it does so within one network evaluation and keeps what is finished.
+    /// Asks the job that was handed over last to stop, whether it runs already or not; it does so within one network
+    /// evaluation and keeps what is finished.
     pub fn cancel(&self) {
-        self.cancel.store(true, Ordering::Relaxed);
+        self.last().store(true, Ordering::Relaxed);
+    }
+
+    fn last(&self) -> MutexGuard<'_, Arc<AtomicBool>> {
+        self.cancel.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

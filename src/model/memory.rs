@@ -22,10 +22,15 @@ impl Manifest {
         all.filter_map(|file| std::fs::metadata(dir.join(&file.file)).ok()).map(|file| file.len()).sum()
     }
 
-    /// Estimated peak memory of a run in bytes: the program, weights (`weights` bytes on disk, float32 in memory), one
-    /// evaluation of a batch, and all finished realisations of the generated modalities.
-    pub fn memory(&self, weights: u64, generated: &[usize], samples: usize, batch: usize) -> u64 {
+    /// Bytes of a finished realisation of these modalities.
+    pub fn realisation_bytes(&self, generated: &[usize]) -> u64 {
         let values = |m: &Modality| (m.channels.len() * m.pixels * m.pixels) as u64;
+        FLOAT * generated.iter().map(|&i| values(&self.modalities[i])).sum::<u64>()
+    }
+
+    /// Estimated bytes of a run besides what it makes: the program, weights (`weights` bytes on disk, float32 in memory),
+    /// and one evaluation of a batch.
+    pub fn working_bytes(&self, weights: u64, batch: usize) -> u64 {
         let latents = |m: &Modality| m.latent.iter().product::<usize>() as u64;
         let all = || self.modalities.iter();
         let working = if self.field.is_some() {
@@ -35,7 +40,6 @@ impl Manifest {
             let scores = tokens * tokens * self.denoiser.heads as u64;
             TOKEN_COPIES * tokens * self.denoiser.width as u64 + scores
         };
-        let finished: u64 = generated.iter().map(|&i| values(&self.modalities[i])).sum();
-        PROGRAM + 2 * weights + FLOAT * (batch as u64 * working + samples as u64 * finished)
+        PROGRAM + 2 * weights + FLOAT * batch as u64 * working
     }
 }

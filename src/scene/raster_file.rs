@@ -23,6 +23,8 @@ pub struct RasterFile {
     pub bands: Vec<String>,
     /// Declared no-data value of each band.
     pub no_data: Vec<Option<f64>>,
+    /// Whether it says of itself that it was generated.
+    pub synthetic: bool,
 }
 
 /// Sends GDAL's messages to the log instead of the terminal; errors reach the user as ours.
@@ -66,7 +68,8 @@ impl RasterFile {
             _ => None,
         };
         let crs = if grid.is_some() { crs } else { None };
-        Ok(Self { path: path.to_path_buf(), width, height, grid, crs, bands, no_data })
+        let synthetic = dataset.metadata_item("synthetic", "").is_some_and(|value| value == "yes");
+        Ok(Self { path: path.to_path_buf(), width, height, grid, crs, bands, no_data, synthetic })
     }
 
     /// The same with these names for its bands, if it has as many and none is described.

@@ -14,4 +14,6 @@ pub use look::{Look, caption, looks, usual_look};
 pub use picture::{Picture, Stretch, picture, stretch};
 pub use plate::{Legend, plate};
 pub use probe::{Figures, Spot, figures, wavelength_nm};
-pub use spread::{COLOUR_STEPS, colour_steps, spread_name, spread_picture, spread_range, spread_unit, value_unit};
+pub use spread::{
+    COLOUR_STEPS, caution, colour_steps, spread_name, spread_picture, spread_range, spread_unit, value_unit,
+};

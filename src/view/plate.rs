@@ -3,7 +3,7 @@
 use super::lettering::{text_width, write_text};
 use super::look::Look;
 use super::picture::{Picture, Stretch, index_colour};
-use super::spread::{COLOUR_STEPS, colour_steps, spread_name, spread_unit, value_unit};
+use super::spread::{COLOUR_STEPS, caution, colour_steps, spread_name, spread_unit, value_unit};
 use crate::ensemble::{Measure, Quantity};
 use crate::error::Result;
 use crate::modality::{Modality, Raster, ValueKind, measured_unit, measured_value};
@@ -17,7 +17,6 @@ const TEXT: i32 = 17;
 const INK: [u8; 3] = [40, 44, 50];
 /// Room for a class and its name.
 const SWATCH: u32 = 190;
-const CAUTION: &str = "The model's own disagreement, not calibrated error.";
 /// Colour of everything synthetic, as in the window.
 const BADGE: Rgb<u8> = Rgb([240, 160, 64]);
 
@@ -112,7 +111,11 @@ impl Legend {
     pub fn of_spread(m: &Modality, quantity: Quantity, measure: Measure, range: [f32; 2], title: &str) -> Self {
         let unit = spread_unit(m, quantity, measure);
         let line = format!("{}, {} … {} {unit}", spread_name(measure), range[0], range[1]);
-        Self { lines: vec![title.to_owned(), line, CAUTION.to_owned()], bar: colour_steps(), swatches: Vec::new() }
+        Self {
+            lines: vec![title.to_owned(), line, caution(measure).to_owned()],
+            bar: colour_steps(),
+            swatches: Vec::new(),
+        }
     }
 
     fn columns(width: u32) -> u32 {

@@ -42,6 +42,15 @@ pub fn spread_name(measure: Measure) -> &'static str {
     }
 }
 
+/// What has to be said with it.
+pub fn caution(measure: Measure) -> &'static str {
+    match measure {
+        Measure::Rank => "At 0 and 1 what was observed lies outside the ensemble.",
+        Measure::Error | Measure::Missed => "Compared with what was observed here.",
+        _ => "The model's own disagreement, not calibrated error.",
+    }
+}
+
 /// Its unit.
 pub fn spread_unit(m: &Modality, quantity: Quantity, measure: Measure) -> String {
     let unit = if matches!(quantity, Quantity::Index(..)) { "" } else { value_unit(m) };

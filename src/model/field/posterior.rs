@@ -23,7 +23,8 @@ const FLOOR: f64 = 1e-4;
 const TELLING_BINS: usize = 1;
 
 /// Windows that a regime's covariance is taken to be known from when regimes are told apart: what lies far from all of
-/// them then says little (the predictive density is Student's t, not the Gaussian).
+/// them then says little (the predictive density is Student's t, not the Gaussian). Each modality has its say by itself,
+/// given those before it: a strange land cover does not silence the cloud mask.
 const KNOWN_FROM: f64 = 6.0;
 
 /// Regimes less probable than this are left out of an estimate.
@@ -51,9 +52,21 @@ struct Gain {
     matrix: DMatrix<f32>,
     /// Expected noisy and clean coefficients; zero but for the mean of the window.
     means: Option<[DVector<f32>; 2]>,
-    /// Inverse covariance of the noisy coefficients, the logarithm of its determinant, and how much each frequency
-    /// counts.
-    telling: Option<(DMatrix<f32>, f64, f64)>,
+    telling: Option<Telling>,
+}
+
+/// How coefficients tell a regime.
+#[derive(Debug)]
+struct Telling {
+    /// From noisy coefficients, less their mean, to what each adds to those before it, in units of its deviation: the
+    /// inverse of the covariance's lower Cholesky factor.
+    innovations: DMatrix<f32>,
+    /// Rows of each modality: how many.
+    rows: Vec<usize>,
+    /// Logarithm of the determinant of the noisy coefficients' covariance.
+    log_determinant: f64,
+    /// How much each frequency counts.
+    weight: f64,
 }
 
 /// What a posterior makes of noisy latents.
@@ -163,9 +176,16 @@ impl Linear {
                 [DVector::from_fn(k, |i, _| (clean(i) * signal[i]) as f32), DVector::from_fn(k, |i, _| clean(i) as f32)]
             });
             let telling = (group.bin < TELLING_BINS).then(|| {
-                let log_determinant = 2.0 * solver.l_dirty().diagonal().iter().map(|v| v.ln()).sum::<f64>();
-                // Neighbouring frequencies of one window are not independent: they count as the root of their number.
-                (inverse.map(|v| (v / (unit * unit)) as f32), log_determinant, 1.0 / frequencies.sqrt())
+                let lower = solver.l();
+                // A lower factor of what could be factored has an inverse.
+                let inverse = lower.solve_lower_triangular(&DMatrix::identity(k, k)).unwrap_or_else(|| lower.clone());
+                Telling {
+                    innovations: inverse.map(|v| (v / unit) as f32),
+                    rows: group.modalities.iter().map(|&i| layout.parts[i].channels).collect(),
+                    log_determinant: 2.0 * lower.diagonal().iter().map(|v| v.ln()).sum::<f64>(),
+                    // Neighbouring frequencies of one window are not independent: they count as the root of their number.
+                    weight: 1.0 / frequencies.sqrt(),
+                }
             });
             groups.push(Gain { matrix: gain.map(|v| v as f32), means, telling });
         }
@@ -178,16 +198,19 @@ impl Linear {
     fn log_probability(&self, given: &[DMatrix<f32>]) -> f64 {
         let mut sum = self.log_weight;
         for (gain, given) in self.groups.iter().zip(given) {
-            let Some((precision, log_determinant, weight)) = &gain.telling else { continue };
+            let Some(telling) = &gain.telling else { continue };
             let off = match &gain.means {
                 None => given.clone(),
                 Some([noisy, _]) => with_mean(given, noisy, -1.0),
             };
-            let n = given.nrows() as f64;
-            for column in (precision * &off).component_mul(&off).column_iter() {
-                let square = f64::from(column.sum());
-                let distance = (KNOWN_FROM + n) * (square / KNOWN_FROM).ln_1p();
-                sum -= 0.5 * weight * (distance + log_determinant);
+            for column in (&telling.innovations * off).column_iter() {
+                let mut first = 0;
+                for &n in &telling.rows {
+                    let square: f64 = column.rows(first, n).iter().map(|v| f64::from(v * v)).sum();
+                    sum -= 0.5 * telling.weight * (KNOWN_FROM + n as f64) * (square / KNOWN_FROM).ln_1p();
+                    first += n;
+                }
+                sum -= 0.5 * telling.weight * telling.log_determinant;
             }
         }
         sum
