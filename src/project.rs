@@ -128,8 +128,8 @@ impl Project {
             }
         }
         self.write(dir)?;
-        let gone = before.iter().filter(|old| self.runs.iter().all(|run| run.folder != old.folder));
-        gone.map(|old| forget(dir, &old.folder)).collect()
+        let mut gone = before.iter().filter(|old| self.runs.iter().all(|run| run.folder != old.folder));
+        gone.try_for_each(|old| forget(dir, &old.folder))
     }
 }
 

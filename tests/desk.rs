@@ -319,3 +319,103 @@ fn panels_and_dialogs_look_as_they_did() {
         harness.run_steps(5);
     }
 }
+
+#[test]
+fn a_session_that_cannot_be_read_is_set_aside_with_its_runs() {
+    let dir = tempfile::tempdir().expect("folder");
+    let run = dir.path().join("run-1700000000000");
+    std::fs::create_dir(&run).expect("a run");
+    std::fs::write(run.join("000000.safetensors"), "of a newer program").expect("a realisation");
+    std::fs::write(dir.path().join("project.json"), "{\"version\": 99}").expect("of a newer program");
+    let mut harness = window_with(Some(dir.path().into()));
+    wait(&mut harness, "the note", |w| w.session().notes.iter().any(|n| n.text.contains("it is kept as")));
+    apply(&mut harness, Command::Pick(Selection::Scene(0)));
+    wait(&mut harness, "reading", observed);
+    sample(&mut harness, 2, 2);
+    let written = |dir: &Path| copgen::project::Project::read(dir).is_ok_and(|p| p.runs.len() == 1);
+    wait(&mut harness, "keeping", |_| written(dir.path()));
+    assert!(run.join("000000.safetensors").exists(), "nothing is deleted that was not understood");
+    let aside = common::files(dir.path()).into_iter().filter(|name| name.starts_with("project-unread")).count();
+    assert_eq!(aside, 1);
+}
+
+#[test]
+fn runs_whose_scene_is_gone_stay_named() {
+    let dir = tempfile::tempdir().expect("folder");
+    let place = tempfile::tempdir().expect("folder");
+    let scene = common::copy_scene(common::COMPLETE, place.path());
+    let mut harness = window_with(Some(dir.path().into()));
+    wait(&mut harness, "reading the first scene", observed);
+    apply(&mut harness, Command::OpenScene(scene.clone()));
+    wait(&mut harness, "opening", |w| w.session().selection == Some(Selection::Scene(2)) && observed(w));
+    sample(&mut harness, 2, 2);
+    let kept = |dir: &Path| copgen::project::Project::read(dir).is_ok_and(|p| p.runs.len() == 1 && p.scenes.len() == 3);
+    wait(&mut harness, "keeping", |_| kept(dir.path()));
+    drop(harness);
+    let hidden = place.path().join("elsewhere");
+    std::fs::rename(&scene, &hidden).expect("the disk is gone");
+    let mut harness = window_with(Some(dir.path().into()));
+    wait(&mut harness, "the note", |w| w.session().notes.iter().any(|n| n.text.contains("A run cannot be shown")));
+    apply(&mut harness, Command::Pick(Selection::Scene(0)));
+    wait(&mut harness, "reading", observed);
+    apply(&mut harness, Command::Seed(5));
+    wait(&mut harness, "keeping", |_| copgen::project::Project::read(dir.path()).is_ok_and(|p| p.seed == 5));
+    assert!(kept(dir.path()), "run and scene are still named");
+    drop(harness);
+    std::fs::rename(hidden, &scene).expect("the disk is back");
+    let mut harness = window_with(Some(dir.path().into()));
+    wait(&mut harness, "coming back", |w| w.session().runs.all().len() == 1);
+    assert_eq!(harness.state().session().runs.all()[0].realisations.len(), 2);
+}
+
+#[test]
+fn what_was_generated_is_not_taken_for_observed() {
+    let out = tempfile::tempdir().expect("folder");
+    let scene = common::scene(common::COMPLETE);
+    common::success(&mut common::generate(&scene, out.path(), &["--given", "DEM", "--samples", "1", "--steps", "1"]));
+    let named =
+        |part: &str| out.path().join(common::files(out.path()).into_iter().find(|n| n.contains(part)).expect(part));
+    let pair = vec![named("S1RTC"), named("LULC")];
+    let mut harness = window();
+    wait(&mut harness, "reading the first scene", observed);
+    apply(&mut harness, Command::OpenPaths(pair));
+    wait(&mut harness, "the notes", |w| {
+        w.session().notes.iter().filter(|n| n.text.contains("is no observation")).count() == 2
+    });
+    assert_eq!(harness.state().session().scenes.len(), 2);
+    // A folder of them says so.
+    let folder = out.path().join("folder");
+    std::fs::create_dir(&folder).expect("folder");
+    std::fs::copy(named("S1RTC"), folder.join("S1RTC.tif")).expect("copy");
+    apply(&mut harness, Command::OpenScene(folder));
+    wait(&mut harness, "the note", |w| {
+        observed(w) && w.session().notes.iter().any(|n| n.text.contains("S1RTC is no observation"))
+    });
+}
+
+#[test]
+fn an_export_that_would_replace_a_file_writes_none() {
+    let mut harness = window();
+    wait(&mut harness, "reading the first scene", observed);
+    apply(&mut harness, Command::Preset(Preset::CloudFree));
+    sample(&mut harness, 2, 2);
+    let out = tempfile::tempdir().expect("folder");
+    let names = export_with(&mut harness, out.path(), &["STAC item"]);
+    let before = names.len();
+    // All but one are taken away: the next export meets its own file and leaves the rest alone.
+    for name in names.iter().filter(|name| !name.ends_with("item.json")) {
+        std::fs::remove_file(out.path().join(name)).expect("removed");
+    }
+    press(&mut harness, "Export …");
+    press(&mut harness, "Write files");
+    wait(&mut harness, "the problem", |_| true);
+    for _ in 0..400 {
+        harness.step();
+        if harness.query_by_label_contains("exists already").is_some() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert!(harness.query_by_label_contains("exists already").is_some());
+    assert_eq!(common::files(out.path()).len(), 1, "of {before}");
+}

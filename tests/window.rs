@@ -312,6 +312,8 @@ fn what_was_finished_comes_back_after_the_window_is_gone() {
     assert_eq!((&run.request, &run.realisations), (&before.request, &before.realisations));
     assert_eq!(*session.choices.now(), choices);
     assert!(session.run_is_here() && run.lineage.is_some());
+    // What is compared with realisations comes back too, not only what was given.
+    assert!(harness.state().shown().observed.is_some());
     assert_eq!((session.samples, session.options.steps, session.seed), (3, 2, 41));
     // What came back can be added to.
     press(&mut harness, "More");

@@ -231,8 +231,8 @@ pub fn keep_missing(dir: &Path, table: &ModalityTable, runs: &[(String, Vec<Arc<
         true => Ok(()),
         false => crate::project::keep(dir, folder, table, made),
     };
-    let all = runs.iter().flat_map(|(folder, members)| members.iter().map(move |made| (folder, made)));
-    Reply::Kept(all.map(|(folder, made)| keep(folder, made)).collect())
+    let mut all = runs.iter().flat_map(|(folder, members)| members.iter().map(move |made| (folder, made)));
+    Reply::Kept(all.try_for_each(|(folder, made)| keep(folder, made)))
 }
 
 /// Writes everything to a folder of the user's; `members` holds the realisations of each run.
