@@ -3,8 +3,9 @@
 mod common;
 
 use common::harness::*;
-use copgen::app::{Command, Preset, RunState, Selection};
+use copgen::app::{Command, GuideStep, Preset, RunState, Selection};
 use copgen::sampler::Role;
+use copgen::view::Spot;
 use egui_kittest::kittest::{NodeT, Queryable};
 use std::path::Path;
 
@@ -310,7 +311,9 @@ fn panels_and_dialogs_look_as_they_did() {
     for (name, open, close) in [
         ("keys", Command::KeySheet(true), Command::KeySheet(false)),
         ("open", Command::SceneWindow(true), Command::SceneWindow(false)),
+        ("save", Command::ProjectWindow(true), Command::ProjectWindow(false)),
         ("palette", Command::Palette(true), Command::Palette(false)),
+        ("guide", Command::Guide(Some(GuideStep::Look)), Command::Guide(None)),
         ("light", Command::Theme(egui::Theme::Light), Command::Theme(egui::Theme::Dark)),
     ] {
         apply(&mut harness, open);
@@ -318,6 +321,29 @@ fn panels_and_dialogs_look_as_they_did() {
         apply(&mut harness, close);
         harness.run_steps(5);
     }
+}
+
+#[test]
+fn what_is_seen_of_a_run_looks_as_it_did() {
+    let mut harness = window();
+    wait(&mut harness, "reading the scenes", |w| observed(w) && w.session().scenes.len() == 2);
+    apply(&mut harness, Command::Preset(Preset::CloudFree));
+    sample(&mut harness, 3, 4);
+    apply(&mut harness, Command::Spread(true));
+    snapshot(&mut harness, "gallery");
+    apply(&mut harness, Command::Spread(false));
+    apply(&mut harness, Command::Inspect(Some(Spot { x: 0.6, y: 0.4 })));
+    snapshot(&mut harness, "inspector");
+    apply(&mut harness, Command::Inspect(None));
+    apply(&mut harness, Command::Area(Some([Spot { x: 0.5, y: 0.3 }, Spot { x: 0.9, y: 0.8 }])));
+    wait(&mut harness, "counting", |w| w.shown().area_figures.is_some());
+    snapshot(&mut harness, "area");
+    apply(&mut harness, Command::Area(None));
+    apply(&mut harness, Command::ExportWindow(true));
+    snapshot(&mut harness, "export");
+    apply(&mut harness, Command::ExportWindow(false));
+    press(&mut harness, "Paint LULC");
+    snapshot(&mut harness, "brush");
 }
 
 #[test]
