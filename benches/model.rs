@@ -8,31 +8,17 @@
 use candle_core::{Device, Tensor};
 use copgen::job::{Place, Request, run};
 use copgen::modality::{ModalityTable, PostOptions};
-use copgen::model::{Denoiser, DenoiserSizes, Init, Model, NoisePredictor, Parameters};
+use copgen::model::{Denoiser, DenoiserSizes, MadeUp, Model, NoisePredictor};
 use copgen::sampler::{Roles, SamplerOptions};
 use copgen::scene::Window;
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-/// Weights of the right size and spread; their values do not matter for the time.
-struct MadeUp(u32);
-
-impl Parameters for MadeUp {
-    fn get(&mut self, _name: &str, shape: &[usize], init: Init) -> copgen::Result<Tensor> {
-        let mut next = || {
-            self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            if matches!(init, Init::Ones) { 1.0 } else { (self.0 as f32 / u32::MAX as f32 - 0.5) * 0.07 }
-        };
-        let data: Vec<f32> = (0..shape.iter().product()).map(|_| next()).collect();
-        Ok(Tensor::from_vec(data, shape, &Device::Cpu)?)
-    }
-}
-
 fn base_evaluation(criterion: &mut Criterion) {
     let table = ModalityTable::published();
     let sizes = DenoiserSizes { width: 1024, depth: 20, heads: 16, mlp_ratio: 4, local: None };
-    let denoiser = Denoiser::new(&table, &sizes, &mut MadeUp(1), &Device::Cpu).expect("denoiser");
+    let denoiser = Denoiser::new(&table, &sizes, &mut MadeUp::new(&Device::Cpu), &Device::Cpu).expect("denoiser");
     let latents: Vec<Tensor> = table
         .iter()
         .map(|m| {

@@ -58,6 +58,20 @@ pub fn memory_limit() -> Option<u64> {
     (free > 0).then_some(free + own)
 }
 
+/// The most memory this process has held, bytes; `None` where the system does not tell.
+#[cfg(target_os = "linux")]
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kb| kb * 1024)
+}
+
+/// Not told here.
+#[cfg(not(target_os = "linux"))]
+pub fn peak_memory() -> Option<u64> {
+    None
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

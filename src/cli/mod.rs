@@ -1,6 +1,7 @@
 //! The command line. Exit codes: 0 done, 1 the job failed, 2 wrong arguments.
 
 mod bar;
+mod bench;
 mod evaluate;
 mod generate;
 mod models;
@@ -47,6 +48,8 @@ enum Command {
     Train(train::Train),
     /// Measure a model on places it was never trained on.
     Evaluate(evaluate::Evaluate),
+    /// Measure how fast the networks are on this machine.
+    Bench(bench::Bench),
 }
 
 /// Runs the program with the process's arguments.
@@ -85,6 +88,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Some(Command::Models(command)) => command.run(),
         Some(Command::Train(command)) => command.run(),
         Some(Command::Evaluate(command)) => command.run(),
+        Some(Command::Bench(command)) => command.run(),
     }
 }
 

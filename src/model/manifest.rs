@@ -55,6 +55,19 @@ pub struct AutoencoderSizes {
     pub linear_path: bool,
 }
 
+impl AutoencoderSizes {
+    /// Those of the published autoencoders.
+    pub fn published() -> Self {
+        Self {
+            base_width: 128,
+            multipliers: vec![1, 2, 4, 4],
+            residual_blocks: 2,
+            norm_groups: default_groups(),
+            linear_path: false,
+        }
+    }
+}
+
 /// One file of the model folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

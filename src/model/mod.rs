@@ -1,12 +1,12 @@
 //! The networks and their weights.
 
 mod autoencoder;
+mod cost;
 mod denoiser;
 pub mod field;
 mod folder;
 mod layers;
 mod manifest;
-mod memory;
 mod order;
 mod pth;
 mod save;
@@ -23,4 +23,6 @@ pub use save::{
     DENOISER_FILE, FIELD_FILE, autoencoder_file, import, weight_file, write_manifest, write_tensors, write_weights,
 };
 pub use schedule::{Schedule, TRAIN_STEPS};
-pub use weights::{Init, LoadedWeights, Parameters, Scope, TensorData, read_weights, safetensors_in, sha256_of};
+pub use weights::{
+    Init, LoadedWeights, MadeUp, Parameters, Scope, TensorData, read_weights, safetensors_in, sha256_of,
+};

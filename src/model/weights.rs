@@ -221,6 +221,31 @@ impl LoadedWeights {
     }
 }
 
+/// Weights of the right size and spread, made up: for measuring time, which does not depend on their values.
+#[derive(Debug)]
+pub struct MadeUp {
+    state: u32,
+    device: Device,
+}
+
+impl MadeUp {
+    /// Always the same ones.
+    pub fn new(device: &Device) -> Self {
+        Self { state: 1, device: device.clone() }
+    }
+}
+
+impl Parameters for MadeUp {
+    fn get(&mut self, _name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
+        let mut next = || {
+            self.state = self.state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            if matches!(init, Init::Ones) { 1.0 } else { (self.state as f32 / u32::MAX as f32 - 0.5) * 0.07 }
+        };
+        let data: Vec<f32> = (0..shape.iter().product()).map(|_| next()).collect();
+        Ok(Tensor::from_vec(data, shape, &self.device)?)
+    }
+}
+
 impl Parameters for LoadedWeights {
     fn get(&mut self, name: &str, shape: &[usize], _init: Init) -> Result<Tensor> {
         let data = self

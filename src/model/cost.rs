@@ -1,7 +1,7 @@
-//! How much memory a run will take: an estimate, made before it starts.
+//! What a run will take: memory, estimated before it starts, and operations.
 
-use super::Manifest;
-use crate::modality::Modality;
+use super::{DenoiserSizes, Manifest};
+use crate::modality::{Modality, ModalityTable};
 use std::path::Path;
 
 /// Bytes of a float32.
@@ -13,6 +13,20 @@ const FIELD_COPIES: u64 = 16;
 /// Copies of the token sequence that one evaluation of the token kind holds per realisation: three of attention, five of
 /// the wide layer, and what is added to.
 const TOKEN_COPIES: u64 = 12;
+
+impl DenoiserSizes {
+    /// Floating-point operations of one evaluation of the token kind's matrix products (a multiplication and an addition
+    /// count two; norms, softmax and GELU are left out, below 1 % at the published size).
+    pub fn flop(&self, table: &ModalityTable, batch: usize) -> f64 {
+        let (n, d) = (table.tokens() as f64, self.width as f64);
+        let linear = |inputs: f64, outputs: f64| 2.0 * n * inputs * outputs;
+        let attention = linear(d, 3.0 * d) + linear(d, d) + 4.0 * n * n * d;
+        let mlp = 2.0 * linear(d, self.mlp_ratio as f64 * d);
+        let half = (self.depth / 2) as f64;
+        let patches: f64 = table.iter().map(|m| 4.0 * (m.latent.iter().product::<usize>() as f64) * d).sum();
+        batch as f64 * ((2.0 * half + 1.0) * (attention + mlp) + half * linear(2.0 * d, d) + patches)
+    }
+}
 
 impl Manifest {
     /// Bytes of the weight files; missing files count nothing.

@@ -1,0 +1,223 @@
+//! `copgen bench`: how fast the networks are here, beside what this machine's matrix products can do.
+
+use super::device;
+use crate::error::{Error, Result};
+use crate::modality::{ModalityTable, PostOptions, Raster, Value};
+use crate::model::{Autoencoder, AutoencoderSizes, Denoiser, DenoiserSizes, MadeUp, Model, NoisePredictor};
+use candle_core::{Device, Tensor};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Measure how fast the networks are on this machine.
+#[derive(Debug, clap::Args)]
+pub struct Bench {
+    /// Model folder.
+    #[arg(long, conflicts_with = "size")]
+    model: Option<PathBuf>,
+    /// A network of this size with made-up weights instead.
+    #[arg(long, value_enum, default_value = "base")]
+    size: Size,
+    /// Where to compute: cpu, cuda or metal (those need a build with that feature).
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// Realisations evaluated together.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=64))]
+    batch: u64,
+    /// Evaluations that are timed, after one that is not; the median is told.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    repeats: u64,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Size {
+    /// The published one.
+    Base,
+    /// A few thousand weights, to see that all of it runs.
+    Tiny,
+}
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+struct Measured {
+    /// Folder or size.
+    model: String,
+    device: String,
+    threads: usize,
+    precision: &'static str,
+    batch: usize,
+    /// Median over the repeats, of the whole batch.
+    seconds_per_evaluation: f64,
+    /// Of 50 evaluations and one decoding of every image modality, for one item of the batch.
+    seconds_per_realisation: f64,
+    /// Operations of an evaluation (a multiplication and an addition count two); `None` for the bundled model's kind, whose
+    /// work is no plain product.
+    gflop_per_evaluation: Option<f64>,
+    gflops: Option<f64>,
+    /// The best of several float32 products of the sizes that occur, in this run.
+    gemm_peak_gflops: f64,
+    share_of_gemm_peak: Option<f64>,
+    /// Of surface reflectance at 10 m.
+    encode_seconds: f64,
+    decode_seconds: f64,
+    /// `None` where the system does not tell.
+    peak_memory_bytes: Option<u64>,
+}
+
+impl Bench {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let device = device(&self.device)?;
+        let measured = match &self.model {
+            Some(dir) => self.folder(dir, &device)?,
+            None => self.made_up(&device)?,
+        };
+        if self.json {
+            println!("{}", serde_json::to_string(&measured).map_err(|e| Error::Compute(e.to_string()))?);
+        } else {
+            print(&measured);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn folder(&self, dir: &std::path::Path, device: &Device) -> Result<Measured> {
+        let model = Model::open(dir, device)?;
+        let table = &model.manifest.modalities;
+        let index = table.index("S2L2A_10m").ok_or_else(|| Error::request("This model has no S2L2A_10m to encode."))?;
+        let m = &table[index];
+        let mut raster = Raster::constant(m.channels.len(), m.pixels, m.pixels, 0.0);
+        raster.data.iter_mut().enumerate().for_each(|(i, v)| *v = 900.0 + (i * 37 % 1009) as f32);
+        let value = Value::Image(raster);
+        let latent = model.encode(index, &value, None)?;
+        let encode = self.median(|| model.encode(index, &value, None).map(drop))?;
+        let decode = self.median(|| model.decode(index, &latent, &PostOptions::default()).map(drop))?;
+        let flop = model.manifest.field.is_none().then(|| model.manifest.denoiser.flop(table, self.batch as usize));
+        self.measure(dir.display().to_string(), model.denoiser(), flop, [encode, decode])
+    }
+
+    fn made_up(&self, device: &Device) -> Result<Measured> {
+        let table = ModalityTable::published();
+        let (sizes, autoencoder) = match self.size {
+            Size::Base => (
+                DenoiserSizes { width: 1024, depth: 20, heads: 16, mlp_ratio: 4, local: None },
+                AutoencoderSizes::published(),
+            ),
+            Size::Tiny => (
+                DenoiserSizes { width: 32, depth: 2, heads: 2, mlp_ratio: 2, local: None },
+                AutoencoderSizes { base_width: 8, norm_groups: 4, ..AutoencoderSizes::published() },
+            ),
+        };
+        let m = &table[table.index("S2L2A_10m").ok_or_else(|| Error::request("There is no S2L2A_10m."))?];
+        let coder =
+            Autoencoder::new(&autoencoder, m.network_channels(), m.latent[0], &mut MadeUp::new(device), device)?;
+        let image = waves(&[1, m.network_channels(), m.pixels, m.pixels], device)?;
+        let latent = waves(&[1, m.latent[0], m.latent[1], m.latent[2]], device)?;
+        let encode = self.median(|| finished(&coder.moments(&image)?))?;
+        let decode = self.median(|| finished(&coder.decode(&latent)?))?;
+        let denoiser = Denoiser::new(&table, &sizes, &mut MadeUp::new(device), device)?;
+        let flop = sizes.flop(&table, self.batch as usize);
+        let name = format!("{:?}, made-up weights", self.size).to_lowercase();
+        self.measure(name, &denoiser, Some(flop), [encode, decode])
+    }
+
+    fn measure(
+        &self,
+        model: String,
+        denoiser: &dyn NoisePredictor,
+        flop: Option<f64>,
+        [encode_seconds, decode_seconds]: [f64; 2],
+    ) -> Result<Measured> {
+        const EVALUATIONS: f64 = 50.0;
+        let (table, device, batch) = (denoiser.table(), denoiser.device(), self.batch as usize);
+        let latents: Vec<Tensor> = table
+            .iter()
+            .map(|m| waves(&[batch, m.latent[0], m.latent[1], m.latent[2]], device))
+            .collect::<Result<_>>()?;
+        let times = vec![vec![500.0; batch]; table.len()];
+        let seconds = self.median(|| denoiser.noise(&latents, &times)?.iter().try_for_each(finished))?;
+        let peak = gemm_peak(device)?;
+        let gflops = flop.map(|flop| flop / seconds / 1e9);
+        let images = table.iter().filter(|m| !m.is_scalar()).count() as f64;
+        Ok(Measured {
+            model,
+            device: self.device.clone(),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            precision: "f32",
+            batch,
+            seconds_per_evaluation: seconds,
+            seconds_per_realisation: EVALUATIONS * seconds / batch as f64 + images * decode_seconds,
+            gflop_per_evaluation: flop.map(|flop| flop / 1e9),
+            gflops,
+            gemm_peak_gflops: peak,
+            share_of_gemm_peak: gflops.map(|gflops| gflops / peak),
+            encode_seconds,
+            decode_seconds,
+            peak_memory_bytes: crate::process::peak_memory(),
+        })
+    }
+
+    /// Median time of a piece of work in seconds; once is not timed.
+    fn median(&self, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
+        work()?;
+        let mut times = Vec::with_capacity(self.repeats as usize);
+        for _ in 0..self.repeats {
+            let begun = Instant::now();
+            work()?;
+            times.push(begun.elapsed().as_secs_f64());
+        }
+        times.sort_by(f64::total_cmp);
+        Ok(times[times.len() / 2])
+    }
+}
+
+/// Smooth values of about 1 in this shape.
+fn waves(shape: &[usize], device: &Device) -> Result<Tensor> {
+    let data: Vec<f32> = (0..shape.iter().product()).map(|i| (i as f32 * 0.37).sin()).collect();
+    Ok(Tensor::from_vec(data, shape, device)?)
+}
+
+/// Waits until a tensor is computed, also on devices that answer before they are done.
+fn finished(tensor: &Tensor) -> Result<()> {
+    tensor.device().synchronize()?;
+    Ok(())
+}
+
+/// The best of several float32 products of the sizes that occur in the published network, GFLOP/s.
+fn gemm_peak(device: &Device) -> Result<f64> {
+    let mut best: f64 = 0.0;
+    for (rows, inner, columns) in [(1401, 1024, 4096), (1401, 4096, 1024), (2048, 2048, 2048)] {
+        let (a, b) = (waves(&[rows, inner], device)?, waves(&[inner, columns], device)?);
+        for _ in 0..4 {
+            let begun = Instant::now();
+            finished(&a.matmul(&b)?)?;
+            best = best.max(2.0 * (rows * inner * columns) as f64 / begun.elapsed().as_secs_f64() / 1e9);
+        }
+    }
+    Ok(best)
+}
+
+fn print(measured: &Measured) {
+    let Measured { model, device, threads, precision, batch, .. } = measured;
+    println!("{model} on {device} ({threads} threads), {precision}, batch {batch}");
+    println!("  evaluation   {:.3} s", measured.seconds_per_evaluation);
+    println!("  realisation  {:.1} s (50 evaluations, all images decoded)", measured.seconds_per_realisation);
+    println!(
+        "  encode       {:.3} s, decode {:.3} s (S2L2A at 10 m)",
+        measured.encode_seconds, measured.decode_seconds
+    );
+    if let (Some(flop), Some(gflops), Some(share)) =
+        (measured.gflop_per_evaluation, measured.gflops, measured.share_of_gemm_peak)
+    {
+        let peak = measured.gemm_peak_gflops;
+        println!(
+            "  work         {flop:.0} GFLOP, {gflops:.0} GFLOP/s, {:.0} % of the products' {peak:.0}",
+            100.0 * share
+        );
+    }
+    if let Some(bytes) = measured.peak_memory_bytes {
+        println!("  memory       {:.0} MB at most", bytes as f64 / 1e6);
+    }
+}
