@@ -1,5 +1,6 @@
 //! The denoiser: a transformer with long skips over the latent patches of all modalities (specification D).
 
+use super::kernels;
 use super::layers::{LayerNorm, Projection, linear, softmax};
 use super::manifest::DenoiserSizes;
 use super::weights::{Init, Parameters, Scope};
@@ -265,20 +266,33 @@ impl Block {
             (Some((norm, linear)), Some(skip)) => norm.forward(&linear.forward(&Tensor::cat(&[x, skip], 2)?)?)?,
             _ => x.clone(),
         };
-        let x = self.norm2.forward(&(&joined + self.attention(&joined)?)?)?;
-        let hidden = self.fc1.forward(&x)?.gelu_erf()?;
-        self.norm3.forward(&(&x + self.fc2.forward(&hidden)?)?)
+        let x = self.norm2.after(&joined, &self.proj, &self.attention(&joined)?)?;
+        self.norm3.after(&x, &self.fc2, &self.hidden(&x)?)
     }
 
+    /// The wide layer.
+    fn hidden(&self, x: &Tensor) -> Result<Tensor> {
+        if !self.trainable
+            && kernels::can_run(x)
+            && let Some((product, Some(bias))) = self.fc1.parts(x)?
+        {
+            return kernels::bias_gelu(&product, bias);
+        }
+        Ok(self.fc1.forward(x)?.gelu_erf()?)
+    }
+
+    /// What the heads mix, before their joint projection.
     fn attention(&self, x: &Tensor) -> Result<Tensor> {
         let (b, n, d) = x.dims3()?;
+        if !self.trainable && kernels::can_run(x) {
+            return kernels::attention(&self.qkv.forward(x)?, self.heads);
+        }
         let head = d / self.heads;
         let qkv = self.qkv.forward(x)?.reshape((b, n, 3, self.heads, head))?.permute((2, 0, 3, 1, 4))?;
         let part = |i: usize| qkv.get(i)?.contiguous();
         let (q, k, v) = (part(0)?, part(1)?, part(2)?);
         let q = (q * (head as f64).powf(-0.5))?;
         let weights = softmax(&q.matmul(&k.t()?)?, self.trainable)?;
-        let mixed = weights.matmul(&v)?.transpose(1, 2)?.reshape((b, n, d))?;
-        self.proj.forward(&mixed)
+        Ok(weights.matmul(&v)?.transpose(1, 2)?.reshape((b, n, d))?)
     }
 }

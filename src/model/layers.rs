@@ -4,6 +4,7 @@
 //! product over gathered neighbours (several times faster on a CPU than candle's own convolution), and
 //! everything that belongs to a (batch, channel) pair broadcasts from the left.
 
+use super::kernels;
 use super::weights::{Init, Scope};
 use crate::error::Result;
 use candle_core::{D, Module, Tensor};
@@ -30,6 +31,17 @@ pub fn linear_from(scope: &mut Scope, inputs: usize, outputs: usize, bias: bool,
 pub struct Projection {
     linear: Linear,
     low_rank: Option<LowRank>,
+}
+
+impl Projection {
+    /// The product with the weight alone, and the bias; `None` when something is trained beside it.
+    pub fn parts(&self, x: &Tensor) -> Result<Option<(Tensor, Option<&Tensor>)>> {
+        if self.low_rank.is_some() {
+            return Ok(None);
+        }
+        let weight = Linear::new(self.linear.weight().clone(), None);
+        Ok(Some((weight.forward(x)?, self.linear.bias())))
+    }
 }
 
 /// `scale · b · a` is added to a weight.
@@ -71,6 +83,17 @@ impl LayerNorm {
             bias: scope.get("bias", &[features], Init::Zeros)?,
             trainable: scope.trainable(),
         })
+    }
+
+    /// Normalises the last dimension of `x + layer(y)`.
+    pub fn after(&self, x: &Tensor, layer: &Projection, y: &Tensor) -> Result<Tensor> {
+        if !self.trainable
+            && kernels::can_run(x)
+            && let Some((product, bias)) = layer.parts(y)?
+        {
+            return kernels::add_norm(x, &product, bias, &self.weight, &self.bias);
+        }
+        self.forward(&(x + layer.forward(y)?)?)
     }
 
     /// Normalises the last dimension.

@@ -5,6 +5,7 @@ mod cost;
 mod denoiser;
 pub mod field;
 mod folder;
+mod kernels;
 mod layers;
 mod manifest;
 mod order;
