@@ -1,6 +1,7 @@
 //! The KL autoencoder of one image modality (specification C).
 
-use super::layers::{Conv3, GroupNorm, Pointwise, Sampling, from_pixels, pointwise, softmax, to_pixels, upsample};
+use super::kernels;
+use super::layers::{Conv3, GroupNorm, Projection, Sampling, from_pixels, pointwise, softmax, to_pixels};
 use super::manifest::AutoencoderSizes;
 use super::weights::{Init, Parameters, Scope};
 use crate::error::{Error, Result};
@@ -14,8 +15,8 @@ pub struct Autoencoder {
     latent: usize,
     encoder: Encoder,
     decoder: Decoder,
-    quant: Pointwise,
-    post_quant: Pointwise,
+    quant: Projection,
+    post_quant: Projection,
     linear: Option<LinearPath>,
     device: Device,
 }
@@ -144,7 +145,7 @@ struct Res {
     conv1: Conv3,
     norm2: GroupNorm,
     conv2: Conv3,
-    shortcut: Option<Pointwise>,
+    shortcut: Option<Projection>,
 }
 
 impl Res {
@@ -163,13 +164,12 @@ impl Res {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let h = self.conv1.forward(&self.norm1.forward(x)?.silu()?)?;
-        let h = self.conv2.forward(&self.norm2.forward(&h)?.silu()?)?;
-        let x = match &self.shortcut {
-            Some(shortcut) => shortcut.forward(x)?,
-            None => x.clone(),
-        };
-        Ok((x + h)?)
+        let h = self.conv1.forward(&self.norm1.forward_swish(x)?)?;
+        let h = self.norm2.forward_swish(&h)?;
+        match &self.shortcut {
+            Some(shortcut) => self.conv2.forward_onto(&h, &shortcut.forward(x)?),
+            None => self.conv2.forward_onto(&h, x),
+        }
     }
 }
 
@@ -177,10 +177,10 @@ impl Res {
 #[derive(Debug)]
 struct Attention {
     norm: GroupNorm,
-    q: Pointwise,
-    k: Pointwise,
-    v: Pointwise,
-    out: Pointwise,
+    q: Projection,
+    k: Projection,
+    v: Projection,
+    out: Projection,
     trainable: bool,
 }
 
@@ -201,14 +201,18 @@ impl Attention {
         let (h, w, b, c) = x.dims4()?;
         let normed = self.norm.forward(x)?;
         // (batch, positions, channels)
-        let part = |p: &Pointwise| -> Result<Tensor> {
+        let part = |p: &Projection| -> Result<Tensor> {
             Ok(p.forward(&normed)?.reshape((h * w, b, c))?.transpose(0, 1)?.contiguous()?)
         };
         let (q, k, v) = (part(&self.q)?, part(&self.k)?, part(&self.v)?);
-        let q = (q * (c as f64).powf(-0.5))?;
-        let mixed = softmax(&q.matmul(&k.t()?)?, self.trainable)?.matmul(&v)?;
+        let mixed = if !self.trainable && kernels::can_run(x) {
+            kernels::attention(&Tensor::cat(&[q, k, v], D::Minus1)?, 1)?
+        } else {
+            let q = (q * (c as f64).powf(-0.5))?;
+            softmax(&q.matmul(&k.t()?)?, self.trainable)?.matmul(&v)?
+        };
         let mixed = mixed.transpose(0, 1)?.contiguous()?.reshape((h, w, b, c))?;
-        Ok((x + self.out.forward(&mixed)?)?)
+        self.out.forward_onto(&mixed, x)
     }
 }
 
@@ -288,7 +292,7 @@ impl Encoder {
             }
         }
         let x = self.middle.forward(&x)?;
-        self.conv_out.forward(&self.norm_out.forward(&x)?.silu()?)
+        self.conv_out.forward(&self.norm_out.forward_swish(&x)?)
     }
 }
 
@@ -317,7 +321,7 @@ impl Decoder {
                 width = narrower;
             }
             let resample = if l > 0 {
-                Some(Conv3::new(&mut scope.at(format!("up.{l}.upsample.conv")), width, width, Sampling::Same)?)
+                Some(Conv3::new(&mut scope.at(format!("up.{l}.upsample.conv")), width, width, Sampling::Double)?)
             } else {
                 None
             };
@@ -339,10 +343,10 @@ impl Decoder {
                 x = block.forward(&x)?;
             }
             if let Some(resample) = &level.resample {
-                x = resample.forward(&upsample(&x)?)?;
+                x = resample.forward(&x)?;
             }
         }
-        self.conv_out.forward(&self.norm_out.forward(&x)?.silu()?)
+        self.conv_out.forward(&self.norm_out.forward_swish(&x)?)
     }
 }
 

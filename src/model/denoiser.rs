@@ -1,7 +1,7 @@
 //! The denoiser: a transformer with long skips over the latent patches of all modalities (specification D).
 
 use super::kernels;
-use super::layers::{LayerNorm, Projection, linear, softmax};
+use super::layers::{LayerNorm, Projection, linear, linear_pair, softmax};
 use super::manifest::DenoiserSizes;
 use super::weights::{Init, Parameters, Scope};
 use crate::error::{Error, Result};
@@ -244,7 +244,7 @@ impl Block {
         let (d, hidden) = (sizes.width, sizes.width * sizes.mlp_ratio);
         let skip = if skip {
             let norm = LayerNorm::new(&mut scope.at("norm1"), d)?;
-            Some((norm, linear(&mut scope.at("skip_linear"), 2 * d, d, true)?))
+            Some((norm, linear_pair(&mut scope.at("skip_linear"), d, d)?))
         } else {
             None
         };
@@ -263,22 +263,11 @@ impl Block {
 
     fn forward(&self, x: &Tensor, skip: Option<&Tensor>) -> Result<Tensor> {
         let joined = match (&self.skip, skip) {
-            (Some((norm, linear)), Some(skip)) => norm.forward(&linear.forward(&Tensor::cat(&[x, skip], 2)?)?)?,
+            (Some((norm, linear)), Some(skip)) => norm.forward(&linear.forward_pair(x, skip)?)?,
             _ => x.clone(),
         };
-        let x = self.norm2.after(&joined, &self.proj, &self.attention(&joined)?)?;
-        self.norm3.after(&x, &self.fc2, &self.hidden(&x)?)
-    }
-
-    /// The wide layer.
-    fn hidden(&self, x: &Tensor) -> Result<Tensor> {
-        if !self.trainable
-            && kernels::can_run(x)
-            && let Some((product, Some(bias))) = self.fc1.parts(x)?
-        {
-            return kernels::bias_gelu(&product, bias);
-        }
-        Ok(self.fc1.forward(x)?.gelu_erf()?)
+        let x = self.norm2.forward(&self.proj.forward_onto(&self.attention(&joined)?, &joined)?)?;
+        self.norm3.forward(&self.fc2.forward_onto(&self.fc1.forward_gelu(&x)?, &x)?)
     }
 
     /// What the heads mix, before their joint projection.

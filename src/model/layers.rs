@@ -4,7 +4,7 @@
 //! product over gathered neighbours (several times faster on a CPU than candle's own convolution), and
 //! everything that belongs to a (batch, channel) pair broadcasts from the left.
 
-use super::kernels;
+use super::kernels::{self, PackedConv, PackedLinear, Taps};
 use super::weights::{Init, Scope};
 use crate::error::Result;
 use candle_core::{D, Module, Tensor};
@@ -20,28 +20,25 @@ pub fn linear(scope: &mut Scope, inputs: usize, outputs: usize, bias: bool) -> R
 
 /// As [`linear`], beginning elsewhere when it is trained.
 pub fn linear_from(scope: &mut Scope, inputs: usize, outputs: usize, bias: bool, init: Init) -> Result<Projection> {
-    let weight = scope.get("weight", &[outputs, inputs], init)?;
-    let bias = if bias { Some(scope.get("bias", &[outputs], Init::Zeros)?) } else { None };
-    let low_rank = scope.low_rank("weight", [outputs, inputs])?;
-    Ok(Projection { linear: Linear::new(weight, bias), low_rank })
+    Projection::new(scope, [inputs, outputs], bias, init, 1)
+}
+
+/// As [`linear`], over two tensors of `inputs` features each side by side.
+pub fn linear_pair(scope: &mut Scope, inputs: usize, outputs: usize) -> Result<Projection> {
+    Projection::new(scope, [2 * inputs, outputs], true, Init::Normal(0.02), 2)
 }
 
 /// A linear layer; in low-rank fine-tuning with a trained product of two thin matrices beside the fixed weight.
 #[derive(Debug)]
 pub struct Projection {
-    linear: Linear,
-    low_rank: Option<LowRank>,
+    weight: Weight,
 }
 
-impl Projection {
-    /// The product with the weight alone, and the bias; `None` when something is trained beside it.
-    pub fn parts(&self, x: &Tensor) -> Result<Option<(Tensor, Option<&Tensor>)>> {
-        if self.low_rank.is_some() {
-            return Ok(None);
-        }
-        let weight = Linear::new(self.linear.weight().clone(), None);
-        Ok(Some((weight.forward(x)?, self.linear.bias())))
-    }
+#[derive(Debug)]
+enum Weight {
+    /// For a CPU that only computes forward.
+    Packed(PackedLinear),
+    Plain(Linear, Option<LowRank>),
 }
 
 /// `scale · b · a` is added to a weight.
@@ -56,12 +53,64 @@ pub struct LowRank {
 }
 
 impl Projection {
+    fn new(scope: &mut Scope, [inputs, outputs]: [usize; 2], bias: bool, init: Init, parts: usize) -> Result<Self> {
+        let weight = scope.get("weight", &[outputs, inputs], init)?;
+        let bias = if bias { Some(scope.get("bias", &[outputs], Init::Zeros)?) } else { None };
+        let low_rank = scope.low_rank("weight", [outputs, inputs])?;
+        Self::of(scope, weight, bias, low_rank, parts)
+    }
+
+    fn of(
+        scope: &Scope,
+        weight: Tensor,
+        bias: Option<Tensor>,
+        low_rank: Option<LowRank>,
+        parts: usize,
+    ) -> Result<Self> {
+        let packed = !scope.trainable() && low_rank.is_none() && kernels::can_run(&weight);
+        Ok(Self {
+            weight: if packed {
+                Weight::Packed(PackedLinear::new(&weight, bias.as_ref(), parts)?)
+            } else {
+                Weight::Plain(Linear::new(weight, bias), low_rank)
+            },
+        })
+    }
+
     /// Maps the last dimension.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = self.linear.forward(x)?;
-        let Some(LowRank { a, b, scale }) = &self.low_rank else { return Ok(y) };
-        let thin = |w: &Tensor| Linear::new(w.clone(), None);
-        Ok((y + (thin(b).forward(&thin(a).forward(x)?)? * *scale)?)?)
+        match &self.weight {
+            Weight::Packed(packed) => packed.forward(x),
+            Weight::Plain(linear, None) => Ok(linear.forward(&x.contiguous()?)?),
+            Weight::Plain(linear, Some(LowRank { a, b, scale })) => {
+                let thin = |w: &Tensor| Linear::new(w.clone(), None);
+                Ok((linear.forward(x)? + (thin(b).forward(&thin(a).forward(x)?)? * *scale)?)?)
+            }
+        }
+    }
+
+    /// Maps the last dimension, and adds the result to `onto`.
+    pub fn forward_onto(&self, x: &Tensor, onto: &Tensor) -> Result<Tensor> {
+        match &self.weight {
+            Weight::Packed(packed) => packed.forward_onto(x, onto),
+            Weight::Plain(..) => Ok((onto + self.forward(x)?)?),
+        }
+    }
+
+    /// Maps the last dimension, then GELU with the exact error function.
+    pub fn forward_gelu(&self, x: &Tensor) -> Result<Tensor> {
+        match &self.weight {
+            Weight::Packed(packed) => packed.forward_gelu(x),
+            Weight::Plain(..) => Ok(self.forward(x)?.gelu_erf()?),
+        }
+    }
+
+    /// Maps the last dimensions of two tensors side by side, for a layer made by [`linear_pair`].
+    pub fn forward_pair(&self, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+        match &self.weight {
+            Weight::Packed(packed) => packed.forward_pair(x, y),
+            Weight::Plain(..) => self.forward(&Tensor::cat(&[x, y], D::Minus1)?),
+        }
     }
 }
 
@@ -85,24 +134,15 @@ impl LayerNorm {
         })
     }
 
-    /// Normalises the last dimension of `x + layer(y)`.
-    pub fn after(&self, x: &Tensor, layer: &Projection, y: &Tensor) -> Result<Tensor> {
-        if !self.trainable
-            && kernels::can_run(x)
-            && let Some((product, bias)) = layer.parts(y)?
-        {
-            return kernels::add_norm(x, &product, bias, &self.weight, &self.bias);
-        }
-        self.forward(&(x + layer.forward(y)?)?)
-    }
-
     /// Normalises the last dimension.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = x.contiguous()?;
-        if !self.trainable {
-            return Ok(candle_nn::ops::layer_norm(&x, &self.weight, &self.bias, Self::EPS)?);
+        if self.trainable {
+            return Ok(candle_nn::ops::layer_norm_slow(&x.contiguous()?, &self.weight, &self.bias, Self::EPS)?);
         }
-        Ok(candle_nn::ops::layer_norm_slow(&x, &self.weight, &self.bias, Self::EPS)?)
+        if kernels::can_run(x) {
+            return kernels::norm(x, &self.weight, &self.bias);
+        }
+        Ok(candle_nn::ops::layer_norm(&x.contiguous()?, &self.weight, &self.bias, Self::EPS)?)
     }
 }
 
@@ -117,6 +157,7 @@ pub struct GroupNorm {
     weight: Tensor,
     bias: Tensor,
     groups: usize,
+    trainable: bool,
 }
 
 impl GroupNorm {
@@ -128,11 +169,15 @@ impl GroupNorm {
             weight: scope.get("weight", &[channels], Init::Ones)?,
             bias: scope.get("bias", &[channels], Init::Zeros)?,
             groups,
+            trainable: scope.trainable(),
         })
     }
 
     /// Normalises each (item, group) over all positions and the group's channels.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        if !self.trainable && kernels::can_run(x) {
+            return kernels::group_norm(x, &self.weight, &self.bias, self.groups, false);
+        }
         let (h, w, b, c) = x.dims4()?;
         let flat = x.reshape((h * w, b * c))?;
         // Sums over positions as a product with a row of 1/n: fast, and it has a gradient.
@@ -149,6 +194,14 @@ impl GroupNorm {
         let out = centred.broadcast_mul(&scale.reshape((1, b * c))?)?.broadcast_add(&bias)?;
         Ok(out.reshape((h, w, b, c))?)
     }
+
+    /// Normalises, then x · sigmoid(x).
+    pub fn forward_swish(&self, x: &Tensor) -> Result<Tensor> {
+        if !self.trainable && kernels::can_run(x) {
+            return kernels::group_norm(x, &self.weight, &self.bias, self.groups, true);
+        }
+        Ok(self.forward(x)?.silu()?)
+    }
 }
 
 /// What a convolution does with the size of the image.
@@ -158,15 +211,23 @@ pub enum Sampling {
     Same,
     /// Half the size: zeros to the right and below, stride 2 (C.1, "down").
     Half,
+    /// Twice the size: every pixel is doubled in both directions before (C.1, "up").
+    Double,
 }
 
 /// 3×3 convolution with bias on `(row, column, batch, channel)`.
 #[derive(Debug)]
 pub struct Conv3 {
-    /// `(out, in, 3, 3)` when it is trained, `(9·in, out)` otherwise.
-    weight: Tensor,
-    bias: Tensor,
+    weight: ConvWeight,
     sampling: Sampling,
+}
+
+#[derive(Debug)]
+enum ConvWeight {
+    /// For a CPU that only computes forward.
+    Packed(PackedConv),
+    /// `(out, in, 3, 3)`, and the bias.
+    Plain(Tensor, Tensor),
 }
 
 impl Conv3 {
@@ -179,16 +240,31 @@ impl Conv3 {
     pub fn with_init(scope: &mut Scope, inputs: usize, outputs: usize, sampling: Sampling, init: Init) -> Result<Self> {
         let weight = scope.get("weight", &[outputs, inputs, 3, 3], init)?;
         let bias = scope.get("bias", &[outputs], Init::Zeros)?;
-        let weight = if scope.trainable() { weight } else { conv_matrix(&weight)? };
-        Ok(Self { weight, bias, sampling })
+        let taps = match sampling {
+            Sampling::Same => Taps::Around,
+            Sampling::Half => Taps::Half,
+            Sampling::Double => Taps::Doubled,
+        };
+        let weight = if !scope.trainable() && kernels::can_run(&weight) {
+            ConvWeight::Packed(PackedConv::new(&weight, &bias, taps)?)
+        } else {
+            ConvWeight::Plain(weight, bias)
+        };
+        Ok(Self { weight, sampling })
     }
 
     /// Convolves; the result has the size [`Sampling`] says.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let (weight, bias) = match &self.weight {
+            ConvWeight::Packed(packed) => return packed.forward(x),
+            ConvWeight::Plain(weight, bias) => (weight, bias),
+        };
+        let doubled = if self.sampling == Sampling::Double { Some(upsample(x)?) } else { None };
+        let x = doubled.as_ref().unwrap_or(x);
         let (h, w, b, c) = x.dims4()?;
-        let matrix = if self.weight.rank() == 4 { conv_matrix(&self.weight)? } else { self.weight.clone() };
+        let matrix = conv_matrix(weight)?;
         let (padded, rows, columns) = match self.sampling {
-            Sampling::Same => (x.pad_with_zeros(0, 1, 1)?.pad_with_zeros(1, 1, 1)?, h, w),
+            Sampling::Same | Sampling::Double => (x.pad_with_zeros(0, 1, 1)?.pad_with_zeros(1, 1, 1)?, h, w),
             Sampling::Half => (x.pad_with_zeros(0, 0, 2)?.pad_with_zeros(1, 0, 2)?, h / 2, w / 2),
         };
         let strip = (MAX_GATHERED / (columns * b * c * 9)).clamp(1, rows);
@@ -196,13 +272,21 @@ impl Conv3 {
         for top in (0..rows).step_by(strip) {
             let height = strip.min(rows - top);
             let gathered = match self.sampling {
-                Sampling::Same => gather_same(&padded, top, height, columns)?,
+                Sampling::Same | Sampling::Double => gather_same(&padded, top, height, columns)?,
                 Sampling::Half => gather_half(&padded, top, height, columns)?,
             };
             let product = gathered.reshape((height * columns * b, 9 * c))?.matmul(&matrix)?;
-            strips.push(product.broadcast_add(&self.bias)?.reshape((height, columns, b, ()))?);
+            strips.push(product.broadcast_add(bias)?.reshape((height, columns, b, ()))?);
         }
         Ok(if strips.len() == 1 { strips.swap_remove(0) } else { Tensor::cat(&strips, 0)? })
+    }
+
+    /// Convolves, and adds the result to `onto`.
+    pub fn forward_onto(&self, x: &Tensor, onto: &Tensor) -> Result<Tensor> {
+        match &self.weight {
+            ConvWeight::Packed(packed) => packed.forward_onto(x, onto),
+            ConvWeight::Plain(..) => Ok((onto + self.forward(x)?)?),
+        }
     }
 }
 
@@ -238,37 +322,15 @@ fn gather_half(padded: &Tensor, top: usize, rows: usize, columns: usize) -> Resu
     Ok(Tensor::cat(&taps, 3)?)
 }
 
-/// 1×1 convolution `name.weight (out, in, 1, 1)`, `name.bias (out)` on the last dimension.
-pub fn pointwise(scope: &mut Scope, inputs: usize, outputs: usize) -> Result<Pointwise> {
-    Ok(Pointwise {
-        weight: scope.get("weight", &[outputs, inputs, 1, 1], Init::FanIn(inputs))?,
-        bias: scope.get("bias", &[outputs], Init::Zeros)?,
-    })
-}
-
-/// See [`pointwise`].
-#[derive(Debug)]
-pub struct Pointwise {
-    weight: Tensor,
-    bias: Tensor,
-}
-
-impl Pointwise {
-    /// Maps the last dimension.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (outputs, inputs, _, _) = self.weight.dims4()?;
-        let layer = Linear::new(self.weight.reshape((outputs, inputs))?, None);
-        let mut shape = x.dims().to_vec();
-        if let Some(last) = shape.last_mut() {
-            *last = outputs;
-        }
-        let flat = layer.forward(&x.reshape(((), inputs))?)?.broadcast_add(&self.bias)?;
-        Ok(flat.reshape(shape)?)
-    }
+/// 1×1 convolution `name.weight (out, in, 1, 1)`, `name.bias (out)`: a linear layer on the last dimension.
+pub fn pointwise(scope: &mut Scope, inputs: usize, outputs: usize) -> Result<Projection> {
+    let weight = scope.get("weight", &[outputs, inputs, 1, 1], Init::FanIn(inputs))?.reshape((outputs, inputs))?;
+    let bias = scope.get("bias", &[outputs], Init::Zeros)?;
+    Projection::of(scope, weight, Some(bias), None, 1)
 }
 
 /// Nearest-neighbour doubling of rows and columns.
-pub fn upsample(x: &Tensor) -> Result<Tensor> {
+fn upsample(x: &Tensor) -> Result<Tensor> {
     let (h, w, b, c) = x.dims4()?;
     let wide = x.reshape(&[h, 1, w, 1, b, c][..])?.broadcast_as(&[h, 2, w, 2, b, c][..])?;
     Ok(wide.reshape((2 * h, 2 * w, b, c))?)

@@ -3,7 +3,7 @@
 use super::layout::Layout;
 use crate::error::{Error, Result};
 use crate::modality::ModalityTable;
-use crate::model::layers::{Conv3, GroupNorm, Pointwise, Projection, Sampling, linear, pointwise, upsample};
+use crate::model::layers::{Conv3, GroupNorm, Projection, Sampling, linear, pointwise};
 use crate::model::weights::{Init, Parameters, Scope};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -142,7 +142,7 @@ pub struct Block<'a> {
 /// The network.
 #[derive(Debug)]
 pub struct Local {
-    enter: Pointwise,
+    enter: Projection,
     globals: Projection,
     fine_in: Vec<Residual>,
     down: Conv3,
@@ -179,7 +179,7 @@ impl Local {
             fine_in: blocks(root, "fine_in", sizes.fine_blocks, w)?,
             down: Conv3::new(&mut root.at("down"), w, c, Sampling::Half)?,
             coarse: blocks(root, "coarse", sizes.coarse_blocks, c)?,
-            up: Conv3::new(&mut root.at("up"), c, w, Sampling::Same)?,
+            up: Conv3::new(&mut root.at("up"), c, w, Sampling::Double)?,
             fine_out: blocks(root, "fine_out", sizes.fine_blocks, w)?,
             norm: GroupNorm::new(&mut root.at("norm"), w, GROUPS)?,
             // It begins as no correction at all.
@@ -209,11 +209,11 @@ impl Local {
         for block in &self.coarse {
             x = block.forward(&x, &globals)?;
         }
-        let mut x = (self.up.forward(&upsample(&x)?)? + fine)?;
+        let mut x = self.up.forward_onto(&x, &fine)?;
         for block in &self.fine_out {
             x = block.forward(&x, &globals)?;
         }
-        self.leave.forward(&self.norm.forward(&x)?.silu()?)
+        self.leave.forward(&self.norm.forward_swish(&x)?)
     }
 }
 
@@ -238,9 +238,8 @@ impl Residual {
     }
 
     fn forward(&self, x: &Tensor, globals: &Tensor) -> Result<Tensor> {
-        let h = self.conv1.forward(&self.norm1.forward(x)?.silu()?)?;
+        let h = self.conv1.forward(&self.norm1.forward_swish(x)?)?;
         let h = h.broadcast_add(&self.globals.forward(globals)?)?;
-        let h = self.conv2.forward(&self.norm2.forward(&h)?.silu()?)?;
-        Ok((x + h)?)
+        self.conv2.forward_onto(&self.norm2.forward_swish(&h)?, x)
     }
 }

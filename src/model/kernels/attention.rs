@@ -1,0 +1,84 @@
+//! Attention that holds the scores of a few queries at a time.
+
+use super::product::{Beside, Finish, PIECE, Packed, Rows, in_parallel};
+use super::steps::exponentials;
+use super::{bad, values};
+use candle_core::{CpuStorage, CustomOp1, Layout, Shape};
+use pulp::Arch;
+
+/// Queries whose scores are held at a time; with some thousand keys they stay in a core's own caches.
+const QUERIES: usize = 48;
+/// Rows that a task puts into their final order.
+const MERGED: usize = 32;
+
+/// See [`super::attention`].
+pub(super) struct Attention {
+    pub heads: usize,
+}
+
+/// Queries of one head within the joint rows.
+struct Queries<'a> {
+    joint: &'a [f32],
+    row: usize,
+    head: usize,
+}
+
+impl Rows for Queries<'_> {
+    fn piece(&self, row: usize, piece: usize) -> &[f32] {
+        let start = row * self.row + piece * PIECE;
+        &self.joint[start..start + PIECE.min(self.head - piece * PIECE)]
+    }
+}
+
+impl CustomOp1 for Attention {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (batch, tokens, joint) = layout.shape().dims3()?;
+        let (width, heads, all) = (joint / 3, self.heads, values(storage, layout)?);
+        let head = width / heads;
+        if joint != 3 * width || head == 0 || width != head * heads {
+            return Err(bad(format!("attention of {heads} heads over {joint} features")));
+        }
+        // One head of one item after the other; heads are put beside each other afterwards.
+        let apart = in_parallel(batch * tokens * width, tokens * head, |task, out| {
+            let own = &all[task / heads * tokens * joint..][..tokens * joint];
+            one_head(own, [tokens, joint, head], task % heads, width, out);
+        });
+        let merged = in_parallel(batch * tokens * width, MERGED * width, |task, out| {
+            for (row, out) in out.chunks_exact_mut(width).enumerate() {
+                let at = task * MERGED + row;
+                for (h, out) in out.chunks_exact_mut(head).enumerate() {
+                    let from = ((at / tokens * heads + h) * tokens + at % tokens) * head;
+                    out.copy_from_slice(&apart[from..from + head]);
+                }
+            }
+        });
+        Ok((CpuStorage::F32(merged), Shape::from((batch, tokens, width))))
+    }
+}
+
+/// `(tokens, joint)` → what one head mixes, `(tokens, head)`.
+fn one_head(own: &[f32], [tokens, joint, head]: [usize; 3], number: usize, width: usize, out: &mut [f32]) {
+    let at = |part: usize| part * width + number * head;
+    let keys = Packed::new(&Beside::pieces(1, head), tokens, None, |k, token| own[token * joint + at(1) + k]);
+    let mixed = Packed::new(&Beside::pieces(1, tokens), head, None, |token, k| own[token * joint + at(2) + k]);
+    let queries = Queries { joint: &own[at(0)..], row: joint, head };
+    let mut scores = vec![0.0; QUERIES.min(tokens) * tokens];
+    let mut sums = Vec::with_capacity(QUERIES);
+    for (block, out) in out.chunks_mut(QUERIES * head).enumerate() {
+        let scores = &mut scores[..out.len() / head * tokens];
+        scores.fill(0.0);
+        keys.product_onto(&queries, block * QUERIES, scores, Finish::Bias);
+        sums.clear();
+        Arch::new().dispatch(|| {
+            sums.extend(scores.chunks_exact_mut(tokens).map(|row| exponentials(row, (head as f32).powf(-0.5))));
+        });
+        mixed.product_onto(&Beside::new(vec![scores], tokens), 0, out, Finish::Bias);
+        for (row, sum) in out.chunks_exact_mut(head).zip(&sums) {
+            row.iter_mut().for_each(|v| *v /= sum);
+        }
+    }
+}

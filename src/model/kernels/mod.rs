@@ -1,0 +1,238 @@
+//! The networks' work on a CPU: products with packed weights, and what lies between them in one pass each; on all threads of
+//! the pool that calls, with the widest instructions the processor has. Float32, no gradients.
+
+mod attention;
+mod conv;
+mod product;
+mod steps;
+
+use crate::error::Result;
+use attention::Attention;
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Shape, Tensor};
+use conv::GroupNorm;
+pub use conv::{PackedConv, Taps};
+use product::{Beside, Finish, Packed};
+use std::sync::Arc;
+use steps::Norm;
+
+/// Whether these kernels can take a tensor.
+pub fn can_run(x: &Tensor) -> bool {
+    x.device().is_cpu() && x.dtype() == DType::F32
+}
+
+/// Attention of the heads over each other's tokens: `(batch, tokens, 3 · width)` with queries, keys and values beside each
+/// other, as a product with the joint weight leaves them → `(batch, tokens, width)`. Never holds more scores than those of
+/// 48 queries of one head per thread.
+pub fn attention(qkv: &Tensor, heads: usize) -> Result<Tensor> {
+    Ok(qkv.contiguous()?.apply_op1_no_bwd(&Attention { heads })?)
+}
+
+/// Layer norm (eps 1e-5) over the last dimension.
+pub fn norm(x: &Tensor, weight: &Tensor, shift: &Tensor) -> Result<Tensor> {
+    let op = Norm { weight: weight.to_vec1()?, shift: shift.to_vec1()? };
+    Ok(x.contiguous()?.apply_op1_no_bwd(&op)?)
+}
+
+/// Group norm (eps 1e-6) on `(row, column, batch, channel)`, each (item, group) over all positions and the group's channels;
+/// with `swish` followed by x · sigmoid(x).
+pub fn group_norm(x: &Tensor, weight: &Tensor, shift: &Tensor, groups: usize, swish: bool) -> Result<Tensor> {
+    let op = GroupNorm { weight: weight.to_vec1()?, shift: shift.to_vec1()?, groups, swish };
+    Ok(x.contiguous()?.apply_op1_no_bwd(&op)?)
+}
+
+/// A linear layer whose weight was packed when it was loaded.
+#[derive(Debug, Clone)]
+pub struct PackedLinear {
+    packed: Arc<Packed>,
+    parts: usize,
+}
+
+impl PackedLinear {
+    /// `weight (outputs, inputs)`, `bias (outputs)`; the inputs come in `parts` tensors of equal width.
+    pub fn new(weight: &Tensor, bias: Option<&Tensor>, parts: usize) -> Result<Self> {
+        let (outputs, inputs) = weight.dims2()?;
+        let bias = bias.map(Tensor::to_vec1).transpose()?;
+        let values: Vec<f32> = weight.flatten_all()?.to_vec1()?;
+        let pieces = Beside::pieces(parts, inputs / parts);
+        let packed = Packed::new(&pieces, outputs, bias, |k, column| values[column * inputs + k]);
+        Ok(Self { packed: Arc::new(packed), parts })
+    }
+
+    /// Maps the last dimension.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.contiguous()?.apply_op1_no_bwd(&Product { layer: self.clone(), finish: Finish::Bias })?)
+    }
+
+    /// Maps the last dimension, and adds the result to `onto`.
+    pub fn forward_onto(&self, x: &Tensor, onto: &Tensor) -> Result<Tensor> {
+        Ok(x.contiguous()?.apply_op2_no_bwd(&onto.contiguous()?, &ProductOnto(self.clone()))?)
+    }
+
+    /// Maps the last dimension, then GELU with the exact error function.
+    pub fn forward_gelu(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.contiguous()?.apply_op1_no_bwd(&Product { layer: self.clone(), finish: Finish::Gelu })?)
+    }
+
+    /// Maps the last dimensions of two tensors side by side.
+    pub fn forward_pair(&self, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+        let op = Product { layer: self.clone(), finish: Finish::Bias };
+        Ok(x.contiguous()?.apply_op2_no_bwd(&y.contiguous()?, &op)?)
+    }
+}
+
+impl PackedLinear {
+    fn run(
+        &self,
+        parts: Vec<&[f32]>,
+        layout: &Layout,
+        finish: Finish,
+        onto: Option<&[f32]>,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let width = self.packed.inner() / self.parts;
+        let mut shape = layout.shape().dims().to_vec();
+        let fits = shape.last() == Some(&width) && parts.len() == self.parts && width > 0;
+        if !fits || parts.iter().any(|p| p.len() != parts[0].len()) {
+            return Err(bad(format!(
+                "{} tensors of {shape:?} for a layer of {} inputs",
+                parts.len(),
+                self.packed.inner()
+            )));
+        }
+        let count = parts[0].len() / width;
+        if onto.is_some_and(|onto| onto.len() != count * self.packed.columns()) {
+            return Err(bad(format!("the product of {shape:?} does not fit what it is added to")));
+        }
+        shape.pop();
+        shape.push(self.packed.columns());
+        let out = self.packed.product(&Beside::new(parts, width), count, finish, onto);
+        Ok((CpuStorage::F32(out), Shape::from(shape)))
+    }
+}
+
+struct Product {
+    layer: PackedLinear,
+    finish: Finish,
+}
+
+impl CustomOp1 for Product {
+    fn name(&self) -> &'static str {
+        "packed-product"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, of_x: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        self.layer.run(vec![values(x, of_x)?], of_x, self.finish, None)
+    }
+}
+
+impl CustomOp2 for Product {
+    fn name(&self) -> &'static str {
+        "packed-product-of-pair"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        of_x: &Layout,
+        y: &CpuStorage,
+        of_y: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        self.layer.run(vec![values(x, of_x)?, values(y, of_y)?], of_x, self.finish, None)
+    }
+}
+
+struct ProductOnto(PackedLinear);
+
+impl CustomOp2 for ProductOnto {
+    fn name(&self) -> &'static str {
+        "packed-product-onto"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        of_x: &Layout,
+        onto: &CpuStorage,
+        of_onto: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        self.0.run(vec![values(x, of_x)?], of_x, Finish::Bias, Some(values(onto, of_onto)?))
+    }
+}
+
+/// Contiguous values of a tensor.
+fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
+    let (start, end) = layout.contiguous_offsets().ok_or_else(|| bad("not contiguous"))?;
+    Ok(&storage.as_slice::<f32>()?[start..end])
+}
+
+fn bad(what: impl Into<String>) -> candle_core::Error {
+    candle_core::Error::Msg(what.into())
+}
+
+#[cfg(test)]
+fn waves(shape: &[usize], step: f32) -> Tensor {
+    let data: Vec<f32> = (0..shape.iter().product()).map(|i| (i as f32 * step).sin() * 2.0).collect();
+    Tensor::from_vec(data, shape, &candle_core::Device::Cpu).expect("tensor")
+}
+
+#[cfg(test)]
+fn farthest(a: &Tensor, b: &Tensor) -> f32 {
+    (a - b).and_then(|d| d.abs()?.flatten_all()?.max(0)?.to_scalar()).expect("distance")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{D, Module};
+
+    #[test]
+    fn attention_is_that_of_its_definition() {
+        // More tokens than a block of queries, and no multiple of anything.
+        for (batch, tokens, heads, head) in [(2, 131, 3, 8), (1, 5, 2, 4), (1, 64, 1, 64), (1, 300, 1, 300)] {
+            let width = heads * head;
+            let qkv = waves(&[batch, tokens, 3 * width], 0.713);
+            let parts =
+                qkv.reshape((batch, tokens, 3, heads, head)).and_then(|t| t.permute((2, 0, 3, 1, 4))).expect("parts");
+            let part = |i: usize| parts.get(i).and_then(|t| t.contiguous()).expect("part");
+            let scores =
+                part(0).matmul(&part(1).t().expect("keys")).and_then(|s| s * (head as f64).powf(-0.5)).expect("scores");
+            let weights = candle_nn::ops::softmax(&scores, D::Minus1).expect("weights");
+            let expected = weights
+                .matmul(&part(2))
+                .and_then(|t| t.transpose(1, 2)?.reshape((batch, tokens, width)))
+                .expect("expected");
+            let found = attention(&qkv, heads).expect("attention");
+            assert!(farthest(&found, &expected) < 5e-6, "{}", farthest(&found, &expected));
+        }
+        assert!(attention(&waves(&[1, 2, 9], 1.0), 2).is_err());
+    }
+
+    #[test]
+    fn norms_are_those_of_the_definition() {
+        let x = waves(&[2, 37, 40], 0.31);
+        let [weight, shift] = [0.2, 0.3].map(|step| waves(&[40], step));
+        let slow = candle_nn::ops::layer_norm_slow(&x, &weight, &shift, 1e-5).expect("norm");
+        assert!(farthest(&norm(&x, &weight, &shift).expect("norm"), &slow) < 5e-6);
+        assert!(norm(&x, &waves(&[7], 1.0), &waves(&[7], 1.0)).is_err());
+    }
+
+    #[test]
+    fn packed_layers_are_the_plain_ones() {
+        let (x, y) = (waves(&[2, 37, 40], 0.31), waves(&[2, 37, 40], 0.77));
+        let (weight, bias) = (waves(&[23, 80], 0.05), waves(&[23], 0.9));
+        let plain =
+            |x: &Tensor, weight: Tensor| candle_nn::Linear::new(weight, Some(bias.clone())).forward(x).expect("plain");
+        let pair = PackedLinear::new(&weight, Some(&bias), 2).expect("layer");
+        let beside = Tensor::cat(&[&x, &y], 2).expect("beside");
+        assert!(farthest(&pair.forward_pair(&x, &y).expect("pair"), &plain(&beside, weight.clone())) < 5e-5);
+        assert!(pair.forward(&x).is_err() && pair.forward_pair(&x, &beside).is_err());
+        let thin = weight.narrow(1, 0, 40).expect("thin");
+        let single = PackedLinear::new(&thin, Some(&bias), 1).expect("layer");
+        let expected = plain(&x, thin.contiguous().expect("thin"));
+        assert!(farthest(&single.forward(&x).expect("one"), &expected) < 5e-5);
+        let sum = single.forward_onto(&x, &expected).expect("onto");
+        assert!(farthest(&sum, &(&expected * 2.0).expect("twice")) < 1e-4 && single.forward_onto(&x, &y).is_err());
+        let active = expected.gelu_erf().expect("gelu");
+        assert!(farthest(&single.forward_gelu(&x).expect("one"), &active) < 5e-5);
+        assert!(single.forward(&y.narrow(2, 0, 7).expect("narrow")).is_err());
+    }
+}
