@@ -3,7 +3,9 @@
 use super::device;
 use crate::error::{Error, Result};
 use crate::modality::{ModalityTable, PostOptions, Raster, Value};
-use crate::model::{Autoencoder, AutoencoderSizes, Denoiser, DenoiserSizes, MadeUp, Model, NoisePredictor};
+use crate::model::{
+    Autoencoder, AutoencoderEntry, AutoencoderSizes, Denoiser, DenoiserSizes, MadeUp, Model, NoisePredictor,
+};
 use candle_core::{Device, Tensor};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -64,6 +66,9 @@ struct Measured {
     /// Of surface reflectance at 10 m.
     encode_seconds: f64,
     decode_seconds: f64,
+    /// `None` as above.
+    encode_share_of_gemm_peak: Option<f64>,
+    decode_share_of_gemm_peak: Option<f64>,
     /// `None` where the system does not tell.
     peak_memory_bytes: Option<u64>,
 }
@@ -94,8 +99,13 @@ impl Bench {
         let latent = model.encode(index, &value, None)?;
         let encode = self.median(|| model.encode(index, &value, None).map(drop))?;
         let decode = self.median(|| model.decode(index, &latent, &PostOptions::default()).map(drop))?;
-        let flop = model.manifest.field.is_none().then(|| model.manifest.denoiser.flop(table, self.batch as usize));
-        self.measure(dir.display().to_string(), model.denoiser(), flop, [encode, decode])
+        let token = model.manifest.field.is_none();
+        let flop = token.then(|| model.manifest.denoiser.flop(table, self.batch as usize));
+        let coding = model.manifest.autoencoders.get(&m.key).map(|AutoencoderEntry { sizes, .. }| {
+            let (side, channels) = (m.pixels, m.network_channels());
+            [sizes.encode_flop(side, channels, m.latent[0]), sizes.decode_flop(side, channels, m.latent[0])]
+        });
+        self.measure(dir.display().to_string(), model.denoiser(), flop, [encode, decode], coding)
     }
 
     fn made_up(&self, device: &Device) -> Result<Measured> {
@@ -117,10 +127,17 @@ impl Bench {
         let latent = waves(&[1, m.latent[0], m.latent[1], m.latent[2]], device)?;
         let encode = self.median(|| finished(&coder.moments(&image)?))?;
         let decode = self.median(|| finished(&coder.decode(&latent)?))?;
+        // One network at a time in memory.
+        drop(coder);
         let denoiser = Denoiser::new(&table, &sizes, &mut MadeUp::new(device), device)?;
         let flop = sizes.flop(&table, self.batch as usize);
+        let (side, channels) = (m.pixels, m.network_channels());
+        let coding = [
+            autoencoder.encode_flop(side, channels, m.latent[0]),
+            autoencoder.decode_flop(side, channels, m.latent[0]),
+        ];
         let name = format!("{:?}, made-up weights", self.size).to_lowercase();
-        self.measure(name, &denoiser, Some(flop), [encode, decode])
+        self.measure(name, &denoiser, Some(flop), [encode, decode], Some(coding))
     }
 
     fn measure(
@@ -129,6 +146,7 @@ impl Bench {
         denoiser: &dyn NoisePredictor,
         flop: Option<f64>,
         [encode_seconds, decode_seconds]: [f64; 2],
+        coding: Option<[f64; 2]>,
     ) -> Result<Measured> {
         const EVALUATIONS: f64 = 50.0;
         let (table, device, batch) = (denoiser.table(), denoiser.device(), self.batch as usize);
@@ -155,6 +173,8 @@ impl Bench {
             share_of_gemm_peak: gflops.map(|gflops| gflops / peak),
             encode_seconds,
             decode_seconds,
+            encode_share_of_gemm_peak: coding.map(|[flop, _]| flop / encode_seconds / 1e9 / peak),
+            decode_share_of_gemm_peak: coding.map(|[_, flop]| flop / decode_seconds / 1e9 / peak),
             peak_memory_bytes: crate::process::peak_memory(),
         })
     }
@@ -204,9 +224,13 @@ fn print(measured: &Measured) {
     println!("{model} on {device} ({threads} threads), {precision}, batch {batch}");
     println!("  evaluation   {:.3} s", measured.seconds_per_evaluation);
     println!("  realisation  {:.1} s (50 evaluations, all images decoded)", measured.seconds_per_realisation);
+    let share = |share: Option<f64>| share.map_or_else(String::new, |share| format!(" ({:.0} %)", 100.0 * share));
     println!(
-        "  encode       {:.3} s, decode {:.3} s (S2L2A at 10 m)",
-        measured.encode_seconds, measured.decode_seconds
+        "  encode       {:.3} s{}, decode {:.3} s{} (S2L2A at 10 m)",
+        measured.encode_seconds,
+        share(measured.encode_share_of_gemm_peak),
+        measured.decode_seconds,
+        share(measured.decode_share_of_gemm_peak)
     );
     if let (Some(flop), Some(gflops), Some(share)) =
         (measured.gflop_per_evaluation, measured.gflops, measured.share_of_gemm_peak)

@@ -1,6 +1,6 @@
 //! What a run will take: memory, estimated before it starts, and operations.
 
-use super::{DenoiserSizes, Manifest};
+use super::{AutoencoderSizes, DenoiserSizes, Manifest};
 use crate::modality::{Modality, ModalityTable};
 use std::path::Path;
 
@@ -26,6 +26,59 @@ impl DenoiserSizes {
         let patches: f64 = table.iter().map(|m| 4.0 * (m.latent.iter().product::<usize>() as f64) * d).sum();
         batch as f64 * ((2.0 * half + 1.0) * (attention + mlp) + half * linear(2.0 * d, d) + patches)
     }
+}
+
+impl AutoencoderSizes {
+    /// Operations of encoding one image of `side` pixels with these numbers of channels, counted as in
+    /// [`DenoiserSizes::flop`].
+    pub fn encode_flop(&self, side: usize, channels: usize, latent: usize) -> f64 {
+        let (mut pixels, mut width) = ((side * side) as f64, self.base_width as f64);
+        let mut sum = convolution(channels as f64, width, pixels);
+        for (level, multiplier) in self.multipliers.iter().enumerate() {
+            let wider = (self.base_width * multiplier) as f64;
+            for _ in 0..self.residual_blocks {
+                sum += residual(width, wider, pixels);
+                width = wider;
+            }
+            if level + 1 < self.multipliers.len() {
+                pixels /= 4.0;
+                sum += convolution(width, width, pixels);
+            }
+        }
+        sum + middle(width, pixels) + convolution(width, 2.0 * latent as f64, pixels)
+    }
+
+    /// The same of decoding to `side` pixels.
+    pub fn decode_flop(&self, side: usize, channels: usize, latent: usize) -> f64 {
+        let widths: Vec<f64> = self.multipliers.iter().map(|m| (self.base_width * m) as f64).collect();
+        let mut pixels = (side * side) as f64 / 4f64.powi(widths.len() as i32 - 1);
+        let mut width = widths[widths.len() - 1];
+        let mut sum = convolution(latent as f64, width, pixels) + middle(width, pixels);
+        for (level, narrower) in widths.iter().enumerate().rev() {
+            for _ in 0..=self.residual_blocks {
+                sum += residual(width, *narrower, pixels);
+                width = *narrower;
+            }
+            if level > 0 {
+                pixels *= 4.0;
+                sum += convolution(width, width, pixels);
+            }
+        }
+        sum + convolution(width, channels as f64, pixels)
+    }
+}
+
+fn convolution(inputs: f64, outputs: f64, pixels: f64) -> f64 {
+    18.0 * inputs * outputs * pixels
+}
+
+fn residual(inputs: f64, outputs: f64, pixels: f64) -> f64 {
+    let shortcut = if inputs == outputs { 0.0 } else { 2.0 * inputs * outputs * pixels };
+    convolution(inputs, outputs, pixels) + convolution(outputs, outputs, pixels) + shortcut
+}
+
+fn middle(width: f64, pixels: f64) -> f64 {
+    2.0 * residual(width, width, pixels) + 8.0 * width * width * pixels + 4.0 * pixels * pixels * width
 }
 
 impl Manifest {
