@@ -4,7 +4,7 @@ use super::device;
 use crate::error::{Error, Result};
 use crate::modality::{ModalityTable, PostOptions, Raster, Value};
 use crate::model::{
-    Autoencoder, AutoencoderEntry, AutoencoderSizes, Denoiser, DenoiserSizes, MadeUp, Model, NoisePredictor,
+    Autoencoder, AutoencoderEntry, AutoencoderSizes, Denoiser, DenoiserSizes, MadeUp, Model, NoisePredictor, Precision,
 };
 use candle_core::{Device, Tensor};
 use serde::Serialize;
@@ -24,6 +24,9 @@ pub struct Bench {
     /// Where to compute: cpu, cuda or metal (those need a build with that feature).
     #[arg(long, default_value = "cpu")]
     device: String,
+    /// How weights are held.
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: Precision,
     /// Realisations evaluated together.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=64))]
     batch: u64,
@@ -50,7 +53,7 @@ struct Measured {
     model: String,
     device: String,
     threads: usize,
-    precision: &'static str,
+    precision: Precision,
     batch: usize,
     /// Median over the repeats, of the whole batch.
     seconds_per_evaluation: f64,
@@ -121,15 +124,20 @@ impl Bench {
             ),
         };
         let m = &table[table.index("S2L2A_10m").ok_or_else(|| Error::request("There is no S2L2A_10m."))?];
-        let coder =
-            Autoencoder::new(&autoencoder, m.network_channels(), m.latent[0], &mut MadeUp::new(device), device)?;
+        let coder = Autoencoder::new(
+            &autoencoder,
+            m.network_channels(),
+            m.latent[0],
+            &mut MadeUp::new(device).held(self.precision),
+            device,
+        )?;
         let image = waves(&[1, m.network_channels(), m.pixels, m.pixels], device)?;
         let latent = waves(&[1, m.latent[0], m.latent[1], m.latent[2]], device)?;
         let encode = self.median(|| finished(&coder.moments(&image)?))?;
         let decode = self.median(|| finished(&coder.decode(&latent)?))?;
         // One network at a time in memory.
         drop(coder);
-        let denoiser = Denoiser::new(&table, &sizes, &mut MadeUp::new(device), device)?;
+        let denoiser = Denoiser::new(&table, &sizes, &mut MadeUp::new(device).held(self.precision), device)?;
         let flop = sizes.flop(&table, self.batch as usize);
         let (side, channels) = (m.pixels, m.network_channels());
         let coding = [
@@ -163,7 +171,7 @@ impl Bench {
             model,
             device: self.device.clone(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            precision: "f32",
+            precision: self.precision,
             batch,
             seconds_per_evaluation: seconds,
             seconds_per_realisation: EVALUATIONS * seconds / batch as f64 + images * decode_seconds,
@@ -221,7 +229,7 @@ fn gemm_peak(device: &Device) -> Result<f64> {
 
 fn print(measured: &Measured) {
     let Measured { model, device, threads, precision, batch, .. } = measured;
-    println!("{model} on {device} ({threads} threads), {precision}, batch {batch}");
+    println!("{model} on {device} ({threads} threads), {precision:?}, batch {batch}");
     println!("  evaluation   {:.3} s", measured.seconds_per_evaluation);
     println!("  realisation  {:.1} s (50 evaluations, all images decoded)", measured.seconds_per_realisation);
     let share = |share: Option<f64>| share.map_or_else(String::new, |share| format!(" ({:.0} %)", 100.0 * share));

@@ -70,7 +70,7 @@ impl Projection {
         let packed = !scope.trainable() && low_rank.is_none() && kernels::can_run(&weight);
         Ok(Self {
             weight: if packed {
-                Weight::Packed(PackedLinear::new(&weight, bias.as_ref(), parts)?)
+                Weight::Packed(PackedLinear::new(&weight, bias.as_ref(), parts, scope.precision())?)
             } else {
                 Weight::Plain(Linear::new(weight, bias), low_rank)
             },
@@ -246,7 +246,7 @@ impl Conv3 {
             Sampling::Double => Taps::Doubled,
         };
         let weight = if !scope.trainable() && kernels::can_run(&weight) {
-            ConvWeight::Packed(PackedConv::new(&weight, &bias, taps)?)
+            ConvWeight::Packed(PackedConv::new(&weight, &bias, taps, scope.precision())?)
         } else {
             ConvWeight::Plain(weight, bias)
         };

@@ -9,6 +9,7 @@ mod kernels;
 mod layers;
 mod manifest;
 mod order;
+mod precision;
 mod pth;
 mod save;
 mod schedule;
@@ -20,6 +21,7 @@ pub use folder::Model;
 pub use layers::{Conv3, LowRank, Sampling};
 pub use manifest::{AutoencoderEntry, AutoencoderSizes, DenoiserSizes, MANIFEST_FILE, Manifest, WeightFile};
 pub use order::network_order;
+pub use precision::Precision;
 pub use save::{
     DENOISER_FILE, FIELD_FILE, autoencoder_file, import, weight_file, write_manifest, write_tensors, write_weights,
 };

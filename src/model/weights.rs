@@ -1,5 +1,6 @@
 //! Weights by name: files, strict loading, and parameters to train.
 
+use super::Precision;
 use super::layers::LowRank;
 use super::pth;
 use crate::error::{Error, Result};
@@ -115,6 +116,11 @@ pub trait Parameters {
         false
     }
 
+    /// How layers hold them.
+    fn precision(&self) -> Precision {
+        Precision::F32
+    }
+
     /// The thin matrices trained beside the weight of this name and shape; `None` outside low-rank fine-tuning.
     ///
     /// # Errors
@@ -164,6 +170,11 @@ impl<'a> Scope<'a> {
     pub fn trainable(&self) -> bool {
         self.source.trainable()
     }
+
+    /// As [`Parameters::precision`].
+    pub fn precision(&self) -> Precision {
+        self.source.precision()
+    }
 }
 
 /// Strict loading: every expected tensor with the right shape, nothing left over.
@@ -171,6 +182,7 @@ pub struct LoadedWeights {
     path: PathBuf,
     tensors: BTreeMap<String, TensorData>,
     device: Device,
+    precision: Precision,
 }
 
 impl LoadedWeights {
@@ -190,7 +202,18 @@ impl LoadedWeights {
                 ));
             }
         }
-        Ok(Self { path: path.to_path_buf(), tensors: read_weights(path)?, device: device.clone() })
+        Ok(Self {
+            path: path.to_path_buf(),
+            tensors: read_weights(path)?,
+            device: device.clone(),
+            precision: Precision::F32,
+        })
+    }
+
+    /// Layers hold them in this precision.
+    pub fn held(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
     }
 
     /// All tensors that were not asked for yet.
@@ -226,16 +249,27 @@ impl LoadedWeights {
 pub struct MadeUp {
     state: u32,
     device: Device,
+    precision: Precision,
 }
 
 impl MadeUp {
+    /// The same, held otherwise.
+    pub fn held(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
     /// Always the same ones.
     pub fn new(device: &Device) -> Self {
-        Self { state: 1, device: device.clone() }
+        Self { state: 1, device: device.clone(), precision: Precision::F32 }
     }
 }
 
 impl Parameters for MadeUp {
+    fn precision(&self) -> Precision {
+        self.precision
+    }
+
     fn get(&mut self, _name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
         let mut next = || {
             self.state = self.state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -247,6 +281,10 @@ impl Parameters for MadeUp {
 }
 
 impl Parameters for LoadedWeights {
+    fn precision(&self) -> Precision {
+        self.precision
+    }
+
     fn get(&mut self, name: &str, shape: &[usize], _init: Init) -> Result<Tensor> {
         let data = self
             .tensors

@@ -3,6 +3,7 @@
 use super::product::{Beside, Finish, PIECE, Packed, Rows, in_parallel};
 use super::steps::exponentials;
 use super::{bad, values};
+use crate::model::Precision;
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape};
 use pulp::Arch;
 
@@ -14,6 +15,7 @@ const MERGED: usize = 32;
 /// See [`super::attention`].
 pub(super) struct Attention {
     pub heads: usize,
+    pub precision: Precision,
 }
 
 /// Queries of one head within the joint rows.
@@ -45,7 +47,7 @@ impl CustomOp1 for Attention {
         // One head of one item after the other; heads are put beside each other afterwards.
         let apart = in_parallel(batch * tokens * width, tokens * head, |task, out| {
             let own = &all[task / heads * tokens * joint..][..tokens * joint];
-            one_head(own, [tokens, joint, head], task % heads, width, out);
+            one_head(self.precision, own, [tokens, joint, head], task % heads, out);
         });
         let merged = in_parallel(batch * tokens * width, MERGED * width, |task, out| {
             for (row, out) in out.chunks_exact_mut(width).enumerate() {
@@ -61,10 +63,13 @@ impl CustomOp1 for Attention {
 }
 
 /// `(tokens, joint)` → what one head mixes, `(tokens, head)`.
-fn one_head(own: &[f32], [tokens, joint, head]: [usize; 3], number: usize, width: usize, out: &mut [f32]) {
+fn one_head(precision: Precision, own: &[f32], [tokens, joint, head]: [usize; 3], number: usize, out: &mut [f32]) {
+    let width = joint / 3;
     let at = |part: usize| part * width + number * head;
-    let keys = Packed::new(&Beside::pieces(1, head), tokens, None, |k, token| own[token * joint + at(1) + k]);
-    let mixed = Packed::new(&Beside::pieces(1, tokens), head, None, |token, k| own[token * joint + at(2) + k]);
+    let keys =
+        Packed::new(precision, &Beside::pieces(1, head), tokens, None, |k, token| own[token * joint + at(1) + k]);
+    let mixed =
+        Packed::new(precision, &Beside::pieces(1, tokens), head, None, |token, k| own[token * joint + at(2) + k]);
     let queries = Queries { joint: &own[at(0)..], row: joint, head };
     let mut scores = vec![0.0; QUERIES.min(tokens) * tokens];
     let mut sums = Vec::with_capacity(QUERIES);

@@ -7,6 +7,7 @@ use super::product::{Beside, Finish, PIECE, Packed, Rows, in_parallel};
 use super::steps::silu;
 use super::{bad, values};
 use crate::error::Result;
+use crate::model::Precision;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
 use pulp::Arch;
 use rayon::prelude::*;
@@ -36,10 +37,10 @@ pub struct PackedConv {
 
 impl PackedConv {
     /// `weight (outputs, inputs, 3, 3)`, `bias (outputs)`.
-    pub fn new(weight: &Tensor, bias: &Tensor, taps: Taps) -> Result<Self> {
+    pub fn new(weight: &Tensor, bias: &Tensor, taps: Taps, precision: Precision) -> Result<Self> {
         let (outputs, inputs, _, _) = weight.dims4()?;
         let values: Vec<f32> = weight.flatten_all()?.to_vec1()?;
-        let packed = Packed::new(&Beside::pieces(9, inputs), outputs, Some(bias.to_vec1()?), |k, column| {
+        let packed = Packed::new(precision, &Beside::pieces(9, inputs), outputs, Some(bias.to_vec1()?), |k, column| {
             values[(column * inputs + k % inputs) * 9 + k / inputs]
         });
         Ok(Self { packed: Arc::new(packed), inputs, taps })
@@ -251,7 +252,7 @@ mod tests {
             let x = waves(&[h, w, batch, inputs], 0.37);
             let (weight, bias) = (waves(&[outputs, inputs, 3, 3], 0.11), waves(&[outputs], 0.9));
             for taps in [Taps::Around, Taps::Half, Taps::Doubled] {
-                let conv = PackedConv::new(&weight, &bias, taps).expect("convolution");
+                let conv = PackedConv::new(&weight, &bias, taps, Precision::F32).expect("convolution");
                 let found = conv.forward(&x).expect("forward");
                 let expected = plain(&x, &weight, &bias, taps);
                 assert_eq!(found.dims(), expected.dims());

@@ -4,90 +4,354 @@
 //! pieces are exact, and added up in float32. One step is 1/2896 of a piece's largest value: finer than bfloat16 keeps the
 //! largest values, coarser for those far below them. The same numbers come out on every processor.
 
-use super::product::{PIECE, Packed, Rows, load, store};
-use pulp::{Arch, Simd, WithSimd};
+use super::product::{Bounds, Finish, LINE, PIECE, Packed, Rows, finish_rows, load, store};
+#[cfg(target_arch = "x86_64")]
+use pulp::x86::{V3, V4};
+use pulp::{Arch, Scalar, Simd};
 
 /// The largest rounded value: 256 products of two of them stay below 2³¹.
 pub(super) const LARGEST: f32 = 2896.0;
 
 const _: () = assert!((LARGEST as i64) * (LARGEST as i64) * (PIECE as i64) < 1 << 31);
 
-/// Whether this processor multiplies integers fast enough for it to pay.
-pub fn available() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return !matches!(Arch::new(), Arch::Scalar);
-    #[cfg(not(target_arch = "x86_64"))]
-    return false;
-}
-
 /// A packed factor in integers: pairs of neighbours along the inner dimension, and what to multiply with afterwards.
 #[derive(Debug)]
 pub(super) struct Integers {
-    /// `[piece][panel][pair in piece][column in panel]`, the first of a pair in the lower half.
+    /// `[piece][panel][pair in piece][column in panel]`.
     pairs: Vec<i32>,
     /// Values before the first: vector loads do not cross cache lines then.
     start: usize,
-    /// Pairs before each piece, and all of them.
-    bounds: Vec<usize>,
+    /// Pairs of the pieces.
+    bounds: Bounds,
     /// `[piece][column, panel by panel]`.
     scales: Vec<f32>,
+    panels: usize,
+    width: usize,
 }
 
 impl Integers {
-    /// `pieces` as in [`Packed::new`]; `panels` panels of `width` columns.
-    pub fn new(
-        pieces: &[usize],
-        columns: usize,
-        [panels, width]: [usize; 2],
-        value: impl Fn(usize, usize) -> f32 + Sync,
-    ) -> Self {
-        const LINE: usize = 16;
-        let mut bounds = vec![0];
-        for piece in pieces {
-            bounds.push(bounds[bounds.len() - 1] + piece.div_ceil(2));
-        }
-        let mut pairs = vec![0; bounds[pieces.len()] * panels * width + LINE];
+    /// `pieces` and `value` as in [`Packed::new`].
+    pub fn new(pieces: &[usize], columns: usize, value: impl Fn(usize, usize) -> f32) -> Self {
+        let width = panel_width();
+        let panels = columns.div_ceil(width);
+        let bounds = Bounds::new(pieces.iter().map(|piece| piece.div_ceil(2)));
+        let mut pairs = vec![0; bounds.end() * panels * width + LINE];
         let start = pairs.as_ptr().align_offset(LINE * size_of::<i32>()).min(LINE);
         let mut scales = vec![0.0; pieces.len() * panels * width];
-        let (mut first, mut own) = (0, vec![0.0; PIECE]);
+        let (mut first, mut own, mut rounded) = (0, vec![0.0; PIECE], vec![0; PIECE]);
         for (piece, &length) in pieces.iter().enumerate() {
+            let (own, rounded) = (&mut own[..length], &mut rounded[..length]);
             for column in 0..columns {
-                let own = &mut own[..length];
                 own.iter_mut().enumerate().for_each(|(k, v)| *v = value(first + k, column));
-                let (panel, lane) = (column / width, column % width);
-                let at = start + (bounds[piece] * panels + panel * length.div_ceil(2)) * width + lane;
-                let (scale, rounded) = rounding(own);
-                scales[piece * panels * width + column] = scale;
-                for (k, pair) in own.chunks(2).enumerate() {
-                    pairs[at + k * width] = joined(rounded(pair[0]), pair.get(1).map_or(0, |v| rounded(*v)));
+                scales[piece * panels * width + column] = round(own, rounded);
+                let panel = (bounds.first(piece) * panels + column / width * length.div_ceil(2)) * width;
+                let at = start + panel + column % width;
+                for (k, pair) in rounded.chunks(2).enumerate() {
+                    let pair = [pair[0], pair.get(1).copied().unwrap_or(0)];
+                    pairs[at + k * width] = bytemuck::cast(pair);
                 }
             }
             first += length;
         }
-        Self { pairs, start, bounds, scales }
+        Self { pairs, start, bounds, scales, panels, width }
     }
 
-    fn panel(&self, piece: usize, panel: usize, [panels, width]: [usize; 2]) -> &[i32] {
-        let (first, end) = (self.bounds[piece], self.bounds[piece + 1]);
-        &self.pairs[self.start + (first * panels + panel * (end - first)) * width..][..(end - first) * width]
+    fn panel(&self, piece: usize, panel: usize) -> &[i32] {
+        let length = self.bounds.length(piece);
+        let at = (self.bounds.first(piece) * self.panels + panel * length) * self.width;
+        &self.pairs[self.start + at..][..length * self.width]
+    }
+
+    fn scales(&self, piece: usize, panel: usize) -> &[f32] {
+        &self.scales[(piece * self.panels + panel) * self.width..][..self.width]
+    }
+
+    /// As [`Packed::product_onto`].
+    pub fn product_onto(&self, packed: &Packed, rows: &impl Rows, first: usize, out: &mut [f32], finish: Finish) {
+        let task = Task { own: self, packed, rows, first, out, finish };
+        match Arch::new() {
+            #[cfg(target_arch = "x86_64")]
+            Arch::V4(simd) => simd.vectorize(|| task.run::<V4, 12, 2>(simd)),
+            #[cfg(target_arch = "x86_64")]
+            Arch::V3(simd) => simd.vectorize(|| task.run::<V3, 6, 2>(simd)),
+            _ => task.run::<Scalar, 4, 4>(Scalar),
+        }
     }
 }
 
-/// What a rounded value is to be multiplied with, and the rounding.
+/// Rounds a piece; returns what to multiply the rounded values with, which is not a number where a value is none.
 #[inline(always)]
-fn rounding(values: &[f32]) -> (f32, impl Fn(f32) -> i32 + use<>) {
-    let mut largest = 0f32;
-    for v in values {
-        // Not a number is no larger than anything, and rounds to zero below: the caller's sums must show it.
-        largest = if v.abs() > largest { v.abs() } else { largest };
-    }
-    let (scale, inverse) = if largest > 0.0 { (largest / LARGEST, LARGEST / largest) } else { (0.0, 0.0) };
-    // Adding it rounds to a whole number, which then lies in the lowest bits.
+fn round(values: &[f32], rounded: &mut [i16]) -> f32 {
+    const LANES: usize = 16;
+    /// Adding it rounds to a whole number, which then lies in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
-    (scale, move |v: f32| (v * inverse + ROUND).to_bits() as i32 - ROUND.to_bits() as i32)
+    let (mut largest, mut poison) = ([0f32; LANES], [0f32; LANES]);
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for ((largest, poison), v) in largest.iter_mut().zip(&mut poison).zip(chunk) {
+            *largest = if v.abs() > *largest { v.abs() } else { *largest };
+            *poison += v * 0.0;
+        }
+    }
+    let highest = largest.into_iter().chain(rest.iter().map(|v| v.abs())).fold(0.0, f32::max);
+    let poison = poison.iter().sum::<f32>() + rest.iter().map(|v| v * 0.0).sum::<f32>();
+    // Values too small for their inverse to be a number are zero.
+    let inverse = if highest > 1e-30 { LARGEST / highest } else { 0.0 };
+    for (rounded, v) in rounded.iter_mut().zip(values) {
+        *rounded = (v * inverse + ROUND).to_bits() as i16;
+    }
+    highest / LARGEST + poison
 }
 
+/// Instructions on pairs of 16-bit integers.
+trait Pairs: Simd {
+    /// Of each pair of halves: `sums + a.low · b.low + a.high · b.high`.
+    fn multiply_add(self, a: Self::i32s, b: Self::i32s, sums: Self::i32s) -> Self::i32s;
+    fn to_floats(self, v: Self::i32s) -> Self::f32s;
+}
+
+impl Pairs for Scalar {
+    #[inline(always)]
+    fn multiply_add(self, a: i32, b: i32, sums: i32) -> i32 {
+        let ([a, c], [b, d]): ([i16; 2], [i16; 2]) = (bytemuck::cast(a), bytemuck::cast(b));
+        sums.wrapping_add(i32::from(a) * i32::from(b)).wrapping_add(i32::from(c) * i32::from(d))
+    }
+
+    #[inline(always)]
+    fn to_floats(self, v: i32) -> f32 {
+        v as f32
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Pairs for V3 {
+    #[inline(always)]
+    fn multiply_add(self, a: Self::i32s, b: Self::i32s, sums: Self::i32s) -> Self::i32s {
+        let products = self.multiply_wrapping_add_adjacent_i16x16(pulp::cast(a), pulp::cast(b));
+        self.wrapping_add_i32x8(sums, products)
+    }
+
+    #[inline(always)]
+    fn to_floats(self, v: Self::i32s) -> Self::f32s {
+        self.convert_i32x8_to_f32x8(v)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Pairs for V4 {
+    #[inline(always)]
+    fn multiply_add(self, a: Self::i32s, b: Self::i32s, sums: Self::i32s) -> Self::i32s {
+        let products = self.multiply_wrapping_add_adjacent_i16x32(pulp::cast(a), pulp::cast(b));
+        self.wrapping_add_i32x16(sums, products)
+    }
+
+    #[inline(always)]
+    fn to_floats(self, v: Self::i32s) -> Self::f32s {
+        self.convert_i32x16_to_f32x16(v)
+    }
+}
+
+/// Columns of a panel on this processor.
+fn panel_width() -> usize {
+    match Arch::new() {
+        #[cfg(target_arch = "x86_64")]
+        Arch::V4(_) => 2 * V4::I32_LANES,
+        #[cfg(target_arch = "x86_64")]
+        Arch::V3(_) => 2 * V3::I32_LANES,
+        _ => 4,
+    }
+}
+
+/// Some rows of a product.
+struct Task<'a, R> {
+    own: &'a Integers,
+    packed: &'a Packed,
+    rows: &'a R,
+    first: usize,
+    out: &'a mut [f32],
+    finish: Finish,
+}
+
+impl<R: Rows> Task<'_, R> {
+    /// With tiles of M rows and V vectors.
+    #[inline(always)]
+    fn run<S: Pairs, const M: usize, const V: usize>(self, simd: S) {
+        let Self { own, packed, rows, first, out, finish } = self;
+        let (columns, width) = (packed.columns(), own.width);
+        let count = out.len() / columns;
+        // Rows beyond the last repeat it; what they give is not stored.
+        let padded = count.next_multiple_of(M);
+        let (rounded, scales) = round_rows(own, rows, first, count, padded);
+        for (left, right) in packed.strips(width) {
+            for piece in 0..own.bounds.pieces() {
+                let length = own.bounds.length(piece);
+                let own_rows = &rounded[own.bounds.first(piece) * padded..][..length * padded];
+                let row_scales = &scales[piece * padded..][..padded];
+                for panel in left / width..right.div_ceil(width) {
+                    let weights = own.panel(piece, panel);
+                    let (column_scales, _) = S::as_simd_f32s(own.scales(piece, panel));
+                    let Some(column_scales) = column_scales.first_chunk::<V>() else { continue };
+                    let across = panel * width..right.min((panel + 1) * width);
+                    for block in 0..padded / M {
+                        let a: [&[i32]; M] = std::array::from_fn(|i| &own_rows[(block * M + i) * length..][..length]);
+                        let sums = tile::<S, M, V>(simd, a, weights);
+                        let out = out[block * M * columns..].chunks_exact_mut(columns);
+                        for ((sums, scale), row) in sums.iter().zip(&row_scales[block * M..]).zip(out) {
+                            let row = &mut row[across.clone()];
+                            let mut total = [simd.splat_f32s(0.0); V];
+                            load(simd, row, &mut total);
+                            for j in 0..V {
+                                let factor = simd.mul_f32s(simd.splat_f32s(*scale), column_scales[j]);
+                                total[j] = simd.mul_add_f32s(simd.to_floats(sums[j]), factor, total[j]);
+                            }
+                            store(simd, row, &total);
+                        }
+                    }
+                }
+            }
+            finish_rows(packed, out, left..right, finish);
+        }
+    }
+}
+
+/// All pieces of some rows as pairs, `[piece][row][pair]`, and what to multiply them with, `[piece][row]`.
 #[inline(always)]
-fn joined(low: i32, high: i32) -> i32 {
-    (low & 0xffff) | (high << 16)
+fn round_rows(own: &Integers, rows: &impl Rows, first: usize, count: usize, padded: usize) -> (Vec<i32>, Vec<f32>) {
+    let mut rounded = vec![0i32; own.bounds.end() * padded];
+    let mut scales = vec![0.0; own.bounds.pieces() * padded];
+    for piece in 0..own.bounds.pieces() {
+        let length = own.bounds.length(piece);
+        for row in 0..padded {
+            let values = rows.piece(first + row.min(count - 1), piece);
+            let pairs = &mut rounded[own.bounds.first(piece) * padded + row * length..][..length];
+            scales[piece * padded + row] = round(values, &mut bytemuck::cast_slice_mut(pairs)[..values.len()]);
+        }
+    }
+    (rounded, scales)
+}
+
+/// `Σₖ a[i][k] · weights[k][j]` over pairs.
+#[inline(always)]
+fn tile<S: Pairs, const M: usize, const V: usize>(simd: S, a: [&[i32]; M], weights: &[i32]) -> [[S::i32s; V]; M] {
+    // Eight steps at a time: one check of each row's length for all of them.
+    const STEPS: usize = 8;
+    let mut sums = [[simd.splat_i32s(0); V]; M];
+    let (weights, _) = S::as_simd_i32s(weights);
+    let (weights, _) = weights.as_chunks::<V>();
+    let (blocks, rest) = weights.as_chunks::<STEPS>();
+    for (at, weights) in blocks.iter().enumerate() {
+        let a: [&[i32; STEPS]; M] = a.map(|row| &row.as_chunks::<STEPS>().0[at]);
+        for k in 0..STEPS {
+            for i in 0..M {
+                let factor = simd.splat_i32s(a[i][k]);
+                for j in 0..V {
+                    sums[i][j] = simd.multiply_add(factor, weights[k][j], sums[i][j]);
+                }
+            }
+        }
+    }
+    for (k, weights) in (blocks.len() * STEPS..).zip(rest) {
+        for i in 0..M {
+            let factor = simd.splat_i32s(a[i][k]);
+            for j in 0..V {
+                sums[i][j] = simd.multiply_add(factor, weights[j], sums[i][j]);
+            }
+        }
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::product::Beside;
+    use super::*;
+    use crate::model::Precision;
+
+    fn waves(n: usize, step: f32) -> Vec<f32> {
+        (0..n).map(|i| (i as f32 * step).sin()).collect()
+    }
+
+    #[test]
+    fn rounding_keeps_values_to_half_a_step() {
+        for n in [1, 7, 16, 100, 256] {
+            let values = waves(n, 0.7);
+            let mut rounded = vec![0; n];
+            let scale = round(&values, &mut rounded);
+            for (v, r) in values.iter().zip(&rounded) {
+                assert!((v - f32::from(*r) * scale).abs() <= 0.501 * scale && f32::from(*r).abs() <= LARGEST);
+            }
+        }
+        let mut rounded = [1; 3];
+        assert_eq!((round(&[0.0; 3], &mut rounded), rounded), (0.0, [0; 3]));
+        assert!(round(&[1e-38, -1e-40, 0.0], &mut rounded).is_finite() && rounded == [0; 3]);
+        assert!(round(&[1.0, f32::NAN, 2.0], &mut rounded).is_nan());
+        assert!(round(&[f32::INFINITY; 20], &mut [0; 20]).is_nan());
+    }
+
+    #[test]
+    fn products_are_close_and_the_worst_case_does_not_overflow() {
+        for (count, width, columns) in [(1, 1, 1), (13, 37, 33), (50, 300, 70), (5, 520, 1030)] {
+            let (a, weights) = (waves(count * width, 0.7), waves(width * columns, 0.9));
+            let rows = Beside::new(vec![&a], width);
+            let pack = |precision| {
+                Packed::new(precision, &Beside::pieces(1, width), columns, None, |k, n| weights[k * columns + n])
+            };
+            let exact = pack(Precision::F32).product(&rows, count, Finish::Bias, None);
+            let found = pack(Precision::I16).product(&rows, count, Finish::Bias, None);
+            for (a, b) in found.iter().zip(&exact) {
+                assert!((a - b).abs() < 6e-4 * (width as f32).sqrt(), "{a} {b}");
+            }
+        }
+        let rows = Beside::new(vec![&[-1.0; 256]], 256);
+        let packed = Packed::new(Precision::I16, &[256], 40, None, |_, _| 1.0);
+        let found = packed.product(&rows, 1, Finish::Bias, None);
+        assert!(found.iter().all(|v| (v + 256.0).abs() < 1e-3), "{found:?}");
+        let broken = Beside::new(vec![&[f32::NAN; 256]], 256);
+        assert!(packed.product(&broken, 1, Finish::Bias, None)[0].is_nan());
+    }
+
+    #[test]
+    fn a_row_does_not_depend_on_its_neighbours() {
+        let (width, columns) = (700, 129);
+        let (a, weights) = (waves(100 * width, 0.37), waves(width * columns, 0.11));
+        let pieces = Beside::pieces(1, width);
+        let packed = Packed::new(Precision::I16, &pieces, columns, None, |k, n| weights[k * columns + n]);
+        let whole = packed.product(&Beside::new(vec![&a], width), 100, Finish::Bias, None);
+        for (first, count) in [(0, 1), (17, 1), (40, 29), (99, 1)] {
+            let own = &a[first * width..(first + count) * width];
+            let part = packed.product(&Beside::new(vec![own], width), count, Finish::Bias, None);
+            assert_eq!(part, whole[first * columns..(first + count) * columns], "rows {first} to {}", first + count);
+        }
+    }
+
+    #[test]
+    fn all_instructions_give_the_same_integers() {
+        let (a, weights): (Vec<i32>, Vec<i32>) = (
+            (0..6 * 19)
+                .map(|i| bytemuck::cast([(i * 977 % 5793 - 2896) as i16, (i * 31 % 5793 - 2896) as i16]))
+                .collect(),
+            (0..19 * 16)
+                .map(|i| bytemuck::cast([(i * 53 % 5793 - 2896) as i16, (i * 701 % 5793 - 2896) as i16]))
+                .collect(),
+        );
+        fn flat<S: Pairs, const V: usize>(simd: S, a: &[i32], weights: &[i32]) -> Vec<i32> {
+            let rows: [&[i32]; 6] = std::array::from_fn(|i| &a[i * 19..(i + 1) * 19]);
+            tile::<S, 6, V>(simd, rows, weights).iter().flat_map(|row| bytemuck::cast_slice(row).to_vec()).collect()
+        }
+        let plain = flat::<Scalar, 16>(Scalar, &a, &weights);
+        let exact: i64 = (0..19)
+            .map(|k| {
+                let (a, b): ([i16; 2], [i16; 2]) = (bytemuck::cast(a[k]), bytemuck::cast(weights[k * 16]));
+                i64::from(a[0]) * i64::from(b[0]) + i64::from(a[1]) * i64::from(b[1])
+            })
+            .sum();
+        assert_eq!(i64::from(plain[0]), exact);
+        match Arch::new() {
+            #[cfg(target_arch = "x86_64")]
+            Arch::V4(simd) => assert_eq!(simd.vectorize(|| flat::<V4, 1>(simd, &a, &weights)), plain),
+            #[cfg(target_arch = "x86_64")]
+            Arch::V3(simd) => assert_eq!(simd.vectorize(|| flat::<V3, 2>(simd, &a, &weights)), plain),
+            _ => {}
+        }
+    }
 }

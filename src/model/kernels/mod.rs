@@ -3,9 +3,12 @@
 
 mod attention;
 mod conv;
+mod floats;
+mod integers;
 mod product;
 mod steps;
 
+use super::Precision;
 use crate::error::Result;
 use attention::Attention;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Shape, Tensor};
@@ -23,8 +26,8 @@ pub fn can_run(x: &Tensor) -> bool {
 /// Attention of the heads over each other's tokens: `(batch, tokens, 3 · width)` with queries, keys and values beside each
 /// other, as a product with the joint weight leaves them → `(batch, tokens, width)`. Never holds more scores than those of
 /// 48 queries of one head per thread.
-pub fn attention(qkv: &Tensor, heads: usize) -> Result<Tensor> {
-    Ok(qkv.contiguous()?.apply_op1_no_bwd(&Attention { heads })?)
+pub fn attention(qkv: &Tensor, heads: usize, precision: Precision) -> Result<Tensor> {
+    Ok(qkv.contiguous()?.apply_op1_no_bwd(&Attention { heads, precision })?)
 }
 
 /// Layer norm (eps 1e-5) over the last dimension.
@@ -49,12 +52,12 @@ pub struct PackedLinear {
 
 impl PackedLinear {
     /// `weight (outputs, inputs)`, `bias (outputs)`; the inputs come in `parts` tensors of equal width.
-    pub fn new(weight: &Tensor, bias: Option<&Tensor>, parts: usize) -> Result<Self> {
+    pub fn new(weight: &Tensor, bias: Option<&Tensor>, parts: usize, precision: Precision) -> Result<Self> {
         let (outputs, inputs) = weight.dims2()?;
         let bias = bias.map(Tensor::to_vec1).transpose()?;
         let values: Vec<f32> = weight.flatten_all()?.to_vec1()?;
         let pieces = Beside::pieces(parts, inputs / parts);
-        let packed = Packed::new(&pieces, outputs, bias, |k, column| values[column * inputs + k]);
+        let packed = Packed::new(precision, &pieces, outputs, bias, |k, column| values[column * inputs + k]);
         Ok(Self { packed: Arc::new(packed), parts })
     }
 
@@ -200,10 +203,12 @@ mod tests {
                 .matmul(&part(2))
                 .and_then(|t| t.transpose(1, 2)?.reshape((batch, tokens, width)))
                 .expect("expected");
-            let found = attention(&qkv, heads).expect("attention");
+            let found = attention(&qkv, heads, Precision::F32).expect("attention");
             assert!(farthest(&found, &expected) < 5e-6, "{}", farthest(&found, &expected));
+            let rounded = attention(&qkv, heads, Precision::I16).expect("attention");
+            assert!(farthest(&rounded, &expected) < 4e-3, "{}", farthest(&rounded, &expected));
         }
-        assert!(attention(&waves(&[1, 2, 9], 1.0), 2).is_err());
+        assert!(attention(&waves(&[1, 2, 9], 1.0), 2, Precision::F32).is_err());
     }
 
     #[test]
@@ -221,12 +226,12 @@ mod tests {
         let (weight, bias) = (waves(&[23, 80], 0.05), waves(&[23], 0.9));
         let plain =
             |x: &Tensor, weight: Tensor| candle_nn::Linear::new(weight, Some(bias.clone())).forward(x).expect("plain");
-        let pair = PackedLinear::new(&weight, Some(&bias), 2).expect("layer");
+        let pair = PackedLinear::new(&weight, Some(&bias), 2, Precision::F32).expect("layer");
         let beside = Tensor::cat(&[&x, &y], 2).expect("beside");
         assert!(farthest(&pair.forward_pair(&x, &y).expect("pair"), &plain(&beside, weight.clone())) < 5e-5);
         assert!(pair.forward(&x).is_err() && pair.forward_pair(&x, &beside).is_err());
         let thin = weight.narrow(1, 0, 40).expect("thin");
-        let single = PackedLinear::new(&thin, Some(&bias), 1).expect("layer");
+        let single = PackedLinear::new(&thin, Some(&bias), 1, Precision::F32).expect("layer");
         let expected = plain(&x, thin.contiguous().expect("thin"));
         assert!(farthest(&single.forward(&x).expect("one"), &expected) < 5e-5);
         let sum = single.forward_onto(&x, &expected).expect("onto");

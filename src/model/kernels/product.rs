@@ -4,15 +4,20 @@
 //! two tensors side by side, or one head of many need no rearranging. Each entry of the result is summed in an order that
 //! depends on the inner dimension alone: a row's values do not depend on how many rows there are or how many threads work.
 
+use super::floats::Floats;
+use super::integers::Integers;
 use super::steps::gelu;
-use pulp::{Arch, Simd, WithSimd};
+use crate::model::Precision;
+use pulp::Simd;
 use rayon::prelude::*;
-
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 /// Longest piece of the inner dimension that is multiplied at a time: a panel of packed values of this length stays in a
 /// core's innermost cache.
 pub const PIECE: usize = 256;
+/// Values that share a cache line.
+pub(super) const LINE: usize = 16;
 /// Columns of the result that one task keeps at hand.
 const COLUMNS: usize = 512;
 /// Rows that one task works on, at most and at least.
@@ -60,56 +65,66 @@ pub enum Finish {
     Gelu,
 }
 
+/// Where the pieces of the inner dimension begin.
+#[derive(Debug)]
+pub(super) struct Bounds(Vec<usize>);
+
+impl Bounds {
+    pub fn new(lengths: impl Iterator<Item = usize>) -> Self {
+        let mut bounds = vec![0];
+        lengths.for_each(|length| bounds.push(bounds[bounds.len() - 1] + length));
+        Self(bounds)
+    }
+
+    pub fn pieces(&self) -> usize {
+        self.0.len() - 1
+    }
+
+    pub fn first(&self, piece: usize) -> usize {
+        self.0[piece]
+    }
+
+    pub fn length(&self, piece: usize) -> usize {
+        self.0[piece + 1] - self.0[piece]
+    }
+
+    /// Length of all of them.
+    pub fn end(&self) -> usize {
+        self.0[self.0.len() - 1]
+    }
+}
+
 /// The packed factor, `(inner, columns)`, with a bias per column.
-///
-/// Values lie as `[piece][panel][k in piece][column in panel]`, panels as wide as the processor's registers want them.
 #[derive(Debug)]
 pub struct Packed {
-    data: Vec<f32>,
-    /// Values before the first: vector loads do not cross cache lines then.
-    start: usize,
-    /// First k of each piece, and the inner dimension.
-    bounds: Vec<usize>,
+    values: Values,
+    inner: usize,
     columns: usize,
-    width: usize,
     bias: Option<Vec<f32>>,
+}
+
+#[derive(Debug)]
+enum Values {
+    Floats(Floats),
+    Integers(Integers),
 }
 
 impl Packed {
     /// Packs `value(k, column)`; `pieces` are the lengths of the pieces of the other factor's rows, none above [`PIECE`].
+    /// Half precision is for graphics adapters; here it is float32.
     pub fn new(
+        precision: Precision,
         pieces: &[usize],
         columns: usize,
         bias: Option<Vec<f32>>,
-        value: impl Fn(usize, usize) -> f32 + Sync,
+        value: impl Fn(usize, usize) -> f32,
     ) -> Self {
-        const LINE: usize = 16;
         assert!(pieces.iter().all(|&p| p <= PIECE) && bias.as_ref().is_none_or(|b| b.len() == columns));
-        let bounds: Vec<usize> = std::iter::once(0)
-            .chain(pieces.iter().scan(0, |sum, p| {
-                *sum += p;
-                Some(*sum)
-            }))
-            .collect();
-        let width = Arch::new().dispatch(PanelWidth);
-        let panels = columns.div_ceil(width);
-        let inner = bounds[pieces.len()];
-        let mut data = vec![0.0; inner * panels * width + LINE];
-        let start = data.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
-        let mut rest = &mut data[start..];
-        for (&first, &length) in bounds.iter().zip(pieces) {
-            for panel in 0..panels {
-                let own;
-                (own, rest) = rest.split_at_mut(length * width);
-                let filled = width.min(columns - panel * width);
-                for (k, row) in own.chunks_exact_mut(width).enumerate() {
-                    for (column, v) in row[..filled].iter_mut().enumerate() {
-                        *v = value(first + k, panel * width + column);
-                    }
-                }
-            }
-        }
-        Self { data, start, bounds, columns, width, bias }
+        let values = match precision {
+            Precision::I16 => Values::Integers(Integers::new(pieces, columns, value)),
+            Precision::F32 | Precision::F16 => Values::Floats(Floats::new(pieces, columns, value)),
+        };
+        Self { values, inner: pieces.iter().sum(), columns, bias }
     }
 
     /// Number of columns.
@@ -119,13 +134,13 @@ impl Packed {
 
     /// Length of the inner dimension.
     pub fn inner(&self) -> usize {
-        self.bounds[self.bounds.len() - 1]
+        self.inner
     }
 
-    fn panel(&self, piece: usize, panel: usize) -> &[f32] {
-        let (first, end) = (self.bounds[piece], self.bounds[piece + 1]);
-        let at = self.start + (first * self.columns.div_ceil(self.width) + panel * (end - first)) * self.width;
-        &self.data[at..at + (end - first) * self.width]
+    /// First and last column of what is kept at hand at a time.
+    pub(super) fn strips(&self, width: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let (step, columns) = (COLUMNS.next_multiple_of(width), self.columns);
+        (0..columns).step_by(step).map(move |left| (left, columns.min(left + step)))
     }
 
     /// The product with `count` rows, `(count, columns)`, on all threads of the pool that calls; added to `onto`, of the same
@@ -144,7 +159,24 @@ impl Packed {
 
     /// Adds the product on this thread, for as many rows from `first` on as `out` has.
     pub fn product_onto(&self, rows: &impl Rows, first: usize, out: &mut [f32], finish: Finish) {
-        Arch::new().dispatch(Task { packed: self, rows, first, out, finish });
+        match &self.values {
+            Values::Floats(floats) => floats.product_onto(self, rows, first, out, finish),
+            Values::Integers(integers) => integers.product_onto(self, rows, first, out, finish),
+        }
+    }
+}
+
+/// What comes after the last piece, for some columns of all rows.
+#[inline(always)]
+pub(super) fn finish_rows(packed: &Packed, out: &mut [f32], across: Range<usize>, finish: Finish) {
+    for row in out.chunks_exact_mut(packed.columns) {
+        let row = &mut row[across.clone()];
+        if let Some(bias) = &packed.bias {
+            row.iter_mut().zip(&bias[across.clone()]).for_each(|(v, b)| *v += b);
+        }
+        if finish == Finish::Gelu {
+            row.iter_mut().for_each(|v| *v = gelu(*v));
+        }
     }
 }
 
@@ -165,137 +197,9 @@ pub fn in_parallel(length: usize, chunk: usize, task: impl Fn(usize, &mut [f32])
     all
 }
 
-/// How wide a panel is on this processor.
-struct PanelWidth;
-
-impl WithSimd for PanelWidth {
-    type Output = usize;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> usize {
-        let (_, vectors) = tile_of::<S>();
-        vectors * S::F32_LANES
-    }
-}
-
-/// Rows and vectors of the tile that is held in registers.
-#[inline(always)]
-fn tile_of<S: Simd>() -> (usize, usize) {
-    match S::F32_LANES {
-        16 => (12, 2),
-        8 => (6, 2),
-        4 => (6, 4),
-        _ => (4, 4),
-    }
-}
-
-/// Some rows of a product.
-struct Task<'a, R> {
-    packed: &'a Packed,
-    rows: &'a R,
-    first: usize,
-    out: &'a mut [f32],
-    finish: Finish,
-}
-
-impl<R: Rows> WithSimd for Task<'_, R> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        match tile_of::<S>() {
-            (12, 2) => self.run::<S, 12, 2>(simd),
-            (6, 2) => self.run::<S, 6, 2>(simd),
-            (6, 4) => self.run::<S, 6, 4>(simd),
-            _ => self.run::<S, 4, 4>(simd),
-        }
-    }
-}
-
-impl<R: Rows> Task<'_, R> {
-    #[inline(always)]
-    fn run<S: Simd, const M: usize, const V: usize>(self, simd: S) {
-        let Packed { columns, width, bounds, bias, .. } = self.packed;
-        let (columns, width) = (*columns, *width);
-        let count = self.out.len() / columns;
-        let step = COLUMNS.next_multiple_of(width);
-        let mut pieces: Vec<&[f32]> = Vec::with_capacity(count + M);
-        for left in (0..columns).step_by(step) {
-            let right = columns.min(left + step);
-            for piece in 0..bounds.len() - 1 {
-                // Where rows lie is found once for all panels. Rows beyond the last repeat it; what they give is not stored.
-                pieces.clear();
-                pieces.extend(
-                    (0..count.next_multiple_of(M)).map(|row| self.rows.piece(self.first + row.min(count - 1), piece)),
-                );
-                let (blocks, _) = pieces.as_chunks::<M>();
-                for panel in left / width..right.div_ceil(width) {
-                    let weights = self.packed.panel(piece, panel);
-                    let across = panel * width..right.min((panel + 1) * width);
-                    for (block, a) in blocks.iter().enumerate() {
-                        let out = &mut self.out[block * M * columns..];
-                        let mut sums = [[simd.splat_f32s(0.0); V]; M];
-                        for (sums, row) in sums.iter_mut().zip(out.chunks_exact(columns)) {
-                            load(simd, &row[across.clone()], sums);
-                        }
-                        let sums = tile::<S, M, V>(simd, *a, weights, sums);
-                        for (sums, row) in sums.iter().zip(out.chunks_exact_mut(columns)) {
-                            store(simd, &mut row[across.clone()], sums);
-                        }
-                    }
-                }
-            }
-            for row in self.out.chunks_exact_mut(columns) {
-                let row = &mut row[left..right];
-                if let Some(bias) = bias {
-                    row.iter_mut().zip(&bias[left..right]).for_each(|(v, b)| *v += b);
-                }
-                if self.finish == Finish::Gelu {
-                    row.iter_mut().for_each(|v| *v = gelu(*v));
-                }
-            }
-        }
-    }
-}
-
-/// `sums[i][j] += Σₖ a[i][k] · weights[k][j]`.
-#[inline(always)]
-fn tile<S: Simd, const M: usize, const V: usize>(
-    simd: S,
-    a: [&[f32]; M],
-    weights: &[f32],
-    mut sums: [[S::f32s; V]; M],
-) -> [[S::f32s; V]; M] {
-    // Eight steps at a time: one check of each row's length for all of them.
-    const STEPS: usize = 8;
-    let (weights, _) = S::as_simd_f32s(weights);
-    let (weights, _) = weights.as_chunks::<V>();
-    let (blocks, rest) = weights.as_chunks::<STEPS>();
-    for (at, weights) in blocks.iter().enumerate() {
-        let a: [&[f32; STEPS]; M] = a.map(|row| &row.as_chunks::<STEPS>().0[at]);
-        for k in 0..STEPS {
-            for i in 0..M {
-                let factor = simd.splat_f32s(a[i][k]);
-                for j in 0..V {
-                    sums[i][j] = simd.mul_add_f32s(factor, weights[k][j], sums[i][j]);
-                }
-            }
-        }
-    }
-    for (k, weights) in (blocks.len() * STEPS..).zip(rest) {
-        for i in 0..M {
-            let factor = simd.splat_f32s(a[i][k]);
-            for j in 0..V {
-                sums[i][j] = simd.mul_add_f32s(factor, weights[j], sums[i][j]);
-            }
-        }
-    }
-    sums
-}
-
 /// Reads a row of a tile; lanes beyond its end are zero.
 #[inline(always)]
-fn load<S: Simd, const V: usize>(simd: S, row: &[f32], sums: &mut [S::f32s; V]) {
+pub(super) fn load<S: Simd, const V: usize>(simd: S, row: &[f32], sums: &mut [S::f32s; V]) {
     let (whole, rest) = S::as_simd_f32s(row);
     if let Some(whole) = whole.first_chunk::<V>() {
         *sums = *whole;
@@ -307,7 +211,7 @@ fn load<S: Simd, const V: usize>(simd: S, row: &[f32], sums: &mut [S::f32s; V]) 
 
 /// Writes a row of a tile as far as it goes.
 #[inline(always)]
-fn store<S: Simd, const V: usize>(simd: S, row: &mut [f32], sums: &[S::f32s; V]) {
+pub(super) fn store<S: Simd, const V: usize>(simd: S, row: &mut [f32], sums: &[S::f32s; V]) {
     let (whole, rest) = S::as_mut_simd_f32s(row);
     if let Some(whole) = whole.first_chunk_mut::<V>() {
         *whole = *sums;
@@ -320,7 +224,6 @@ fn store<S: Simd, const V: usize>(simd: S, row: &mut [f32], sums: &[S::f32s; V])
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::array::from_fn;
 
     fn waves(n: usize, step: f32) -> Vec<f32> {
         (0..n).map(|i| (i as f32 * step).sin()).collect()
@@ -337,7 +240,8 @@ mod tests {
             let both: Vec<&[f32]> = [a.as_slice(), &b].into_iter().take(parts).collect();
             let rows = Beside::new(both.clone(), width);
             let pieces = Beside::pieces(parts, width);
-            let packed = Packed::new(&pieces, columns, Some(bias.clone()), |k, n| weights[k * columns + n]);
+            let packed =
+                Packed::new(Precision::F32, &pieces, columns, Some(bias.clone()), |k, n| weights[k * columns + n]);
             assert_eq!((packed.columns(), packed.inner()), (columns, parts * width));
             let found = packed.product(&rows, count, Finish::Bias, None);
             let active = packed.product(&rows, count, Finish::Gelu, None);
@@ -363,7 +267,8 @@ mod tests {
         let (width, columns) = (700, 129);
         let a = waves(100 * width, 0.37);
         let weights = waves(width * columns, 0.11);
-        let packed = Packed::new(&Beside::pieces(1, width), columns, None, |k, n| weights[k * columns + n]);
+        let packed =
+            Packed::new(Precision::F32, &Beside::pieces(1, width), columns, None, |k, n| weights[k * columns + n]);
         let whole = packed.product(&Beside::new(vec![&a], width), 100, Finish::Bias, None);
         for (first, count) in [(0, 1), (17, 1), (40, 29), (99, 1)] {
             let own = &a[first * width..(first + count) * width];
@@ -384,36 +289,5 @@ mod tests {
         }
         let panicked = std::panic::catch_unwind(|| in_parallel(4, 1, |task, _| assert!(task != 2)));
         assert!(panicked.is_err());
-    }
-
-    /// Every shape of tile, also those of other processors.
-    #[test]
-    fn tiles_of_all_shapes_agree() {
-        struct All;
-        impl WithSimd for All {
-            type Output = ();
-            fn with_simd<S: Simd>(self, simd: S) {
-                fn run<S: Simd, const M: usize, const V: usize>(simd: S) {
-                    let (k, width) = (37, V * S::F32_LANES);
-                    let (a, weights) = (waves(M * k, 0.5), waves(k * width, 0.8));
-                    let rows = from_fn(|i| &a[i * k..(i + 1) * k]);
-                    let sums = tile::<S, M, V>(simd, rows, &weights, [[simd.splat_f32s(1.0); V]; M]);
-                    for (i, sums) in sums.iter().enumerate() {
-                        let mut found = vec![0.0; width];
-                        store(simd, &mut found, sums);
-                        for (j, v) in found.iter().enumerate() {
-                            let exact: f32 = (0..k).map(|l| a[i * k + l] * weights[l * width + j]).sum::<f32>() + 1.0;
-                            assert!((v - exact).abs() < 1e-4, "{M} × {V}: {v} {exact}");
-                        }
-                    }
-                }
-                run::<S, 12, 2>(simd);
-                run::<S, 6, 2>(simd);
-                run::<S, 6, 4>(simd);
-                run::<S, 4, 4>(simd);
-            }
-        }
-        Arch::new().dispatch(All);
-        Arch::Scalar.dispatch(All);
     }
 }

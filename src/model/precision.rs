@@ -1,0 +1,17 @@
+//! How weights are held.
+
+use serde::{Deserialize, Serialize};
+
+/// How weights are held, and multiplied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// Float32: the reference.
+    #[default]
+    F32,
+    /// Half precision on a graphics adapter: half the memory, weights rounded to 11 bits, sums in float32.
+    F16,
+    /// 16-bit integers on a CPU: half the memory, both factors of a product rounded to 1/2896 of the largest value of up to
+    /// 256 neighbours, sums exact.
+    I16,
+}
