@@ -5,7 +5,7 @@ mod cost;
 mod denoiser;
 pub mod field;
 mod folder;
-mod kernels;
+pub mod kernels;
 mod layers;
 mod manifest;
 mod order;

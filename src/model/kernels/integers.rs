@@ -7,7 +7,7 @@
 use super::product::{Bounds, Finish, LINE, PIECE, Packed, Rows, finish_rows, load, store};
 #[cfg(target_arch = "x86_64")]
 use pulp::x86::{V3, V4};
-use pulp::{Arch, Scalar, Simd};
+use pulp::{Arch, NullaryFnOnce, Scalar, Simd};
 
 /// The largest rounded value: 256 products of two of them stay below 2³¹.
 pub(super) const LARGEST: f32 = 2896.0;
@@ -71,9 +71,9 @@ impl Integers {
         let task = Task { own: self, packed, rows, first, out, finish };
         match Arch::new() {
             #[cfg(target_arch = "x86_64")]
-            Arch::V4(simd) => simd.vectorize(|| task.run::<V4, 12, 2>(simd)),
+            Arch::V4(simd) => simd.vectorize(Compiled::<_, _, 12, 2>(task, simd)),
             #[cfg(target_arch = "x86_64")]
-            Arch::V3(simd) => simd.vectorize(|| task.run::<V3, 6, 2>(simd)),
+            Arch::V3(simd) => simd.vectorize(Compiled::<_, _, 6, 2>(task, simd)),
             _ => task.run::<Scalar, 4, 4>(Scalar),
         }
     }
@@ -170,6 +170,18 @@ struct Task<'a, R> {
     first: usize,
     out: &'a mut [f32],
     finish: Finish,
+}
+
+/// A task for some instructions; a closure would not be sure to be compiled with them.
+struct Compiled<T, S, const M: usize, const V: usize>(T, S);
+
+impl<R: Rows, S: Pairs, const M: usize, const V: usize> NullaryFnOnce for Compiled<Task<'_, R>, S, M, V> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        self.0.run::<S, M, V>(self.1);
+    }
 }
 
 impl<R: Rows> Task<'_, R> {
