@@ -47,11 +47,7 @@ fn attentions(criterion: &mut Criterion) {
         candle_nn::ops::softmax_last_dim(&scores)?.matmul(&part(2)?)?.transpose(1, 2)?.flatten_from(D::Minus2)
     };
     group.bench_function("candle", |b| b.iter(|| plain().expect("attention")));
-    for precision in [Precision::F32, Precision::I16] {
-        group.bench_function(format!("fused {precision:?}"), |b| {
-            b.iter(|| attention(&qkv, heads, precision).expect("attention"))
-        });
-    }
+    group.bench_function("fused", |b| b.iter(|| attention(&qkv, heads).expect("attention")));
 }
 
 fn convolutions(criterion: &mut Criterion) {

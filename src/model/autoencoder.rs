@@ -1,9 +1,9 @@
 //! The KL autoencoder of one image modality (specification C).
 
+use super::kernels;
 use super::layers::{Conv3, GroupNorm, Projection, Sampling, from_pixels, pointwise, softmax, to_pixels};
 use super::manifest::AutoencoderSizes;
 use super::weights::{Init, Parameters, Scope};
-use super::{Precision, kernels};
 use crate::error::{Error, Result};
 use candle_core::{D, Device, Tensor};
 
@@ -206,7 +206,7 @@ impl Attention {
         };
         let (q, k, v) = (part(&self.q)?, part(&self.k)?, part(&self.v)?);
         let mixed = if !self.trainable && kernels::can_run(x) {
-            kernels::attention(&Tensor::cat(&[q, k, v], D::Minus1)?, 1, Precision::F32)?
+            kernels::attention(&Tensor::cat(&[q, k, v], D::Minus1)?, 1)?
         } else {
             let q = (q * (c as f64).powf(-0.5))?;
             softmax(&q.matmul(&k.t()?)?, self.trainable)?.matmul(&v)?

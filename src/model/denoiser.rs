@@ -1,6 +1,5 @@
 //! The denoiser: a transformer with long skips over the latent patches of all modalities (specification D).
 
-use super::Precision;
 use super::kernels;
 use super::layers::{LayerNorm, Projection, linear, linear_pair, softmax};
 use super::manifest::DenoiserSizes;
@@ -238,7 +237,6 @@ struct Block {
     norm3: LayerNorm,
     heads: usize,
     trainable: bool,
-    precision: Precision,
 }
 
 impl Block {
@@ -260,7 +258,6 @@ impl Block {
             norm3: LayerNorm::new(&mut scope.at("norm3"), d)?,
             heads: sizes.heads,
             trainable: scope.trainable(),
-            precision: scope.precision(),
         })
     }
 
@@ -277,7 +274,7 @@ impl Block {
     fn attention(&self, x: &Tensor) -> Result<Tensor> {
         let (b, n, d) = x.dims3()?;
         if !self.trainable && kernels::can_run(x) {
-            return kernels::attention(&self.qkv.forward(x)?, self.heads, self.precision);
+            return kernels::attention(&self.qkv.forward(x)?, self.heads);
         }
         let head = d / self.heads;
         let qkv = self.qkv.forward(x)?.reshape((b, n, 3, self.heads, head))?.permute((2, 0, 3, 1, 4))?;

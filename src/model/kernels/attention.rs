@@ -1,7 +1,8 @@
-//! Attention that holds the scores of a few queries at a time.
+//! Attention that holds the scores of a few queries at a time. Always float32: rounding the scores costs more time than it
+//! saves.
 
 use super::product::{Beside, Finish, PIECE, Packed, Rows, in_parallel};
-use super::steps::exponentials;
+use super::steps::Exponentials;
 use super::{bad, values};
 use crate::model::Precision;
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape};
@@ -15,7 +16,6 @@ const MERGED: usize = 32;
 /// See [`super::attention`].
 pub(super) struct Attention {
     pub heads: usize,
-    pub precision: Precision,
 }
 
 /// Queries of one head within the joint rows.
@@ -47,7 +47,7 @@ impl CustomOp1 for Attention {
         // One head of one item after the other; heads are put beside each other afterwards.
         let apart = in_parallel(batch * tokens * width, tokens * head, |task, out| {
             let own = &all[task / heads * tokens * joint..][..tokens * joint];
-            one_head(self.precision, own, [tokens, joint, head], task % heads, out);
+            one_head(own, [tokens, joint, head], task % heads, out);
         });
         let merged = in_parallel(batch * tokens * width, MERGED * width, |task, out| {
             for (row, out) in out.chunks_exact_mut(width).enumerate() {
@@ -63,24 +63,25 @@ impl CustomOp1 for Attention {
 }
 
 /// `(tokens, joint)` → what one head mixes, `(tokens, head)`.
-fn one_head(precision: Precision, own: &[f32], [tokens, joint, head]: [usize; 3], number: usize, out: &mut [f32]) {
+fn one_head(own: &[f32], [tokens, joint, head]: [usize; 3], number: usize, out: &mut [f32]) {
     let width = joint / 3;
     let at = |part: usize| part * width + number * head;
     let keys =
-        Packed::new(precision, &Beside::pieces(1, head), tokens, None, |k, token| own[token * joint + at(1) + k]);
+        Packed::new(Precision::F32, &Beside::pieces(1, head), tokens, None, |k, token| own[token * joint + at(1) + k]);
+    // Rows of all heads lie a multiple of 4 KiB apart, and a column of them would not fit a cache.
+    let mut own_values = Vec::with_capacity(tokens * head);
+    own.chunks_exact(joint).for_each(|row| own_values.extend_from_slice(&row[at(2)..at(2) + head]));
     let mixed =
-        Packed::new(precision, &Beside::pieces(1, tokens), head, None, |token, k| own[token * joint + at(2) + k]);
+        Packed::new(Precision::F32, &Beside::pieces(1, tokens), head, None, |token, k| own_values[token * head + k]);
     let queries = Queries { joint: &own[at(0)..], row: joint, head };
     let mut scores = vec![0.0; QUERIES.min(tokens) * tokens];
-    let mut sums = Vec::with_capacity(QUERIES);
+    let mut sums = vec![0.0; QUERIES];
     for (block, out) in out.chunks_mut(QUERIES * head).enumerate() {
         let scores = &mut scores[..out.len() / head * tokens];
         scores.fill(0.0);
         keys.product_onto(&queries, block * QUERIES, scores, Finish::Bias);
-        sums.clear();
-        Arch::new().dispatch(|| {
-            sums.extend(scores.chunks_exact_mut(tokens).map(|row| exponentials(row, (head as f32).powf(-0.5))));
-        });
+        let scale = (head as f32).powf(-0.5);
+        Arch::new().dispatch(Exponentials { rows: scores, width: tokens, scale, sums: &mut sums });
         mixed.product_onto(&Beside::new(vec![scores], tokens), 0, out, Finish::Bias);
         for (row, sum) in out.chunks_exact_mut(head).zip(&sums) {
             row.iter_mut().for_each(|v| *v /= sum);

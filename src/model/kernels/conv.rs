@@ -9,7 +9,7 @@ use super::{bad, values};
 use crate::error::Result;
 use crate::model::Precision;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
-use pulp::Arch;
+use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -173,22 +173,9 @@ impl CustomOp1 for GroupNorm {
             return Err(bad(format!("{channels} channels for a group norm of {}", self.weight.len())));
         }
         let each = channels / self.groups;
-        // The mean over each group of an item of what `of(value, mean)` gives, item by item.
-        let average = |means: &[f32], of: fn(f32, f32) -> f32| -> Vec<f64> {
-            let parts: Vec<Vec<f32>> = x
-                .par_chunks(PIXELS * row)
-                .map(|pixels| {
-                    let mut sums = vec![0.0; row];
-                    arch.dispatch(|| {
-                        for pixel in pixels.chunks_exact(row) {
-                            for ((sum, v), mean) in sums.iter_mut().zip(pixel).zip(means) {
-                                *sum += of(*v, *mean);
-                            }
-                        }
-                    });
-                    sums
-                })
-                .collect();
+        // The mean over each group of an item, item by item.
+        let average = |means: &[f32], moment: Moment| -> Vec<f64> {
+            let parts: Vec<Vec<f32>> = x.par_chunks(PIXELS * row).map(|pixels| moment.sums(pixels, means)).collect();
             let mut groups = vec![0.0; batch * self.groups];
             for part in &parts {
                 for (at, sum) in part.iter().enumerate() {
@@ -197,30 +184,88 @@ impl CustomOp1 for GroupNorm {
             }
             groups.iter().map(|sum| sum / (height * width * each) as f64).collect()
         };
-        let means: Vec<f32> = average(&vec![0.0; row], |v, _| v).iter().flat_map(|m| vec![*m as f32; each]).collect();
+        let first = average(&vec![0.0; row], Moment::First);
+        let means: Vec<f32> = first.iter().flat_map(|mean| vec![*mean as f32; each]).collect();
         // Two passes: exact where values are large and differ little.
-        let variances = average(&means, |v, mean| (v - mean) * (v - mean));
+        let variances = average(&means, Moment::Second);
         let scales: Vec<f32> = (0..row)
             .map(|at| ((variances[at / each] + EPS).sqrt().recip() * f64::from(self.weight[at % channels])) as f32)
             .collect();
         let out = in_parallel(x.len(), PIXELS * row, |task, out| {
             let x = &x[task * PIXELS * row..][..out.len()];
-            arch.dispatch(|| {
-                for (out, x) in out.chunks_exact_mut(row).zip(x.chunks_exact(row)) {
-                    for (item, out) in out.chunks_exact_mut(channels).enumerate() {
-                        let own = item * channels..(item + 1) * channels;
-                        let (x, means, scales) = (&x[own.clone()], &means[own.clone()], &scales[own]);
-                        for ((((out, x), mean), scale), shift) in
-                            out.iter_mut().zip(x).zip(means).zip(scales).zip(&self.shift)
-                        {
-                            let v = (x - mean) * scale + shift;
-                            *out = if self.swish { silu(v) } else { v };
-                        }
-                    }
-                }
-            });
+            arch.dispatch(NormPixels { norm: self, x, means: &means, scales: &scales, out });
         });
         Ok((CpuStorage::F32(out), of_x.shape().clone()))
+    }
+}
+
+/// What is summed over the pixels, per item and channel.
+#[derive(Clone, Copy)]
+enum Moment {
+    First,
+    /// Squared distances from the mean.
+    Second,
+}
+
+impl Moment {
+    fn sums(self, pixels: &[f32], means: &[f32]) -> Vec<f32> {
+        let mut sums = vec![0.0; means.len()];
+        Arch::new().dispatch(Sums { moment: self, pixels, means, sums: &mut sums });
+        sums
+    }
+}
+
+struct Sums<'a> {
+    moment: Moment,
+    pixels: &'a [f32],
+    means: &'a [f32],
+    sums: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Sums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for pixel in self.pixels.chunks_exact(self.means.len()) {
+            for ((sum, v), mean) in self.sums.iter_mut().zip(pixel).zip(self.means) {
+                *sum += match self.moment {
+                    Moment::First => *v,
+                    Moment::Second => (v - mean) * (v - mean),
+                };
+            }
+        }
+    }
+}
+
+/// Some pixels of a group norm.
+struct NormPixels<'a> {
+    norm: &'a GroupNorm,
+    x: &'a [f32],
+    /// Per item and channel.
+    means: &'a [f32],
+    scales: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl NullaryFnOnce for NormPixels<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { norm, x, means, scales, out } = self;
+        let (row, channels) = (means.len(), norm.shift.len());
+        for (out, x) in out.chunks_exact_mut(row).zip(x.chunks_exact(row)) {
+            for (item, out) in out.chunks_exact_mut(channels).enumerate() {
+                let own = item * channels..(item + 1) * channels;
+                let (x, means, scales) = (&x[own.clone()], &means[own.clone()], &scales[own]);
+                let each = out.iter_mut().zip(x).zip(means).zip(scales).zip(&norm.shift);
+                for ((((out, x), mean), scale), shift) in each {
+                    let v = (x - mean) * scale + shift;
+                    *out = if norm.swish { silu(v) } else { v };
+                }
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Products in float32.
 
-use super::product::{Bounds, Finish, LINE, Packed, Rows, finish_rows, load, store};
+use super::product::{Bounds, Finish, LINE, PIECE, Packed, Rows, finish_rows, load, store};
 use pulp::{Arch, Simd, WithSimd};
 
 /// A packed factor in float32.
@@ -29,9 +29,12 @@ impl Floats {
                 let own;
                 (own, rest) = rest.split_at_mut(bounds.length(piece) * width);
                 let filled = width.min(columns - panel * width);
-                for (k, row) in own.chunks_exact_mut(width).enumerate() {
-                    for (column, v) in row[..filled].iter_mut().enumerate() {
-                        *v = value(bounds.first(piece) + k, panel * width + column);
+                // A few steps of all columns at a time, whichever way neighbours lie in what is packed.
+                for (block, rows) in own.chunks_mut(8 * width).enumerate() {
+                    for column in 0..filled {
+                        for (k, row) in rows.chunks_exact_mut(width).enumerate() {
+                            row[column] = value(bounds.first(piece) + 8 * block + k, panel * width + column);
+                        }
                     }
                 }
             }
@@ -105,24 +108,27 @@ impl<R: Rows> Task<'_, R> {
         let Self { own, packed, rows, first, out, finish } = self;
         let (columns, width) = (packed.columns(), own.width);
         let count = out.len() / columns;
-        let mut pieces: Vec<&[f32]> = Vec::with_capacity(count + M);
+        // Rows beyond the last repeat it; what they give is not stored.
+        let padded = count.next_multiple_of(M);
+        let mut near = vec![0.0; PIECE.min(packed.inner()) * padded];
         for (left, right) in packed.strips(width) {
             for piece in 0..own.bounds.pieces() {
-                // Where rows lie is found once for all panels. Rows beyond the last repeat it; what they give is not stored.
-                pieces.clear();
-                let padded = 0..count.next_multiple_of(M);
-                pieces.extend(padded.map(|row| rows.piece(first + row.min(count - 1), piece)));
-                let (blocks, _) = pieces.as_chunks::<M>();
+                // Rows that lie a power of two apart would push each other out of the innermost cache.
+                let length = own.bounds.length(piece);
+                for (row, near) in near.chunks_exact_mut(length).take(padded).enumerate() {
+                    near.copy_from_slice(rows.piece(first + row.min(count - 1), piece));
+                }
                 for panel in left / width..right.div_ceil(width) {
                     let weights = own.panel(piece, panel);
                     let across = panel * width..right.min((panel + 1) * width);
-                    for (block, a) in blocks.iter().enumerate() {
+                    for block in 0..padded / M {
+                        let a: [&[f32]; M] = std::array::from_fn(|i| &near[(block * M + i) * length..][..length]);
                         let out = &mut out[block * M * columns..];
                         let mut sums = [[simd.splat_f32s(0.0); V]; M];
                         for (sums, row) in sums.iter_mut().zip(out.chunks_exact(columns)) {
                             load(simd, &row[across.clone()], sums);
                         }
-                        let sums = tile::<S, M, V>(simd, *a, weights, sums);
+                        let sums = tile::<S, M, V>(simd, a, weights, sums);
                         for (sums, row) in sums.iter().zip(out.chunks_exact_mut(columns)) {
                             store(simd, &mut row[across.clone()], sums);
                         }

@@ -1,10 +1,12 @@
 //! What lies between the matrix products of the transformer, on a CPU: in one pass, on all cores of the pool that calls,
 //! with the widest instructions the processor has. No gradients.
+//!
+//! What is to use those instructions is a type whose `call` is inlined always; a closure would not be sure to be.
 
 use super::product::in_parallel;
 use super::{bad, values};
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape};
-use pulp::Arch;
+use pulp::{Arch, NullaryFnOnce};
 
 /// Values worked on side by side: one register of the widest processors.
 const LANES: usize = 16;
@@ -28,11 +30,28 @@ impl CustomOp1 for Norm {
             return Err(bad(format!("{} values for a norm over {width}", x.len())));
         }
         let out = in_parallel(x.len(), ROWS * width, |task, out| {
-            for (out, x) in out.chunks_exact_mut(width).zip(x[task * ROWS * width..].chunks_exact(width)) {
-                arch.dispatch(|| self.row(x, out));
-            }
+            arch.dispatch(NormRows { norm: self, x: &x[task * ROWS * width..], out });
         });
         Ok((CpuStorage::F32(out), of_x.shape().clone()))
+    }
+}
+
+/// Some rows of a layer norm.
+struct NormRows<'a> {
+    norm: &'a Norm,
+    x: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl NullaryFnOnce for NormRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let width = self.norm.weight.len();
+        for (out, x) in self.out.chunks_exact_mut(width).zip(self.x.chunks_exact(width)) {
+            self.norm.row(x, out);
+        }
     }
 }
 
@@ -64,9 +83,29 @@ fn sum(values: &[f32], of: impl Fn(f32) -> f32) -> f32 {
     lanes.iter().sum::<f32>() + rest.iter().map(|v| of(*v)).sum::<f32>()
 }
 
+/// Puts the exponentials of `scale` times each row, less its largest value, in its place, and their sums beside.
+pub(super) struct Exponentials<'a> {
+    pub rows: &'a mut [f32],
+    pub width: usize,
+    /// Above 0.
+    pub scale: f32,
+    pub sums: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Exponentials<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for (row, sum) in self.rows.chunks_exact_mut(self.width).zip(self.sums) {
+            *sum = exponentials(row, self.scale);
+        }
+    }
+}
+
 /// Puts the exponentials of `scale` times a row, less its largest value, in its place; returns their sum. `scale` > 0.
 #[inline(always)]
-pub(super) fn exponentials(row: &mut [f32], scale: f32) -> f32 {
+fn exponentials(row: &mut [f32], scale: f32) -> f32 {
     let larger = |a: f32, b: f32| if b > a { b } else { a };
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let (chunks, rest) = row.as_chunks::<LANES>();
