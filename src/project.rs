@@ -309,6 +309,7 @@ mod tests {
             first: 0,
             seed: 7,
             batch: 2,
+            device: "auto".into(),
             options: crate::sampler::SamplerOptions::default(),
             post: crate::modality::PostOptions::default(),
         }

@@ -250,6 +250,7 @@ mod tests {
             first: 0,
             seed,
             batch: 1,
+            device: "auto".into(),
             options: SamplerOptions::default(),
             post: PostOptions::default(),
         };

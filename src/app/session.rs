@@ -252,6 +252,7 @@ impl Session {
             first: 0,
             seed: self.seed,
             batch: batch(self.samples),
+            device: "auto".into(),
             options: self.options.clone(),
             post: self.post,
         };
@@ -386,6 +387,7 @@ impl Session {
                 }
             }
             Event::Progress { done, total, eta } => run.progress = (done, total, eta),
+            Event::Note(note) => self.note(note, false),
             // Previews are shown, not kept.
             Event::Preview { .. } => {}
             Event::Realisation(realisation) => {

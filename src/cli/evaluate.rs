@@ -6,7 +6,6 @@ use crate::evaluate::{Evaluation, evaluate};
 use crate::files::write_atomically;
 use crate::model::Model;
 use crate::train::Recipe;
-use candle_core::Device;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -35,6 +34,9 @@ pub struct Evaluate {
     /// Seed.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Where to compute: cpu, gpu (any graphics adapter), auto, cuda or metal (those need a build with that feature).
+    #[arg(long, default_value = "cpu")]
+    device: String,
     /// Also write the figures here, as CSV and as Markdown (.md beside it).
     #[arg(long)]
     csv: Option<PathBuf>,
@@ -46,7 +48,7 @@ impl Evaluate {
             return Err(Error::request(format!("{} is no name of a CSV file; end it in .csv.", path.display())));
         }
         let (recipe, _) = Recipe::open(&self.recipe)?;
-        let model = Model::open(&self.model, &Device::Cpu)?;
+        let model = Model::open_on(&self.model, &self.device, &mut |note| eprintln!("note: {note}"))?;
         let evaluation = Evaluation {
             model: &model,
             recipe: &recipe,

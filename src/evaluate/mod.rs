@@ -160,6 +160,7 @@ fn realisations(
         first: 0,
         seed: effort.seed,
         batch: effort.samples,
+        device: "auto".into(),
         options: SamplerOptions { steps: effort.steps, ..SamplerOptions::default() },
         post: PostOptions::default(),
     };

@@ -86,10 +86,17 @@ pub struct Request {
     pub seed: u64,
     /// Realisations computed together; changes speed and memory, never the numbers' meaning.
     pub batch: usize,
+    /// What to compute on, by name ([`crate::model::Engine::parse`]).
+    #[serde(default = "auto")]
+    pub device: String,
     /// Sampling switches.
     pub options: SamplerOptions,
     /// Post-processing switches.
     pub post: PostOptions,
+}
+
+fn auto() -> String {
+    "auto".into()
 }
 
 /// What a running job tells.
@@ -119,6 +126,8 @@ pub enum Event {
     },
     /// A realisation is finished.
     Realisation(Arc<Realisation>),
+    /// Something people should know, such as that the rest is computed on another device.
+    Note(String),
     /// The job ended; `cancelled` tells whether before all realisations were made.
     Finished {
         /// Whether the user stopped it.

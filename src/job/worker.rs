@@ -3,7 +3,6 @@
 use super::{Event, Request, run};
 use crate::error::{Error, Result};
 use crate::model::Model;
-use candle_core::Device;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,7 +36,7 @@ impl Worker {
         let (requests, inbox) = bounded::<Job>(JOBS);
         let (outbox, events) = bounded(EVENTS);
         let body = move || {
-            let mut model: Option<Model> = None;
+            let mut model: Option<Loaded> = None;
             for (request, flag) in inbox {
                 let mut send = |event| {
                     // Nobody listens any more: the window is gone, so stop soon.
@@ -98,16 +97,22 @@ impl Drop for Worker {
     }
 }
 
+/// A model, and the name of the device it was opened for.
+type Loaded = (Model, String);
+
 /// Runs a job, keeping the model loaded for the next one.
-fn work(model: &mut Option<Model>, request: &Request, cancel: &AtomicBool, send: &mut dyn FnMut(Event)) -> Result<()> {
-    let loaded = match model.take().filter(|m| m.dir == request.model) {
+fn work(kept: &mut Option<Loaded>, request: &Request, cancel: &AtomicBool, send: &mut dyn FnMut(Event)) -> Result<()> {
+    let fits = |(model, device): &Loaded| model.dir == request.model && *device == request.device;
+    let (model, device) = match kept.take().filter(fits) {
         Some(loaded) => loaded,
         None => {
             send(Event::Stage("Loading the model".into()));
-            Model::open(&request.model, &Device::Cpu)?
+            let model = Model::open_on(&request.model, &request.device, &mut |note| send(Event::Note(note)))?;
+            (model, request.device.clone())
         }
     };
-    let result = run(&loaded, request, cancel, true, send);
-    *model = Some(loaded);
+    let result = run(&model, request, cancel, true, send);
+    // A lost device has to be opened anew.
+    *kept = Some((model, device)).filter(|(model, _)| !model.engine().is_lost());
     result
 }
