@@ -32,22 +32,25 @@ fn largest_error(folder: &str, gpu: &Arc<Gpu>) -> f64 {
 
 #[test]
 fn both_systems_agree_with_the_recorded_numbers() {
-    for (precision, bound) in [(Precision::F32, 1e-3), (Precision::F16, HALF_BOUND)] {
+    // The larger system takes minutes on a software adapter, so it is run once.
+    for (folder, precision, bound) in [
+        ("parity", Precision::F32, 1e-4),
+        ("parity-beta", Precision::F32, 1e-4),
+        ("parity-beta", Precision::F16, HALF_BOUND),
+    ] {
         let Some(gpu) = gpu(precision) else { return };
-        for folder in ["parity", "parity-beta"] {
-            let error = largest_error(folder, &gpu);
-            println!("{folder} {precision:?}: {error:.2e}");
-            assert!(error < bound, "{folder} {precision:?}: {error}");
-        }
+        let error = largest_error(folder, &gpu);
+        println!("{folder} {precision:?}: {error:.2e}");
+        assert!(error < bound, "{folder} {precision:?}: {error}");
     }
 }
 
-/// Largest deviation with weights in half precision; the fixtures' weights are large on purpose.
-const HALF_BOUND: f64 = 5e-2;
+/// Largest deviation with weights in half precision; the larger system's is 2.5e-3.
+const HALF_BOUND: f64 = 1e-2;
 
-/// Sizes that fill no tile: 836 tokens, a width of 40.
+/// Sizes that fill no tile: 834 tokens, a width of 20.
 fn small() -> DenoiserSizes {
-    DenoiserSizes { width: 40, depth: 2, heads: 2, mlp_ratio: 3, local: None }
+    DenoiserSizes { width: 20, depth: 2, heads: 1, mlp_ratio: 3, local: None }
 }
 
 #[test]
@@ -58,7 +61,7 @@ fn an_item_is_the_same_bit_for_bit_in_any_batch() {
     let denoiser = engine.denoiser(&table, &small(), &mut MadeUp::new(&Device::Cpu)).expect("denoiser");
     assert!(!denoiser.one_by_one());
     // More than are evaluated together.
-    let items = 11;
+    let items = 9;
     let value = |i: usize| (i as f32 * 0.7391).sin() * 2.0;
     let latents: Vec<Tensor> = table
         .iter()
@@ -74,7 +77,7 @@ fn an_item_is_the_same_bit_for_bit_in_any_batch() {
         t.flatten_all().expect("flat").to_vec1::<f32>().expect("values").iter().map(|v| v.to_bits()).collect()
     };
     let together = denoiser.noise(&latents, &times).expect("noise");
-    for (item, with) in [(0, 1), (3, 2), (10, 1)] {
+    for (item, with) in [(0, 1), (3, 2), (8, 1)] {
         let start = item + 1 - with;
         let own: Vec<Tensor> = latents.iter().map(|l| l.narrow(0, start, with).expect("item")).collect();
         let own_times: Vec<Vec<f32>> = times.iter().map(|t| t[start..start + with].to_vec()).collect();
@@ -97,7 +100,7 @@ fn a_network_larger_than_the_limits_is_refused_in_a_sentence() {
     };
     let engine = Engine::Shaders(Arc::new(gpu));
     let table = ModalityTable::published();
-    let sizes = DenoiserSizes { width: 512, ..small() };
+    let sizes = DenoiserSizes { width: 512, heads: 8, ..small() };
     let refused = engine.denoiser(&table, &sizes, &mut MadeUp::new(&Device::Cpu)).err().expect("refused");
     assert!(matches!(refused, Error::Device(_)));
     let message = refused.to_string();

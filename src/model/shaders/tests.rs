@@ -7,8 +7,9 @@ use super::{ShaderAutoencoder, ShaderDenoiser};
 use crate::model::autoencoder::{Autoencoder, Codec};
 use crate::model::manifest::AutoencoderSizes;
 use crate::model::weights::MadeUp;
+use candle_core::shape::Dims;
 use candle_core::{D, Device, Tensor};
-use candle_nn::ops::{layer_norm, softmax_last_dim};
+use candle_nn::ops::softmax_last_dim;
 use std::sync::{Arc, LazyLock};
 
 /// The adapter here, or `None`, and why, where there is none.
@@ -40,6 +41,18 @@ fn apart(found: &[f32], expected: &Tensor) -> f32 {
         .zip(&expected)
         .fold(0f32, |m, (a, b)| if (a - b).is_nan() { f32::INFINITY } else { m.max((a - b).abs()) })
         / largest
+}
+
+/// With mean 0 and variance 1 over these dimensions.
+fn standardised(x: &Tensor, dims: impl Dims + Copy, eps: f64) -> Tensor {
+    let centred = x.broadcast_sub(&x.mean_keepdim(dims).expect("mean")).expect("centred");
+    let variance = centred.sqr().and_then(|squares| squares.mean_keepdim(dims)).expect("variance");
+    let deviation = (variance + eps).and_then(|v| v.sqrt()).expect("deviation");
+    centred.broadcast_div(&deviation).expect("standardised")
+}
+
+fn affine(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Tensor {
+    x.broadcast_mul(scale).and_then(|x| x.broadcast_add(shift)).expect("affine")
 }
 
 /// Records one thing and runs it.
@@ -169,7 +182,7 @@ fn norms_and_softmax_agree_far_from_zero_too() {
     let x: Vec<f32> = values(rows * width, 1).iter().map(|v| v + 30.0).collect();
     let (scale, shift) = (values(width, 2), values(width, 3));
     let [scale_t, shift_t] = [&scale, &shift].map(|v| tensor(v, &[width]));
-    let expected = layer_norm(&tensor(&x, &[rows, width]), &scale_t, &shift_t, 1e-5).expect("norm");
+    let expected = affine(&standardised(&tensor(&x, &[rows, width]), 1, 1e-5), &scale_t, &shift_t);
     let [area, a, b] = [&x, &scale, &shift].map(|v| gpu.upload("v", v).expect("upload"));
     let found = run(gpu, rows * width / 4, |recorder, result| {
         recorder.layer_norm(rows, width / 4, &area, [&a, &b], result).expect("norm");
@@ -181,12 +194,8 @@ fn norms_and_softmax_agree_far_from_zero_too() {
     let area = gpu.upload("v", &x).expect("upload");
     for (groups, swish) in [(33, true), (1, false), (132, true)] {
         let own = tensor(&x, &[items, pixels, groups, width / groups]);
-        let mean = own.mean_keepdim((1, 3)).expect("mean");
-        let centred = own.broadcast_sub(&mean).expect("centred");
-        let deviation = (centred.sqr().expect("squares").mean_keepdim((1, 3)).expect("variance") + 1e-6).expect("eps");
-        let normed = centred.broadcast_div(&deviation.sqrt().expect("root")).expect("normed");
-        let normed = normed.reshape((items, pixels, width)).expect("shape");
-        let affine = normed.broadcast_mul(&scale_t).and_then(|x| x.broadcast_add(&shift_t)).expect("affine");
+        let normed = standardised(&own, (1, 3), 1e-6).reshape((items, pixels, width)).expect("shape");
+        let affine = affine(&normed, &scale_t, &shift_t);
         let expected = if swish { affine.silu().expect("swish") } else { affine };
         let found = run(gpu, items * pixels * width / 4, |recorder, result| {
             let sizes = [items, pixels, width / 4, groups];
