@@ -8,7 +8,7 @@
 use candle_core::{Device, Tensor};
 use copgen::job::{Place, Request, run};
 use copgen::modality::{ModalityTable, PostOptions};
-use copgen::model::{Denoiser, DenoiserSizes, MadeUp, Model, NoisePredictor};
+use copgen::model::{Denoiser, DenoiserSizes, Engine, MadeUp, Model, NoisePredictor};
 use copgen::sampler::{Roles, SamplerOptions};
 use copgen::scene::Window;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -36,7 +36,7 @@ fn base_evaluation(criterion: &mut Criterion) {
 
 fn bundled_realisation(criterion: &mut Criterion) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let model = Model::open(&root.join("models/demo"), &Device::Cpu).expect("model");
+    let model = Model::open(&root.join("models/demo"), &Engine::cpu()).expect("model");
     let table = &model.manifest.modalities;
     let request = |samples: usize| Request {
         model: model.dir.clone(),

@@ -20,9 +20,12 @@ pub enum Error {
         /// The file or folder concerned.
         path: PathBuf,
     },
-    /// The computation failed (out of memory, device lost, numbers not finite).
+    /// The computation failed (out of memory, numbers not finite).
     #[error("{0}")]
     Compute(String),
+    /// The device that computes failed, or cannot hold the network; another one may do.
+    #[error("{0}")]
+    Device(String),
     /// The user asked to stop; what was finished before is kept.
     #[error("cancelled")]
     Cancelled,

@@ -309,6 +309,8 @@ mod tests {
             first: 0,
             seed: 7,
             batch: 2,
+            device: "auto".into(),
+            precision: crate::model::Precision::F32,
             options: crate::sampler::SamplerOptions::default(),
             post: crate::modality::PostOptions::default(),
         }

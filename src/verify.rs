@@ -6,11 +6,10 @@
 use crate::error::{Error, Result};
 use crate::modality::{Modality, ModalityTable, ValueKind};
 use crate::model::{
-    Autoencoder, AutoencoderSizes, Denoiser, DenoiserSizes, LoadedWeights, NoisePredictor, TensorData, network_order,
-    read_weights,
+    AutoencoderSizes, DenoiserSizes, Engine, LoadedWeights, NoisePredictor, TensorData, network_order, read_weights,
 };
 use crate::sampler::{BatchName, Roles, SamplerOptions, Schedule, Start, sample};
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -64,30 +63,30 @@ struct Vae {
     scale_factor: f64,
 }
 
-/// Runs every part of the folder on a device; `report` gets each tensor as it is done.
+/// Runs every part of the folder on an engine; `report` gets each tensor as it is done.
 ///
 /// # Errors
 /// When a file is missing or malformed, or a computation fails.
-pub fn verify(dir: &Path, device: &Device, report: &mut dyn FnMut(&Comparison)) -> Result<Vec<Comparison>> {
+pub fn verify(dir: &Path, engine: &Engine, report: &mut dyn FnMut(&Comparison)) -> Result<Vec<Comparison>> {
     let path = dir.join("config.json");
     let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, "read", &e))?;
     let config: Config = serde_json::from_str(&text)
         .map_err(|e| Error::file(&path, format!("This is no fixture configuration: {e}")))?;
     let path = dir.join("expected.safetensors");
-    let mut check = Check { expected: read_weights(&path)?, path, device, done: Vec::new(), report };
+    let mut check = Check { expected: read_weights(&path)?, path, engine, done: Vec::new(), report };
 
     if let Some(sizes) = &config.denoiser {
         let table = match config.modalities {
             None => ModalityTable::published(),
             Some(entries) => latent_table(entries)?,
         };
-        let mut weights = LoadedWeights::open(&dir.join("denoiser.pth"), None, device)?;
+        let mut weights = LoadedWeights::open(&dir.join("denoiser.pth"), None, engine.tensors())?;
         let table = network_order(table, weights.tensors());
-        let denoiser = Denoiser::new(&table, sizes, &mut weights, device)?;
+        let denoiser = engine.denoiser(&table, sizes, &mut weights)?;
         weights.finish()?;
-        check.forward(&denoiser)?;
+        check.forward(denoiser.as_ref())?;
         for (name, run) in &config.samples {
-            check.run(&denoiser, name, run)?;
+            check.run(denoiser.as_ref(), name, run)?;
         }
     }
     if check.expected.contains_key("schedule.t") {
@@ -129,7 +128,7 @@ fn latent_table(entries: Vec<LatentEntry>) -> Result<ModalityTable> {
 struct Check<'a> {
     expected: BTreeMap<String, TensorData>,
     path: PathBuf,
-    device: &'a Device,
+    engine: &'a Engine,
     done: Vec<Comparison>,
     report: &'a mut dyn FnMut(&Comparison),
 }
@@ -139,7 +138,7 @@ impl Check<'_> {
         let data = self.expected.get(name).ok_or_else(|| {
             Error::file(&self.path, format!("The tensor {name} is missing, though config.json asks for it"))
         })?;
-        data.to_tensor(self.device)
+        data.to_tensor(self.engine.tensors())
     }
 
     fn values(&self, name: &str) -> Result<Vec<f32>> {
@@ -175,10 +174,10 @@ impl Check<'_> {
 
     fn compare_values(&mut self, name: &str, found: &[f64]) -> Result<()> {
         let found: Vec<f32> = found.iter().map(|&v| v as f32).collect();
-        self.compare(name, &Tensor::new(found, self.device)?)
+        self.compare(name, &Tensor::new(found, self.engine.tensors())?)
     }
 
-    fn forward(&mut self, denoiser: &Denoiser) -> Result<()> {
+    fn forward(&mut self, denoiser: &dyn NoisePredictor) -> Result<()> {
         let keys: Vec<String> = denoiser.table().iter().map(|m| m.key.clone()).collect();
         let latents: Vec<Tensor> =
             keys.iter().map(|k| self.tensor(&format!("forward.in.{k}"))).collect::<Result<_>>()?;
@@ -202,7 +201,7 @@ impl Check<'_> {
         self.compare_values("schedule.inverse_lambda", &map(lambdas, &|l| schedule.inverse_lambda(l)))
     }
 
-    fn run(&mut self, denoiser: &Denoiser, name: &str, run: &Run) -> Result<()> {
+    fn run(&mut self, denoiser: &dyn NoisePredictor, name: &str, run: &Run) -> Result<()> {
         let table = denoiser.table();
         let given: Vec<usize> = run
             .conditions
@@ -248,8 +247,8 @@ impl Check<'_> {
             linear_path: false,
         };
         let latent = self.tensor(&format!("{name}.latent"))?;
-        let mut weights = LoadedWeights::open(path, None, self.device)?;
-        let autoencoder = Autoencoder::new(&sizes, vae.channels, latent.dim(1)?, &mut weights, self.device)?;
+        let mut weights = LoadedWeights::open(path, None, self.engine.tensors())?;
+        let autoencoder = self.engine.autoencoder(&sizes, vae.channels, latent.dim(1)?, &mut weights)?;
         weights.finish()?;
         let moments = autoencoder.moments(&self.tensor(&format!("{name}.image"))?)?;
         self.compare(&format!("{name}.moments"), &moments)?;

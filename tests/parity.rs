@@ -1,13 +1,13 @@
 //! Parity with numbers recorded from the published implementation (`tests/fixtures/README.md`).
 
-use candle_core::Device;
+use copgen::model::Engine;
 use copgen::verify::verify;
 use std::path::Path;
 
 fn largest_error(folder: &str, tensors: usize) -> f64 {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(folder);
     let done =
-        verify(&dir, &Device::Cpu, &mut |c| println!("{:<50} {:.2e}", c.name, c.relative_error)).expect("verify");
+        verify(&dir, &Engine::cpu(), &mut |c| println!("{:<50} {:.2e}", c.name, c.relative_error)).expect("verify");
     assert_eq!(done.len(), tensors, "every recorded output is compared");
     done.iter().fold(0.0, |m, c| m.max(c.relative_error))
 }

@@ -250,6 +250,8 @@ mod tests {
             first: 0,
             seed,
             batch: 1,
+            device: "auto".into(),
+            precision: crate::model::Precision::F32,
             options: SamplerOptions::default(),
             post: PostOptions::default(),
         };

@@ -252,6 +252,8 @@ impl Session {
             first: 0,
             seed: self.seed,
             batch: batch(self.samples),
+            device: "auto".into(),
+            precision: crate::model::Precision::F32,
             options: self.options.clone(),
             post: self.post,
         };
@@ -386,6 +388,7 @@ impl Session {
                 }
             }
             Event::Progress { done, total, eta } => run.progress = (done, total, eta),
+            Event::Note(note) => self.note(note, false),
             // Previews are shown, not kept.
             Event::Preview { .. } => {}
             Event::Realisation(realisation) => {

@@ -1,10 +1,9 @@
 //! `copgen bench`: how fast the networks are here, beside what this machine's matrix products can do.
 
-use super::device;
 use crate::error::{Error, Result};
 use crate::modality::{ModalityTable, PostOptions, Raster, Value};
 use crate::model::{
-    Autoencoder, AutoencoderEntry, AutoencoderSizes, Denoiser, DenoiserSizes, MadeUp, Model, NoisePredictor, Precision,
+    AutoencoderEntry, AutoencoderSizes, DenoiserSizes, Engine, MadeUp, Model, NoisePredictor, Precision,
 };
 use candle_core::{Device, Tensor};
 use serde::Serialize;
@@ -21,10 +20,10 @@ pub struct Bench {
     /// A network of this size with made-up weights instead.
     #[arg(long, value_enum, default_value = "base")]
     size: Size,
-    /// Where to compute: cpu, cuda or metal (those need a build with that feature).
+    /// Where to compute: cpu, gpu (any graphics adapter), auto, cuda or metal (those need a build with that feature).
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// How weights are held.
+    /// How weights are held: i16 on the CPU, f16 on a gpu, f32 on any.
     #[arg(long, value_enum, default_value = "f32")]
     precision: Precision,
     /// Realisations evaluated together.
@@ -63,7 +62,7 @@ struct Measured {
     /// work is no plain product.
     gflop_per_evaluation: Option<f64>,
     gflops: Option<f64>,
-    /// The best of several float32 products of the sizes that occur, in this run.
+    /// The best of several products of the sizes that occur, by the device's own product, in this run.
     gemm_peak_gflops: f64,
     share_of_gemm_peak: Option<f64>,
     /// Of surface reflectance at 10 m.
@@ -78,10 +77,10 @@ struct Measured {
 
 impl Bench {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let device = device(&self.device)?;
+        let engine = Engine::parse(&self.device, self.precision)?;
         let measured = match &self.model {
-            Some(dir) => self.folder(dir, &device)?,
-            None => self.made_up(&device)?,
+            Some(dir) => self.folder(dir, &engine)?,
+            None => self.made_up(&engine)?,
         };
         if self.json {
             println!("{}", serde_json::to_string(&measured).map_err(|e| Error::Compute(e.to_string()))?);
@@ -91,8 +90,8 @@ impl Bench {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn folder(&self, dir: &std::path::Path, device: &Device) -> Result<Measured> {
-        let model = Model::open(dir, device)?;
+    fn folder(&self, dir: &std::path::Path, engine: &Engine) -> Result<Measured> {
+        let model = Model::open(dir, engine)?;
         let table = &model.manifest.modalities;
         let index = table.index("S2L2A_10m").ok_or_else(|| Error::request("This model has no S2L2A_10m to encode."))?;
         let m = &table[index];
@@ -108,11 +107,11 @@ impl Bench {
             let (side, channels) = (m.pixels, m.network_channels());
             [sizes.encode_flop(side, channels, m.latent[0]), sizes.decode_flop(side, channels, m.latent[0])]
         });
-        self.measure(dir.display().to_string(), model.denoiser(), flop, [encode, decode], coding)
+        self.measure(dir.display().to_string(), model.engine(), model.denoiser(), flop, [encode, decode], coding)
     }
 
-    fn made_up(&self, device: &Device) -> Result<Measured> {
-        let table = ModalityTable::published();
+    fn made_up(&self, engine: &Engine) -> Result<Measured> {
+        let (table, device) = (ModalityTable::published(), engine.tensors());
         let (sizes, autoencoder) = match self.size {
             Size::Base => (
                 DenoiserSizes { width: 1024, depth: 20, heads: 16, mlp_ratio: 4, local: None },
@@ -124,20 +123,14 @@ impl Bench {
             ),
         };
         let m = &table[table.index("S2L2A_10m").ok_or_else(|| Error::request("There is no S2L2A_10m."))?];
-        let coder = Autoencoder::new(
-            &autoencoder,
-            m.network_channels(),
-            m.latent[0],
-            &mut MadeUp::new(device).held(self.precision),
-            device,
-        )?;
+        let coder = engine.autoencoder(&autoencoder, m.network_channels(), m.latent[0], &mut MadeUp::new(device))?;
         let image = waves(&[1, m.network_channels(), m.pixels, m.pixels], device)?;
         let latent = waves(&[1, m.latent[0], m.latent[1], m.latent[2]], device)?;
         let encode = self.median(|| finished(&coder.moments(&image)?))?;
         let decode = self.median(|| finished(&coder.decode(&latent)?))?;
         // One network at a time in memory.
         drop(coder);
-        let denoiser = Denoiser::new(&table, &sizes, &mut MadeUp::new(device).held(self.precision), device)?;
+        let denoiser = engine.denoiser(&table, &sizes, &mut MadeUp::new(device))?;
         let flop = sizes.flop(&table, self.batch as usize);
         let (side, channels) = (m.pixels, m.network_channels());
         let coding = [
@@ -145,12 +138,13 @@ impl Bench {
             autoencoder.decode_flop(side, channels, m.latent[0]),
         ];
         let name = format!("{:?}, made-up weights", self.size).to_lowercase();
-        self.measure(name, &denoiser, Some(flop), [encode, decode], Some(coding))
+        self.measure(name, engine, denoiser.as_ref(), Some(flop), [encode, decode], Some(coding))
     }
 
     fn measure(
         &self,
         model: String,
+        engine: &Engine,
         denoiser: &dyn NoisePredictor,
         flop: Option<f64>,
         [encode_seconds, decode_seconds]: [f64; 2],
@@ -164,14 +158,14 @@ impl Bench {
             .collect::<Result<_>>()?;
         let times = vec![vec![500.0; batch]; table.len()];
         let seconds = self.median(|| denoiser.noise(&latents, &times)?.iter().try_for_each(finished))?;
-        let peak = gemm_peak(device)?;
+        let peak = gemm_peak(engine)?;
         let gflops = flop.map(|flop| flop / seconds / 1e9);
         let images = table.iter().filter(|m| !m.is_scalar()).count() as f64;
         Ok(Measured {
             model,
-            device: self.device.clone(),
+            device: if engine.is_cpu() { "cpu".into() } else { engine.name() },
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            precision: self.precision,
+            precision: engine.precision(),
             batch,
             seconds_per_evaluation: seconds,
             seconds_per_realisation: EVALUATIONS * seconds / batch as f64 + images * decode_seconds,
@@ -213,18 +207,10 @@ fn finished(tensor: &Tensor) -> Result<()> {
     Ok(())
 }
 
-/// The best of several float32 products of the sizes that occur in the published network, GFLOP/s.
-fn gemm_peak(device: &Device) -> Result<f64> {
-    let mut best: f64 = 0.0;
-    for (rows, inner, columns) in [(1401, 1024, 4096), (1401, 4096, 1024), (2048, 2048, 2048)] {
-        let (a, b) = (waves(&[rows, inner], device)?, waves(&[inner, columns], device)?);
-        for _ in 0..4 {
-            let begun = Instant::now();
-            finished(&a.matmul(&b)?)?;
-            best = best.max(2.0 * (rows * inner * columns) as f64 / begun.elapsed().as_secs_f64() / 1e9);
-        }
-    }
-    Ok(best)
+/// The best of several products of the sizes that occur in the published network, GFLOP/s.
+fn gemm_peak(engine: &Engine) -> Result<f64> {
+    let sizes = [[1401, 1024, 4096], [1401, 4096, 1024], [2048, 2048, 2048]];
+    sizes.into_iter().try_fold(0.0, |best: f64, size| Ok(best.max(engine.measure_product(size)?)))
 }
 
 fn print(measured: &Measured) {

@@ -4,9 +4,8 @@ use super::interrupt;
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluation, evaluate};
 use crate::files::write_atomically;
-use crate::model::Model;
+use crate::model::{Model, Precision};
 use crate::train::Recipe;
-use candle_core::Device;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -35,6 +34,12 @@ pub struct Evaluate {
     /// Seed.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Where to compute: cpu, gpu (any graphics adapter), auto, cuda or metal (those need a build with that feature).
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// How weights are held: i16 on the CPU, f16 on a gpu, f32 on any.
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: Precision,
     /// Also write the figures here, as CSV and as Markdown (.md beside it).
     #[arg(long)]
     csv: Option<PathBuf>,
@@ -46,7 +51,7 @@ impl Evaluate {
             return Err(Error::request(format!("{} is no name of a CSV file; end it in .csv.", path.display())));
         }
         let (recipe, _) = Recipe::open(&self.recipe)?;
-        let model = Model::open(&self.model, &Device::Cpu)?;
+        let model = Model::open_on(&self.model, &self.device, self.precision, &mut |note| eprintln!("note: {note}"))?;
         let evaluation = Evaluation {
             model: &model,
             recipe: &recipe,

@@ -7,10 +7,9 @@ use crate::export::{Exporter, Lineage};
 use crate::files::bundled;
 use crate::job::{Event, Place, Request, SetValue, run};
 use crate::modality::{ModalityTable, PostOptions};
-use crate::model::Model;
+use crate::model::{Model, Precision};
 use crate::sampler::{ConditionLatent, IgnoredMode, Role, Roles, SamplerOptions};
 use crate::scene::{Observation, Window};
-use candle_core::Device;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -56,6 +55,13 @@ pub struct Generate {
     /// Realisations computed together; changes speed and memory, not the result.
     #[arg(long, default_value_t = 4)]
     batch: usize,
+    /// Where to compute: auto (a graphics adapter if there is a true one, else the CPU), cpu, gpu (any graphics adapter),
+    /// cuda or metal (those need a build with that feature).
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// How weights are held: i16 on the CPU, f16 on a gpu, f32 on any.
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: Precision,
     /// Window inside the scene: metres east and south of its upper-left corner, multiples of 60; centred if left out.
     #[arg(long, value_name = "EAST,SOUTH", value_parser = parse_window, default_value = "centre")]
     window: Window,
@@ -99,7 +105,7 @@ fn parse_window(text: &str) -> Result<Window, String> {
 impl Generate {
     pub(super) fn run(self) -> Result<ExitCode> {
         let model_dir = self.model.clone().map_or_else(|| bundled("models/demo"), Ok)?;
-        let model = Model::open(&model_dir, &Device::Cpu)?;
+        let model = Model::open_on(&model_dir, &self.device, self.precision, &mut |note| eprintln!("note: {note}"))?;
         let table = &model.manifest.modalities;
         let request = self.request(table, model_dir)?;
         let cancel = interrupt()?;
@@ -166,6 +172,8 @@ impl Generate {
             first: self.first,
             seed: self.seed,
             batch: self.batch,
+            device: self.device.clone(),
+            precision: self.precision,
             options: SamplerOptions {
                 steps: self.steps,
                 condition: self.condition_latent,
@@ -202,6 +210,10 @@ impl<'a> Output<'a> {
         let taken = match event {
             Event::Observed(observation) => self.begin(&observation),
             Event::Realisation(realisation) => self.keep(realisation),
+            Event::Note(note) => {
+                eprintln!("note: {note}");
+                Ok(())
+            }
             _ => Ok(()),
         };
         if let Err(error) = taken {

@@ -11,6 +11,7 @@ mod verify;
 
 use crate::app::{Options, open};
 use crate::error::{Error, Result};
+use crate::model::Engine;
 use crate::process;
 use candle_core::Device;
 use clap::{Parser, Subcommand};
@@ -50,6 +51,8 @@ enum Command {
     Evaluate(evaluate::Evaluate),
     /// Measure how fast the networks are on this machine.
     Bench(bench::Bench),
+    /// List what --device can stand for here.
+    Devices,
 }
 
 /// Runs the program with the process's arguments.
@@ -89,6 +92,10 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Some(Command::Train(command)) => command.run(),
         Some(Command::Evaluate(command)) => command.run(),
         Some(Command::Bench(command)) => command.run(),
+        Some(Command::Devices) => {
+            Engine::all().iter().for_each(|device| println!("{device}"));
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -122,7 +129,7 @@ fn interrupt() -> Result<&'static AtomicBool> {
     Ok(&STOP)
 }
 
-/// The device of this name.
+/// The device of this name to train on.
 ///
 /// # Errors
 /// When this build or this machine does not have it.

@@ -1,8 +1,7 @@
 //! `copgen models`.
 
 use crate::error::Result;
-use crate::model::{MANIFEST_FILE, Manifest, Model, import, read_weights, sha256_of};
-use candle_core::Device;
+use crate::model::{Engine, MANIFEST_FILE, Manifest, Model, import, read_weights, sha256_of};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -69,7 +68,7 @@ fn inspect(dir: &Path) -> Result<()> {
         Ok((values, bytes))
     };
     // Loading checks hashes, names and shapes.
-    let model = Model::open(dir, &Device::Cpu)?;
+    let model = Model::open(dir, &Engine::cpu())?;
     let d = &manifest.denoiser;
     let (values, bytes) = count(&dir.join(&manifest.denoiser_weights.file))?;
     println!(

@@ -4,7 +4,7 @@ use super::bar::Bar;
 use super::{device, interrupt};
 use crate::error::{Error, Result};
 use crate::evaluate::{contact_sheet, held_windows};
-use crate::model::{FIELD_FILE, Model, write_weights};
+use crate::model::{Engine, FIELD_FILE, Model, write_weights};
 use crate::train::{
     Denoising, Options, Progress, Recipe, Setting, checkpoint_file, fit_field, refuse_finished, train_autoencoder,
     train_denoiser,
@@ -134,7 +134,7 @@ impl Train {
                 let stop = shown.stop;
                 let mut windows = None;
                 let mut look = |dir: &Path, step: u64| -> Result<()> {
-                    let model = Model::open(dir, &device)?;
+                    let model = Model::open(dir, &Engine::Candle(device.clone(), crate::model::Precision::F32))?;
                     if windows.is_none() {
                         let held = held_windows(&common.scenes, &model.manifest.modalities, &recipe.data, 1);
                         windows = Some(held.unwrap_or_default());

@@ -1,8 +1,8 @@
 //! `copgen verify`.
 
 use crate::error::{Error, Result};
+use crate::model::{Engine, Precision};
 use crate::verify::verify;
-use candle_core::Device;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -14,6 +14,12 @@ pub struct Verify {
     /// Largest accepted max |a−b| / max |b|.
     #[arg(long, default_value_t = 1e-4)]
     tolerance: f64,
+    /// Where to compute: cpu, gpu (any graphics adapter), auto, cuda or metal (those need a build with that feature).
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// How weights are held: i16 on the CPU, f16 on a gpu, f32 on any.
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: Precision,
 }
 
 impl Verify {
@@ -21,9 +27,10 @@ impl Verify {
         if self.tolerance.is_nan() || self.tolerance < 0.0 {
             return Err(Error::request("The tolerance must not be negative."));
         }
-        let done = verify(&self.dir, &Device::Cpu, &mut |c| println!("{:<60} {:.3e}", c.name, c.relative_error))?;
+        let engine = Engine::parse(&self.device, self.precision)?;
+        let done = verify(&self.dir, &engine, &mut |c| println!("{:<60} {:.3e}", c.name, c.relative_error))?;
         let largest = done.iter().fold(0.0, |m: f64, c| m.max(c.relative_error));
-        println!("max relative error {largest:.3e} over {} tensors", done.len());
+        println!("max relative error {largest:.3e} over {} tensors on {}", done.len(), engine.name());
         Ok(ExitCode::from(u8::from(largest > self.tolerance)))
     }
 }

@@ -160,6 +160,8 @@ fn realisations(
         first: 0,
         seed: effort.seed,
         batch: effort.samples,
+        device: "auto".into(),
+        precision: crate::model::Precision::F32,
         options: SamplerOptions { steps: effort.steps, ..SamplerOptions::default() },
         post: PostOptions::default(),
     };

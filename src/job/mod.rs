@@ -13,6 +13,7 @@ pub use worker::Worker;
 use crate::ensemble::Realisation;
 use crate::grid::Footprint;
 use crate::modality::{ClassMap, Location, PostOptions, Raster};
+use crate::model::Precision;
 use crate::sampler::{Roles, SamplerOptions};
 use crate::scene::{Observation, Window};
 use jiff::civil::Date;
@@ -86,10 +87,19 @@ pub struct Request {
     pub seed: u64,
     /// Realisations computed together; changes speed and memory, never the numbers' meaning.
     pub batch: usize,
+    /// What to compute on, by name ([`crate::model::Engine::parse`]).
+    #[serde(default = "auto")]
+    pub device: String,
+    /// How weights are held.
+    pub precision: Precision,
     /// Sampling switches.
     pub options: SamplerOptions,
     /// Post-processing switches.
     pub post: PostOptions,
+}
+
+fn auto() -> String {
+    "auto".into()
 }
 
 /// What a running job tells.
@@ -119,6 +129,8 @@ pub enum Event {
     },
     /// A realisation is finished.
     Realisation(Arc<Realisation>),
+    /// Something people should know, such as that the rest is computed on another device.
+    Note(String),
     /// The job ended; `cancelled` tells whether before all realisations were made.
     Finished {
         /// Whether the user stopped it.

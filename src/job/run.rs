@@ -4,7 +4,7 @@ use super::observe::observe;
 use super::{Event, Request};
 use crate::ensemble::Realisation;
 use crate::error::{Error, Result};
-use crate::model::{Model, Moments};
+use crate::model::{Engine, Model, Moments};
 use crate::sampler::{BatchName, ConditionLatent, Evaluation, Purpose, Role, Start, Stream, sample, solved};
 use crate::scene::Observation;
 use candle_core::Tensor;
@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 /// Runs a request on a loaded model. Events go to `send` as things happen; realisations one by one.
 ///
 /// With `preview`, the data prediction is decoded now and then, never for more than about a fifth of the time.
-/// Setting `cancel` ends the job within one network evaluation.
+/// Setting `cancel` ends the job within one network evaluation. When the model's device fails, the job goes on with the
+/// same model on the CPU, and says so; what is finished is kept.
 ///
 /// # Errors
 /// What made the job impossible or failed, or [`Error::Cancelled`]; realisations already sent stay valid.
@@ -42,26 +43,64 @@ pub fn run(
 
     send(Event::Stage("Encoding".into()));
     let mut conditions = Vec::new();
+    let mut models = Models { first: model, spare: None };
     for i in request.roles.with(Role::Given) {
         stop_if(cancel)?;
-        conditions.push(Condition::new(model, request, &observation, i)?);
+        let condition = match Condition::new(models.now(), request, &observation, i) {
+            Err(error) => {
+                models.turn_to_cpu(error, send)?;
+                Condition::new(models.now(), request, &observation, i)?
+            }
+            Ok(condition) => condition,
+        };
+        conditions.push(condition);
     }
 
     send(Event::Stage("Sampling".into()));
     let all: Vec<u64> = (request.first..).take(request.samples).collect();
     let evaluations = request.options.steps + usize::from(request.options.final_denoise);
     let mut job = Job {
-        model,
         request,
         cancel,
         clock: Clock { started: Instant::now(), done: 0, total: all.chunks(request.batch).count() * evaluations },
         preview: if preview { Preview::new(model, request) } else { None },
+        finished: 0,
         send,
     };
     for chunk in all.chunks(request.batch) {
-        job.batch(&observation, &conditions, chunk)?;
+        let (finished, evaluated) = (job.finished, job.clock.done);
+        if let Err(error) = job.batch(models.now(), &observation, &conditions, chunk) {
+            models.turn_to_cpu(error, job.send)?;
+            job.clock.done = evaluated;
+            let rest = &chunk[job.finished - finished..];
+            job.batch(models.now(), &observation, &conditions, rest)?;
+        }
     }
     Ok(())
+}
+
+/// The model, and once its device failed, the same on the CPU.
+struct Models<'a> {
+    first: &'a Model,
+    spare: Option<Model>,
+}
+
+impl Models<'_> {
+    fn now(&self) -> &Model {
+        self.spare.as_ref().unwrap_or(self.first)
+    }
+
+    /// Goes on on the CPU if the error is one of a device; otherwise returns it.
+    fn turn_to_cpu(&mut self, error: Error, send: &mut dyn FnMut(Event)) -> Result<()> {
+        match error {
+            Error::Device(problem) if !self.now().engine().is_cpu() => {
+                send(Event::Note(format!("{problem} The rest is computed on the CPU.")));
+                self.spare = Some(Model::open(&self.first.dir, &Engine::cpu())?);
+                Ok(())
+            }
+            error => Err(error),
+        }
+    }
 }
 
 fn stop_if(cancel: &AtomicBool) -> Result<()> {
@@ -171,18 +210,25 @@ impl Preview {
 }
 
 struct Job<'a> {
-    model: &'a Model,
     request: &'a Request,
     cancel: &'a AtomicBool,
     clock: Clock,
     preview: Option<Preview>,
+    /// Realisations delivered.
+    finished: usize,
     send: &'a mut dyn FnMut(Event),
 }
 
 impl Job<'_> {
-    fn batch(&mut self, observation: &Observation, conditions: &[Condition], realisations: &[u64]) -> Result<()> {
+    fn batch(
+        &mut self,
+        model: &Model,
+        observation: &Observation,
+        conditions: &[Condition],
+        realisations: &[u64],
+    ) -> Result<()> {
         stop_if(self.cancel)?;
-        let (model, request) = (self.model, self.request);
+        let request = self.request;
         let table = &model.manifest.modalities;
         let batch =
             BatchName { seed: request.seed, tile: observation.tile.clone(), realisations: realisations.to_vec() };
@@ -195,7 +241,7 @@ impl Job<'_> {
             start.noise[i] = Some(start.batch.normal(model.denoiser(), i, Purpose::Initial)?);
         }
         let latents = sample(model.denoiser(), &request.roles, &start, &request.options, &mut |evaluation| {
-            self.after(evaluation, realisations[0])
+            self.after(model, evaluation, realisations[0])
         })?;
         (self.send)(Event::Stage("Decoding".into()));
         for (item, &index) in realisations.iter().enumerate() {
@@ -207,18 +253,19 @@ impl Job<'_> {
                 }
             }
             (self.send)(Event::Realisation(Arc::new(Realisation { index, seed: request.seed, values })));
+            self.finished += 1;
         }
         Ok(())
     }
 
-    fn after(&mut self, evaluation: &Evaluation, index: u64) -> Result<()> {
+    fn after(&mut self, model: &Model, evaluation: &Evaluation, index: u64) -> Result<()> {
         stop_if(self.cancel)?;
         self.clock.done += 1;
         (self.send)(Event::Progress { done: self.clock.done, total: self.clock.total, eta: self.clock.eta() });
         if let Some(preview) = self.preview.as_mut().filter(|p| p.due()) {
             let begun = Instant::now();
             let latent = evaluation.data[preview.position].narrow(0, 0, 1)?;
-            let value = self.model.decode(preview.modality, &latent, &self.request.post)?;
+            let value = model.decode(preview.modality, &latent, &self.request.post)?;
             if let crate::modality::Value::Image(raster) = value {
                 (self.send)(Event::Preview { index, modality: preview.modality, raster });
             }

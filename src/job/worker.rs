@@ -2,8 +2,7 @@
 
 use super::{Event, Request, run};
 use crate::error::{Error, Result};
-use crate::model::Model;
-use candle_core::Device;
+use crate::model::{Model, Precision};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,7 +36,7 @@ impl Worker {
         let (requests, inbox) = bounded::<Job>(JOBS);
         let (outbox, events) = bounded(EVENTS);
         let body = move || {
-            let mut model: Option<Model> = None;
+            let mut model: Option<Loaded> = None;
             for (request, flag) in inbox {
                 let mut send = |event| {
                     // Nobody listens any more: the window is gone, so stop soon.
@@ -98,16 +97,26 @@ impl Drop for Worker {
     }
 }
 
+/// A model, and the name of the device and the precision it was opened for.
+type Loaded = (Model, String, Precision);
+
 /// Runs a job, keeping the model loaded for the next one.
-fn work(model: &mut Option<Model>, request: &Request, cancel: &AtomicBool, send: &mut dyn FnMut(Event)) -> Result<()> {
-    let loaded = match model.take().filter(|m| m.dir == request.model) {
+fn work(kept: &mut Option<Loaded>, request: &Request, cancel: &AtomicBool, send: &mut dyn FnMut(Event)) -> Result<()> {
+    let fits = |(model, device, precision): &Loaded| {
+        model.dir == request.model && *device == request.device && *precision == request.precision
+    };
+    let (model, device, precision) = match kept.take().filter(fits) {
         Some(loaded) => loaded,
         None => {
             send(Event::Stage("Loading the model".into()));
-            Model::open(&request.model, &Device::Cpu)?
+            let model = Model::open_on(&request.model, &request.device, request.precision, &mut |note| {
+                send(Event::Note(note));
+            })?;
+            (model, request.device.clone(), request.precision)
         }
     };
-    let result = run(&loaded, request, cancel, true, send);
-    *model = Some(loaded);
+    let result = run(&model, request, cancel, true, send);
+    // A lost device has to be opened anew.
+    *kept = Some((model, device, precision)).filter(|(model, ..)| !model.engine().is_lost());
     result
 }

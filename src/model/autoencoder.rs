@@ -7,6 +7,21 @@ use super::weights::{Init, Parameters, Scope};
 use crate::error::{Error, Result};
 use candle_core::{D, Device, Tensor};
 
+/// Anything that turns the images of one modality into latents and back.
+pub trait Codec: Send + Sync {
+    /// Image `(batch, channels, H, W)` in network values → moments `(batch, 2·latent, h, w)`: mean, log-variance.
+    ///
+    /// # Errors
+    /// When the shape does not fit or the device fails.
+    fn moments(&self, image: &Tensor) -> Result<Tensor>;
+
+    /// Latent `(batch, latent, h, w)`, already divided by the scale factor → image `(batch, channels, H, W)`.
+    ///
+    /// # Errors
+    /// When the shape does not fit or the device fails.
+    fn decode(&self, latent: &Tensor) -> Result<Tensor>;
+}
+
 /// Encoder, decoder and the 1×1 convolutions between them.
 #[derive(Debug)]
 pub struct Autoencoder {
@@ -31,7 +46,7 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// Splits what [`Autoencoder::moments`] returns.
+    /// Splits what [`Codec::moments`] returns.
     ///
     /// # Errors
     /// When the device fails.
@@ -89,11 +104,14 @@ impl Autoencoder {
         &self.device
     }
 
-    /// Image `(batch, channels, H, W)` in network values → moments `(batch, 2·latent, h, w)`: mean, log-variance.
-    ///
-    /// # Errors
-    /// When the shape does not fit or the device fails.
-    pub fn moments(&self, image: &Tensor) -> Result<Tensor> {
+    /// Pixels per latent position along one side.
+    pub fn factor(&self) -> usize {
+        1 << (self.sizes.multipliers.len() - 1)
+    }
+}
+
+impl Codec for Autoencoder {
+    fn moments(&self, image: &Tensor) -> Result<Tensor> {
         let (_, c, h, w) = image.dims4()?;
         let factor = self.factor();
         if c != self.channels || h % factor != 0 || w % factor != 0 || h == 0 || w == 0 {
@@ -107,19 +125,12 @@ impl Autoencoder {
         let moments = self.quant.forward(&self.encoder.forward(&x)?)?;
         let moments = match &self.linear {
             None => moments,
-            Some(linear) => {
-                let mean = (moments.narrow(D::Minus1, 0, self.latent)? + linear.encode(&x)?)?;
-                Tensor::cat(&[mean, moments.narrow(D::Minus1, self.latent, self.latent)?.contiguous()?], D::Minus1)?
-            }
+            Some(linear) => linear.add_to_mean(&moments, &x)?,
         };
         from_pixels(&moments)
     }
 
-    /// Latent `(batch, latent, h, w)`, already divided by the scale factor → image `(batch, channels, H, W)`.
-    ///
-    /// # Errors
-    /// When the shape does not fit or the device fails.
-    pub fn decode(&self, latent: &Tensor) -> Result<Tensor> {
+    fn decode(&self, latent: &Tensor) -> Result<Tensor> {
         let (_, c, _, _) = latent.dims4()?;
         if c != self.latent {
             return Err(Error::Compute(format!("The autoencoder's latent has {} channels, got {c}.", self.latent)));
@@ -131,11 +142,6 @@ impl Autoencoder {
             Some(linear) => (image + linear.decode(&z)?)?,
         };
         from_pixels(&image)
-    }
-
-    /// Pixels per latent position along one side.
-    pub fn factor(&self) -> usize {
-        1 << (self.sizes.multipliers.len() - 1)
     }
 }
 
@@ -358,7 +364,7 @@ fn last_conv(scope: &mut Scope, inputs: usize, outputs: usize, sizes: &Autoencod
 
 /// One strided convolution from image to latent mean, and one transposed convolution back.
 #[derive(Debug)]
-struct LinearPath {
+pub(super) struct LinearPath {
     encode_weight: Tensor,
     encode_bias: Tensor,
     decode_weight: Tensor,
@@ -366,7 +372,7 @@ struct LinearPath {
 }
 
 impl LinearPath {
-    fn new(scope: &mut Scope, sizes: &AutoencoderSizes, channels: usize, latent: usize) -> Result<Self> {
+    pub(super) fn new(scope: &mut Scope, sizes: &AutoencoderSizes, channels: usize, latent: usize) -> Result<Self> {
         let f = 1 << (sizes.multipliers.len() - 1);
         let fan_in = channels * f * f;
         Ok(Self {
@@ -375,6 +381,13 @@ impl LinearPath {
             decode_weight: scope.get("decoder.linear.weight", &[latent, channels, f, f], Init::FanIn(latent))?,
             decode_bias: scope.get("decoder.linear.bias", &[channels], Init::Zeros)?,
         })
+    }
+
+    /// Moments with this path's part added to the mean; all `(row, column, batch, channel)`.
+    pub(super) fn add_to_mean(&self, moments: &Tensor, x: &Tensor) -> Result<Tensor> {
+        let latent = self.encode_bias.dim(0)?;
+        let mean = (moments.narrow(D::Minus1, 0, latent)? + self.encode(x)?)?;
+        Ok(Tensor::cat(&[mean, moments.narrow(D::Minus1, latent, latent)?.contiguous()?], D::Minus1)?)
     }
 
     fn encode(&self, x: &Tensor) -> Result<Tensor> {
@@ -387,7 +400,8 @@ impl LinearPath {
         Ok(z.reshape((h / f, w / f, b, latent))?)
     }
 
-    fn decode(&self, z: &Tensor) -> Result<Tensor> {
+    /// `(row, column, batch, latent)` → `(row, column, batch, channel)`.
+    pub(super) fn decode(&self, z: &Tensor) -> Result<Tensor> {
         let (h, w, b, latent) = z.dims4()?;
         let (_, c, f, _) = self.decode_weight.dims4()?;
         let weight = self.decode_weight.reshape((latent, c * f * f))?;

@@ -14,8 +14,14 @@ pub trait NoisePredictor: Send + Sync {
     /// The modality table it was built for.
     fn table(&self) -> &ModalityTable;
 
-    /// Where it computes.
+    /// Where latents and noise are.
     fn device(&self) -> &Device;
+
+    /// Whether the items of a batch have to be evaluated one by one: on a CPU the rounding of a matrix product depends on
+    /// its number of rows, and a realisation must not depend on its neighbours.
+    fn one_by_one(&self) -> bool {
+        self.device().is_cpu()
+    }
 
     /// One evaluation: the predicted noise of all modalities, each in its latent shape.
     ///
@@ -110,21 +116,6 @@ impl Denoiser {
     pub fn sizes(&self) -> &DenoiserSizes {
         &self.sizes
     }
-
-    /// One token per modality: cosines first, then sines, no parameters (D.2, 2). `(batch, modalities, width)`.
-    fn time_tokens(&self, times: &[Vec<f32>], batch: usize) -> Result<Tensor> {
-        let half = self.sizes.width / 2;
-        let frequency = |j: usize| (-(10_000f64.ln()) * j as f64 / half as f64).exp() as f32;
-        let frequencies: Vec<f32> = (0..half).map(frequency).collect();
-        let mut data = Vec::with_capacity(batch * times.len() * self.sizes.width);
-        for item in 0..batch {
-            for t in times {
-                data.extend(frequencies.iter().map(|f| (t[item] * f).cos()));
-                data.extend(frequencies.iter().map(|f| (t[item] * f).sin()));
-            }
-        }
-        Ok(Tensor::from_vec(data, (batch, times.len(), self.sizes.width), &self.device)?)
-    }
 }
 
 impl NoisePredictor for Denoiser {
@@ -138,7 +129,9 @@ impl NoisePredictor for Denoiser {
 
     fn noise(&self, latents: &[Tensor], times: &[Vec<f32>]) -> Result<Vec<Tensor>> {
         let batch = check_inputs(&self.table, latents, times)?;
-        let mut tokens = vec![self.time_tokens(times, batch)?];
+        let width = self.sizes.width;
+        let time = time_tokens(times, batch, width);
+        let mut tokens = vec![Tensor::from_vec(time, (batch, times.len(), width), &self.device)?];
         for ((embed, m), latent) in self.embeds.iter().zip(self.table.iter()).zip(latents) {
             tokens.push(embed.forward(m, latent)?);
         }
@@ -182,8 +175,23 @@ impl PatchEmbed {
     }
 }
 
+/// One token per modality: cosines first, then sines, no parameters (D.2, 2). `(batch, modalities, width)`.
+pub(super) fn time_tokens(times: &[Vec<f32>], batch: usize, width: usize) -> Vec<f32> {
+    let half = width / 2;
+    let frequency = |j: usize| (-(10_000f64.ln()) * j as f64 / half as f64).exp() as f32;
+    let frequencies: Vec<f32> = (0..half).map(frequency).collect();
+    let mut data = Vec::with_capacity(batch * times.len() * width);
+    for item in 0..batch {
+        for t in times {
+            data.extend(frequencies.iter().map(|f| (t[item] * f).cos()));
+            data.extend(frequencies.iter().map(|f| (t[item] * f).sin()));
+        }
+    }
+    data
+}
+
 /// `(batch, tokens, p²·C)` → `(batch, C, h, w)`; in a token the channel runs fastest (D.2, 6).
-fn unpatchify(m: &Modality, tokens: &Tensor) -> Result<Tensor> {
+pub(super) fn unpatchify(m: &Modality, tokens: &Tensor) -> Result<Tensor> {
     let ([c, h, w], p) = (m.latent, m.patch);
     let batch = tokens.dim(0)?;
     let grid = tokens.reshape(&[batch, h / p, w / p, p, p, c][..])?.permute(&[0, 5, 1, 3, 2, 4][..])?;

@@ -1,7 +1,9 @@
 //! A model folder in use: manifest, denoiser, and autoencoders loaded when first needed.
 
-use super::autoencoder::{Autoencoder, Moments};
-use super::denoiser::{Denoiser, NoisePredictor};
+use super::Precision;
+use super::autoencoder::{Codec, Moments};
+use super::denoiser::NoisePredictor;
+use super::engine::Engine;
 use super::field::{FieldDenoiser, Statistics};
 use super::manifest::{MANIFEST_FILE, Manifest, WeightFile};
 use super::weights::{LoadedWeights, sha256_of};
@@ -22,17 +24,21 @@ pub struct Model {
     pub sha256: String,
     denoiser: Box<dyn NoisePredictor>,
     field: Option<Statistics>,
-    autoencoders: Mutex<BTreeMap<usize, Arc<Autoencoder>>>,
-    device: Device,
+    autoencoders: Mutex<BTreeMap<usize, Arc<dyn Codec>>>,
+    engine: Engine,
 }
 
 impl Model {
-    /// Opens a model folder: reads the manifest, checks and loads the denoiser. Weights are held as float32.
+    /// Opens a model folder: reads the manifest, checks and loads the denoiser. A Gaussian field computes on the CPU
+    /// whatever the engine: its networks are small.
     ///
     /// # Errors
-    /// When a file is missing, damaged (its hash differs), or does not fit the manifest.
-    pub fn open(dir: &Path, device: &Device) -> Result<Self> {
+    /// When a file is missing, damaged (its hash differs), or does not fit the manifest; [`Error::Device`] when the engine
+    /// cannot hold it.
+    pub fn open(dir: &Path, engine: &Engine) -> Result<Self> {
         let manifest = Manifest::open(dir)?;
+        let engine = if manifest.field.is_some() { Engine::cpu() } else { engine.clone() };
+        let device = engine.tensors();
         let open = |file: &WeightFile| LoadedWeights::open(&dir.join(&file.file), Some(&file.sha256), device);
         let (table, sizes) = (&manifest.modalities, &manifest.denoiser);
         let field = match &manifest.field {
@@ -41,7 +47,7 @@ impl Model {
         };
         let mut weights = open(&manifest.denoiser_weights)?;
         let denoiser: Box<dyn NoisePredictor> = match &field {
-            None => Box::new(Denoiser::new(table, sizes, &mut weights, device)?),
+            None => engine.denoiser(table, sizes, &mut weights)?,
             Some(field) => Box::new(FieldDenoiser::new(table, sizes, field.clone(), &mut weights, device)?),
         };
         weights.finish()?;
@@ -52,8 +58,34 @@ impl Model {
             denoiser,
             field,
             autoencoders: Mutex::default(),
-            device: device.clone(),
+            engine,
         })
+    }
+
+    /// Opens a model folder on the device of this name ([`Engine::parse`]). `note` gets what people should know: that
+    /// `auto` had to fall back to the CPU, or that another device was asked for than makes sense.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open) and [`Engine::parse`]; with `auto`, no device's failure is one.
+    pub fn open_on(dir: &Path, device: &str, precision: Precision, note: &mut dyn FnMut(String)) -> Result<Self> {
+        Engine::check_name(device)?;
+        if Manifest::open(dir)?.field.is_some() {
+            if !["auto", "cpu"].contains(&device) {
+                note(format!("This model's kind computes on the CPU, also where {device} is asked for."));
+            }
+            if precision != Precision::F32 {
+                note("This model's kind computes in float32.".into());
+            }
+            return Self::open(dir, &Engine::cpu());
+        }
+        let engine = Engine::parse(device, precision)?;
+        match Self::open(dir, &engine) {
+            Err(Error::Device(problem)) if device == "auto" => {
+                note(format!("{problem} The model is computed on the CPU."));
+                Self::open(dir, &Engine::cpu())
+            }
+            opened => opened,
+        }
     }
 
     /// The denoiser.
@@ -61,16 +93,21 @@ impl Model {
         self.denoiser.as_ref()
     }
 
-    /// The device the model computes on.
+    /// What the model computes on.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Where its latents are.
     pub fn device(&self) -> &Device {
-        &self.device
+        self.engine.tensors()
     }
 
     /// The autoencoder of an image modality, loaded at first use.
     ///
     /// # Errors
     /// When its file is missing, damaged or misshapen, or the modality is a scalar.
-    pub fn autoencoder(&self, index: usize) -> Result<Arc<Autoencoder>> {
+    pub fn autoencoder(&self, index: usize) -> Result<Arc<dyn Codec>> {
         let mut loaded = self.autoencoders.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(autoencoder) = loaded.get(&index) {
             return Ok(autoencoder.clone());
@@ -82,11 +119,9 @@ impl Model {
             .get(&m.key)
             .ok_or_else(|| Error::request(format!("{} has no autoencoder.", m.name)))?;
         let path = self.dir.join(&entry.weights.file);
-        let mut weights = LoadedWeights::open(&path, Some(&entry.weights.sha256), &self.device)?;
-        let autoencoder =
-            Autoencoder::new(&entry.sizes, m.network_channels(), m.latent[0], &mut weights, &self.device)?;
+        let mut weights = LoadedWeights::open(&path, Some(&entry.weights.sha256), self.device())?;
+        let autoencoder = self.engine.autoencoder(&entry.sizes, m.network_channels(), m.latent[0], &mut weights)?;
         weights.finish()?;
-        let autoencoder = Arc::new(autoencoder);
         loaded.insert(index, autoencoder.clone());
         Ok(autoencoder)
     }
@@ -109,7 +144,7 @@ impl Model {
             return Ok(None);
         }
         let shape = (1, m.network_channels(), m.pixels, m.pixels);
-        let image = Tensor::from_vec(to_network(m, value)?, shape, &self.device)?;
+        let image = Tensor::from_vec(to_network(m, value)?, shape, self.device())?;
         Moments::split(&self.autoencoder(index)?.moments(&image)?).map(Some)
     }
 
@@ -126,7 +161,7 @@ impl Model {
                     field.whiten(index, &mut values);
                 }
                 let [c, h, w] = m.latent;
-                Tensor::from_vec(values, (1, c, h, w), &self.device)?
+                Tensor::from_vec(values, (1, c, h, w), self.device())?
             }
             Some(moments) => {
                 (match noise {

@@ -3,6 +3,7 @@
 mod autoencoder;
 mod cost;
 mod denoiser;
+mod engine;
 pub mod field;
 mod folder;
 pub mod kernels;
@@ -13,10 +14,12 @@ mod precision;
 mod pth;
 mod save;
 mod schedule;
+mod shaders;
 mod weights;
 
-pub use autoencoder::{Autoencoder, Moments};
+pub use autoencoder::{Autoencoder, Codec, Moments};
 pub use denoiser::{Denoiser, NoisePredictor};
+pub use engine::Engine;
 pub use folder::Model;
 pub use layers::{Conv3, LowRank, Sampling};
 pub use manifest::{AutoencoderEntry, AutoencoderSizes, DenoiserSizes, MANIFEST_FILE, Manifest, WeightFile};
@@ -26,6 +29,7 @@ pub use save::{
     DENOISER_FILE, FIELD_FILE, autoencoder_file, import, weight_file, write_manifest, write_tensors, write_weights,
 };
 pub use schedule::{Schedule, TRAIN_STEPS};
+pub use shaders::{Adapters, Gpu, ShaderAutoencoder, ShaderDenoiser};
 pub use weights::{
     Init, LoadedWeights, MadeUp, Parameters, Scope, TensorData, read_weights, safetensors_in, sha256_of,
 };

@@ -182,7 +182,6 @@ pub struct LoadedWeights {
     path: PathBuf,
     tensors: BTreeMap<String, TensorData>,
     device: Device,
-    precision: Precision,
 }
 
 impl LoadedWeights {
@@ -202,18 +201,7 @@ impl LoadedWeights {
                 ));
             }
         }
-        Ok(Self {
-            path: path.to_path_buf(),
-            tensors: read_weights(path)?,
-            device: device.clone(),
-            precision: Precision::F32,
-        })
-    }
-
-    /// Layers hold them in this precision.
-    pub fn held(mut self, precision: Precision) -> Self {
-        self.precision = precision;
-        self
+        Ok(Self { path: path.to_path_buf(), tensors: read_weights(path)?, device: device.clone() })
     }
 
     /// All tensors that were not asked for yet.
@@ -249,27 +237,16 @@ impl LoadedWeights {
 pub struct MadeUp {
     state: u32,
     device: Device,
-    precision: Precision,
 }
 
 impl MadeUp {
-    /// The same, held otherwise.
-    pub fn held(mut self, precision: Precision) -> Self {
-        self.precision = precision;
-        self
-    }
-
     /// Always the same ones.
     pub fn new(device: &Device) -> Self {
-        Self { state: 1, device: device.clone(), precision: Precision::F32 }
+        Self { state: 1, device: device.clone() }
     }
 }
 
 impl Parameters for MadeUp {
-    fn precision(&self) -> Precision {
-        self.precision
-    }
-
     fn get(&mut self, _name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
         let mut next = || {
             self.state = self.state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -281,10 +258,6 @@ impl Parameters for MadeUp {
 }
 
 impl Parameters for LoadedWeights {
-    fn precision(&self) -> Precision {
-        self.precision
-    }
-
     fn get(&mut self, name: &str, shape: &[usize], _init: Init) -> Result<Tensor> {
         let data = self
             .tensors

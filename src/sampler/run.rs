@@ -147,11 +147,10 @@ pub fn sample(
     Ok(latents)
 }
 
-/// One evaluation of the network. On a CPU each item of the batch is computed by itself: the rounding of a matrix
-/// product depends on the number of its rows, and a realisation must not depend on its neighbours.
+/// One evaluation of the network, item by item side by side where it asks for that.
 fn evaluate(denoiser: &dyn NoisePredictor, latents: &[Tensor], times: &[Vec<f32>]) -> Result<Vec<Tensor>> {
     let batch = latents[0].dim(0)?;
-    if batch == 1 || !denoiser.device().is_cpu() {
+    if batch == 1 || !denoiser.one_by_one() {
         return denoiser.noise(latents, times);
     }
     let one = |&item: &usize| -> Result<Vec<Tensor>> {

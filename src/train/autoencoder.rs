@@ -9,7 +9,7 @@ use super::{Progress, pca};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::modality::{Modality, ModalityTable, PostOptions, Value, from_network, to_network};
-use crate::model::{Autoencoder, LoadedWeights, Moments, autoencoder_file, write_weights};
+use crate::model::{Autoencoder, Codec, LoadedWeights, Moments, autoencoder_file, write_weights};
 use crate::sampler::Stream;
 use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha12Rng;

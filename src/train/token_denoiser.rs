@@ -9,7 +9,9 @@ use super::steps::Task;
 use super::windows::Windows;
 use crate::error::{Error, Result};
 use crate::modality::{ModalityTable, to_network};
-use crate::model::{Autoencoder, Denoiser, Moments, NoisePredictor, Schedule, TRAIN_STEPS, TensorData, write_tensors};
+use crate::model::{
+    Autoencoder, Codec, Denoiser, Moments, NoisePredictor, Schedule, TRAIN_STEPS, TensorData, write_tensors,
+};
 use crate::sampler::Stream;
 use candle_core::{DType, Device, Tensor};
 use rand_chacha::ChaCha12Rng;

@@ -1,0 +1,17 @@
+//! The published kind's networks on any graphics adapter, through wgpu and the compute shaders of `shaders/`.
+//!
+//! A network is recorded once for each batch size as a list of dispatches ([`program::Program`]) and then only replayed.
+//! Every sum has one order, whatever lies beside it in a batch: a realisation is the same bit for bit in any batch.
+
+mod autoencoder;
+mod denoiser;
+mod gpu;
+mod kernels;
+mod program;
+#[cfg(test)]
+mod tests;
+
+pub use autoencoder::ShaderAutoencoder;
+pub use denoiser::ShaderDenoiser;
+pub use gpu::{Adapters, Gpu};
+pub use kernels::measure_product;
