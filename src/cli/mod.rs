@@ -6,6 +6,7 @@ mod evaluate;
 mod generate;
 mod models;
 mod screenshots;
+mod solvers;
 mod train;
 mod verify;
 
@@ -50,6 +51,8 @@ enum Command {
     Evaluate(evaluate::Evaluate),
     /// Measure how fast the networks are on this machine.
     Bench(bench::Bench),
+    /// Measure how far solvers with few evaluations end from the solution.
+    Solvers(solvers::Solvers),
 }
 
 /// Runs the program with the process's arguments.
@@ -89,6 +92,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Some(Command::Train(command)) => command.run(),
         Some(Command::Evaluate(command)) => command.run(),
         Some(Command::Bench(command)) => command.run(),
+        Some(Command::Solvers(command)) => command.run(),
     }
 }
 
