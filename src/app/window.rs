@@ -23,7 +23,7 @@ use super::{
 use crate::error::Result;
 use crate::job::Worker;
 use crate::project::Project;
-use crate::sampler::SamplerOptions;
+use crate::sampler::Preset;
 use egui::{CentralPanel, Context, Panel, Ui};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -74,7 +74,7 @@ impl Window {
         let studio = Studio::spawn(wake(ctx.clone()))?;
         let mut session = Session {
             samples: 4,
-            options: SamplerOptions { steps: 20, ..SamplerOptions::default() },
+            options: Preset::Standard.options(),
             ..Session::default()
         };
         let overlay = cc.wgpu_render_state.as_ref().is_some_and(spread_paint::install);

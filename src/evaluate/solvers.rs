@@ -49,7 +49,7 @@ pub struct Deviation {
     /// In words.
     pub what: String,
     /// How it was solved.
-    #[serde(skip)]
+    #[serde(flatten)]
     pub method: Method,
     /// Mean over all questions and modalities of what [`ModalityDeviation::relative`] is for each.
     pub mean: f64,

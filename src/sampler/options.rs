@@ -105,6 +105,19 @@ impl Preset {
         }
     }
 
+    /// How far its latents end from the solution, in percent of their spread over realisations: of the bundled model, as
+    /// `benches/solvers.md` has it.
+    pub fn deviation_percent(self) -> f64 {
+        match self {
+            Self::Draft => 0.0,
+            Self::Standard => 0.0,
+            Self::Published => 0.0,
+        }
+    }
+
+    /// The same of the solution with weights in bfloat16.
+    pub const BFLOAT16_PERCENT: f64 = 0.0;
+
     /// Options with this solver, everything else as usual.
     pub fn options(self) -> SamplerOptions {
         self.applied_to(&SamplerOptions::default())

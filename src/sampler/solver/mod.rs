@@ -61,7 +61,7 @@ impl Solver {
 }
 
 /// A solver with its grid of times and number of evaluations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Method {
     /// The solver.
     pub solver: Solver,
