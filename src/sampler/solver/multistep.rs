@@ -153,14 +153,14 @@ mod tests {
             mean + gain * (state(t) - schedule.alpha(t) * mean)
         };
         let error = |h: f64, places: &[f64]| {
-            let at = |place: f64| schedule.inverse_lambda(-0.4 + h * place);
+            let at = |place: f64| schedule.inverse_lambda(h * place);
             let known: Vec<f64> = places.iter().map(|&p| at(p)).collect();
             let step = Step::new(&schedule, at(0.0), at(1.0), &known);
             let moved: f64 = step.weights.iter().zip(&known).map(|(w, &t)| w * data(t)).sum();
             (step.keep * state(at(0.0)) + moved - state(at(1.0))).abs()
         };
         for places in [&[0.0][..], &[0.0, -1.0], &[0.0, -1.0, -2.0], &[1.0, 0.0], &[1.0, 0.0, -1.0], &[1.0, 0.0, -1.0, -2.0]] {
-            let order = (error(0.04, places) / error(0.02, places)).log2();
+            let order = (error(0.08, places) / error(0.04, places)).log2();
             assert!((order - (places.len() + 1) as f64).abs() < 0.15, "{places:?}: {order:.2}");
         }
     }
