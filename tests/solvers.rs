@@ -23,7 +23,8 @@ fn files_carry_their_solver_and_bring_it_back() {
         let out = tempfile::tempdir().expect("folder");
         let all: Vec<&str> = QUICK.into_iter().chain(arguments).collect();
         let printed = success(&mut generate(&scene(COMPLETE), out.path(), &all));
-        let file = printed.lines().map(PathBuf::from).find(|p| p.extension().is_some_and(|e| e == "tif")).expect("file");
+        let file =
+            printed.lines().map(PathBuf::from).find(|p| p.extension().is_some_and(|e| e == "tif")).expect("file");
         let settings = Settings::in_file(&file).expect("readable").expect("settings");
         assert_eq!(settings.options, options, "{all:?}");
         let solver = gdal::Dataset::open(&file).expect("GeoTIFF").metadata_item("solver", "").expect("solver");
@@ -56,7 +57,10 @@ fn solvers_are_compared_where_a_place_has_what_a_question_needs() {
     assert_eq!(half(0), 0.0, "{}", found["half"][0]["what"]);
     assert!(half(2) > 1e-6, "{}", found["half"][2]["what"]);
     let text = std::fs::read_to_string(&out).expect("table");
-    assert!(text.contains("copgen solvers --places") && text.contains("CPU cores") && text.contains("| UniPC-3"), "{text}");
+    assert!(
+        text.contains("copgen solvers --places") && text.contains("CPU cores") && text.contains("| UniPC-3"),
+        "{text}"
+    );
 
     // This place has no radar and no L1C.
     let refused = failure(copgen().arg("solvers").arg("--places").arg(scene("worldcereal_be_2021-06")), 2);
@@ -71,7 +75,8 @@ fn presets_are_told_as_the_table_has_them() {
     let text = std::fs::read_to_string(common::project("benches/solvers.md")).expect("table");
     let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
     let line = |start: &[&str]| {
-        let found = text.lines().find(|l| start.iter().enumerate().all(|(k, s)| cells(l).get(k + 1).is_some_and(|c| c == s)));
+        let found =
+            text.lines().find(|l| start.iter().enumerate().all(|(k, s)| cells(l).get(k + 1).is_some_and(|c| c == s)));
         cells(found.unwrap_or_else(|| panic!("no line {start:?} in\n{text}")))
     };
     let heads = line(&["solver", "even in"]);

@@ -153,12 +153,7 @@ mod tests {
             physical: mean / 2.0,
             unit,
         };
-        Deviation {
-            what: what.into(),
-            method,
-            mean,
-            modalities: vec![row("DEM", "m"), row("LULC", "share of pixels")],
-        }
+        Deviation { what: what.into(), method, mean, modalities: vec![row("DEM", "m"), row("LULC", "share of pixels")] }
     }
 
     #[test]
@@ -177,7 +172,10 @@ mod tests {
         };
         let text = table.markdown();
         assert!(text.contains("| UniPC-2 | λ | 20 | 1.5 |") || text.contains("UniPC-2** | λ | 20 | 1.5 |"), "{text}");
-        assert!(text.contains("(2.0 %) come 12 of UniPC-3 even in λ (1.2 %); of the published solver no number"), "{text}");
+        assert!(
+            text.contains("(2.0 %) come 12 of UniPC-3 even in λ (1.2 %); of the published solver no number"),
+            "{text}"
+        );
         assert!(text.contains("| a question | LULC |") && text.contains("2.5 % of pixels"), "{text}");
         assert_eq!([digits(12.34), digits(1.234), digits(0.01234)], ["12", "1.2", "0.012"]);
     }

@@ -5,9 +5,11 @@
 
 use super::solver_table::SolverTable;
 use crate::error::{Error, Result};
-use crate::model::{DENOISER_FILE, Model, NoisePredictor, read_weights, weight_file, write_manifest, write_tensors};
 use crate::modality::{ModalityTable, PostOptions, Value, measured_unit, measured_value};
-use crate::sampler::{BatchName, Grid, Method, Preset, Purpose, Role, Roles, SamplerOptions, Solver, Start, sample, solved};
+use crate::model::{DENOISER_FILE, Model, NoisePredictor, read_weights, weight_file, write_manifest, write_tensors};
+use crate::sampler::{
+    BatchName, Grid, Method, Preset, Purpose, Role, Roles, SamplerOptions, Solver, Start, sample, solved,
+};
 use crate::scene::{Scene, Window};
 use candle_core::{DType, Device, Tensor};
 use serde::Serialize;
@@ -22,10 +24,8 @@ const REFERENCE: Method = Method { solver: Solver::Unipc3, grid: Grid::Lambda, s
 const SECOND: Method = Method { solver: Solver::Singlestep, grid: Grid::Lambda, steps: MANY };
 
 /// What is asked: in words, what is given, what is generated (all else where nothing is named).
-const QUESTIONS: [(&str, &str, &str); 2] = [
-    ("everything from elevation, land cover and radar", "DEM,LULC,S1RTC", ""),
-    ("S2L2A from S2L1C", "S2L1C", "S2L2A"),
-];
+const QUESTIONS: [(&str, &str, &str); 2] =
+    [("everything from elevation, land cover and radar", "DEM,LULC,S1RTC", ""), ("S2L2A from S2L1C", "S2L1C", "S2L2A")];
 
 /// What is compared, and how thoroughly.
 pub struct SolverStudy<'a> {
@@ -231,9 +231,8 @@ fn modality_deviation(
     let m = &table[i];
     let (mut squares, mut variance, mut pairs) = (0.0, 0.0, Vec::new());
     for (case, answer) in of {
-        let mean = |a: &[f32], b: &[f32]| {
-            a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>() / a.len() as f64
-        };
+        let mean =
+            |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>() / a.len() as f64;
         let each = answer.latents[i].iter().zip(&case.solution.latents[i]).map(|(a, b)| mean(a, b));
         squares += each.sum::<f64>() / answer.latents[i].len() as f64;
         variance += case.variance[i];

@@ -109,12 +109,13 @@ pub fn solve(
     method.check()?;
     let times = method.grid.times(schedule, method.steps);
     let mut data = DataPrediction { schedule, noise, watch };
+    let form = |order, correct| multistep::Form { order, correct, fall: method.grid != Grid::Lambda };
     let state = match method.solver {
         Solver::Singlestep => singlestep::solve(&mut data, &times, state),
-        Solver::Multistep2 => multistep::solve(&mut data, &times, state, 2, false),
-        Solver::Multistep3 => multistep::solve(&mut data, &times, state, 3, false),
-        Solver::Unipc2 => multistep::solve(&mut data, &times, state, 2, true),
-        Solver::Unipc3 => multistep::solve(&mut data, &times, state, 3, true),
+        Solver::Multistep2 => multistep::solve(&mut data, &times, state, form(2, false)),
+        Solver::Multistep3 => multistep::solve(&mut data, &times, state, form(3, false)),
+        Solver::Unipc2 => multistep::solve(&mut data, &times, state, form(2, true)),
+        Solver::Unipc3 => multistep::solve(&mut data, &times, state, form(3, true)),
     }?;
     if final_denoise { data.at(&state, T_END) } else { Ok(state) }
 }

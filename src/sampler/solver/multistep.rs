@@ -47,34 +47,47 @@ impl Step {
     }
 }
 
-/// Order of the step of this number: lower where too little lies behind, and in the last steps, over which λ may
-/// leap too far to extrapolate.
-fn order(step: usize, steps: usize, most: usize) -> usize {
-    most.min(step + 1).min(steps - step)
+/// A solver of this family.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Form {
+    /// Highest order of a step.
+    pub order: usize,
+    /// Whether it goes back to correct steps.
+    pub correct: bool,
+    /// Whether the order falls again in the last steps: needed where λ leaps so far there that extrapolating fails, and
+    /// otherwise a loss (`UniPC-3` on a grid even in λ: half as exact).
+    pub fall: bool,
 }
 
-/// Solves with steps of at most this order, with or without going back to correct them.
+impl Form {
+    /// Order of the step of this number: lower where too little lies behind.
+    fn order(self, step: usize, steps: usize) -> usize {
+        let most = self.order.min(step + 1);
+        if self.fall { most.min(steps - step) } else { most }
+    }
+}
+
+/// Solves over these times, one evaluation for each but the last.
 pub(super) fn solve(
     data: &mut DataPrediction,
     times: &[f64],
     mut state: Vec<Tensor>,
-    most: usize,
-    correct: bool,
+    form: Form,
 ) -> Result<Vec<Tensor>> {
     let steps = times.len() - 1;
     // Newest first: as many evaluations as a correction of this order needs.
-    let mut known: VecDeque<Vec<Tensor>> = VecDeque::with_capacity(most + 1);
+    let mut known: VecDeque<Vec<Tensor>> = VecDeque::with_capacity(form.order + 1);
     let mut before = state.clone();
     for i in 0..steps {
         known.push_front(data.at(&state, times[i])?);
-        known.truncate(most + 1);
+        known.truncate(form.order + 1);
         let back = |n: usize| -> Vec<f64> { (0..n).map(|k| times[i - k]).collect() };
-        if correct && i > 0 {
-            let n = order(i - 1, steps, most) + 1;
+        if form.correct && i > 0 {
+            let n = form.order(i - 1, steps) + 1;
             let step = Step::new(data.schedule, times[i - 1], times[i], &back(n));
             state = step.take(&before, known.iter())?;
         }
-        let step = Step::new(data.schedule, times[i], times[i + 1], &back(order(i, steps, most)));
+        let step = Step::new(data.schedule, times[i], times[i + 1], &back(form.order(i, steps)));
         let next = step.take(&state, known.iter())?;
         before = std::mem::replace(&mut state, next);
     }
@@ -86,12 +99,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn orders_rise_at_the_start_and_fall_at_the_end() {
-        let orders = |steps: usize, most: usize| (0..steps).map(|i| order(i, steps, most)).collect::<Vec<_>>();
-        assert_eq!(orders(7, 3), [1, 2, 3, 3, 3, 2, 1]);
-        assert_eq!(orders(4, 3), [1, 2, 2, 1]);
-        assert_eq!(orders(2, 2), [1, 1]);
-        assert_eq!(orders(1, 3), [1]);
+    fn orders_rise_at_the_start_and_fall_at_the_end_where_told_to() {
+        let orders = |steps: usize, order: usize, fall: bool| {
+            let form = Form { order, correct: false, fall };
+            (0..steps).map(|i| form.order(i, steps)).collect::<Vec<_>>()
+        };
+        assert_eq!(orders(7, 3, true), [1, 2, 3, 3, 3, 2, 1]);
+        assert_eq!(orders(4, 3, true), [1, 2, 2, 1]);
+        assert_eq!(orders(4, 3, false), [1, 2, 3, 3]);
+        assert_eq!(orders(2, 2, true), [1, 1]);
+        assert_eq!((orders(1, 3, true), orders(1, 3, false)), (vec![1], vec![1]));
     }
 
     #[test]
@@ -159,7 +176,9 @@ mod tests {
             let moved: f64 = step.weights.iter().zip(&known).map(|(w, &t)| w * data(t)).sum();
             (step.keep * state(at(0.0)) + moved - state(at(1.0))).abs()
         };
-        for places in [&[0.0][..], &[0.0, -1.0], &[0.0, -1.0, -2.0], &[1.0, 0.0], &[1.0, 0.0, -1.0], &[1.0, 0.0, -1.0, -2.0]] {
+        for places in
+            [&[0.0][..], &[0.0, -1.0], &[0.0, -1.0, -2.0], &[1.0, 0.0], &[1.0, 0.0, -1.0], &[1.0, 0.0, -1.0, -2.0]]
+        {
             let order = (error(0.08, places) / error(0.04, places)).log2();
             assert!((order - (places.len() + 1) as f64).abs() < 0.15, "{places:?}: {order:.2}");
         }

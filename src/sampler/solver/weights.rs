@@ -53,7 +53,10 @@ mod tests {
             for (k, expected) in closed.into_iter().enumerate() {
                 let found = moment(h, k);
                 // The closed form loses digits where h is small.
-                assert!((found - expected).abs() < 1e-15 * (1.0 / h).powi(k as i32).max(10.0), "h {h}, k {k}: {found} {expected}");
+                assert!(
+                    (found - expected).abs() < 1e-15 * (1.0 / h).powi(k as i32).max(10.0),
+                    "h {h}, k {k}: {found} {expected}"
+                );
             }
         }
     }
