@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::{SolverStudy, compare_solvers};
 use crate::files::{bundled, write_atomically};
 use crate::model::Model;
+use crate::sampler::Solver;
 use candle_core::Device;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,9 +19,15 @@ pub struct Solvers {
     /// Scene folders, comma-separated; their centres are asked about.
     #[arg(long, value_delimiter = ',', required = true)]
     places: Vec<PathBuf>,
+    /// Solvers, comma-separated; all if left out.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    solvers: Vec<Solver>,
     /// Numbers of evaluations.
     #[arg(long, value_delimiter = ',', default_value = "5,8,10,12,15,20,25,30,50")]
     steps: Vec<usize>,
+    /// Evaluations of what is taken for the solution.
+    #[arg(long, default_value_t = 200)]
+    reference: usize,
     /// Realisations per place and question.
     #[arg(long, default_value_t = 4)]
     samples: usize,
@@ -42,7 +49,9 @@ impl Solvers {
         let study = SolverStudy {
             model: &model,
             places: &self.places,
+            solvers: if self.solvers.is_empty() { &Solver::ALL } else { &self.solvers },
             steps: &self.steps,
+            reference: self.reference,
             samples: self.samples,
             seed: self.seed,
             cancel: interrupt()?,
@@ -65,11 +74,15 @@ impl Solvers {
     fn heading(&self, model: &Model) -> String {
         let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
         format!(
-            "# Solvers by number of evaluations\n\n    copgen {command}\n\n{}, {}. Root mean square difference of scaled latents from those that 200 evaluations of UniPC-3 (even in λ) give for the same noise, in percent of the latents' standard deviation over {} realisations; mean over all generated modalities, over everything from elevation, land cover and radar and S2L2A from S2L1C, pooled over {} places. In brackets the difference of decoded values. **Bold**: the grid the program uses.\n",
+            "# Solvers by number of evaluations\n\n    copgen {command}\n\n{}, {}. Root mean square difference of scaled latents from those that {} evaluations of UniPC-3 (even in λ) give for the same noise, in percent of the latents' standard deviation over {} realisations; mean over all generated modalities, over everything from elevation, land cover and radar and S2L2A from S2L1C, pooled over {}. In brackets the difference of decoded values. **Bold**: the grid the program uses.\n",
             model.manifest.name,
             machine(),
+            self.reference,
             self.samples,
-            self.places.len()
+            match self.places.len() {
+                1 => "one place".into(),
+                n => format!("{n} places"),
+            }
         )
     }
 }

@@ -33,7 +33,10 @@ impl SolverTable {
         steps.iter().for_each(|_| out += "---:|");
         out += "\n";
         for solver in Solver::ALL {
-            for grid in Grid::ALL {
+            for grid in Grid::ALL
+                .into_iter()
+                .filter(|&grid| self.solvers.iter().any(|d| (d.method.solver, d.method.grid) == (solver, grid)))
+            {
                 let own = if solver.grid() == grid { "**" } else { "" };
                 _ = write!(out, "| {own}{}{own} | {} |", solver.name(), grid.name());
                 for &steps in &steps {

@@ -7,21 +7,12 @@ use super::solver_table::SolverTable;
 use crate::error::{Error, Result};
 use crate::modality::{ModalityTable, PostOptions, Value, measured_unit, measured_value};
 use crate::model::{DENOISER_FILE, Model, NoisePredictor, read_weights, weight_file, write_manifest, write_tensors};
-use crate::sampler::{
-    BatchName, Grid, Method, Preset, Purpose, Role, Roles, SamplerOptions, Solver, Start, sample, solved,
-};
+use crate::sampler::{BatchName, Grid, Method, Purpose, Role, Roles, SamplerOptions, Solver, Start, sample, solved};
 use crate::scene::{Scene, Window};
 use candle_core::{DType, Device, Tensor};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// Evaluations of the two reference runs.
-const MANY: usize = 200;
-/// Taken for the solution.
-const REFERENCE: Method = Method { solver: Solver::Unipc3, grid: Grid::Lambda, steps: MANY };
-/// Another family, for how well the solution is known.
-const SECOND: Method = Method { solver: Solver::Singlestep, grid: Grid::Lambda, steps: MANY };
 
 /// What is asked: in words, what is given, what is generated (all else where nothing is named).
 const QUESTIONS: [(&str, &str, &str); 2] =
@@ -33,8 +24,12 @@ pub struct SolverStudy<'a> {
     pub model: &'a Model,
     /// Scene folders; their centres are asked about.
     pub places: &'a [PathBuf],
-    /// Numbers of evaluations, each for every solver on every grid.
+    /// Solvers, each on every grid.
+    pub solvers: &'a [Solver],
+    /// Numbers of evaluations of each.
     pub steps: &'a [usize],
+    /// Evaluations of what is taken for the solution.
+    pub reference: usize,
     /// Realisations per place and question, at least 2.
     pub samples: usize,
     /// Seed.
@@ -97,10 +92,13 @@ pub fn compare_solvers(study: &SolverStudy, tell: &mut dyn FnMut(&str)) -> Resul
         return Err(Error::request("Deviations are measured against the spread of realisations: ask for at least 2."));
     }
     tell("solving with very many evaluations");
+    let reference = study.reference();
+    // Another family, for how well the solution is known.
+    let second = Method { solver: Solver::Singlestep, ..reference };
     let cases = study.cases()?;
     let published = study.model.denoiser();
     let mut table = SolverTable {
-        second: study.deviation("solved by another family", published, &cases, SECOND)?,
+        second: study.deviation("solved by another family", published, &cases, second)?,
         half: Vec::new(),
         solvers: Vec::new(),
     };
@@ -109,19 +107,14 @@ pub fn compare_solvers(study: &SolverStudy, tell: &mut dyn FnMut(&str)) -> Resul
         tell(&format!("solving with weights in {name}"));
         let model = rounded(study.model, dtype, &folder.path().join(name))?;
         let weights = model.denoiser();
-        table.half.push(study.deviation(&format!("weights in {name}"), weights, &cases, REFERENCE)?);
+        table.half.push(study.deviation(&format!("weights in {name}"), weights, &cases, reference)?);
         let both = HalfPredictions { denoiser: weights, dtype };
-        table.half.push(study.deviation(&format!("weights and predictions in {name}"), &both, &cases, REFERENCE)?);
+        table.half.push(study.deviation(&format!("weights and predictions in {name}"), &both, &cases, reference)?);
     }
-    for solver in Solver::ALL {
+    for &solver in study.solvers {
         for grid in Grid::ALL {
             tell(&format!("{} on a grid even in {}", solver.name(), grid.name()));
-            let mut steps = study.steps.to_vec();
-            let presets = Preset::ALL.map(|preset| preset.options().method());
-            steps.extend(presets.iter().filter(|m| (m.solver, m.grid) == (solver, grid)).map(|m| m.steps));
-            steps.sort_unstable();
-            steps.dedup();
-            for steps in steps {
+            for &steps in study.steps {
                 let method = Method { solver, grid, steps };
                 table.solvers.push(study.deviation(solver.name(), published, &cases, method)?);
             }
@@ -131,6 +124,10 @@ pub fn compare_solvers(study: &SolverStudy, tell: &mut dyn FnMut(&str)) -> Resul
 }
 
 impl SolverStudy<'_> {
+    fn reference(&self) -> Method {
+        Method { solver: Solver::Unipc3, grid: Grid::Lambda, steps: self.reference }
+    }
+
     fn cases(&self) -> Result<Vec<Case>> {
         let table = &self.model.manifest.modalities;
         let mut cases = Vec::new();
@@ -158,7 +155,7 @@ impl SolverStudy<'_> {
                 for i in solved(&roles, SamplerOptions::default().ignored) {
                     start.noise[i] = Some(start.batch.normal(self.model.denoiser(), i, Purpose::Initial)?);
                 }
-                let solution = self.answer(self.model.denoiser(), &roles, &start, REFERENCE)?;
+                let solution = self.answer(self.model.denoiser(), &roles, &start, self.reference())?;
                 let variance = solution.latents.iter().map(|members| variance(members)).collect();
                 cases.push(Case { question, roles, start, solution, variance });
             }
