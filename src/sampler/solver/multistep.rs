@@ -28,8 +28,8 @@ impl Step {
         let h = schedule.lambda(end) - lambda;
         let places: Vec<f64> = known.iter().map(|&t| (schedule.lambda(t) - lambda) / h).collect();
         let mut weights = match places[..] {
-            [start, other] if start == 0.0 => halved(h, other),
-            [end, start] if start == 0.0 => halved(h, end).into_iter().rev().collect(),
+            [0.0, other] => halved(h, other),
+            [end, 0.0] => halved(h, end).into_iter().rev().collect(),
             _ => interpolated(h, &places),
         };
         weights.iter_mut().for_each(|w| *w *= alpha);
