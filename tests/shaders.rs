@@ -33,10 +33,9 @@ fn largest_error(folder: &str, gpu: &Arc<Gpu>) -> f64 {
 #[test]
 fn shaders_agree_with_the_recorded_numbers() {
     // The larger system takes minutes on a software adapter: `copgen verify tests/fixtures/parity --device gpu`.
-    for (folder, precision, bound) in [
-        ("parity-beta", Precision::F32, 1e-4),
-        ("parity-beta", Precision::F16, HALF_BOUND),
-    ] {
+    for (folder, precision, bound) in
+        [("parity-beta", Precision::F32, 1e-4), ("parity-beta", Precision::F16, HALF_BOUND)]
+    {
         let Some(gpu) = gpu(precision) else { return };
         let error = largest_error(folder, &gpu);
         println!("{folder} {precision:?}: {error:.2e}");

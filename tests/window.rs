@@ -421,3 +421,28 @@ fn realisations_are_ordered_compared_and_recalled() {
     press(&mut harness, "Undo");
     assert!(harness.state().session().choices.now().roles.iter().all(|role| *role == Role::Generated));
 }
+
+#[test]
+fn presets_choose_solver_and_steps_and_are_recalled_with_the_run() {
+    use copgen::sampler::{Preset as Effort, Solver};
+    let mut harness = window();
+    wait(&mut harness, "reading the first scene", observed);
+    let options = |harness: &egui_kittest::Harness<'_, Window>| harness.state().session().options.clone();
+    assert_eq!(options(&harness), Effort::Standard.options());
+    for effort in [Effort::Published, Effort::Draft] {
+        press(&mut harness, effort.name());
+        assert_eq!(options(&harness), effort.options());
+    }
+    // Another solver of the same number of steps is none of the presets.
+    press(&mut harness, "Advanced");
+    harness.get_by_role_and_label(egui::accesskit::Role::ComboBox, "Solver").click();
+    harness.run_steps(3);
+    press(&mut harness, Solver::Multistep2.name());
+    assert_eq!(options(&harness).solver, Solver::Multistep2);
+    assert_eq!(Effort::of(&options(&harness)), None);
+    sample(&mut harness, 2, 3);
+    let asked = options(&harness);
+    press(&mut harness, Effort::Standard.name());
+    press(&mut harness, "Recall");
+    assert_eq!(options(&harness), asked);
+}

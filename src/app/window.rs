@@ -23,7 +23,7 @@ use super::{
 use crate::error::Result;
 use crate::job::Worker;
 use crate::project::Project;
-use crate::sampler::SamplerOptions;
+use crate::sampler::Preset;
 use egui::{CentralPanel, Context, Panel, Ui};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -72,11 +72,7 @@ impl Window {
         let wake = |ctx: Context| move || ctx.request_repaint();
         let worker = Worker::spawn(wake(ctx.clone()))?;
         let studio = Studio::spawn(wake(ctx.clone()))?;
-        let mut session = Session {
-            samples: 4,
-            options: SamplerOptions { steps: 20, ..SamplerOptions::default() },
-            ..Session::default()
-        };
+        let mut session = Session { samples: 4, options: Preset::Standard.options(), ..Session::default() };
         let overlay = cc.wgpu_render_state.as_ref().is_some_and(spread_paint::install);
         if !overlay {
             session.note("This graphics adapter cannot draw the overlay of disagreement; exports hold it.", true);

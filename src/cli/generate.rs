@@ -8,7 +8,7 @@ use crate::files::bundled;
 use crate::job::{Event, Place, Request, SetValue, run};
 use crate::modality::{ModalityTable, PostOptions};
 use crate::model::{Model, Precision};
-use crate::sampler::{ConditionLatent, IgnoredMode, Role, Roles, SamplerOptions};
+use crate::sampler::{ConditionLatent, Grid, IgnoredMode, Preset, Role, Roles, SamplerOptions, Solver};
 use crate::scene::{Observation, Window};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -46,9 +46,18 @@ pub struct Generate {
     /// Number of the first realisation.
     #[arg(long, default_value_t = 0)]
     first: u64,
-    /// Network evaluations per realisation.
-    #[arg(long, default_value_t = 50)]
-    steps: usize,
+    /// How exactly to solve; chooses solver and number of evaluations.
+    #[arg(long, value_enum, default_value = "standard")]
+    preset: Preset,
+    /// Another solver than the preset's.
+    #[arg(long, value_enum)]
+    solver: Option<Solver>,
+    /// Another number of network evaluations per realisation than the preset's.
+    #[arg(long)]
+    steps: Option<usize>,
+    /// What the times of evaluations are even in; the solver's own choice if left out.
+    #[arg(long, value_enum)]
+    grid: Option<Grid>,
     /// Seed; the same seed gives the same realisations.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -163,6 +172,7 @@ impl Generate {
             }
             _ => return Err(Error::request("Name a place with --scene, or with --major-tom and --cell.")),
         };
+        let preset = self.preset.options();
         Ok(Request {
             model,
             place,
@@ -175,7 +185,9 @@ impl Generate {
             device: self.device.clone(),
             precision: self.precision,
             options: SamplerOptions {
-                steps: self.steps,
+                steps: self.steps.unwrap_or(preset.steps),
+                solver: self.solver.unwrap_or(preset.solver),
+                grid: self.grid,
                 condition: self.condition_latent,
                 ignored: self.ignored,
                 final_denoise: self.final_denoise,

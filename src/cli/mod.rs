@@ -6,6 +6,7 @@ mod evaluate;
 mod generate;
 mod models;
 mod screenshots;
+mod solvers;
 mod train;
 mod verify;
 
@@ -53,6 +54,8 @@ enum Command {
     Bench(bench::Bench),
     /// List what --device can stand for here.
     Devices,
+    /// Measure how far solvers with few evaluations end from the solution.
+    Solvers(solvers::Solvers),
 }
 
 /// Runs the program with the process's arguments.
@@ -96,6 +99,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             Engine::all().iter().for_each(|device| println!("{device}"));
             Ok(ExitCode::SUCCESS)
         }
+        Some(Command::Solvers(command)) => command.run(),
     }
 }
 

@@ -5,6 +5,8 @@ pub mod metrics;
 mod place;
 mod report;
 mod sheet;
+mod solver_table;
+mod solvers;
 mod stochastic;
 mod tasks;
 mod windows;
@@ -12,6 +14,8 @@ mod windows;
 pub use baselines::{Regression, Training};
 pub use report::{Report, Row};
 pub use sheet::contact_sheet;
+pub use solver_table::SolverTable;
+pub use solvers::{Deviation, ModalityDeviation, SolverStudy, compare_solvers};
 pub use windows::{HeldWindow, held_windows};
 
 use crate::ensemble::Realisation;

@@ -51,7 +51,9 @@ impl Lineage {
         let options = &request.options;
         let condition = format!("{:?}", options.condition);
         let solver = format!(
-            "DPM-Solver singlestep fast, {} evaluations{}",
+            "{} on a grid even in {}, {} evaluations{}",
+            options.solver.name(),
+            options.method().grid.name(),
             options.steps,
             if options.final_denoise { " and a final denoising one" } else { "" }
         );

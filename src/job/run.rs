@@ -36,7 +36,7 @@ pub fn run(
     if request.first.checked_add(request.samples as u64).is_none_or(|end| end == u64::MAX) {
         return Err(Error::request("The numbers of the realisations are too large."));
     }
-    crate::sampler::blocks(&crate::sampler::Schedule::new(), request.options.steps)?;
+    request.options.method().check()?;
     send(Event::Stage("Reading the scene".into()));
     let observation = Arc::new(observe(table, request)?);
     send(Event::Observed(observation.clone()));
@@ -58,7 +58,7 @@ pub fn run(
 
     send(Event::Stage("Sampling".into()));
     let all: Vec<u64> = (request.first..).take(request.samples).collect();
-    let evaluations = request.options.steps + usize::from(request.options.final_denoise);
+    let evaluations = request.options.evaluations();
     let mut job = Job {
         request,
         cancel,

@@ -8,7 +8,7 @@ mod solver;
 
 pub use crate::model::{Schedule, TRAIN_STEPS};
 pub use noise::{Purpose, Stream};
-pub use options::{ConditionLatent, IgnoredMode, SamplerOptions};
+pub use options::{ConditionLatent, IgnoredMode, Preset, SamplerOptions};
 pub use roles::{Role, Roles};
 pub use run::{BatchName, Evaluation, Start, sample, solved};
-pub use solver::{SolverBlock, blocks, solve};
+pub use solver::{Grid, MOST_STEPS, Method, Solver, solve};

@@ -132,7 +132,7 @@ pub fn sample(
         done += 1;
         watch(&Evaluation { done, network_time: TRAIN_STEPS as f64 * t, data })
     };
-    let result = solve(&schedule, options.steps, options.final_denoise, state, &mut noise, &mut watch)?;
+    let result = solve(&schedule, options.method(), options.final_denoise, state, &mut noise, &mut watch)?;
     let mut latents = vec![None; table.len()];
     for (&i, x) in solved.iter().zip(result) {
         // A NaN anywhere makes the sum NaN.

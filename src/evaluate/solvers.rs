@@ -1,0 +1,350 @@
+//! How far solvers with few evaluations end from the solution, beside what half precision changes.
+//!
+//! Everything starts from the same noise, so answers can be subtracted. The solution is what a solver of high order gives
+//! with very many evaluations; a second one tells how well that is known.
+
+use super::solver_table::SolverTable;
+use crate::error::{Error, Result};
+use crate::modality::{ModalityTable, PostOptions, Value, measured_unit, measured_value};
+use crate::model::{DENOISER_FILE, Model, NoisePredictor, read_weights, weight_file, write_manifest, write_tensors};
+use crate::sampler::{BatchName, Grid, Method, Purpose, Role, Roles, SamplerOptions, Solver, Start, sample, solved};
+use crate::scene::{Scene, Window};
+use candle_core::{DType, Device, Tensor};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What is asked: in words, what is given, what is generated (all else where nothing is named).
+const QUESTIONS: [(&str, &str, &str); 2] =
+    [("everything from elevation, land cover and radar", "DEM,LULC,S1RTC", ""), ("S2L2A from S2L1C", "S2L1C", "S2L2A")];
+
+/// What is compared, and how thoroughly.
+pub struct SolverStudy<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// Scene folders; their centres are asked about.
+    pub places: &'a [PathBuf],
+    /// Solvers, each on every grid.
+    pub solvers: &'a [Solver],
+    /// Numbers of evaluations of each.
+    pub steps: &'a [usize],
+    /// Evaluations of what is taken for the solution.
+    pub reference: usize,
+    /// Realisations per place and question, at least 2.
+    pub samples: usize,
+    /// Seed.
+    pub seed: u64,
+    /// Stops the comparison when set.
+    pub cancel: &'a AtomicBool,
+}
+
+/// One way to an answer, and how far its answers lie from the solution.
+#[derive(Debug, Clone, Serialize)]
+pub struct Deviation {
+    /// In words.
+    pub what: String,
+    /// How it was solved.
+    #[serde(flatten)]
+    pub method: Method,
+    /// Mean over all questions and modalities of what [`ModalityDeviation::relative`] is for each.
+    pub mean: f64,
+    /// One by one.
+    pub modalities: Vec<ModalityDeviation>,
+}
+
+/// How far from the solution the answers in one modality lie.
+#[derive(Debug, Clone, Serialize)]
+pub struct ModalityDeviation {
+    /// The question.
+    pub question: &'static str,
+    /// The modality.
+    pub modality: String,
+    /// Root mean square of the difference of scaled latents, divided by their standard deviation over realisations.
+    pub relative: f64,
+    /// Difference of decoded values: root mean square of images, share of pixels of another class, mean of scalars.
+    pub physical: f64,
+    /// Unit of it.
+    pub unit: &'static str,
+}
+
+/// One place and question, with the solution.
+struct Case {
+    question: &'static str,
+    roles: Roles,
+    start: Start,
+    solution: Answer,
+    /// Variance over realisations, mean over the latent's elements; by modality.
+    variance: Vec<f64>,
+}
+
+/// Latents and values of every generated modality, by modality and realisation.
+struct Answer {
+    latents: Vec<Vec<Vec<f32>>>,
+    values: Vec<Vec<Value>>,
+}
+
+/// Measures all; `tell` hears what is being worked on.
+///
+/// # Errors
+/// When a place cannot be read or answers none of the questions, sampling fails, or the study was stopped.
+pub fn compare_solvers(study: &SolverStudy, tell: &mut dyn FnMut(&str)) -> Result<SolverTable> {
+    if study.samples < 2 {
+        return Err(Error::request("Deviations are measured against the spread of realisations: ask for at least 2."));
+    }
+    tell("solving with very many evaluations");
+    let reference = study.reference();
+    // Another family, for how well the solution is known.
+    let second = Method { solver: Solver::Singlestep, ..reference };
+    let cases = study.cases()?;
+    let published = study.model.denoiser();
+    let mut table = SolverTable {
+        second: study.deviation("solved by another family", published, &cases, second)?,
+        half: Vec::new(),
+        solvers: Vec::new(),
+    };
+    let folder = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), "create a folder in", &e))?;
+    for (name, dtype) in [("float16", DType::F16), ("bfloat16", DType::BF16)] {
+        tell(&format!("solving with weights in {name}"));
+        let model = rounded(study.model, dtype, &folder.path().join(name))?;
+        let weights = model.denoiser();
+        table.half.push(study.deviation(&format!("weights in {name}"), weights, &cases, reference)?);
+        let both = HalfPredictions { denoiser: weights, dtype };
+        table.half.push(study.deviation(&format!("weights and predictions in {name}"), &both, &cases, reference)?);
+    }
+    for &solver in study.solvers {
+        for grid in Grid::ALL {
+            tell(&format!("{} on a grid even in {}", solver.name(), grid.name()));
+            for &steps in study.steps {
+                let method = Method { solver, grid, steps };
+                table.solvers.push(study.deviation(solver.name(), published, &cases, method)?);
+            }
+        }
+    }
+    Ok(table)
+}
+
+impl SolverStudy<'_> {
+    fn reference(&self) -> Method {
+        Method { solver: Solver::Unipc3, grid: Grid::Lambda, steps: self.reference }
+    }
+
+    fn cases(&self) -> Result<Vec<Case>> {
+        let table = &self.model.manifest.modalities;
+        let mut cases = Vec::new();
+        for dir in self.places {
+            let scene = Scene::open(dir)?;
+            let window = scene.window(table.window_m(), Window::Centre)?;
+            let available = scene.available(table);
+            for (question, given, generated) in QUESTIONS {
+                let given = table.select_list(given)?;
+                if !given.iter().all(|i| available.contains(i)) {
+                    continue;
+                }
+                let generated = if generated.is_empty() { None } else { Some(table.select_list(generated)?) };
+                let roles = Roles::new(table, &given, generated.as_deref())?;
+                let observation = scene.read(table, &window, &given)?;
+                let realisations = (0..self.samples as u64).collect();
+                let batch = BatchName { seed: self.seed, tile: observation.tile, realisations };
+                let mut start = Start { conditions: vec![None; table.len()], noise: vec![None; table.len()], batch };
+                for i in given {
+                    if let Some(given) = &observation.values[i] {
+                        let latent = self.model.encode(i, &given.value, None)?;
+                        start.conditions[i] = Some(Tensor::cat(&vec![latent; self.samples], 0)?);
+                    }
+                }
+                for i in solved(&roles, SamplerOptions::default().ignored) {
+                    start.noise[i] = Some(start.batch.normal(self.model.denoiser(), i, Purpose::Initial)?);
+                }
+                let solution = self.answer(self.model.denoiser(), &roles, &start, self.reference())?;
+                let variance = solution.latents.iter().map(|members| variance(members)).collect();
+                cases.push(Case { question, roles, start, solution, variance });
+            }
+        }
+        if cases.is_empty() {
+            return Err(Error::request(
+                "None of the places has what a question needs: elevation, land cover and radar, or Sentinel-2 L1C.",
+            ));
+        }
+        Ok(cases)
+    }
+
+    fn answer(&self, denoiser: &dyn NoisePredictor, roles: &Roles, start: &Start, method: Method) -> Result<Answer> {
+        let options = SamplerOptions {
+            steps: method.steps,
+            solver: method.solver,
+            grid: Some(method.grid),
+            ..SamplerOptions::default()
+        };
+        let tensors = sample(denoiser, roles, start, &options, &mut |_| {
+            if self.cancel.load(Ordering::Relaxed) { Err(Error::Cancelled) } else { Ok(()) }
+        })?;
+        let mut answer = Answer { latents: vec![Vec::new(); tensors.len()], values: vec![Vec::new(); tensors.len()] };
+        for i in roles.with(Role::Generated) {
+            let Some(all) = &tensors[i] else { continue };
+            for item in 0..self.samples {
+                let latent = all.narrow(0, item, 1)?;
+                answer.values[i].push(self.model.decode(i, &latent, &PostOptions::default())?);
+                answer.latents[i].push(latent.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?);
+            }
+        }
+        Ok(answer)
+    }
+
+    fn deviation(
+        &self,
+        what: &str,
+        denoiser: &dyn NoisePredictor,
+        cases: &[Case],
+        method: Method,
+    ) -> Result<Deviation> {
+        let table = &self.model.manifest.modalities;
+        let answers: Vec<Answer> =
+            cases.iter().map(|c| self.answer(denoiser, &c.roles, &c.start, method)).collect::<Result<_>>()?;
+        let mut modalities = Vec::new();
+        for (question, ..) in QUESTIONS {
+            for i in 0..table.len() {
+                let of: Vec<(&Case, &Answer)> = cases
+                    .iter()
+                    .zip(&answers)
+                    .filter(|(case, answer)| case.question == question && !answer.latents[i].is_empty())
+                    .collect();
+                if !of.is_empty() {
+                    modalities.push(modality_deviation(table, question, i, &of));
+                }
+            }
+        }
+        let mean = modalities.iter().map(|m| m.relative).sum::<f64>() / modalities.len() as f64;
+        Ok(Deviation { what: what.to_owned(), method, mean, modalities })
+    }
+}
+
+/// Pooled over places.
+fn modality_deviation(
+    table: &ModalityTable,
+    question: &'static str,
+    i: usize,
+    of: &[(&Case, &Answer)],
+) -> ModalityDeviation {
+    let m = &table[i];
+    let (mut squares, mut variance, mut pairs) = (0.0, 0.0, Vec::new());
+    for (case, answer) in of {
+        let mean =
+            |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>() / a.len() as f64;
+        let each = answer.latents[i].iter().zip(&case.solution.latents[i]).map(|(a, b)| mean(a, b));
+        squares += each.sum::<f64>() / answer.latents[i].len() as f64;
+        variance += case.variance[i];
+        pairs.extend(answer.values[i].iter().zip(&case.solution.values[i]));
+    }
+    let over = |f: &dyn Fn(&Value, &Value) -> f64| pairs.iter().map(|(a, b)| f(a, b)).sum::<f64>() / pairs.len() as f64;
+    let (physical, unit) = match of[0].1.values[i][0] {
+        Value::Location(_) => (over(&kilometres), "km"),
+        Value::Date(_) => (over(&days), "days"),
+        Value::Image(_) => {
+            let classes = m.classes().is_some();
+            let pixel = |(a, b): (&f32, &f32)| match classes {
+                true => f64::from(a != b),
+                false => f64::from(measured_value(m, *a) - measured_value(m, *b)).powi(2),
+            };
+            let image = |a: &Value, b: &Value| {
+                let (a, b) = (a.image().map_or(&[][..], |r| &r.data), b.image().map_or(&[][..], |r| &r.data));
+                a.iter().zip(b).map(pixel).sum::<f64>() / a.len() as f64
+            };
+            let mean = over(&image);
+            (if classes { mean } else { mean.sqrt() }, measured_unit(m))
+        }
+    };
+    let relative = (squares / variance).sqrt();
+    ModalityDeviation { question, modality: m.name.clone(), relative, physical, unit }
+}
+
+fn kilometres(a: &Value, b: &Value) -> f64 {
+    match (a, b) {
+        (Value::Location(a), Value::Location(b)) => super::metrics::haversine_km(a.lat, a.lon, b.lat, b.lon),
+        _ => f64::NAN,
+    }
+}
+
+fn days(a: &Value, b: &Value) -> f64 {
+    match (a, b) {
+        (Value::Date(a), Value::Date(b)) => a.duration_until(*b).as_hours().unsigned_abs() as f64 / 24.0,
+        _ => f64::NAN,
+    }
+}
+
+/// Unbiased variance over members of each element, then the mean over elements.
+fn variance(members: &[Vec<f32>]) -> f64 {
+    let n = members.len() as f64;
+    let elements = members.first().map_or(0, Vec::len);
+    let of = |k: usize| {
+        let mean = members.iter().map(|m| f64::from(m[k])).sum::<f64>() / n;
+        members.iter().map(|m| (f64::from(m[k]) - mean).powi(2)).sum::<f64>() / (n - 1.0)
+    };
+    (0..elements).map(of).sum::<f64>() / elements as f64
+}
+
+/// The model with the weights of its networks rounded, by way of a model folder. The statistics of a Gaussian field stay
+/// as they are: what follows from them is computed in float64 whatever the precision.
+fn rounded(model: &Model, dtype: DType, dir: &Path) -> Result<Model> {
+    let mut weights = read_weights(&model.dir.join(&model.manifest.denoiser_weights.file))?;
+    for data in weights.values_mut() {
+        let values: Vec<f32> = data.to_tensor(&Device::Cpu)?.flatten_all()?.to_vec1()?;
+        data.bytes = match dtype {
+            DType::F16 => values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect(),
+            _ => values.iter().flat_map(|&v| half::bf16::from_f32(v).to_le_bytes()).collect(),
+        };
+        data.dtype = dtype;
+    }
+    write_tensors(&dir.join(DENOISER_FILE), &weights, None)?;
+    let mut manifest = model.manifest.clone();
+    manifest.denoiser_weights = weight_file(dir, DENOISER_FILE)?;
+    if let Some(field) = &manifest.field {
+        std::fs::copy(model.dir.join(&field.file), dir.join(&field.file)).map_err(|e| Error::io(dir, "write", &e))?;
+    }
+    write_manifest(dir, &manifest)?;
+    Model::open(dir, model.engine())
+}
+
+/// A denoiser of which inputs and predictions pass through half precision, as they do in the published code.
+struct HalfPredictions<'a> {
+    denoiser: &'a dyn NoisePredictor,
+    dtype: DType,
+}
+
+impl HalfPredictions<'_> {
+    fn round(&self, tensors: &[Tensor]) -> Result<Vec<Tensor>> {
+        tensors.iter().map(|t| Ok(t.to_dtype(self.dtype)?.to_dtype(DType::F32)?)).collect()
+    }
+}
+
+impl NoisePredictor for HalfPredictions<'_> {
+    fn table(&self) -> &ModalityTable {
+        self.denoiser.table()
+    }
+
+    fn device(&self) -> &Device {
+        self.denoiser.device()
+    }
+
+    fn noise(&self, latents: &[Tensor], times: &[Vec<f32>]) -> Result<Vec<Tensor>> {
+        self.round(&self.denoiser.noise(&self.round(latents)?, times)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variance_is_over_members_and_unbiased() {
+        let found = variance(&[vec![1.0, 5.0], vec![3.0, 5.0]]);
+        assert!((found - 1.0).abs() < 1e-12, "{found}");
+    }
+
+    #[test]
+    fn scalars_differ_in_days_and_kilometres() {
+        let date = |day| Value::Date(jiff::civil::date(2023, 3, day));
+        assert_eq!(days(&date(9), &date(2)), 7.0);
+        let at = |lat| Value::Location(crate::modality::Location { lat, lon: 10.0 });
+        assert!((kilometres(&at(0.0), &at(1.0)) - 111.2).abs() < 0.1);
+    }
+}
