@@ -50,6 +50,9 @@ impl SolverTable {
         for d in self.half.iter().chain([&self.second]) {
             _ = writeln!(out, "| {} | {} |", d.what, percent(d.mean));
         }
+        if self.half.iter().any(|d| d.mean == 0.0) {
+            out += "\nZero: the model's file holds its weights in this precision already.\n";
+        }
         out += &self.by_modality();
         out + "\n" + &self.conclusions()
     }
@@ -179,6 +182,7 @@ mod tests {
             text.contains("(2.0 %) come 12 of UniPC-3 even in λ (1.2 %); of the published solver no number"),
             "{text}"
         );
+        assert!(!text.contains("Zero:"), "{text}");
         assert!(text.contains("| a question | LULC |") && text.contains("2.5 % of pixels"), "{text}");
         assert_eq!([digits(12.34), digits(1.234), digits(0.01234)], ["12", "1.2", "0.012"]);
     }
