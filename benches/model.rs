@@ -47,6 +47,7 @@ fn bundled_realisation(criterion: &mut Criterion) {
         first: 0,
         seed: 7,
         batch: 4,
+        computing: Default::default(),
         options: SamplerOptions { steps: 20, ..SamplerOptions::default() },
         post: PostOptions::default(),
     };

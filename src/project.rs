@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::job::Request;
 use crate::modality::{Location, ModalityTable, PostOptions, Raster, Value};
+use crate::model::Computing;
 use crate::model::{TensorData, safetensors_in, write_tensors};
 use crate::sampler::{Role, SamplerOptions};
 use crate::scene::Window;
@@ -65,6 +66,9 @@ pub struct Project {
     pub options: SamplerOptions,
     /// Post-processing switches.
     pub post: PostOptions,
+    /// What is computed on.
+    #[serde(default)]
+    pub computing: Computing,
     /// Seed.
     pub seed: u64,
     /// Whether each run takes a seed of its own.
@@ -292,6 +296,7 @@ mod tests {
             samples: 4,
             options: SamplerOptions { steps: 20, ..SamplerOptions::default() },
             post: PostOptions::default(),
+            computing: Computing { device: "cpu".into(), precision: crate::model::Precision::I16 },
             seed: 7,
             random_seed: true,
             runs: vec![KeptRun { request, folder: folder.into(), model_sha256: "0".into() }],
@@ -309,8 +314,7 @@ mod tests {
             first: 0,
             seed: 7,
             batch: 2,
-            device: "auto".into(),
-            precision: crate::model::Precision::F32,
+            computing: Default::default(),
             options: crate::sampler::SamplerOptions::default(),
             post: crate::modality::PostOptions::default(),
         }

@@ -10,7 +10,7 @@ use copgen::Error;
 use copgen::ensemble::Realisation;
 use copgen::job::{Event, Place, Request, run};
 use copgen::modality::{ModalityTable, PostOptions};
-use copgen::model::{Adapters, DenoiserSizes, Engine, Gpu, MadeUp, Model, Precision};
+use copgen::model::{Adapters, Computing, DenoiserSizes, Engine, Gpu, MadeUp, Model, Precision};
 use copgen::sampler::{Roles, SamplerOptions};
 use copgen::scene::Window;
 use copgen::verify::verify;
@@ -137,8 +137,7 @@ fn request(model: &Path, samples: usize) -> Request {
         first: 0,
         seed: 5,
         batch: 2,
-        device: "gpu".into(),
-        precision: Precision::F32,
+        computing: Computing { device: "gpu".into(), precision: Precision::F32 },
         options: SamplerOptions { steps: 2, ..SamplerOptions::default() },
         post: PostOptions::default(),
     }

@@ -57,6 +57,7 @@ impl Window {
             Command::Steps(steps) => session.options.steps = steps,
             Command::Seed(seed) => session.seed = seed,
             Command::RandomSeed(random) => session.random_seed = random,
+            Command::Computing(computing) => session.computing = computing,
             Command::Options(options, post) => (session.options, session.post) = (options, post),
             Command::Generate => self.generate(),
             Command::More => self.more(),

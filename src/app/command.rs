@@ -9,6 +9,7 @@ use super::session::Selection;
 use super::shown::{Base, Sort};
 use super::studio::Purpose;
 use crate::modality::{Location, PostOptions};
+use crate::model::Computing;
 use crate::sampler::{Role, SamplerOptions};
 use crate::scene::Window;
 use crate::view::Spot;
@@ -54,6 +55,8 @@ pub enum Command {
     Seed(u64),
     /// Take a new seed for each run, or keep to the chosen one.
     RandomSeed(bool),
+    /// What to compute on.
+    Computing(Computing),
     /// Switches of sampling and post-processing.
     Options(SamplerOptions, PostOptions),
     /// Sample, or queue it while a run goes on.

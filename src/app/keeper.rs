@@ -116,6 +116,7 @@ pub fn project(session: &Session) -> Option<Project> {
         options: session.options.clone(),
         post: session.post,
         seed: session.seed,
+        computing: session.computing.clone(),
         random_seed: session.random_seed,
         runs: runs.iter().map(kept).chain(session.unread.runs.iter().cloned()).collect(),
         shown: session.runs.shown_at(),
@@ -241,6 +242,7 @@ impl Restored {
         (session.window, session.moved, session.observed) = (project.window, true, None);
         session.samples = project.samples.max(1);
         (session.options, session.post) = (project.options, project.post);
+        session.computing = project.computing;
         (session.seed, session.random_seed) = (project.seed, project.random_seed);
         session.runs.restore(runs, shown);
         session.unread.scenes.extend(unread.scenes);

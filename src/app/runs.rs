@@ -250,8 +250,7 @@ mod tests {
             first: 0,
             seed,
             batch: 1,
-            device: "auto".into(),
-            precision: crate::model::Precision::F32,
+            computing: Default::default(),
             options: SamplerOptions::default(),
             post: PostOptions::default(),
         };

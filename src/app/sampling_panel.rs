@@ -5,6 +5,7 @@ use super::runs::RunState;
 use super::session::Session;
 use super::{theme, widgets};
 use crate::job::Request;
+use crate::model::{Computing, Precision};
 use crate::sampler::{ConditionLatent, IgnoredMode, Preset, Role, Solver};
 use egui::{DragValue, RichText, Ui, vec2};
 
@@ -138,6 +139,9 @@ fn advanced(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
         });
         widgets::named(&response.response, egui::Role::ComboBox, "Solver");
         ui.end_row();
+        ui.label(RichText::new("Compute on").small());
+        computing(ui, session, commands);
+        ui.end_row();
         ui.label(RichText::new("Given latents").small());
         let list = egui::ComboBox::from_id_salt("condition").selected_text(condition(options.condition)).width(180.0);
         let response = list.show_ui(ui, |ui| {
@@ -164,6 +168,48 @@ fn advanced(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
     if (&options, post) != (&session.options, session.post) {
         commands.push(Command::Options(options, post));
     }
+}
+
+/// Devices, with how weights are held there.
+fn computing(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
+    let all = [
+        ("automatic", "auto", Precision::F32, "A graphics adapter if there is one with room, else the CPU"),
+        ("CPU", "cpu", Precision::F32, "Float32, the reference"),
+        (
+            "CPU, 16-bit integers",
+            "cpu",
+            Precision::I16,
+            "Faster, in half the memory; outputs differ by some thousandths",
+        ),
+        ("graphics adapter", "gpu", Precision::F32, "The best there is, also one made of software"),
+        (
+            "graphics adapter, half precision",
+            "gpu",
+            Precision::F16,
+            "Half the memory; outputs differ by some thousandths",
+        ),
+    ];
+    let now = &session.computing;
+    let is = |device: &str, precision: Precision| now.device == device && now.precision == precision;
+    let name = all.iter().find(|(_, device, precision, _)| is(device, *precision)).map_or("other", |(name, ..)| name);
+    let field = session.model.as_ref().is_some_and(|model| model.manifest.field.is_some());
+    let list = ui.add_enabled_ui(!field, |ui| {
+        egui::ComboBox::from_id_salt("computing").selected_text(if field { "CPU" } else { name }).width(180.0).show_ui(
+            ui,
+            |ui| {
+                for (name, device, precision, hover) in all {
+                    if ui.selectable_label(is(device, precision), name).on_hover_text(hover).clicked() {
+                        commands.push(Command::Computing(Computing { device: device.into(), precision }));
+                    }
+                }
+            },
+        )
+    });
+    let response = list
+        .inner
+        .response
+        .on_disabled_hover_text("The networks of this kind of model are small and compute on the CPU");
+    widgets::named(&response, egui::Role::ComboBox, "Compute on");
 }
 
 fn progress(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {

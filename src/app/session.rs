@@ -9,6 +9,7 @@ use crate::export::Lineage;
 use crate::grid::{Footprint, GridCell};
 use crate::job::{Event, Place, Request, SetValue, Settings};
 use crate::modality::{ClassMap, Location, ModalityTable, PostOptions, Value};
+use crate::model::Computing;
 use crate::model::{MANIFEST_FILE, Manifest, sha256_of};
 use crate::project::KeptRun;
 use crate::sampler::{Role, Roles, SamplerOptions};
@@ -125,6 +126,8 @@ pub struct Session {
     pub options: SamplerOptions,
     /// Post-processing switches.
     pub post: PostOptions,
+    /// What is computed on.
+    pub computing: Computing,
     /// Seed.
     pub seed: u64,
     /// Whether each run takes a seed of its own.
@@ -252,8 +255,7 @@ impl Session {
             first: 0,
             seed: self.seed,
             batch: batch(self.samples),
-            device: "auto".into(),
-            precision: crate::model::Precision::F32,
+            computing: self.computing.clone(),
             options: self.options.clone(),
             post: self.post,
         };

@@ -4,7 +4,7 @@ use super::interrupt;
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluation, evaluate};
 use crate::files::write_atomically;
-use crate::model::{Model, Precision};
+use crate::model::{Computing, Model, Precision};
 use crate::train::Recipe;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -51,7 +51,8 @@ impl Evaluate {
             return Err(Error::request(format!("{} is no name of a CSV file; end it in .csv.", path.display())));
         }
         let (recipe, _) = Recipe::open(&self.recipe)?;
-        let model = Model::open_on(&self.model, &self.device, self.precision, &mut |note| eprintln!("note: {note}"))?;
+        let computing = Computing { device: self.device.clone(), precision: self.precision };
+        let model = Model::open_on(&self.model, &computing, &mut |note| eprintln!("note: {note}"))?;
         let evaluation = Evaluation {
             model: &model,
             recipe: &recipe,

@@ -7,7 +7,7 @@ use crate::export::{Exporter, Lineage};
 use crate::files::bundled;
 use crate::job::{Event, Place, Request, SetValue, run};
 use crate::modality::{ModalityTable, PostOptions};
-use crate::model::{Model, Precision};
+use crate::model::{Computing, Model, Precision};
 use crate::sampler::{ConditionLatent, Grid, IgnoredMode, Preset, Role, Roles, SamplerOptions, Solver};
 use crate::scene::{Observation, Window};
 use std::collections::BTreeMap;
@@ -112,9 +112,13 @@ fn parse_window(text: &str) -> Result<Window, String> {
 }
 
 impl Generate {
+    fn computing(&self) -> Computing {
+        Computing { device: self.device.clone(), precision: self.precision }
+    }
+
     pub(super) fn run(self) -> Result<ExitCode> {
         let model_dir = self.model.clone().map_or_else(|| bundled("models/demo"), Ok)?;
-        let model = Model::open_on(&model_dir, &self.device, self.precision, &mut |note| eprintln!("note: {note}"))?;
+        let model = Model::open_on(&model_dir, &self.computing(), &mut |note| eprintln!("note: {note}"))?;
         let table = &model.manifest.modalities;
         let request = self.request(table, model_dir)?;
         let cancel = interrupt()?;
@@ -182,8 +186,7 @@ impl Generate {
             first: self.first,
             seed: self.seed,
             batch: self.batch,
-            device: self.device.clone(),
-            precision: self.precision,
+            computing: self.computing(),
             options: SamplerOptions {
                 steps: self.steps.unwrap_or(preset.steps),
                 solver: self.solver.unwrap_or(preset.solver),

@@ -164,8 +164,7 @@ fn realisations(
         first: 0,
         seed: effort.seed,
         batch: effort.samples,
-        device: "auto".into(),
-        precision: crate::model::Precision::F32,
+        computing: Default::default(),
         options: SamplerOptions { steps: effort.steps, ..SamplerOptions::default() },
         post: PostOptions::default(),
     };

@@ -13,7 +13,7 @@ pub use worker::Worker;
 use crate::ensemble::Realisation;
 use crate::grid::Footprint;
 use crate::modality::{ClassMap, Location, PostOptions, Raster};
-use crate::model::Precision;
+use crate::model::Computing;
 use crate::sampler::{Roles, SamplerOptions};
 use crate::scene::{Observation, Window};
 use jiff::civil::Date;
@@ -87,19 +87,13 @@ pub struct Request {
     pub seed: u64,
     /// Realisations computed together; changes speed and memory, never the numbers' meaning.
     pub batch: usize,
-    /// What to compute on, by name ([`crate::model::Engine::parse`]).
-    #[serde(default = "auto")]
-    pub device: String,
-    /// How weights are held.
-    pub precision: Precision,
+    /// What to compute on.
+    #[serde(default)]
+    pub computing: Computing,
     /// Sampling switches.
     pub options: SamplerOptions,
     /// Post-processing switches.
     pub post: PostOptions,
-}
-
-fn auto() -> String {
-    "auto".into()
 }
 
 /// What a running job tells.

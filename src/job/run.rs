@@ -56,7 +56,7 @@ pub fn run(
         conditions.push(condition);
     }
 
-    send(Event::Stage("Sampling".into()));
+    send(Event::Stage(format!("Sampling on {}", models.now().engine().name())));
     let all: Vec<u64> = (request.first..).take(request.samples).collect();
     let evaluations = request.options.evaluations();
     let mut job = Job {

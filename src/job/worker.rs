@@ -2,7 +2,7 @@
 
 use super::{Event, Request, run};
 use crate::error::{Error, Result};
-use crate::model::{Model, Precision};
+use crate::model::{Computing, Model};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -97,26 +97,24 @@ impl Drop for Worker {
     }
 }
 
-/// A model, and the name of the device and the precision it was opened for.
-type Loaded = (Model, String, Precision);
+/// A model, and what it was opened for.
+type Loaded = (Model, Computing);
 
 /// Runs a job, keeping the model loaded for the next one.
 fn work(kept: &mut Option<Loaded>, request: &Request, cancel: &AtomicBool, send: &mut dyn FnMut(Event)) -> Result<()> {
-    let fits = |(model, device, precision): &Loaded| {
-        model.dir == request.model && *device == request.device && *precision == request.precision
-    };
-    let (model, device, precision) = match kept.take().filter(fits) {
+    let fits = |(model, computing): &Loaded| model.dir == request.model && *computing == request.computing;
+    let (model, computing) = match kept.take().filter(fits) {
         Some(loaded) => loaded,
         None => {
             send(Event::Stage("Loading the model".into()));
-            let model = Model::open_on(&request.model, &request.device, request.precision, &mut |note| {
+            let model = Model::open_on(&request.model, &request.computing, &mut |note| {
                 send(Event::Note(note));
             })?;
-            (model, request.device.clone(), request.precision)
+            (model, request.computing.clone())
         }
     };
     let result = run(&model, request, cancel, true, send);
     // A lost device has to be opened anew.
-    *kept = Some((model, device, precision)).filter(|(model, ..)| !model.engine().is_lost());
+    *kept = Some((model, computing)).filter(|(model, _)| !model.engine().is_lost());
     result
 }

@@ -9,6 +9,7 @@ use super::{Init, LowRank, Precision};
 use crate::error::{Error, Result};
 use crate::modality::ModalityTable;
 use candle_core::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,6 +20,21 @@ pub enum Engine {
     Candle(Device, Precision),
     /// A graphics adapter.
     Shaders(Arc<Gpu>),
+}
+
+/// What a person asks to compute on, and how weights are held there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Computing {
+    /// One of [`Engine::NAMES`].
+    pub device: String,
+    /// How weights are held.
+    pub precision: Precision,
+}
+
+impl Default for Computing {
+    fn default() -> Self {
+        Self { device: "auto".into(), precision: Precision::F32 }
+    }
 }
 
 impl Engine {

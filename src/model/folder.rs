@@ -1,12 +1,12 @@
 //! A model folder in use: manifest, denoiser, and autoencoders loaded when first needed.
 
-use super::Precision;
 use super::autoencoder::{Codec, Moments};
 use super::denoiser::NoisePredictor;
 use super::engine::Engine;
 use super::field::{FieldDenoiser, Statistics};
 use super::manifest::{MANIFEST_FILE, Manifest, WeightFile};
 use super::weights::{LoadedWeights, sha256_of};
+use super::{Computing, Precision};
 use crate::error::{Error, Result};
 use crate::modality::{PostOptions, Raster, Value, from_network, to_network};
 use candle_core::{DType, Device, Tensor};
@@ -67,18 +67,19 @@ impl Model {
     ///
     /// # Errors
     /// As [`open`](Self::open) and [`Engine::parse`]; with `auto`, no device's failure is one.
-    pub fn open_on(dir: &Path, device: &str, precision: Precision, note: &mut dyn FnMut(String)) -> Result<Self> {
+    pub fn open_on(dir: &Path, computing: &Computing, note: &mut dyn FnMut(String)) -> Result<Self> {
+        let Computing { device, precision } = computing;
         Engine::check_name(device)?;
         if Manifest::open(dir)?.field.is_some() {
-            if !["auto", "cpu"].contains(&device) {
+            if !["auto", "cpu"].contains(&device.as_str()) {
                 note(format!("This model's kind computes on the CPU, also where {device} is asked for."));
             }
-            if precision != Precision::F32 {
+            if *precision != Precision::F32 {
                 note("This model's kind computes in float32.".into());
             }
             return Self::open(dir, &Engine::cpu());
         }
-        let engine = Engine::parse(device, precision)?;
+        let engine = Engine::parse(device, *precision)?;
         match Self::open(dir, &engine) {
             Err(Error::Device(problem)) if device == "auto" => {
                 note(format!("{problem} The model is computed on the CPU."));

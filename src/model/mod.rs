@@ -19,7 +19,7 @@ mod weights;
 
 pub use autoencoder::{Autoencoder, Codec, Moments};
 pub use denoiser::{Denoiser, NoisePredictor};
-pub use engine::Engine;
+pub use engine::{Computing, Engine};
 pub use folder::Model;
 pub use layers::{Conv3, LowRank, Sampling};
 pub use manifest::{AutoencoderEntry, AutoencoderSizes, DenoiserSizes, MANIFEST_FILE, Manifest, WeightFile};

@@ -1,8 +1,9 @@
 //! The KL autoencoder (specification C) on a graphics adapter. Images lie as (item, row, column, channel) there.
 
-use super::denoiser::{Linear, Load, Norm};
+use super::denoiser::{Linear, Load};
 use super::gpu::{Area, Gpu, Matrix};
-use super::kernels::{Image, Product, Rows};
+use super::kernels::{Product, Rows};
+use super::picture::{GroupNorm, Picture, Resample};
 use super::program::{Program, Recorder};
 use crate::error::{Error, Result};
 use crate::model::autoencoder::{Codec, LinearPath};
@@ -25,8 +26,11 @@ pub struct ShaderAutoencoder {
     post_quant: Linear,
     /// Two small products, added on the CPU.
     linear: Option<LinearPath>,
-    programs: Mutex<BTreeMap<(bool, [usize; 3]), Arc<Recorded>>>,
+    programs: Mutex<BTreeMap<Task, Arc<Recorded>>>,
 }
+
+/// Whether it encodes, and the size of what goes in.
+type Task = (bool, [usize; 3]);
 
 /// A program, and where its input goes.
 struct Recorded {
@@ -143,102 +147,6 @@ impl Codec for ShaderAutoencoder {
             None => image,
             Some(linear) => (image + linear.decode(&z)?)?,
         })
-    }
-}
-
-/// An image between layers.
-struct Picture {
-    area: Area,
-    items: usize,
-    height: usize,
-    width: usize,
-    /// Quads of a pixel.
-    channels: usize,
-}
-
-impl Picture {
-    fn pixels(&self) -> usize {
-        self.items * self.height * self.width
-    }
-
-    /// Another of the same place with other channels.
-    fn like(&self, area: Area, channels: usize) -> Self {
-        Self { area, items: self.items, height: self.height, width: self.width, channels }
-    }
-
-    /// A 1×1 convolution.
-    fn pointwise(&self, recorder: &mut Recorder, layer: &Linear) -> Result<Self> {
-        let channels = layer.weight.rows / 4;
-        let area = recorder.take(self.pixels() * channels)?;
-        recorder.product(&Product::new(self.pixels(), &self.area, &layer.weight, &layer.bias, &area))?;
-        Ok(self.like(area, channels))
-    }
-
-    /// A 3×3 convolution, to which something may be added.
-    fn conv(&self, recorder: &mut Recorder, layer: &Linear, sampling: Resample, added: Option<&Area>) -> Result<Self> {
-        let image = Image {
-            height: self.height,
-            width: self.width,
-            channels: self.channels,
-            halved: sampling == Resample::Halve,
-            doubled: sampling == Resample::Double,
-        };
-        let ([height, width], channels) = (image.result(), layer.weight.rows / 4);
-        let rows = self.items * height * width;
-        let area = recorder.take(rows * channels)?;
-        let all = Rows { base: 0, step: height * width };
-        recorder.product(&Product {
-            per_item: height * width,
-            image: Some(image),
-            residual: added.map(|area| (area, all)),
-            result_rows: all,
-            ..Product::new(rows, &self.area, &layer.weight, &layer.bias, &area)
-        })?;
-        Ok(Self { area, items: self.items, height, width, channels })
-    }
-
-    /// Group norm, with swish if wanted.
-    fn norm(&self, recorder: &mut Recorder, norm: &GroupNorm, swish: bool) -> Result<Self> {
-        let area = recorder.take(self.pixels() * self.channels)?;
-        let sizes = [self.items, self.height * self.width, self.channels, norm.groups];
-        recorder.group_norm(sizes, &self.area, norm.norm.areas(), swish, &area)?;
-        Ok(self.like(area, self.channels))
-    }
-}
-
-/// What a convolution does with the size of the image.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Resample {
-    Keep,
-    Halve,
-    Double,
-}
-
-struct GroupNorm {
-    norm: Norm,
-    groups: usize,
-}
-
-impl Load<'_, '_> {
-    /// A 3×3 convolution `weight (outputs, inputs, 3, 3)`: a matrix of the nine taps row by row, channels of each padded.
-    fn conv(&mut self, inputs: usize, outputs: usize) -> Result<Linear> {
-        self.matrix(&[outputs, inputs, 3, 3], true, |weight| {
-            let taps = weight.permute((0, 2, 3, 1))?.pad_with_zeros(3, 0, inputs.next_multiple_of(4) - inputs)?;
-            Ok(taps.flatten_from(1)?)
-        })
-    }
-
-    /// A 1×1 convolution of equally many inputs and outputs.
-    fn pointwise(&mut self, channels: usize) -> Result<Linear> {
-        self.pointwise_to(channels, channels)
-    }
-
-    fn pointwise_to(&mut self, inputs: usize, outputs: usize) -> Result<Linear> {
-        self.matrix(&[outputs, inputs, 1, 1], true, |weight| Ok(weight.flatten_from(1)?))
-    }
-
-    fn group_norm(&mut self, channels: usize, groups: usize) -> Result<GroupNorm> {
-        Ok(GroupNorm { norm: self.norm(channels)?, groups })
     }
 }
 

@@ -297,7 +297,7 @@ impl<'b> Load<'_, 'b> {
 
     /// `weight (outputs, inputs)`, and `bias (outputs)` or zeros.
     pub fn linear(&mut self, inputs: usize, outputs: usize, bias: bool) -> Result<Linear> {
-        self.matrix(&[outputs, inputs], bias, |weight| Ok(weight))
+        self.matrix(&[outputs, inputs], bias, Ok)
     }
 
     fn embed(&mut self, m: &Modality, width: usize) -> Result<Linear> {

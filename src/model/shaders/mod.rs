@@ -7,6 +7,7 @@ mod autoencoder;
 mod denoiser;
 mod gpu;
 mod kernels;
+mod picture;
 mod program;
 #[cfg(test)]
 mod tests;

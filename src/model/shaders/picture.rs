@@ -1,0 +1,109 @@
+//! An image between the layers of an autoencoder, and the layers that it goes through.
+
+use super::denoiser::{Linear, Load, Norm};
+use super::gpu::Area;
+use super::kernels::{Image, Product, Rows};
+use super::program::Recorder;
+use crate::error::Result;
+
+/// An image between layers.
+pub(super) struct Picture {
+    pub area: Area,
+    pub items: usize,
+    pub height: usize,
+    pub width: usize,
+    /// Quads of a pixel.
+    pub channels: usize,
+}
+
+impl Picture {
+    pub fn pixels(&self) -> usize {
+        self.items * self.height * self.width
+    }
+
+    /// Another of the same place with other channels.
+    pub fn like(&self, area: Area, channels: usize) -> Self {
+        Self { area, items: self.items, height: self.height, width: self.width, channels }
+    }
+
+    /// A 1×1 convolution.
+    pub fn pointwise(&self, recorder: &mut Recorder, layer: &Linear) -> Result<Self> {
+        let channels = layer.weight.rows / 4;
+        let area = recorder.take(self.pixels() * channels)?;
+        recorder.product(&Product::new(self.pixels(), &self.area, &layer.weight, &layer.bias, &area))?;
+        Ok(self.like(area, channels))
+    }
+
+    /// A 3×3 convolution, to which something may be added.
+    pub fn conv(
+        &self,
+        recorder: &mut Recorder,
+        layer: &Linear,
+        sampling: Resample,
+        added: Option<&Area>,
+    ) -> Result<Self> {
+        let image = Image {
+            height: self.height,
+            width: self.width,
+            channels: self.channels,
+            halved: sampling == Resample::Halve,
+            doubled: sampling == Resample::Double,
+        };
+        let ([height, width], channels) = (image.result(), layer.weight.rows / 4);
+        let rows = self.items * height * width;
+        let area = recorder.take(rows * channels)?;
+        let all = Rows { base: 0, step: height * width };
+        recorder.product(&Product {
+            per_item: height * width,
+            image: Some(image),
+            residual: added.map(|area| (area, all)),
+            result_rows: all,
+            ..Product::new(rows, &self.area, &layer.weight, &layer.bias, &area)
+        })?;
+        Ok(Self { area, items: self.items, height, width, channels })
+    }
+
+    /// Group norm, with swish if wanted.
+    pub fn norm(&self, recorder: &mut Recorder, norm: &GroupNorm, swish: bool) -> Result<Self> {
+        let area = recorder.take(self.pixels() * self.channels)?;
+        let sizes = [self.items, self.height * self.width, self.channels, norm.groups];
+        recorder.group_norm(sizes, &self.area, norm.norm.areas(), swish, &area)?;
+        Ok(self.like(area, self.channels))
+    }
+}
+
+/// What a convolution does with the size of the image.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Resample {
+    Keep,
+    Halve,
+    Double,
+}
+
+pub(super) struct GroupNorm {
+    norm: Norm,
+    groups: usize,
+}
+
+impl Load<'_, '_> {
+    /// A 3×3 convolution `weight (outputs, inputs, 3, 3)`: a matrix of the nine taps row by row, channels of each padded.
+    pub fn conv(&mut self, inputs: usize, outputs: usize) -> Result<Linear> {
+        self.matrix(&[outputs, inputs, 3, 3], true, |weight| {
+            let taps = weight.permute((0, 2, 3, 1))?.pad_with_zeros(3, 0, inputs.next_multiple_of(4) - inputs)?;
+            Ok(taps.flatten_from(1)?)
+        })
+    }
+
+    /// A 1×1 convolution of equally many inputs and outputs.
+    pub fn pointwise(&mut self, channels: usize) -> Result<Linear> {
+        self.pointwise_to(channels, channels)
+    }
+
+    pub fn pointwise_to(&mut self, inputs: usize, outputs: usize) -> Result<Linear> {
+        self.matrix(&[outputs, inputs, 1, 1], true, |weight| Ok(weight.flatten_from(1)?))
+    }
+
+    pub fn group_norm(&mut self, channels: usize, groups: usize) -> Result<GroupNorm> {
+        Ok(GroupNorm { norm: self.norm(channels)?, groups })
+    }
+}
