@@ -170,7 +170,7 @@ fn verify_judges_by_the_tolerance() {
     };
     let printed = success(&mut run("1e-4"));
     let last = printed.lines().last().expect("a line");
-    assert!(last.starts_with("max relative error ") && last.ends_with(" over 7 tensors"), "{last}");
+    assert!(last.starts_with("max relative error ") && last.ends_with(" over 7 tensors on CPU"), "{last}");
     assert_eq!(run("1e-12").output().expect("run").status.code(), Some(1));
     // A recorded number that is not finite must never count as agreement.
     let dir = tempfile::tempdir().expect("folder");

@@ -104,8 +104,7 @@ impl Manifest {
             FIELD_COPIES * all().map(latents).sum::<u64>()
         } else {
             let tokens: u64 = all().map(|m| latents(m) / (m.latent[0] * m.patch * m.patch).max(1) as u64).sum();
-            let scores = tokens * tokens * self.denoiser.heads as u64;
-            TOKEN_COPIES * tokens * self.denoiser.width as u64 + scores
+            TOKEN_COPIES * tokens * self.denoiser.width as u64
         };
         PROGRAM + 2 * weights + FLOAT * batch as u64 * working
     }
