@@ -4,10 +4,11 @@ mod common;
 
 use common::harness::*;
 use copgen::app::{Base, Command, Preset, RunState, Selection, Sort, Window};
+use copgen::model::{Computing, Precision};
 use copgen::project::Project;
 use copgen::sampler::Role;
 use egui_kittest::Harness;
-use egui_kittest::kittest::Queryable;
+use egui_kittest::kittest::{NodeT, Queryable};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -445,4 +446,24 @@ fn presets_choose_solver_and_steps_and_are_recalled_with_the_run() {
     press(&mut harness, Effort::Standard.name());
     press(&mut harness, "Recall");
     assert_eq!(options(&harness), asked);
+}
+
+#[test]
+fn what_is_computed_on_is_chosen_and_told() {
+    let mut harness = window();
+    wait(&mut harness, "reading the first scene", observed);
+    press(&mut harness, "Advanced");
+    // Its networks are small: there is nothing to choose for the bundled model's kind.
+    let list = harness.get_by_role_and_label(egui::accesskit::Role::ComboBox, "Compute on");
+    assert!(list.accesskit_node().is_disabled());
+    snapshot(&mut harness, "advanced");
+    let computing = Computing { device: "gpu".into(), precision: Precision::F32 };
+    apply(&mut harness, Command::Computing(computing.clone()));
+    assert_eq!(harness.state().session().request().expect("request").computing, computing);
+    apply(&mut harness, Command::Samples(1));
+    apply(&mut harness, Command::Generate);
+    // Another device than makes sense is told, and does not stop anything.
+    wait(&mut harness, "sampling", |w| w.session().run().is_some_and(|run| run.state == RunState::Finished));
+    let notes = &harness.state().session().notes;
+    assert!(notes.iter().any(|note| note.text.contains("computes on the CPU")), "{notes:?}");
 }

@@ -1,5 +1,5 @@
 //! The networks' work on a CPU: products with packed weights, and what lies between them in one pass each; on all threads of
-//! the pool that calls, with the widest instructions the processor has. Float32, no gradients.
+//! the pool that calls, with the widest instructions the processor has. Float32 or, in products, 16-bit integers; no gradients.
 
 mod attention;
 mod conv;
