@@ -4,7 +4,8 @@
 //! pieces are exact, and added up in float32. One step is 1/2896 of a piece's largest value: finer than bfloat16 keeps the
 //! largest values, coarser for those far below them. The same numbers come out on every processor.
 
-use super::product::{Bounds, Finish, LINE, PIECE, Packed, Rows, finish_rows, load, store};
+use super::product::{Finish, PIECE, Packed, Rows, finish_rows};
+use super::tiles::{Panels, Steps, load, store, tile};
 #[cfg(target_arch = "x86_64")]
 use pulp::x86::{V3, V4};
 use pulp::{Arch, NullaryFnOnce, Scalar, Simd};
@@ -17,53 +18,33 @@ const _: () = assert!((LARGEST as i64) * (LARGEST as i64) * (PIECE as i64) < 1 <
 /// A packed factor in integers: pairs of neighbours along the inner dimension, and what to multiply with afterwards.
 #[derive(Debug)]
 pub(super) struct Integers {
-    /// `[piece][panel][pair in piece][column in panel]`.
-    pairs: Vec<i32>,
-    /// Values before the first: vector loads do not cross cache lines then.
-    start: usize,
-    /// Pairs of the pieces.
-    bounds: Bounds,
-    /// `[piece][column, panel by panel]`.
-    scales: Vec<f32>,
-    panels: usize,
-    width: usize,
+    /// A step is a pair.
+    pairs: Panels<i32>,
+    /// One step for each piece.
+    scales: Panels<f32>,
 }
 
 impl Integers {
     /// `pieces` and `value` as in [`Packed::new`].
     pub fn new(pieces: &[usize], columns: usize, value: impl Fn(usize, usize) -> f32) -> Self {
         let width = panel_width();
-        let panels = columns.div_ceil(width);
-        let bounds = Bounds::new(pieces.iter().map(|piece| piece.div_ceil(2)));
-        let mut pairs = vec![0; bounds.end() * panels * width + LINE];
-        let start = pairs.as_ptr().align_offset(LINE * size_of::<i32>()).min(LINE);
-        let mut scales = vec![0.0; pieces.len() * panels * width];
+        let mut pairs = Panels::new(pieces.iter().map(|piece| piece.div_ceil(2)), columns, width);
+        let mut scales = Panels::new(pieces.iter().map(|_| 1), columns, width);
         let (mut first, mut own, mut rounded) = (0, vec![0.0; PIECE], vec![0; PIECE]);
         for (piece, &length) in pieces.iter().enumerate() {
             let (own, rounded) = (&mut own[..length], &mut rounded[..length]);
             for column in 0..columns {
+                let (panel, lane) = (column / width, column % width);
                 own.iter_mut().enumerate().for_each(|(k, v)| *v = value(first + k, column));
-                scales[piece * panels * width + column] = round(own, rounded);
-                let panel = (bounds.first(piece) * panels + column / width * length.div_ceil(2)) * width;
-                let at = start + panel + column % width;
-                for (k, pair) in rounded.chunks(2).enumerate() {
-                    let pair = [pair[0], pair.get(1).copied().unwrap_or(0)];
-                    pairs[at + k * width] = bytemuck::cast(pair);
+                scales.panel_mut(piece, panel)[lane] = round(own, rounded);
+                let steps = pairs.panel_mut(piece, panel).chunks_exact_mut(width);
+                for (pair, step) in rounded.chunks(2).zip(steps) {
+                    step[lane] = bytemuck::cast([pair[0], pair.get(1).copied().unwrap_or(0)]);
                 }
             }
             first += length;
         }
-        Self { pairs, start, bounds, scales, panels, width }
-    }
-
-    fn panel(&self, piece: usize, panel: usize) -> &[i32] {
-        let length = self.bounds.length(piece);
-        let at = (self.bounds.first(piece) * self.panels + panel * length) * self.width;
-        &self.pairs[self.start + at..][..length * self.width]
-    }
-
-    fn scales(&self, piece: usize, panel: usize) -> &[f32] {
-        &self.scales[(piece * self.panels + panel) * self.width..][..self.width]
+        Self { pairs, scales }
     }
 
     /// As [`Packed::product_onto`].
@@ -189,24 +170,25 @@ impl<R: Rows> Task<'_, R> {
     #[inline(always)]
     fn run<S: Pairs, const M: usize, const V: usize>(self, simd: S) {
         let Self { own, packed, rows, first, out, finish } = self;
-        let (columns, width) = (packed.columns(), own.width);
+        let (columns, width) = (packed.columns(), own.pairs.width);
         let count = out.len() / columns;
         // Rows beyond the last repeat it; what they give is not stored.
         let padded = count.next_multiple_of(M);
         let (rounded, scales) = round_rows(own, rows, first, count, padded);
         for (left, right) in packed.strips(width) {
-            for piece in 0..own.bounds.pieces() {
-                let length = own.bounds.length(piece);
-                let own_rows = &rounded[own.bounds.first(piece) * padded..][..length * padded];
+            for piece in 0..own.pairs.bounds.pieces() {
+                let length = own.pairs.bounds.length(piece);
+                let own_rows = &rounded[own.pairs.bounds.first(piece) * padded..][..length * padded];
                 let row_scales = &scales[piece * padded..][..padded];
                 for panel in left / width..right.div_ceil(width) {
-                    let weights = own.panel(piece, panel);
-                    let (column_scales, _) = S::as_simd_f32s(own.scales(piece, panel));
+                    let (weights, _) = S::as_simd_i32s(own.pairs.panel(piece, panel));
+                    let (column_scales, _) = S::as_simd_f32s(own.scales.panel(piece, panel));
                     let Some(column_scales) = column_scales.first_chunk::<V>() else { continue };
                     let across = panel * width..right.min((panel + 1) * width);
                     for block in 0..padded / M {
                         let a: [&[i32]; M] = std::array::from_fn(|i| &own_rows[(block * M + i) * length..][..length]);
-                        let sums = tile::<S, M, V>(simd, a, weights);
+                        let zeros = [[simd.splat_i32s(0); V]; M];
+                        let sums = tile::<_, M, V>(InPairs(simd), a, weights, zeros);
                         let out = out[block * M * columns..].chunks_exact_mut(columns);
                         for ((sums, scale), row) in sums.iter().zip(&row_scales[block * M..]).zip(out) {
                             let row = &mut row[across.clone()];
@@ -229,59 +211,44 @@ impl<R: Rows> Task<'_, R> {
 /// All pieces of some rows as pairs, `[piece][row][pair]`, and what to multiply them with, `[piece][row]`.
 #[inline(always)]
 fn round_rows(own: &Integers, rows: &impl Rows, first: usize, count: usize, padded: usize) -> (Vec<i32>, Vec<f32>) {
-    let mut rounded = vec![0i32; own.bounds.end() * padded];
-    let mut scales = vec![0.0; own.bounds.pieces() * padded];
-    for piece in 0..own.bounds.pieces() {
-        let length = own.bounds.length(piece);
+    let mut rounded = vec![0i32; own.pairs.bounds.end() * padded];
+    let mut scales = vec![0.0; own.pairs.bounds.pieces() * padded];
+    for piece in 0..own.pairs.bounds.pieces() {
+        let length = own.pairs.bounds.length(piece);
         for row in 0..padded {
             let values = rows.piece(first + row.min(count - 1), piece);
-            let pairs = &mut rounded[own.bounds.first(piece) * padded + row * length..][..length];
+            let pairs = &mut rounded[own.pairs.bounds.first(piece) * padded + row * length..][..length];
             scales[piece * padded + row] = round(values, &mut bytemuck::cast_slice_mut(pairs)[..values.len()]);
         }
     }
     (rounded, scales)
 }
 
-/// `Σₖ a[i][k] · weights[k][j]` over pairs.
-#[inline(always)]
-fn tile<S: Pairs, const M: usize, const V: usize>(simd: S, a: [&[i32]; M], weights: &[i32]) -> [[S::i32s; V]; M] {
-    // Eight steps at a time: one check of each row's length for all of them.
-    const STEPS: usize = 8;
-    let mut sums = [[simd.splat_i32s(0); V]; M];
-    let (weights, _) = S::as_simd_i32s(weights);
-    let (weights, _) = weights.as_chunks::<V>();
-    let (blocks, rest) = weights.as_chunks::<STEPS>();
-    for (at, weights) in blocks.iter().enumerate() {
-        let a: [&[i32; STEPS]; M] = a.map(|row| &row.as_chunks::<STEPS>().0[at]);
-        for k in 0..STEPS {
-            for i in 0..M {
-                let factor = simd.splat_i32s(a[i][k]);
-                for j in 0..V {
-                    sums[i][j] = simd.multiply_add(factor, weights[k][j], sums[i][j]);
-                }
-            }
-        }
+/// Pairs of 16-bit integers.
+#[derive(Clone, Copy)]
+struct InPairs<S>(S);
+
+impl<S: Pairs> Steps for InPairs<S> {
+    type Value = i32;
+    type Vector = S::i32s;
+
+    #[inline(always)]
+    fn spread(self, value: i32) -> S::i32s {
+        self.0.splat_i32s(value)
     }
-    for (k, weights) in (blocks.len() * STEPS..).zip(rest) {
-        for i in 0..M {
-            let factor = simd.splat_i32s(a[i][k]);
-            for j in 0..V {
-                sums[i][j] = simd.multiply_add(factor, weights[j], sums[i][j]);
-            }
-        }
+
+    #[inline(always)]
+    fn multiply_add(self, a: S::i32s, b: S::i32s, sums: S::i32s) -> S::i32s {
+        self.0.multiply_add(a, b, sums)
     }
-    sums
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::product::Beside;
+    use super::super::values_of_waves as waves;
     use super::*;
     use crate::model::Precision;
-
-    fn waves(n: usize, step: f32) -> Vec<f32> {
-        (0..n).map(|i| (i as f32 * step).sin()).collect()
-    }
 
     #[test]
     fn rounding_keeps_values_to_half_a_step() {
@@ -323,20 +290,6 @@ mod tests {
     }
 
     #[test]
-    fn a_row_does_not_depend_on_its_neighbours() {
-        let (width, columns) = (700, 129);
-        let (a, weights) = (waves(100 * width, 0.37), waves(width * columns, 0.11));
-        let pieces = Beside::pieces(1, width);
-        let packed = Packed::new(Precision::I16, &pieces, columns, None, |k, n| weights[k * columns + n]);
-        let whole = packed.product(&Beside::new(vec![&a], width), 100, Finish::Bias, None);
-        for (first, count) in [(0, 1), (17, 1), (40, 29), (99, 1)] {
-            let own = &a[first * width..(first + count) * width];
-            let part = packed.product(&Beside::new(vec![own], width), count, Finish::Bias, None);
-            assert_eq!(part, whole[first * columns..(first + count) * columns], "rows {first} to {}", first + count);
-        }
-    }
-
-    #[test]
     fn all_instructions_give_the_same_integers() {
         let (a, weights): (Vec<i32>, Vec<i32>) = (
             (0..6 * 19)
@@ -348,7 +301,9 @@ mod tests {
         );
         fn flat<S: Pairs, const V: usize>(simd: S, a: &[i32], weights: &[i32]) -> Vec<i32> {
             let rows: [&[i32]; 6] = std::array::from_fn(|i| &a[i * 19..(i + 1) * 19]);
-            tile::<S, 6, V>(simd, rows, weights).iter().flat_map(|row| bytemuck::cast_slice(row).to_vec()).collect()
+            let (vectors, _) = S::as_simd_i32s(weights);
+            let sums = tile::<_, 6, V>(InPairs(simd), rows, vectors, [[simd.splat_i32s(0); V]; 6]);
+            sums.iter().flat_map(|row| bytemuck::cast_slice(row).to_vec()).collect()
         }
         let plain = flat::<Scalar, 16>(Scalar, &a, &weights);
         let exact: i64 = (0..19)

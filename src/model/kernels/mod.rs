@@ -7,6 +7,7 @@ mod floats;
 mod integers;
 mod product;
 mod steps;
+mod tiles;
 
 use super::Precision;
 use crate::error::Result;
@@ -81,9 +82,7 @@ impl PackedLinear {
         let op = Product { layer: self.clone(), finish: Finish::Bias };
         Ok(x.contiguous()?.apply_op2_no_bwd(&y.contiguous()?, &op)?)
     }
-}
 
-impl PackedLinear {
     fn run(
         &self,
         parts: Vec<&[f32]>,
@@ -172,8 +171,13 @@ fn bad(what: impl Into<String>) -> candle_core::Error {
 }
 
 #[cfg(test)]
+fn values_of_waves(n: usize, step: f32) -> Vec<f32> {
+    (0..n).map(|i| (i as f32 * step).sin()).collect()
+}
+
+#[cfg(test)]
 fn waves(shape: &[usize], step: f32) -> Tensor {
-    let data: Vec<f32> = (0..shape.iter().product()).map(|i| (i as f32 * step).sin() * 2.0).collect();
+    let data: Vec<f32> = values_of_waves(shape.iter().product(), step).iter().map(|v| 2.0 * v).collect();
     Tensor::from_vec(data, shape, &candle_core::Device::Cpu).expect("tensor")
 }
 

@@ -1,14 +1,14 @@
 //! Matrix products with one factor packed beforehand, as the weights of a network are.
 //!
-//! The other factor is never copied: its rows are read where they lie, in pieces, so that a convolution's neighbourhoods,
-//! two tensors side by side, or one head of many need no rearranging. Each entry of the result is summed in an order that
+//! The other factor is never rearranged as a whole: its rows are read where they lie, in pieces, so that a convolution's
+//! neighbourhoods, two tensors side by side, or one head of many need no room of their own; a task copies or rounds the
+//! pieces that it is about to multiply. Each entry of the result is summed in an order that
 //! depends on the inner dimension alone: a row's values do not depend on how many rows there are or how many threads work.
 
 use super::floats::Floats;
 use super::integers::Integers;
 use super::steps::gelu;
 use crate::model::Precision;
-use pulp::Simd;
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -16,8 +16,6 @@ use std::ops::Range;
 /// Longest piece of the inner dimension that is multiplied at a time: a panel of packed values of this length stays in a
 /// core's innermost cache.
 pub const PIECE: usize = 256;
-/// Values that share a cache line.
-pub(super) const LINE: usize = 16;
 /// Columns of the result that one task keeps at hand.
 const COLUMNS: usize = 512;
 /// Rows that one task works on, at most and at least.
@@ -63,35 +61,6 @@ pub enum Finish {
     Bias,
     /// So it is, and then comes the exact GELU.
     Gelu,
-}
-
-/// Where the pieces of the inner dimension begin.
-#[derive(Debug)]
-pub(super) struct Bounds(Vec<usize>);
-
-impl Bounds {
-    pub fn new(lengths: impl Iterator<Item = usize>) -> Self {
-        let mut bounds = vec![0];
-        lengths.for_each(|length| bounds.push(bounds[bounds.len() - 1] + length));
-        Self(bounds)
-    }
-
-    pub fn pieces(&self) -> usize {
-        self.0.len() - 1
-    }
-
-    pub fn first(&self, piece: usize) -> usize {
-        self.0[piece]
-    }
-
-    pub fn length(&self, piece: usize) -> usize {
-        self.0[piece + 1] - self.0[piece]
-    }
-
-    /// Length of all of them.
-    pub fn end(&self) -> usize {
-        self.0[self.0.len() - 1]
-    }
 }
 
 /// The packed factor, `(inner, columns)`, with a bias per column.
@@ -197,37 +166,10 @@ pub fn in_parallel(length: usize, chunk: usize, task: impl Fn(usize, &mut [f32])
     all
 }
 
-/// Reads a row of a tile; lanes beyond its end are zero.
-#[inline(always)]
-pub(super) fn load<S: Simd, const V: usize>(simd: S, row: &[f32], sums: &mut [S::f32s; V]) {
-    let (whole, rest) = S::as_simd_f32s(row);
-    if let Some(whole) = whole.first_chunk::<V>() {
-        *sums = *whole;
-        return;
-    }
-    sums[..whole.len()].copy_from_slice(whole);
-    sums[whole.len()] = simd.partial_load_f32s(rest);
-}
-
-/// Writes a row of a tile as far as it goes.
-#[inline(always)]
-pub(super) fn store<S: Simd, const V: usize>(simd: S, row: &mut [f32], sums: &[S::f32s; V]) {
-    let (whole, rest) = S::as_mut_simd_f32s(row);
-    if let Some(whole) = whole.first_chunk_mut::<V>() {
-        *whole = *sums;
-        return;
-    }
-    whole.copy_from_slice(&sums[..whole.len()]);
-    simd.partial_store_f32s(rest, sums[whole.len()]);
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::values_of_waves as waves;
     use super::*;
-
-    fn waves(n: usize, step: f32) -> Vec<f32> {
-        (0..n).map(|i| (i as f32 * step).sin()).collect()
-    }
 
     #[test]
     fn products_are_those_of_the_definition() {
@@ -267,13 +209,20 @@ mod tests {
         let (width, columns) = (700, 129);
         let a = waves(100 * width, 0.37);
         let weights = waves(width * columns, 0.11);
-        let packed =
-            Packed::new(Precision::F32, &Beside::pieces(1, width), columns, None, |k, n| weights[k * columns + n]);
-        let whole = packed.product(&Beside::new(vec![&a], width), 100, Finish::Bias, None);
-        for (first, count) in [(0, 1), (17, 1), (40, 29), (99, 1)] {
-            let own = &a[first * width..(first + count) * width];
-            let part = packed.product(&Beside::new(vec![own], width), count, Finish::Bias, None);
-            assert_eq!(part, whole[first * columns..(first + count) * columns], "rows {first} to {}", first + count);
+        for precision in [Precision::F32, Precision::I16] {
+            let packed =
+                Packed::new(precision, &Beside::pieces(1, width), columns, None, |k, n| weights[k * columns + n]);
+            let whole = packed.product(&Beside::new(vec![&a], width), 100, Finish::Bias, None);
+            for (first, count) in [(0, 1), (17, 1), (40, 29), (99, 1)] {
+                let own = &a[first * width..(first + count) * width];
+                let part = packed.product(&Beside::new(vec![own], width), count, Finish::Bias, None);
+                assert_eq!(
+                    part,
+                    whole[first * columns..(first + count) * columns],
+                    "rows {first} to {}",
+                    first + count
+                );
+            }
         }
     }
 
