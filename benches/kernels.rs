@@ -6,7 +6,7 @@
 
 use candle_core::{D, Device, Tensor};
 use copgen::model::Precision;
-use copgen::model::kernels::{PackedConv, PackedLinear, Taps, attention, group_norm, norm};
+use copgen::model::kernels::{PackedConv, PackedLinear, Sampling, attention, group_norm, norm};
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
 use std::hint::black_box;
 
@@ -58,7 +58,7 @@ fn convolutions(criterion: &mut Criterion) {
     let planes = x.permute((2, 3, 0, 1)).and_then(|x| x.contiguous()).expect("planes");
     group.bench_function("candle", |b| b.iter(|| planes.conv2d(&weight, 1, 1, 1, 1).expect("convolution")));
     for precision in [Precision::F32, Precision::I16] {
-        let conv = PackedConv::new(&weight, &bias, Taps::Around, precision).expect("layer");
+        let conv = PackedConv::new(&weight, &bias, Sampling::Same, precision).expect("layer");
         group.bench_function(format!("packed {precision:?}"), |b| b.iter(|| conv.forward(&x).expect("convolution")));
     }
 }

@@ -3,7 +3,7 @@
 use super::autoencoder::{Autoencoder, Codec};
 use super::denoiser::{Denoiser, NoisePredictor};
 use super::manifest::{AutoencoderSizes, DenoiserSizes};
-use super::shaders::{Adapters, Gpu, ShaderAutoencoder, ShaderDenoiser, measure_product};
+use super::shaders::{Adapters, Gpu, ShaderAutoencoder, ShaderDenoiser, product_alone};
 use super::weights::Parameters;
 use super::{Init, LowRank, Precision};
 use crate::error::{Error, Result};
@@ -185,20 +185,23 @@ impl Engine {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn measure_product(&self, [rows, inner, columns]: [usize; 3]) -> Result<f64> {
-        let device = match self {
-            Self::Candle(device, _) => device,
-            Self::Shaders(gpu) => return measure_product(gpu, [rows, inner, columns]),
+    pub fn measure_product(&self, size: [usize; 3]) -> Result<f64> {
+        let [rows, inner, columns] = size;
+        let run: Box<dyn Fn() -> Result<()> + '_> = match self {
+            Self::Shaders(gpu) => Box::new(product_alone(gpu, size)?),
+            Self::Candle(device, _) => {
+                let waves = |rows: usize, columns: usize| {
+                    let data: Vec<f32> = (0..rows * columns).map(|i| (i as f32 * 0.37).sin()).collect();
+                    Tensor::from_vec(data, (rows, columns), device)
+                };
+                let (a, b) = (waves(rows, inner)?, waves(inner, columns)?);
+                Box::new(move || Ok(a.matmul(&b)?.device().synchronize()?))
+            }
         };
-        let waves = |rows: usize, columns: usize| {
-            let data: Vec<f32> = (0..rows * columns).map(|i| (i as f32 * 0.37).sin()).collect();
-            Tensor::from_vec(data, (rows, columns), device)
-        };
-        let (a, b) = (waves(rows, inner)?, waves(inner, columns)?);
         let mut best: f64 = 0.0;
         for _ in 0..4 {
             let begun = Instant::now();
-            a.matmul(&b)?.device().synchronize()?;
+            run()?;
             best = best.max(2.0 * (rows * inner * columns) as f64 / begun.elapsed().as_secs_f64() / 1e9);
         }
         Ok(best)

@@ -36,7 +36,11 @@ impl Model {
     /// When a file is missing, damaged (its hash differs), or does not fit the manifest; [`Error::Device`] when the engine
     /// cannot hold it.
     pub fn open(dir: &Path, engine: &Engine) -> Result<Self> {
-        let manifest = Manifest::open(dir)?;
+        Self::load(dir, Manifest::open(dir)?, engine)
+    }
+
+    /// As [`open`](Self::open), with the manifest read.
+    fn load(dir: &Path, manifest: Manifest, engine: &Engine) -> Result<Self> {
         let engine = if manifest.field.is_some() { Engine::cpu() } else { engine.clone() };
         let device = engine.tensors();
         let open = |file: &WeightFile| LoadedWeights::open(&dir.join(&file.file), Some(&file.sha256), device);
@@ -70,20 +74,21 @@ impl Model {
     pub fn open_on(dir: &Path, computing: &Computing, note: &mut dyn FnMut(String)) -> Result<Self> {
         let Computing { device, precision } = computing;
         Engine::check_name(device)?;
-        if Manifest::open(dir)?.field.is_some() {
+        let manifest = Manifest::open(dir)?;
+        if manifest.field.is_some() {
             if !["auto", "cpu"].contains(&device.as_str()) {
                 note(format!("This model's kind computes on the CPU, also where {device} is asked for."));
             }
             if *precision != Precision::F32 {
                 note("This model's kind computes in float32.".into());
             }
-            return Self::open(dir, &Engine::cpu());
+            return Self::load(dir, manifest, &Engine::cpu());
         }
         let engine = Engine::parse(device, *precision)?;
-        match Self::open(dir, &engine) {
+        match Self::load(dir, manifest.clone(), &engine) {
             Err(Error::Device(problem)) if device == "auto" => {
                 note(format!("{problem} The model is computed on the CPU."));
-                Self::open(dir, &Engine::cpu())
+                Self::load(dir, manifest, &Engine::cpu())
             }
             opened => opened,
         }

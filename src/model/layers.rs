@@ -4,7 +4,8 @@
 //! product over gathered neighbours (several times faster on a CPU than candle's own convolution), and
 //! everything that belongs to a (batch, channel) pair broadcasts from the left.
 
-use super::kernels::{self, PackedConv, PackedLinear, Taps};
+pub use super::kernels::Sampling;
+use super::kernels::{self, PackedConv, PackedLinear};
 use super::weights::{Init, Scope};
 use crate::error::Result;
 use candle_core::{D, Module, Tensor};
@@ -204,17 +205,6 @@ impl GroupNorm {
     }
 }
 
-/// What a convolution does with the size of the image.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Sampling {
-    /// Same size, one pixel of zeros around.
-    Same,
-    /// Half the size: zeros to the right and below, stride 2 (C.1, "down").
-    Half,
-    /// Twice the size: every pixel is doubled in both directions before (C.1, "up").
-    Double,
-}
-
 /// 3×3 convolution with bias on `(row, column, batch, channel)`.
 #[derive(Debug)]
 pub struct Conv3 {
@@ -240,13 +230,8 @@ impl Conv3 {
     pub fn with_init(scope: &mut Scope, inputs: usize, outputs: usize, sampling: Sampling, init: Init) -> Result<Self> {
         let weight = scope.get("weight", &[outputs, inputs, 3, 3], init)?;
         let bias = scope.get("bias", &[outputs], Init::Zeros)?;
-        let taps = match sampling {
-            Sampling::Same => Taps::Around,
-            Sampling::Half => Taps::Half,
-            Sampling::Double => Taps::Doubled,
-        };
         let weight = if !scope.trainable() && kernels::can_run(&weight) {
-            ConvWeight::Packed(PackedConv::new(&weight, &bias, taps, scope.precision())?)
+            ConvWeight::Packed(PackedConv::new(&weight, &bias, sampling, scope.precision())?)
         } else {
             ConvWeight::Plain(weight, bias)
         };

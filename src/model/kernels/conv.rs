@@ -16,15 +16,15 @@ use std::sync::Arc;
 /// Pixels whose sums are taken by one task; fixed, so that sums do not depend on the number of threads.
 const PIXELS: usize = 512;
 
-/// What the nine neighbours of a pixel of the result are.
+/// What a convolution does with the size of the image.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Taps {
-    /// Those around it; zeros outside.
-    Around,
-    /// Those from twice its place on, to the right and below (stride 2); zeros outside.
+pub enum Sampling {
+    /// Same size, one pixel of zeros around.
+    Same,
+    /// Half the size: zeros to the right and below, stride 2 (C.1, "down").
     Half,
-    /// Those around it in an image whose pixels are doubled in both directions.
-    Doubled,
+    /// Twice the size: every pixel is doubled in both directions before (C.1, "up").
+    Double,
 }
 
 /// A convolution whose weight was packed when it was loaded.
@@ -32,18 +32,18 @@ pub enum Taps {
 pub struct PackedConv {
     packed: Arc<Packed>,
     inputs: usize,
-    taps: Taps,
+    sampling: Sampling,
 }
 
 impl PackedConv {
     /// `weight (outputs, inputs, 3, 3)`, `bias (outputs)`.
-    pub fn new(weight: &Tensor, bias: &Tensor, taps: Taps, precision: Precision) -> Result<Self> {
+    pub fn new(weight: &Tensor, bias: &Tensor, sampling: Sampling, precision: Precision) -> Result<Self> {
         let (outputs, inputs, _, _) = weight.dims4()?;
         let values: Vec<f32> = weight.flatten_all()?.to_vec1()?;
         let packed = Packed::new(precision, &Beside::pieces(9, inputs), outputs, Some(bias.to_vec1()?), |k, column| {
             values[(column * inputs + k % inputs) * 9 + k / inputs]
         });
-        Ok(Self { packed: Arc::new(packed), inputs, taps })
+        Ok(Self { packed: Arc::new(packed), inputs, sampling })
     }
 
     /// `(row, column, batch, inputs)` → `(row, column, batch, outputs)`.
@@ -61,10 +61,10 @@ impl PackedConv {
         if channels != self.inputs {
             return Err(bad(format!("{channels} channels for a convolution of {}", self.inputs)));
         }
-        let (rows, columns) = match self.taps {
-            Taps::Around => (height, width),
-            Taps::Half => (height / 2, width / 2),
-            Taps::Doubled => (2 * height, 2 * width),
+        let (rows, columns) = match self.sampling {
+            Sampling::Same => (height, width),
+            Sampling::Half => (height / 2, width / 2),
+            Sampling::Double => (2 * height, 2 * width),
         };
         let count = rows * columns * batch;
         if onto.is_some_and(|onto| onto.len() != count * self.packed.columns()) {
@@ -76,7 +76,7 @@ impl PackedConv {
             columns,
             batch,
             channels,
-            taps: self.taps,
+            sampling: self.sampling,
             outside: vec![0.0; PIECE.min(channels)],
         };
         let out = self.packed.product(&neighbours, count, Finish::Bias, onto);
@@ -118,7 +118,7 @@ struct Neighbours<'a> {
     columns: usize,
     batch: usize,
     channels: usize,
-    taps: Taps,
+    sampling: Sampling,
     outside: Vec<f32>,
 }
 
@@ -131,10 +131,10 @@ impl Rows for Neighbours<'_> {
         let (pixel, item) = (row / self.batch, row % self.batch);
         let [height, width] = self.size;
         // One less than the place, so that −1 wraps around to "outside".
-        let place = |at: usize, tap: usize, size: usize| match self.taps {
-            Taps::Around => (at + tap).wrapping_sub(1),
-            Taps::Half => 2 * at + tap,
-            Taps::Doubled => match (at + tap).wrapping_sub(1) {
+        let place = |at: usize, tap: usize, size: usize| match self.sampling {
+            Sampling::Same => (at + tap).wrapping_sub(1),
+            Sampling::Half => 2 * at + tap,
+            Sampling::Double => match (at + tap).wrapping_sub(1) {
                 near if near < 2 * size => near / 2,
                 outside => outside,
             },
@@ -275,13 +275,13 @@ mod tests {
     use super::*;
 
     /// Candle's own, on `(batch, channel, row, column)`.
-    fn plain(x: &Tensor, weight: &Tensor, bias: &Tensor, taps: Taps) -> Tensor {
+    fn plain(x: &Tensor, weight: &Tensor, bias: &Tensor, sampling: Sampling) -> Tensor {
         let run = || -> candle_core::Result<Tensor> {
             let x = x.permute((2, 3, 0, 1))?.contiguous()?;
-            let y = match taps {
-                Taps::Around => x.conv2d(weight, 1, 1, 1, 1)?,
-                Taps::Half => x.pad_with_zeros(2, 0, 1)?.pad_with_zeros(3, 0, 1)?.conv2d(weight, 0, 2, 1, 1)?,
-                Taps::Doubled => {
+            let y = match sampling {
+                Sampling::Same => x.conv2d(weight, 1, 1, 1, 1)?,
+                Sampling::Half => x.pad_with_zeros(2, 0, 1)?.pad_with_zeros(3, 0, 1)?.conv2d(weight, 0, 2, 1, 1)?,
+                Sampling::Double => {
                     let (_, _, h, w) = x.dims4()?;
                     x.upsample_nearest2d(2 * h, 2 * w)?.conv2d(weight, 1, 1, 1, 1)?
                 }
@@ -296,12 +296,12 @@ mod tests {
         for (h, w, batch, inputs, outputs) in [(4, 6, 2, 3, 5), (2, 2, 1, 300, 17), (8, 4, 1, 16, 40)] {
             let x = waves(&[h, w, batch, inputs], 0.37);
             let (weight, bias) = (waves(&[outputs, inputs, 3, 3], 0.11), waves(&[outputs], 0.9));
-            for taps in [Taps::Around, Taps::Half, Taps::Doubled] {
-                let conv = PackedConv::new(&weight, &bias, taps, Precision::F32).expect("convolution");
+            for sampling in [Sampling::Same, Sampling::Half, Sampling::Double] {
+                let conv = PackedConv::new(&weight, &bias, sampling, Precision::F32).expect("convolution");
                 let found = conv.forward(&x).expect("forward");
-                let expected = plain(&x, &weight, &bias, taps);
+                let expected = plain(&x, &weight, &bias, sampling);
                 assert_eq!(found.dims(), expected.dims());
-                assert!(farthest(&found, &expected) < 1e-3, "{taps:?}: {}", farthest(&found, &expected));
+                assert!(farthest(&found, &expected) < 1e-3, "{sampling:?}: {}", farthest(&found, &expected));
                 let twice = conv.forward_onto(&x, &found).expect("onto");
                 assert!(farthest(&twice, &(&expected * 2.0).expect("twice")) < 2e-3);
                 assert!(conv.forward(&waves(&[2, 2, 1, inputs + 1], 0.1)).is_err());

@@ -14,7 +14,7 @@ use crate::error::Result;
 use attention::Attention;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Shape, Tensor};
 use conv::GroupNorm;
-pub use conv::{PackedConv, Taps};
+pub use conv::{PackedConv, Sampling};
 use product::{Beside, Finish, Packed};
 use std::sync::Arc;
 use steps::Norm;

@@ -3,11 +3,11 @@
 use super::denoiser::{Linear, Load};
 use super::gpu::{Area, Gpu, Matrix};
 use super::kernels::{Product, Rows};
-use super::picture::{GroupNorm, Picture, Resample};
+use super::picture::{GroupNorm, Picture};
 use super::program::{Program, Recorder};
 use crate::error::{Error, Result};
 use crate::model::autoencoder::{Codec, LinearPath};
-use crate::model::layers::{from_pixels, to_pixels};
+use crate::model::layers::{Sampling, from_pixels, to_pixels};
 use crate::model::manifest::AutoencoderSizes;
 use crate::model::weights::{Init, Parameters, Scope};
 use candle_core::{D, Device, Tensor};
@@ -175,7 +175,7 @@ impl Res {
 
     fn record(&self, recorder: &mut Recorder, x: Picture) -> Result<Picture> {
         let normed = x.norm(recorder, &self.norm1, true)?;
-        let h = normed.conv(recorder, &self.conv1, Resample::Keep, None)?;
+        let h = normed.conv(recorder, &self.conv1, Sampling::Same, None)?;
         recorder.release(normed.area);
         let normed = h.norm(recorder, &self.norm2, true)?;
         recorder.release(h.area);
@@ -187,7 +187,7 @@ impl Res {
             }
             None => x,
         };
-        let y = normed.conv(recorder, &self.conv2, Resample::Keep, Some(&x.area))?;
+        let y = normed.conv(recorder, &self.conv2, Sampling::Same, Some(&x.area))?;
         recorder.release(normed.area);
         recorder.release(x.area);
         Ok(y)
@@ -299,7 +299,7 @@ struct Level {
 }
 
 /// Records levels, each followed by its convolution to the next size.
-fn record_levels(recorder: &mut Recorder, levels: &[Level], how: Resample, mut x: Picture) -> Result<Picture> {
+fn record_levels(recorder: &mut Recorder, levels: &[Level], how: Sampling, mut x: Picture) -> Result<Picture> {
     for level in levels {
         for block in &level.blocks {
             x = block.record(recorder, x)?;
@@ -328,7 +328,7 @@ impl Last {
     fn record(&self, recorder: &mut Recorder, x: Picture) -> Result<Picture> {
         let normed = x.norm(recorder, &self.norm, true)?;
         recorder.release(x.area);
-        let y = normed.conv(recorder, &self.conv, Resample::Keep, None)?;
+        let y = normed.conv(recorder, &self.conv, Sampling::Same, None)?;
         recorder.release(normed.area);
         Ok(y)
     }
@@ -365,9 +365,9 @@ impl Encoder {
     }
 
     fn record(&self, recorder: &mut Recorder, image: Picture) -> Result<Picture> {
-        let x = image.conv(recorder, &self.conv_in, Resample::Keep, None)?;
+        let x = image.conv(recorder, &self.conv_in, Sampling::Same, None)?;
         recorder.release(image.area);
-        let x = record_levels(recorder, &self.down, Resample::Halve, x)?;
+        let x = record_levels(recorder, &self.down, Sampling::Half, x)?;
         let x = self.middle.record(recorder, x)?;
         self.last.record(recorder, x)
     }
@@ -405,10 +405,10 @@ impl Decoder {
     }
 
     fn record(&self, recorder: &mut Recorder, z: Picture) -> Result<Picture> {
-        let x = z.conv(recorder, &self.conv_in, Resample::Keep, None)?;
+        let x = z.conv(recorder, &self.conv_in, Sampling::Same, None)?;
         recorder.release(z.area);
         let x = self.middle.record(recorder, x)?;
-        let x = record_levels(recorder, &self.up, Resample::Double, x)?;
+        let x = record_levels(recorder, &self.up, Sampling::Double, x)?;
         self.last.record(recorder, x)
     }
 }

@@ -3,7 +3,6 @@
 use super::gpu::{Area, Gpu, Matrix};
 use super::program::Recorder;
 use crate::error::Result;
-use std::time::Instant;
 
 /// Rows and columns that one workgroup of the product makes.
 const TILE: usize = 64;
@@ -330,11 +329,11 @@ impl Recorder<'_> {
     }
 }
 
-/// GFLOP/s of the product alone at one size, the best of a few.
+/// The product alone at one size, ready to be run and timed.
 ///
 /// # Errors
 /// When the adapter fails.
-pub fn measure_product(gpu: &Gpu, [rows, inner, columns]: [usize; 3]) -> Result<f64> {
+pub fn product_alone(gpu: &Gpu, [rows, inner, columns]: [usize; 3]) -> Result<impl Fn() -> Result<()>> {
     let values = |n: usize| (0..n).map(|i| (i as f32 * 0.37).sin()).collect::<Vec<f32>>();
     let half = gpu.precision() == crate::model::Precision::F16;
     let weight = gpu.upload_matrix("a measured weight", &values(inner * columns), inner, half)?;
@@ -343,11 +342,5 @@ pub fn measure_product(gpu: &Gpu, [rows, inner, columns]: [usize; 3]) -> Result<
     let result = recorder.take(rows * columns / 4)?;
     recorder.product(&Product::new(rows, &input, &weight, &bias, &result))?;
     let program = recorder.finish(&result, 1)?;
-    let mut best: f64 = 0.0;
-    for _ in 0..4 {
-        let begun = Instant::now();
-        gpu.run(&program, &[])?;
-        best = best.max(2.0 * (rows * inner * columns) as f64 / begun.elapsed().as_secs_f64() / 1e9);
-    }
-    Ok(best)
+    Ok(move || gpu.run(&program, &[]).map(drop))
 }

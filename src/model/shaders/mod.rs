@@ -15,4 +15,4 @@ mod tests;
 pub use autoencoder::ShaderAutoencoder;
 pub use denoiser::ShaderDenoiser;
 pub use gpu::{Adapters, Gpu};
-pub use kernels::measure_product;
+pub use kernels::product_alone;

@@ -5,6 +5,7 @@ use super::gpu::Area;
 use super::kernels::{Image, Product, Rows};
 use super::program::Recorder;
 use crate::error::Result;
+use crate::model::layers::Sampling;
 
 /// An image between layers.
 pub(super) struct Picture {
@@ -39,15 +40,15 @@ impl Picture {
         &self,
         recorder: &mut Recorder,
         layer: &Linear,
-        sampling: Resample,
+        sampling: Sampling,
         added: Option<&Area>,
     ) -> Result<Self> {
         let image = Image {
             height: self.height,
             width: self.width,
             channels: self.channels,
-            halved: sampling == Resample::Halve,
-            doubled: sampling == Resample::Double,
+            halved: sampling == Sampling::Half,
+            doubled: sampling == Sampling::Double,
         };
         let ([height, width], channels) = (image.result(), layer.weight.rows / 4);
         let rows = self.items * height * width;
@@ -70,14 +71,6 @@ impl Picture {
         recorder.group_norm(sizes, &self.area, norm.norm.areas(), swish, &area)?;
         Ok(self.like(area, self.channels))
     }
-}
-
-/// What a convolution does with the size of the image.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Resample {
-    Keep,
-    Halve,
-    Double,
 }
 
 pub(super) struct GroupNorm {
