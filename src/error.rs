@@ -1,6 +1,7 @@
 //! The one error type of the library: every variant reads as a sentence that says what happened,
 //! where, and what to do.
 
+use crate::net::Fault;
 use std::path::{Path, PathBuf};
 
 /// Result of every fallible function in the library.
@@ -26,6 +27,16 @@ pub enum Error {
     /// The device that computes failed, or cannot hold the network; another one may do.
     #[error("{0}")]
     Device(String),
+    /// A server could not be reached, or did not give what was asked for.
+    #[error("{problem}. Address: {address}")]
+    Network {
+        /// What kind of failure it is: decides whether it is worth trying again.
+        fault: Fault,
+        /// What happened, and what to do.
+        problem: String,
+        /// Where; without the part of an address that may hold secrets.
+        address: String,
+    },
     /// The user asked to stop; what was finished before is kept.
     #[error("cancelled")]
     Cancelled,

@@ -15,6 +15,7 @@ pub mod job;
 mod lanes;
 pub mod modality;
 pub mod model;
+pub mod net;
 pub mod process;
 pub mod project;
 pub mod sampler;

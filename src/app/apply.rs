@@ -1,5 +1,6 @@
 //! Carries out commands: the one place where the session changes because somebody wished it.
 
+use super::basemap::Layer;
 use super::command::Command;
 use super::keeper;
 use super::map_tools::Tool;
@@ -194,6 +195,13 @@ impl Window {
                 if let Some(order) = self.form.order(session, &self.shown) {
                     self.form.writing = true;
                     self.studio.run(move || exporting::export(&order));
+                }
+            }
+            Command::Offline(offline) => {
+                session.offline = offline;
+                self.courier.network.set_offline(offline);
+                if offline && self.map.layer() != Layer::Offline {
+                    self.apply(ctx, Command::Basemap(Layer::Offline));
                 }
             }
             Command::Dismiss(i) => {

@@ -151,6 +151,8 @@ pub enum Command {
     OpenFiles(Option<Vec<(std::path::PathBuf, String, Option<jiff::civil::Date>)>>),
     /// Write what is ticked.
     Export,
+    /// Switch the network off, or on.
+    Offline(bool),
     /// Forget a note.
     Dismiss(usize),
 }

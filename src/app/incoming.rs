@@ -1,5 +1,6 @@
 //! What the background threads answer.
 
+use super::courier::News;
 use super::keeper::Restored;
 use super::runs::Run;
 use super::session::Selection;
@@ -50,6 +51,20 @@ impl Window {
             let run = self.session.runs.working().map(|run| run.folder.clone()).unwrap_or_default();
             self.studio.run(move || studio::paint_preview(run, &m, index, modality, &raster));
         }
+    }
+
+    /// Takes what exchanges with servers have told.
+    pub(super) fn news(&mut self) {
+        while let Ok(news) = self.courier.news.try_recv() {
+            match news {
+                News::Broken(text) => self.broken(&text),
+            }
+        }
+    }
+
+    fn broken(&mut self, text: &str) {
+        let text = format!("A task in the background failed ({text}); please report it. Work goes on.");
+        self.session.note(text, true);
     }
 
     /// Takes what the studio has done.
@@ -111,8 +126,7 @@ impl Window {
                 Reply::Superseded => {}
                 Reply::Broken(text) => {
                     self.form.writing = false;
-                    let text = format!("A task in the background failed ({text}); please report it. Work goes on.");
-                    self.session.note(text, true);
+                    self.broken(&text);
                 }
                 Reply::Preview(run, index, modality, image) => {
                     if self.session.runs.working().is_some_and(|working| working.folder == run) {

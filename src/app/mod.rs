@@ -5,6 +5,7 @@ mod area_window;
 mod basemap;
 mod choices;
 mod command;
+mod courier;
 mod export_window;
 mod exporting;
 mod files_window;
@@ -60,6 +61,7 @@ pub use window::Window;
 use crate::error::{Error, Result};
 use crate::files::{bundled, folders};
 use crate::model::Manifest;
+use crate::net::Network;
 use std::path::PathBuf;
 
 /// What the window opens with.
@@ -72,6 +74,8 @@ pub struct Options {
     pub first: Option<PathBuf>,
     /// Folder that keeps the session for the next start; nothing is kept without one.
     pub session: Option<PathBuf>,
+    /// The way to servers, and whether it is open.
+    pub network: Network,
     /// Takes pictures of the window and closes it.
     pub tour: Option<Tour>,
 }
@@ -88,7 +92,14 @@ impl Options {
         let dir = bundled("assets/scenes")?;
         let scenes = folders(&dir)?;
         let first = Some(dir.join(FIRST_SCENE));
-        Ok(Self { model: bundled("models/demo")?, first, scenes, session: None, tour: None })
+        Ok(Self {
+            model: bundled("models/demo")?,
+            first,
+            scenes,
+            session: None,
+            network: Network::default(),
+            tour: None,
+        })
     }
 }
 

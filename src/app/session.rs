@@ -142,6 +142,8 @@ pub struct Session {
     pub memory_limit: Option<u64>,
     /// Whether the window was moved over the same scene.
     pub moved: bool,
+    /// Whether the network is switched off.
+    pub offline: bool,
     /// Unread notes, oldest first.
     pub notes: Vec<Note>,
 }

@@ -62,6 +62,11 @@ fn right(ui: &mut Ui, session: &Session, layer: Layer, commands: &mut Vec<Comman
     if ui.button(text).on_hover_text("Colours of the window").clicked() {
         commands.push(Command::Theme(other));
     }
+    let mut online = !session.offline;
+    let response = ui.checkbox(&mut online, "Network");
+    if response.on_hover_text("Whether this program may use the network at all").changed() {
+        commands.push(Command::Offline(!online));
+    }
     let list = egui::ComboBox::from_id_salt("basemap").selected_text(layer.name());
     let response = list.show_ui(ui, |ui| {
         for choice in Layer::ALL {

@@ -2,6 +2,7 @@
 
 use super::basemap::{Layer, Lines};
 use super::command::Command;
+use super::courier::Courier;
 use super::export_window::ExportForm;
 use super::files_window::FilesForm;
 use super::frames::Frames;
@@ -56,6 +57,7 @@ pub struct Window {
     pub(super) map: MapView,
     pub(super) worker: Worker,
     pub(super) studio: Studio,
+    pub(super) courier: Courier,
     overlay: bool,
     memory_looked: Option<Instant>,
     tour: Option<Tour>,
@@ -72,7 +74,9 @@ impl Window {
         let wake = |ctx: Context| move || ctx.request_repaint();
         let worker = Worker::spawn(wake(ctx.clone()))?;
         let studio = Studio::spawn(wake(ctx.clone()))?;
-        let mut session = Session { samples: 4, options: Preset::Standard.options(), ..Session::default() };
+        let courier = Courier::new(options.network, wake(ctx.clone()));
+        let offline = courier.network.is_offline();
+        let mut session = Session { samples: 4, options: Preset::Standard.options(), offline, ..Session::default() };
         let overlay = cc.wgpu_render_state.as_ref().is_some_and(spread_paint::install);
         if !overlay {
             session.note("This graphics adapter cannot draw the overlay of disagreement; exports hold it.", true);
@@ -125,6 +129,7 @@ impl Window {
             map,
             worker,
             studio,
+            courier,
             overlay,
             memory_looked: None,
             tour: options.tour,
@@ -161,6 +166,7 @@ impl eframe::App for Window {
         let begun = Instant::now();
         self.replies(ctx);
         self.events();
+        self.news();
         if let Some(rest) = self.keep() {
             ctx.request_repaint_after(rest);
         }

@@ -24,6 +24,7 @@ pub fn window_of(session: Option<PathBuf>, size: egui::Vec2) -> Harness<'static,
         scenes: [COMPLETE, "newzealand_T60HWB_2020-10-02"].map(scene).into(),
         first: Some(scene(COMPLETE)),
         session,
+        network: copgen::net::Network::default(),
         tour: None,
     };
     Harness::builder().with_size(size).wgpu().build_eframe(|cc| Window::new(cc, options).expect("window"))

@@ -1,0 +1,84 @@
+//! Exchanges with servers, each on a thread of its own: they may take long, and none waits for another.
+
+use crate::error::{Error, Result};
+use crate::net::Network;
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What an exchange tells.
+pub enum News {
+    /// It failed in a way nobody foresaw.
+    Broken(String),
+}
+
+/// Tells news from an exchange and wakes the window.
+#[derive(Clone)]
+pub struct Teller {
+    outbox: Sender<News>,
+    wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Teller {
+    /// Tells.
+    pub fn tell(&self, news: News) {
+        // The window may be closing.
+        let _ = self.outbox.send(news);
+        (self.wake)();
+    }
+}
+
+/// An exchange that goes on; ends when asked to, or when this is dropped.
+pub struct Errand {
+    stop: Arc<AtomicBool>,
+}
+
+impl Errand {
+    /// Asks it to end.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Errand {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Sends for things.
+pub struct Courier {
+    /// The way out.
+    pub network: Network,
+    /// What has been told.
+    pub news: Receiver<News>,
+    teller: Teller,
+}
+
+impl Courier {
+    /// `wake` is called after each piece of news.
+    pub fn new(network: Network, wake: impl Fn() + Send + Sync + 'static) -> Self {
+        let (outbox, news) = unbounded();
+        Self { network, news, teller: Teller { outbox, wake: Arc::new(wake) } }
+    }
+
+    /// Begins an exchange.
+    ///
+    /// # Errors
+    /// When the system cannot start a thread.
+    pub fn send(&self, errand: impl FnOnce(&Network, &Teller, &AtomicBool) + Send + 'static) -> Result<Errand> {
+        let (network, teller, stop) = (self.network.clone(), self.teller.clone(), Arc::new(AtomicBool::new(false)));
+        let own = stop.clone();
+        let work = move || {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| errand(&network, &teller, &own))) {
+                let text = panic.downcast_ref::<String>().cloned();
+                let text = text.or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned()));
+                teller.tell(News::Broken(text.unwrap_or_default()));
+            }
+        };
+        let started = std::thread::Builder::new().name("courier".into()).spawn(work);
+        started.map_err(|e| Error::Compute(format!("A background thread cannot be started: {e}")))?;
+        Ok(Errand { stop })
+    }
+}

@@ -1,0 +1,298 @@
+//! The one way to the network: requests with limits, retries and explained errors, and the switch that turns all of it off.
+
+mod fault;
+
+pub use fault::Fault;
+
+use crate::error::{Error, Result};
+use serde::de::DeserializeOwned;
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use ureq::http::{HeaderMap, Response};
+
+/// What the program calls itself, as servers ask clients to.
+pub const USER_AGENT: &str =
+    concat!("COP-GEN-Explorer/", env!("CARGO_PKG_VERSION"), " (+https://arxiv.org/abs/2603.03239)");
+/// Set to anything but nothing or `0`, it switches the network off for good.
+pub const OFFLINE_VARIABLE: &str = "COPGEN_OFFLINE";
+/// No description of data is longer, bytes.
+const LONGEST_TEXT: u64 = 32 << 20;
+/// How often a wait looks whether it should end.
+const NAP: Duration = Duration::from_millis(50);
+
+/// How often and how long a request is tried.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Tries in all.
+    pub tries: u32,
+    /// Wait before the second; doubled before each further one.
+    pub first_wait: Duration,
+    /// No wait is longer, whatever the server asks for.
+    pub longest_wait: Duration,
+    /// Longest silence of a server that was reached.
+    pub silence: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            tries: 4,
+            first_wait: Duration::from_millis(500),
+            longest_wait: Duration::from_secs(20),
+            silence: Duration::from_secs(20),
+        }
+    }
+}
+
+/// The network, or its absence. Clones share the switch.
+#[derive(Debug, Clone)]
+pub struct Network {
+    agent: ureq::Agent,
+    offline: Arc<AtomicBool>,
+    patience: Patience,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self::new(Patience::default())
+    }
+}
+
+/// One request.
+#[derive(Debug, Clone, Default)]
+pub struct Ask<'a> {
+    /// Address.
+    pub url: &'a str,
+    /// A JSON body makes it a POST.
+    pub body: Option<&'a serde_json::Value>,
+    /// Further headers; never logged.
+    pub headers: &'a [(String, String)],
+    /// First byte wanted; 0 asks for all.
+    pub from: u64,
+}
+
+impl<'a> Ask<'a> {
+    /// All of what is at an address.
+    pub fn get(url: &'a str) -> Self {
+        Self { url, ..Self::default() }
+    }
+}
+
+/// What a server answers, before its body is read.
+pub struct Answer {
+    /// First byte of the body within the whole: what was asked for, or 0 from servers that cannot skip.
+    pub from: u64,
+    /// Bytes of the whole, if the server says.
+    pub total: Option<u64>,
+    headers: HeaderMap,
+    body: ureq::BodyReader<'static>,
+}
+
+impl Answer {
+    /// A header, if it is there and readable.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+impl Read for Answer {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        self.body.read(into)
+    }
+}
+
+impl Network {
+    /// The network, unless `COPGEN_OFFLINE` switches it off.
+    pub fn new(patience: Patience) -> Self {
+        let config = ureq::Agent::config_builder()
+            .user_agent(USER_AGENT)
+            .http_status_as_error(false)
+            .max_redirects(5)
+            .max_redirects_will_error(true)
+            .timeout_resolve(Some(Duration::from_secs(10)))
+            .timeout_connect(Some(Duration::from_secs(10)))
+            .timeout_recv_response(Some(patience.silence))
+            .timeout_per_read(Some(patience.silence));
+        let forced = std::env::var_os(OFFLINE_VARIABLE).is_some_and(|v| !v.is_empty() && v != "0");
+        Self { agent: config.build().into(), offline: Arc::new(AtomicBool::new(forced)), patience }
+    }
+
+    /// Whether all of it is switched off.
+    pub fn is_offline(&self) -> bool {
+        self.offline.load(Ordering::Relaxed)
+    }
+
+    /// Switches it off or on.
+    pub fn set_offline(&self, offline: bool) {
+        self.offline.store(offline, Ordering::Relaxed);
+    }
+
+    /// Makes sure that the network may be used.
+    ///
+    /// # Errors
+    /// When it is switched off.
+    pub fn check(&self, url: &str) -> Result<()> {
+        if self.is_offline() { Err(fault::offline(url)) } else { Ok(()) }
+    }
+
+    /// One try; the body is still to be read, with [`copy`](Self::copy).
+    ///
+    /// # Errors
+    /// [`Error::Network`], also for every status that is no success.
+    pub fn open(&self, ask: &Ask) -> Result<Answer> {
+        self.check(ask.url)?;
+        let failed = |e: ureq::Error| fault::of(ask.url, &e);
+        let response = match ask.body {
+            Some(body) => {
+                let request = self.agent.post(ask.url).header("content-type", "application/json");
+                let all = ask.headers.iter().fold(request, |r, (name, value)| r.header(name, value));
+                all.send_json(body).map_err(failed)?
+            }
+            None => {
+                let mut request = self.agent.get(ask.url);
+                if ask.from > 0 {
+                    // A compressed body could not be continued.
+                    request =
+                        request.header("range", format!("bytes={}-", ask.from)).header("accept-encoding", "identity");
+                }
+                let all = ask.headers.iter().fold(request, |r, (name, value)| r.header(name, value));
+                all.call().map_err(failed)?
+            }
+        };
+        let status = response.status().as_u16();
+        if !response.status().is_success() {
+            return Err(fault::status(ask.url, status, wait_asked(response.headers())));
+        }
+        Ok(answer(response, ask.from))
+    }
+
+    /// Reads a body to its end, piece by piece; `take` gets each. A body that ends before the length the server named is
+    /// an error.
+    ///
+    /// # Errors
+    /// [`Error::Network`], [`Error::Cancelled`], or what `take` fails with.
+    pub fn copy(
+        &self,
+        url: &str,
+        answer: &mut Answer,
+        stop: &AtomicBool,
+        take: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let mut piece = vec![0; 256 << 10];
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::Cancelled);
+            }
+            self.check(url)?;
+            match answer.read(&mut piece) {
+                Ok(0) => return Ok(()),
+                Ok(n) => take(&piece[..n])?,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(fault::reading(url, &e)),
+            }
+        }
+    }
+
+    /// A whole answer of at most `most` bytes, tried again as [`retry`](Self::retry) does.
+    ///
+    /// # Errors
+    /// [`Error::Network`] or [`Error::Cancelled`].
+    pub fn bytes(&self, ask: &Ask, most: u64, stop: &AtomicBool) -> Result<Vec<u8>> {
+        self.retry(stop, &mut || {
+            let mut answer = self.open(ask)?;
+            self.whole(ask.url, &mut answer, most, stop)
+        })
+    }
+
+    /// A described thing.
+    ///
+    /// # Errors
+    /// As [`bytes`](Self::bytes), and when the answer is no such description.
+    pub fn json<T: DeserializeOwned>(&self, ask: &Ask, stop: &AtomicBool) -> Result<T> {
+        let bytes = self.retry(stop, &mut || {
+            let mut answer = self.open(ask)?;
+            let kind = answer.header("content-type").unwrap_or("").to_ascii_lowercase();
+            if kind.contains("html") {
+                return Err(fault::page(ask.url));
+            }
+            self.whole(ask.url, &mut answer, LONGEST_TEXT, stop)
+        })?;
+        serde_json::from_slice(&bytes).map_err(|e| fault::unexpected(ask.url, &format!("no description of data ({e})")))
+    }
+
+    fn whole(&self, url: &str, answer: &mut Answer, most: u64, stop: &AtomicBool) -> Result<Vec<u8>> {
+        let mut all = Vec::new();
+        // A server that drips must not hold a description up for ever.
+        let end = Instant::now() + self.patience.silence * 6;
+        self.copy(url, answer, stop, &mut |piece| {
+            all.extend_from_slice(piece);
+            if all.len() as u64 > most {
+                return Err(fault::unexpected(url, &format!("more than the {} MB it may have", most >> 20)));
+            }
+            if Instant::now() > end { Err(fault::slow(url)) } else { Ok(()) }
+        })?;
+        Ok(all)
+    }
+
+    /// Tries something until it works, fails in a way that will last, or the patience is at its end; waits in between.
+    ///
+    /// # Errors
+    /// The last failure, or [`Error::Cancelled`].
+    pub fn retry<T>(&self, stop: &AtomicBool, attempt: &mut dyn FnMut() -> Result<T>) -> Result<T> {
+        let mut wait = self.patience.first_wait;
+        for number in 1.. {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::Cancelled);
+            }
+            match attempt() {
+                Err(Error::Network { fault, problem, .. }) if fault.passing() && number < self.patience.tries => {
+                    tracing::info!("try {number} failed: {problem}");
+                    self.wait(fault.asked().unwrap_or(wait).min(self.patience.longest_wait), stop)?;
+                    wait *= 2;
+                }
+                done => return done,
+            }
+        }
+        unreachable!("the last try returns")
+    }
+
+    /// Waits, and looks often whether it should stop.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`].
+    fn wait(&self, how_long: Duration, stop: &AtomicBool) -> Result<()> {
+        let end = Instant::now() + how_long;
+        while let Some(left) = end.checked_duration_since(Instant::now()) {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::Cancelled);
+            }
+            std::thread::sleep(left.min(NAP));
+        }
+        Ok(())
+    }
+}
+
+/// How long a busy server asks to wait.
+fn wait_asked(headers: &HeaderMap) -> Option<Duration> {
+    headers.get("retry-after")?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+fn answer(response: Response<ureq::Body>, asked_from: u64) -> Answer {
+    let partial = response.status().as_u16() == 206;
+    let (parts, body) = response.into_parts();
+    let number = |name: &str| parts.headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    // bytes 10-99/100
+    let range = || {
+        let text = parts.headers.get("content-range")?.to_str().ok()?.strip_prefix("bytes ")?;
+        let (span, total) = text.split_once('/')?;
+        Some((span.split_once('-')?.0.parse::<u64>().ok()?, total.parse::<u64>().ok()))
+    };
+    let (from, total) = match (partial, range()) {
+        (true, Some(found)) => found,
+        (true, None) => (asked_from, number("content-length").map(|n| n + asked_from)),
+        (false, _) => (0, number("content-length")),
+    };
+    Answer { from, total, body: body.into_reader(), headers: parts.headers }
+}
