@@ -40,7 +40,10 @@ impl Lineage {
             let date = given.date.as_ref().map(|d| format!(" of {d}")).unwrap_or_default();
             let files: Vec<String> = given.sources.iter().map(|p| short(p)).collect();
             match (&given.value, files.is_empty()) {
-                (_, false) => format!("{name}{date} from {}", files.join(" and ")),
+                (_, false) => {
+                    let origin = given.origin.as_ref().map(|origin| format!(" ({origin})")).unwrap_or_default();
+                    format!("{name}{date} from {}{origin}", files.join(" and "))
+                }
                 (Value::Location(at), true) => format!("{name} {:.6},{:.6}", at.lat, at.lon),
                 (Value::Date(date), true) => format!("{name} {date}"),
                 (Value::Image(_), true) => format!("{name} set by hand"),

@@ -1,17 +1,16 @@
 //! Realisations and statistics as files that say where they come from and that they are synthetic.
 
-mod geotiff;
 mod lineage;
 mod png;
 mod stac;
 
-pub use geotiff::{GeoTiff, Pixels};
 pub use lineage::Lineage;
 
 use crate::ensemble::{Realisation, Statistics, statistics};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::modality::{Modality, Value, ValueKind};
+use crate::scene::{GeoTiff, Pixels, refuse_existing};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,7 +61,7 @@ impl<'a> Exporter<'a> {
 
     /// Fails if a file is there and must not be replaced.
     fn refuse(&self, path: &Path) -> Result<()> {
-        if self.overwrite { Ok(()) } else { geotiff::refuse_existing(&[path.to_path_buf()]) }
+        if self.overwrite { Ok(()) } else { refuse_existing(&[path.to_path_buf()]) }
     }
 
     fn realisation_path(&self, index: u64, m: &Modality) -> PathBuf {
@@ -95,7 +94,7 @@ impl<'a> Exporter<'a> {
                 paths.extend(statistic_names(m).map(|what| self.range_path(range, &format!("{}_{what}.tif", m.name))));
             }
         }
-        geotiff::refuse_existing(&paths)
+        refuse_existing(&paths)
     }
 
     /// Writes one realisation, a file for each image modality. Scalars are in the metadata of those files and in the
@@ -247,7 +246,7 @@ impl<'a> Exporter<'a> {
 pub fn move_all(files: &[PathBuf], to: &Path, overwrite: bool) -> Result<Vec<PathBuf>> {
     let targets: Vec<PathBuf> = files.iter().filter_map(|file| Some(to.join(file.file_name()?))).collect();
     if !overwrite {
-        geotiff::refuse_existing(&targets)?;
+        refuse_existing(&targets)?;
     }
     for (from, to) in files.iter().zip(&targets) {
         std::fs::rename(from, to).map_err(|e| Error::io(to, "write", &e))?;

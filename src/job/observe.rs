@@ -28,7 +28,7 @@ pub fn observe(table: &ModalityTable, request: &Request) -> Result<Observation> 
             for &i in &wanted {
                 if table[i].values == ValueKind::Location {
                     let value = Value::Location(footprint.centre()?);
-                    values[i] = Some(Given { value, sources: Vec::new(), date: None });
+                    values[i] = Some(Given { value, sources: Vec::new(), date: None, origin: None });
                 }
             }
             Observation { tile: name.clone(), footprint: footprint.clone(), values, notes: Vec::new() }
@@ -68,7 +68,7 @@ fn value_of(m: &Modality, set: &SetValue, window: &Footprint, notes: &mut Vec<St
         }
         _ => return Err(Error::request(format!("The value set for {} does not suit it.", m.name))),
     };
-    Ok(Given { value, sources, date: None })
+    Ok(Given { value, sources, date: None, origin: None })
 }
 
 impl SetValue {

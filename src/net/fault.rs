@@ -54,6 +54,23 @@ pub fn plain(url: &str) -> String {
     }
 }
 
+/// A text in which addresses lose their queries, where signatures stand.
+pub fn scrubbed(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut query = false;
+    for c in text.chars() {
+        query = match c {
+            '?' => true,
+            ' ' | '\n' | '"' | '\'' | ')' | '<' => false,
+            _ => query,
+        };
+        if !query {
+            out.push(c);
+        }
+    }
+    out
+}
+
 fn error(fault: Fault, url: &str, problem: impl Into<String>) -> Error {
     Error::Network { fault, problem: problem.into(), address: plain(url) }
 }
@@ -148,6 +165,10 @@ mod tests {
     fn addresses_are_told_without_secrets() {
         assert_eq!(plain("https://user:word@host.org/a/b?sig=secret#x"), "https://host.org/a/b");
         assert_eq!(plain("https://host.org"), "https://host.org/");
+        let told = scrubbed(
+            "HTTP 403 for /vsicurl?url=https%3A%2F%2Fh%2Fa%3Fsig%3Dsecret and 'https://h/a?key=secret' (secret? no)",
+        );
+        assert_eq!(told, "HTTP 403 for /vsicurl and 'https://h/a' (secret no)");
         assert!(!status("https://h/a?key=secret", 403, None).to_string().contains("secret"));
     }
 

@@ -2,7 +2,7 @@
 
 mod fault;
 
-pub use fault::Fault;
+pub use fault::{Fault, plain, scrubbed, unexpected};
 
 use crate::error::{Error, Result};
 use serde::de::DeserializeOwned;

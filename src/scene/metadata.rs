@@ -15,6 +15,9 @@ pub(super) struct Metadata {
     /// By modality: rasters that lie elsewhere; relative paths start at the folder.
     #[serde(default)]
     pub files: BTreeMap<String, PathBuf>,
+    /// By family: where it comes from and what was done to it, in one sentence.
+    #[serde(default)]
+    pub origins: BTreeMap<String, String>,
     /// By family or modality: ISO 8601 instant, day, month, or year.
     #[serde(default)]
     pub dates: BTreeMap<String, Option<String>>,

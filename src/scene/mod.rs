@@ -1,12 +1,14 @@
 //! Real rasters to co-registered windows at native resolution.
 
 mod checks;
+mod geotiff;
 mod layer;
 mod loose;
 mod major_tom;
 mod metadata;
 mod raster_file;
 
+pub use geotiff::{GeoTiff, Pixels, refuse_existing};
 pub use loose::{LooseFile, recognise, scene_of};
 pub use raster_file::quiet_gdal;
 
@@ -49,6 +51,8 @@ pub struct Given {
     pub sources: Vec<PathBuf>,
     /// ISO 8601 date, month or year of acquisition, if known.
     pub date: Option<String>,
+    /// Where it comes from and what was done to it, if the scene says.
+    pub origin: Option<String>,
 }
 
 /// Everything known about one window: co-registered values in table order.
@@ -326,7 +330,7 @@ impl Scene {
             values[i] = Some(match m.values {
                 ValueKind::Location => {
                     let at = window.crs.as_ref().map(|_| window.centre()).ok_or_else(missing)??;
-                    Given { value: Value::Location(at), sources: Vec::new(), date: None }
+                    Given { value: Value::Location(at), sources: Vec::new(), date: None, origin: None }
                 }
                 ValueKind::Date => {
                     let date = self.date().ok_or_else(missing)?;
@@ -335,7 +339,7 @@ impl Scene {
                     {
                         notes.push(format!("Only the month of the scene is known; {date} stands for it."));
                     }
-                    Given { value: Value::Date(date), sources: Vec::new(), date: Some(date.to_string()) }
+                    Given { value: Value::Date(date), sources: Vec::new(), date: Some(date.to_string()), origin: None }
                 }
                 _ => {
                     if let Some((path, problem)) = self.parts.broken.get(&m.name) {
@@ -349,7 +353,8 @@ impl Scene {
                         ));
                     }
                     let value = Value::Image(layer.read(m, window, self.offset_possible(m), &mut notes)?);
-                    Given { value, sources: layer.paths(), date: self.date_of(&m.family).map(str::to_owned) }
+                    let origin = self.parts.metadata.origins.get(&m.family).cloned();
+                    Given { value, sources: layer.paths(), date: self.date_of(&m.family).map(str::to_owned), origin }
                 }
             });
         }

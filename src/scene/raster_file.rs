@@ -31,7 +31,11 @@ pub struct RasterFile {
 pub fn quiet_gdal() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        gdal::config::set_error_handler(|kind, number, message| tracing::debug!("GDAL {kind:?} {number}: {message}"));
+        gdal::config::set_error_handler(|kind, number, message| {
+            tracing::debug!("GDAL {kind:?} {number}: {}", crate::net::scrubbed(message));
+        });
+        // A cache of this many MB is more than any window needs; GDAL's own choice is a share of the memory.
+        let _ = gdal::config::set_config_option("GDAL_CACHEMAX", "64");
     });
 }
 

@@ -12,15 +12,20 @@ use std::path::{Path, PathBuf};
 /// How pixels are stored.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Pixels {
-    /// Digital numbers with a scale: 0 is no data, values are rounded and clamped to 1…65535.
+    /// Digital numbers with a scale: 0 is no data and stands for what is not finite, values are rounded and clamped to
+    /// 1…65535.
     Scaled {
         /// Physical value of one digital number.
         scale: f64,
     },
     /// As they are.
     Float,
+    /// As they are; what is not finite becomes this, the declared no-data value.
+    Holed(f32),
     /// Class codes with their colours.
     Classes(Vec<Class>),
+    /// As classes; what is not finite becomes this, the declared no-data value.
+    HoledClasses(Vec<Class>, u8),
 }
 
 /// Everything one GeoTIFF holds.
@@ -48,7 +53,7 @@ impl GeoTiff<'_> {
     /// # Errors
     /// When the folder cannot be written to, the disk is full, the file exists, or it does not read back as written.
     pub fn write(&self, path: &Path, overwrite: bool) -> Result<()> {
-        crate::scene::quiet_gdal();
+        super::quiet_gdal();
         let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let unfinished = || {
             let named = tempfile::Builder::new().prefix(".unfinished-").suffix(".tif").tempfile_in(dir);
@@ -59,10 +64,15 @@ impl GeoTiff<'_> {
             false => (None, unfinished()?),
         };
         let plain = plain.as_ref().map(|file| file.path());
+        let code = |v: f32| v.round().clamp(0.0, 255.0) as u8;
         let written = match &self.pixels {
             Pixels::Scaled { .. } => self.fill(plain, temporary.path(), |v| v.round().clamp(1.0, 65_535.0) as u16),
             Pixels::Float => self.fill(plain, temporary.path(), |v| v),
-            Pixels::Classes(_) => self.fill(plain, temporary.path(), |v| v.round().clamp(0.0, 255.0) as u8),
+            Pixels::Holed(none) => self.fill(plain, temporary.path(), |v| if v.is_finite() { v } else { *none }),
+            Pixels::Classes(_) => self.fill(plain, temporary.path(), code),
+            Pixels::HoledClasses(_, none) => {
+                self.fill(plain, temporary.path(), |v| if v.is_finite() { code(v) } else { *none })
+            }
         };
         written.map_err(|e| {
             Error::file(path, format!("Cannot write it, the disk may be full; nothing was left behind ({e})"))
@@ -119,6 +129,11 @@ impl GeoTiff<'_> {
                         .map_err(text)?;
                 }
                 Pixels::Classes(classes) => band.set_color_table(&color_table(classes)),
+                Pixels::HoledClasses(classes, none) => {
+                    band.set_color_table(&color_table(classes));
+                    band.set_no_data_value(Some(f64::from(*none))).map_err(text)?;
+                }
+                Pixels::Holed(none) => band.set_no_data_value(Some(f64::from(*none))).map_err(text)?,
                 Pixels::Float => {}
             }
             let mut buffer = Buffer::new(self.size, values.iter().map(|&v| convert(v)).collect());
@@ -131,7 +146,11 @@ impl GeoTiff<'_> {
             let predictor = if T::datatype() == GdalDataType::Float32 { "FLOATING_POINT" } else { "STANDARD" };
             let predictor = format!("PREDICTOR={predictor}");
             // Class codes must not be averaged.
-            let resampling = if matches!(self.pixels, Pixels::Classes(_)) { "NEAREST" } else { "AVERAGE" };
+            let resampling = if matches!(self.pixels, Pixels::Classes(_) | Pixels::HoledClasses(..)) {
+                "NEAREST"
+            } else {
+                "AVERAGE"
+            };
             let resampling = format!("OVERVIEW_RESAMPLING={resampling}");
             let options = RasterCreationOptions::from_iter([
                 "COMPRESS=DEFLATE",
@@ -164,11 +183,14 @@ fn color_table(classes: &[Class]) -> ColorTable<'_> {
     table
 }
 
-pub(super) fn exists(path: &Path) -> Error {
+fn exists(path: &Path) -> Error {
     Error::file(path, "The file exists already; choose another folder, or ask for it to be overwritten")
 }
 
 /// Fails when one of these files exists, before any work is done.
-pub(super) fn refuse_existing(paths: &[PathBuf]) -> Result<()> {
+///
+/// # Errors
+/// Which one it is.
+pub fn refuse_existing(paths: &[PathBuf]) -> Result<()> {
     paths.iter().find(|path| path.exists()).map_or(Ok(()), |path| Err(exists(path)))
 }

@@ -1,0 +1,461 @@
+//! What was chosen, read on the grid of a piece of ground and kept as a scene folder with its provenance.
+
+use super::mask::cloud_code;
+use super::providers::{Product, Provider};
+use super::remote::{Grid, Resampling, read};
+use super::signing::Pass;
+use super::stac::{Acquisition, Item, SCENE_CLASSES};
+use crate::error::{Error, Result};
+use crate::files::write_atomically;
+use crate::grid::{Crs, Footprint, GridCell};
+use crate::modality::{Location, Modality, ModalityTable, ValueKind};
+use crate::net::{Network, plain};
+use crate::scene::{GeoTiff, Pixels, WINDOW_STEP_M};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// Files read side by side.
+const SIDE_BY_SIDE: usize = 4;
+/// From this processing baseline on, Sentinel-2 products carry an offset (25 January 2022).
+const OFFSET_FROM: f32 = 4.0;
+/// That offset, digital numbers.
+const OFFSET_DN: f32 = 1000.0;
+/// Stands for no data in radar files.
+const RADAR_NO_DATA: f32 = -32768.0;
+/// Stands for no data in cloud masks.
+const MASK_NO_DATA: u8 = 255;
+/// The smallest piece of ground that is fetched, metres: a window of the published model.
+const LEAST_M: f64 = 1920.0;
+
+/// How much ground to fetch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Area {
+    /// A square of this side in metres, the published window at least.
+    Window(f64),
+    /// The whole of the grid cell's rasters: the window can be moved over them.
+    Cell,
+}
+
+impl Area {
+    /// The ground in a grid cell, or around a place in it, on the 60 m grid of the Sentinel-2 tiles, so that their pixels
+    /// can be taken as they are.
+    ///
+    /// # Errors
+    /// When the place cannot be projected.
+    pub fn ground(self, cell: GridCell, around: Option<Location>) -> Result<Footprint> {
+        let whole = cell.footprint()?;
+        let square = match (self, around) {
+            (Self::Cell, _) => whole,
+            (Self::Window(side), None) => whole.centre_window(side.max(LEAST_M), WINDOW_STEP_M),
+            (Self::Window(side), Some(at)) => {
+                let side = side.max(LEAST_M);
+                let crs = Crs(format!("EPSG:{}", cell.utm_epsg()));
+                let (x, y) = crs.from_location(at)?;
+                let (left, top) = (x - side / 2.0, y + side / 2.0);
+                Footprint { crs: Some(crs), left, top, width_m: side, height_m: side }
+            }
+        };
+        let snapped = |v: f64| (v / WINDOW_STEP_M).round() * WINDOW_STEP_M;
+        Ok(Footprint { left: snapped(square.left), top: snapped(square.top), ..square })
+    }
+}
+
+/// What to fetch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Order {
+    /// Name of the place, such as its grid cell.
+    pub name: String,
+    /// The ground.
+    pub footprint: Footprint,
+    /// One acquisition per family.
+    pub chosen: Vec<Acquisition>,
+}
+
+impl Order {
+    /// Name of the scene folder: the same for the same order.
+    fn folder(&self) -> String {
+        let day = self.chosen.iter().find(|a| a.day.len() == 10).map(|a| format!("_{}", a.day)).unwrap_or_default();
+        let mut hash = Sha256::new();
+        hash.update(format!("{:?}", self.footprint));
+        for acquisition in &self.chosen {
+            hash.update(acquisition.key());
+        }
+        let short: String = hash.finalize().iter().take(4).map(|b| format!("{b:02x}")).collect();
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+        format!("{}{day}_{short}", self.name.chars().map(plain).collect::<String>())
+    }
+}
+
+/// How far it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// What was read last.
+    pub what: String,
+    /// Bands read.
+    pub done: usize,
+    /// Bands in all.
+    pub total: usize,
+}
+
+/// One band to read: which acquisition, the modality, and its channel.
+struct Job<'a> {
+    acquisition: usize,
+    modality: &'a Modality,
+    channel: &'a str,
+}
+
+/// A band that was read.
+struct Band {
+    values: Vec<f32>,
+    /// How the pixels got onto the grid, by source file.
+    parts: Vec<(String, Resampling)>,
+    /// Names of items whose offset was removed.
+    corrected: BTreeSet<String>,
+}
+
+/// What an acquisition comes from.
+struct Source<'a> {
+    product: &'a Product,
+    pass: Pass,
+}
+
+/// Reads everything and makes a scene folder in `within`; its path. An order that was fetched before is there already.
+///
+/// # Errors
+/// [`Error::Network`], [`Error::Cancelled`], or when a file is no raster or the folder cannot be written. Nothing is left
+/// behind then.
+pub fn fetch(
+    network: &Network,
+    providers: &[Provider],
+    order: &Order,
+    within: &Path,
+    stop: &AtomicBool,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<PathBuf> {
+    if order.chosen.is_empty() {
+        return Err(Error::request("Nothing was chosen to be fetched."));
+    }
+    let target = within.join(order.folder());
+    if target.join("scene.json").exists() {
+        return Ok(target);
+    }
+    let table = ModalityTable::published();
+    let mut sources = Vec::new();
+    for acquisition in &order.chosen {
+        let provider = providers.iter().find(|p| p.name == acquisition.provider);
+        let fits = |p: &&Product| p.collection == acquisition.collection && p.family == acquisition.family;
+        let found = provider.and_then(|provider| Some((provider, provider.products.iter().find(fits)?)));
+        let (provider, product) = found.ok_or_else(|| {
+            Error::request(format!("{} of {} is no source any more.", acquisition.collection, acquisition.provider))
+        })?;
+        let pass = Pass::new(network, provider.access(product), &product.collection, stop)?;
+        sources.push(Source { product, pass });
+    }
+    let jobs = jobs(&table, order);
+    let bands = read_all(network, &sources, order, &jobs, stop, progress)?;
+    std::fs::create_dir_all(within).map_err(|e| Error::io(within, "create", &e))?;
+    let unfinished = tempfile::Builder::new().prefix(".unfinished-").tempdir_in(within);
+    let unfinished = unfinished.map_err(|e| Error::io(within, "write to", &e))?;
+    write(&table, order, &sources, &jobs, &bands, unfinished.path())?;
+    let made = unfinished.keep();
+    // Temporary folders are private; a scene is an ordinary one.
+    open_to_all(&made);
+    match std::fs::rename(&made, &target) {
+        Ok(()) => Ok(target),
+        Err(error) => {
+            let _ = std::fs::remove_dir_all(&made);
+            // Somebody else may have fetched the same meanwhile.
+            if target.join("scene.json").exists() { Ok(target) } else { Err(Error::io(&target, "create", &error)) }
+        }
+    }
+}
+
+#[cfg(unix)]
+fn open_to_all(dir: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let _ = std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755));
+}
+
+#[cfg(not(unix))]
+fn open_to_all(_dir: &Path) {}
+
+/// Bands that can be read: those of modalities of which all channels are there, and the cloud mask.
+fn jobs<'a>(table: &'a ModalityTable, order: &Order) -> Vec<Job<'a>> {
+    let mut jobs = Vec::new();
+    for (acquisition, chosen) in order.chosen.iter().enumerate() {
+        let Some(first) = chosen.items.first() else { continue };
+        for modality in table.iter().filter(|m| m.family == chosen.family) {
+            if modality.channels.iter().all(|channel| first.assets.contains_key(channel)) {
+                jobs.extend(modality.channels.iter().map(|channel| Job { acquisition, modality, channel }));
+            }
+        }
+        let masked = jobs.iter().any(|job| job.modality.name == "cloud_mask");
+        if first.assets.contains_key(SCENE_CLASSES) && !masked {
+            let mask = table.iter().find(|m| m.name == "cloud_mask");
+            jobs.extend(mask.map(|modality| Job { acquisition, modality, channel: SCENE_CLASSES }));
+        }
+    }
+    jobs
+}
+
+fn grid(order: &Order, m: &Modality) -> Grid {
+    Grid { footprint: order.footprint.clone(), pixel_m: m.ground_m }
+}
+
+fn read_all(
+    network: &Network,
+    sources: &[Source],
+    order: &Order,
+    jobs: &[Job],
+    stop: &AtomicBool,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Vec<Band>> {
+    let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    let state = Mutex::new((Vec::<(usize, Result<Band>)>::new(), progress));
+    let work = || {
+        while let Some((i, job)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, jobs.get(i)?))) {
+            if failed.load(Ordering::Relaxed) || stop.load(Ordering::Relaxed) {
+                return;
+            }
+            let chosen = &order.chosen[job.acquisition];
+            let band = read_band(network, &sources[job.acquisition], chosen, job, &grid(order, job.modality), stop);
+            failed.fetch_or(band.is_err(), Ordering::Relaxed);
+            let mut state = state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            state.0.push((i, band));
+            let done = state.0.len();
+            (state.1)(Progress { what: format!("{} {}", chosen.family, job.channel), done, total: jobs.len() });
+        }
+    };
+    std::thread::scope(|scope| {
+        (0..SIDE_BY_SIDE.min(jobs.len())).for_each(|_| {
+            scope.spawn(work);
+        });
+    });
+    if stop.load(Ordering::Relaxed) {
+        return Err(Error::Cancelled);
+    }
+    let (mut bands, _) = state.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    bands.sort_by_key(|(i, _)| *i);
+    bands.into_iter().map(|(_, band)| band).collect()
+}
+
+/// One band: item after item until the ground is covered.
+fn read_band(
+    network: &Network,
+    source: &Source,
+    chosen: &Acquisition,
+    job: &Job,
+    grid: &Grid,
+    stop: &AtomicBool,
+) -> Result<Band> {
+    let (width, height) = grid.size();
+    let mut band = Band { values: vec![f32::NAN; width * height], parts: Vec::new(), corrected: BTreeSet::new() };
+    let classes = job.modality.classes().is_some();
+    for item in &chosen.items {
+        let Some(href) = item.assets.get(job.channel) else { continue };
+        let layer = read(network, &source.pass, href, grid, classes, stop)?;
+        let mut used = false;
+        for (to, &from) in band.values.iter_mut().zip(&layer.values) {
+            if to.is_nan() && !from.is_nan() {
+                *to = converted(source.product, job, item, from);
+                used |= !to.is_nan();
+            }
+        }
+        if used {
+            band.parts.push((item.id.clone(), layer.resampling));
+            if offset(job, item) > 0.0 {
+                band.corrected.insert(item.id.clone());
+            }
+        }
+        if band.values.iter().all(|v| !v.is_nan()) {
+            break;
+        }
+    }
+    if band.parts.is_empty() {
+        return Err(Error::request(format!(
+            "{} of {} has no data on this ground; choose another one.",
+            chosen.family, chosen.day
+        )));
+    }
+    Ok(band)
+}
+
+/// Digital numbers to take off a band of an item.
+fn offset(job: &Job, item: &Item) -> f32 {
+    let reflectance = matches!(job.modality.values, ValueKind::Reflectance { .. });
+    let newer = item.baseline.is_some_and(|baseline| baseline >= OFFSET_FROM);
+    if reflectance && newer && !item.offset_applied { OFFSET_DN } else { 0.0 }
+}
+
+/// A stored value as ours; NaN where it means nothing.
+fn converted(product: &Product, job: &Job, item: &Item, stored: f32) -> f32 {
+    if job.channel == SCENE_CLASSES {
+        return cloud_code(stored as u8).map_or(f32::NAN, f32::from);
+    }
+    let value = (f64::from(stored) * product.multiply + product.add) as f32;
+    match &job.modality.values {
+        // 0 is no data, whatever the file declares; what the offset would push below stays data.
+        ValueKind::Reflectance { .. } if stored == 0.0 => f32::NAN,
+        ValueKind::Reflectance { .. } => (value - offset(job, item)).max(1.0),
+        ValueKind::Decibel { .. } if product.decibel => 10f32.powf(value / 10.0),
+        ValueKind::Classes { .. } if !product.codes.is_empty() => {
+            product.codes.get(&(stored as i64).to_string()).map_or(f32::NAN, |code| f32::from(*code))
+        }
+        // Their 0 is no data too: another file may know more.
+        ValueKind::Classes { .. } if stored == 0.0 => f32::NAN,
+        _ => value,
+    }
+}
+
+/// Writes the rasters and, last, the description.
+fn write(
+    table: &ModalityTable,
+    order: &Order,
+    sources: &[Source],
+    jobs: &[Job],
+    bands: &[Band],
+    dir: &Path,
+) -> Result<()> {
+    let mut facts: BTreeMap<String, Facts> = BTreeMap::new();
+    for m in table.iter() {
+        let own: Vec<(&Job, &Band)> = jobs.iter().zip(bands).filter(|(job, _)| job.modality.name == m.name).collect();
+        let Some((first, _)) = own.first() else { continue };
+        let chosen = &order.chosen[first.acquisition];
+        let facts =
+            facts.entry(m.family.clone()).or_insert_with(|| Facts::new(chosen, sources[first.acquisition].product));
+        let missing = own.iter().flat_map(|(_, band)| &band.values).filter(|v| v.is_nan()).count();
+        let all: usize = own.iter().map(|(_, band)| band.values.len()).sum();
+        facts.missing = facts.missing.max(missing as f64 / all.max(1) as f64);
+        for (_, band) in &own {
+            facts.parts.extend(band.parts.iter().map(|(id, how)| (id.clone(), how.name())));
+            facts.corrected.extend(band.corrected.iter().cloned());
+        }
+        let filled: Vec<Vec<f32>> = own.iter().map(|(_, band)| filled(m, &band.values)).collect();
+        let names = m.channels.iter().cloned();
+        let grid = grid(order, m);
+        let file = GeoTiff {
+            footprint: &order.footprint,
+            pixel_m: m.ground_m,
+            size: grid.size(),
+            bands: names.zip(filled.iter().map(Vec::as_slice)).collect(),
+            pixels: pixels(m),
+            metadata: vec![("source".into(), facts.sentence()), ("licence".into(), facts.licence.clone())],
+            cloud_optimised: false,
+        };
+        file.write(&dir.join(format!("{}.tif", m.name)), false)?;
+    }
+    let credits: BTreeSet<&String> = facts.values().map(|facts| &facts.attribution).collect();
+    let licences: BTreeSet<&String> = facts.values().map(|facts| &facts.licence).collect();
+    let joined = |all: &BTreeSet<&String>| all.iter().map(|s| s.as_str()).collect::<Vec<_>>().join("; ");
+    let by = |of: fn(&Facts) -> serde_json::Value| -> serde_json::Value {
+        facts.iter().map(|(family, facts)| (family.clone(), of(facts))).collect::<serde_json::Map<_, _>>().into()
+    };
+    let description = json!({
+        "name": order.name,
+        "crs": order.footprint.crs,
+        "fetched": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        "attribution": joined(&credits),
+        "licence": joined(&licences),
+        "dates": by(|facts| json!((!facts.date.is_empty()).then_some(&facts.date))),
+        "origins": by(|facts| json!(facts.sentence())),
+        "provenance": by(Facts::record),
+    });
+    write_atomically(&dir.join("scene.json"), format!("{description:#}").as_bytes())
+}
+
+/// Where there is nothing: the sea has no elevation tiles, land cover has a class for it, others have no-data values.
+fn filled(m: &Modality, values: &[f32]) -> Vec<f32> {
+    let zero = matches!(m.values, ValueKind::LogElevation { .. } | ValueKind::RootElevation { .. }) || m.name == "LULC";
+    values.iter().map(|&v| if v.is_nan() && zero { 0.0 } else { v }).collect()
+}
+
+fn pixels(m: &Modality) -> Pixels {
+    match &m.values {
+        ValueKind::Reflectance { dn_per_unit, .. } => Pixels::Scaled { scale: 1.0 / f64::from(*dn_per_unit) },
+        ValueKind::Classes { classes } if m.name == "cloud_mask" => Pixels::HoledClasses(classes.clone(), MASK_NO_DATA),
+        ValueKind::Classes { classes } => Pixels::Classes(classes.clone()),
+        ValueKind::Decibel { .. } => Pixels::Holed(RADAR_NO_DATA),
+        _ => Pixels::Float,
+    }
+}
+
+/// What is said about a family of rasters.
+struct Facts {
+    provider: String,
+    collection: String,
+    family: String,
+    date: String,
+    attribution: String,
+    licence: String,
+    addresses: BTreeMap<String, BTreeMap<String, String>>,
+    baselines: BTreeMap<String, f32>,
+    parts: BTreeSet<(String, &'static str)>,
+    corrected: BTreeSet<String>,
+    missing: f64,
+}
+
+impl Facts {
+    fn new(chosen: &Acquisition, product: &Product) -> Self {
+        let addresses =
+            |item: &Item| item.assets.iter().map(|(channel, href)| (channel.clone(), plain(href))).collect();
+        Self {
+            provider: chosen.provider.clone(),
+            collection: chosen.collection.clone(),
+            family: chosen.family.clone(),
+            date: chosen.instant.clone().unwrap_or_else(|| chosen.day.clone()),
+            attribution: product.credit(&chosen.day),
+            licence: product.licence.clone(),
+            addresses: chosen.items.iter().map(|item| (item.id.clone(), addresses(item))).collect(),
+            baselines: chosen.items.iter().filter_map(|item| Some((item.id.clone(), item.baseline?))).collect(),
+            parts: BTreeSet::new(),
+            corrected: BTreeSet::new(),
+            missing: 0.0,
+        }
+    }
+
+    /// Items that were used.
+    fn items(&self) -> BTreeSet<&String> {
+        self.parts.iter().map(|(id, _)| id).collect()
+    }
+
+    fn sentence(&self) -> String {
+        let items: Vec<&str> = self.items().into_iter().map(String::as_str).collect();
+        let how: BTreeSet<&str> = self.parts.iter().map(|(_, how)| *how).collect();
+        let mut text = format!("{}, {}, {}", self.provider, self.collection, items.join(" and "));
+        let baselines: BTreeSet<String> =
+            self.items().iter().filter_map(|id| Some(format!("{:05.2}", self.baselines.get(*id)?))).collect();
+        for baseline in baselines {
+            text += &format!(", processing baseline {baseline}");
+        }
+        if !self.corrected.is_empty() {
+            text += &format!(", offset of {OFFSET_DN} removed");
+        }
+        text += &format!(", {}", how.into_iter().collect::<Vec<_>>().join(" and "));
+        if self.missing > 0.0 {
+            let what = if self.family == "DEM" { "without data, taken as sea (0 m)" } else { "without data" };
+            text += &format!(", {:.1} % {what}", self.missing * 100.0);
+        }
+        text
+    }
+
+    fn record(&self) -> serde_json::Value {
+        let used: BTreeMap<&String, _> =
+            self.items().into_iter().map(|id| (id, self.addresses.get(id).cloned().unwrap_or_default())).collect();
+        json!({
+            "provider": self.provider,
+            "collection": self.collection,
+            "items": used,
+            "resampling": self.parts.iter().map(|(id, how)| json!([id, how])).collect::<Vec<_>>(),
+            "baselines": self.baselines,
+            "offset_removed_from": self.corrected,
+            "without_data": self.missing,
+            "attribution": self.attribution,
+            "licence": self.licence,
+        })
+    }
+}

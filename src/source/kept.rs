@@ -1,0 +1,197 @@
+//! Fetched places and pictures, kept for when there is no network, up to a size.
+
+use crate::error::{Error, Result};
+use crate::files::{folders, write_atomically};
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Folder to keep things in, if another one than the user's data folder is wanted.
+const VARIABLE: &str = "COPGEN_PLACES";
+/// So much is kept unless something else is said, bytes.
+const USUAL_LIMIT: u64 = 4 << 30;
+
+/// Where things are kept.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    dir: PathBuf,
+}
+
+/// A kept scene.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeptScene {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// Size on disk.
+    pub bytes: u64,
+    /// When it was last opened.
+    pub used: SystemTime,
+}
+
+impl Kept {
+    /// In a folder.
+    pub fn new(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    /// In the user's data folder, or where `COPGEN_PLACES` says; `None` on a system that has none.
+    pub fn usual() -> Option<Self> {
+        let named = std::env::var_os(VARIABLE).map(PathBuf::from);
+        let own = || Some(directories::ProjectDirs::from("", "", "copgen")?.data_local_dir().join("places"));
+        named.or_else(own).map(Self::new)
+    }
+
+    /// Where scenes are made.
+    pub fn scenes_dir(&self) -> PathBuf {
+        self.dir.join("scenes")
+    }
+
+    /// Whether a folder is kept here.
+    pub fn holds(&self, dir: &Path) -> bool {
+        dir.starts_with(&self.dir)
+    }
+
+    fn thumbnail_file(&self, url: &str) -> PathBuf {
+        let hash: String = Sha256::digest(url).iter().take(12).map(|b| format!("{b:02x}")).collect();
+        self.dir.join("thumbnails").join(hash)
+    }
+
+    /// A small picture that was fetched from this address before.
+    pub fn thumbnail(&self, url: &str) -> Option<Vec<u8>> {
+        std::fs::read(self.thumbnail_file(url)).ok()
+    }
+
+    /// Keeps a small picture.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_thumbnail(&self, url: &str, bytes: &[u8]) -> Result<()> {
+        write_atomically(&self.thumbnail_file(url), bytes)
+    }
+
+    /// All scenes, the one that was used longest ago first.
+    pub fn scenes(&self) -> Vec<KeptScene> {
+        let all = folders(&self.scenes_dir()).unwrap_or_default();
+        let described = all.into_iter().filter(|dir| dir.join("scene.json").exists());
+        let mut scenes: Vec<KeptScene> = described
+            .map(|dir| {
+                let used = std::fs::metadata(dir.join("used")).or_else(|_| std::fs::metadata(dir.join("scene.json")));
+                let used = used.and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+                KeptScene { bytes: size(&dir), dir, used }
+            })
+            .collect();
+        scenes.sort_by(|a, b| a.used.cmp(&b.used).then(a.dir.cmp(&b.dir)));
+        scenes
+    }
+
+    /// Notes that a scene was opened.
+    pub fn touch(&self, dir: &Path) {
+        if self.holds(dir) {
+            // It only decides what goes first when there is no room.
+            let _ = std::fs::write(dir.join("used"), b"");
+        }
+    }
+
+    /// Bytes that may be kept.
+    pub fn limit(&self) -> u64 {
+        let text = std::fs::read_to_string(self.dir.join("limit")).ok();
+        text.and_then(|text| text.trim().parse().ok()).unwrap_or(USUAL_LIMIT)
+    }
+
+    /// Sets how much may be kept.
+    ///
+    /// # Errors
+    /// When it cannot be written down.
+    pub fn set_limit(&self, bytes: u64) -> Result<()> {
+        write_atomically(&self.dir.join("limit"), bytes.to_string().as_bytes())
+    }
+
+    /// Bytes that are kept.
+    pub fn bytes(&self) -> u64 {
+        size(&self.dir)
+    }
+
+    /// Removes what was used longest ago until everything fits the limit, small pictures first, and never one of `spare`;
+    /// the scenes that were removed.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub fn shrink(&self, spare: &[PathBuf]) -> Result<Vec<PathBuf>> {
+        let (limit, mut now) = (self.limit(), self.bytes());
+        let mut removed = Vec::new();
+        let thumbnails = self.dir.join("thumbnails");
+        if now > limit && thumbnails.exists() {
+            now -= size(&thumbnails);
+            std::fs::remove_dir_all(&thumbnails).map_err(|e| Error::io(&thumbnails, "remove", &e))?;
+        }
+        for scene in self.scenes() {
+            if now <= limit {
+                break;
+            }
+            if spare.contains(&scene.dir) {
+                continue;
+            }
+            self.remove(&scene.dir)?;
+            now = now.saturating_sub(scene.bytes);
+            removed.push(scene.dir);
+        }
+        Ok(removed)
+    }
+
+    /// Removes one scene. Its description goes first: what is left of a removal that breaks off is no scene.
+    ///
+    /// # Errors
+    /// When it is not kept here, or cannot be removed.
+    pub fn remove(&self, dir: &Path) -> Result<()> {
+        if dir.parent() != Some(&self.scenes_dir()) {
+            return Err(Error::file(dir, "This is not one of the kept places"));
+        }
+        let failed = |e: std::io::Error| Error::io(dir, "remove", &e);
+        std::fs::remove_file(dir.join("scene.json")).map_err(failed)?;
+        std::fs::remove_dir_all(dir).map_err(failed)
+    }
+}
+
+fn size(dir: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+    let one = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(m) if m.is_dir() => size(&entry.path()),
+        Ok(m) => m.len(),
+        Err(_) => 0,
+    };
+    entries.flatten().map(one).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_used_longest_ago_goes_first() {
+        let dir = tempfile::tempdir().expect("folder");
+        let kept = Kept::new(dir.path().to_path_buf());
+        for name in ["a", "b", "c", "d"] {
+            let scene = kept.scenes_dir().join(name);
+            std::fs::create_dir_all(&scene).expect("folder");
+            std::fs::write(scene.join("scene.json"), "{}").expect("file");
+            std::fs::write(scene.join("DEM.tif"), vec![0; 1000]).expect("file");
+            std::thread::sleep(std::time::Duration::from_millis(15));
+        }
+        std::fs::create_dir_all(kept.scenes_dir().join("no scene")).expect("folder");
+        kept.keep_thumbnail("https://h/a.png", &[0; 5000]).expect("picture");
+        assert_eq!(kept.thumbnail("https://h/a.png").map(|b| b.len()), Some(5000));
+        kept.touch(&kept.scenes_dir().join("a"));
+        let names = |kept: &Kept| -> Vec<String> {
+            kept.scenes().iter().filter_map(|s| Some(s.dir.file_name()?.to_string_lossy().into_owned())).collect()
+        };
+        assert_eq!(names(&kept), ["b", "c", "d", "a"]);
+        assert!(kept.shrink(&[]).expect("shrunk").is_empty(), "everything fits");
+        kept.set_limit(3100).expect("limit");
+        let removed = kept.shrink(&[kept.scenes_dir().join("b")]).expect("shrunk");
+        assert_eq!(removed, [kept.scenes_dir().join("c")]);
+        assert!(kept.thumbnail("https://h/a.png").is_none());
+        assert_eq!(names(&kept), ["b", "d", "a"]);
+        assert!(kept.remove(dir.path()).is_err(), "only scenes can be removed");
+        assert!(kept.bytes() <= 3100);
+    }
+}

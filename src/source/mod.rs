@@ -1,0 +1,19 @@
+//! Open data by click: what providers hold of a place, and reading of it only what the window needs.
+//!
+//! `search` asks STAC catalogues, `fetch` reads the windows of what was chosen and makes a scene folder of them, `kept`
+//! is where they stay. Providers are configuration (`assets/sources.toml`).
+
+mod fetch;
+mod kept;
+mod mask;
+mod providers;
+mod remote;
+mod signing;
+mod stac;
+
+pub use fetch::{Area, Order, Progress, fetch};
+pub use kept::{Kept, KeptScene};
+pub use mask::cloud_code;
+pub use providers::{Access, CONFIG_VARIABLE, Product, Provider, Time, config_folder, providers};
+pub use remote::{Grid, Layer, Resampling};
+pub use stac::{Acquisition, Wish, search, thumbnail};

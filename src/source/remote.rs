@@ -1,0 +1,366 @@
+//! Pixels of a window from rasters anywhere: only the parts that the window needs are read (GDAL's `/vsicurl`).
+
+use super::signing::{Opening, Pass};
+use crate::error::{Error, Result};
+use crate::grid::Footprint;
+use crate::net::{Fault, Network, plain, scrubbed};
+use crate::scene::quiet_gdal;
+use gdal::spatial_ref::{AxisMappingStrategy, SpatialRef};
+use gdal::{Dataset, GeoTransform, GeoTransformEx};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// Grids closer than this share of a pixel are the same.
+const SAME_GRID: f64 = 0.01;
+/// Sources whose pixels are smaller than this share of ours are averaged.
+const FINER: f64 = 0.75;
+/// Stands for "nothing here" while warping; no measurement is below.
+const NOTHING: f32 = -1e30;
+
+/// Square pixels on a piece of ground.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grid {
+    /// The ground; its sides are multiples of the pixel's.
+    pub footprint: Footprint,
+    /// Side of a pixel, metres.
+    pub pixel_m: f64,
+}
+
+impl Grid {
+    /// Columns and rows.
+    pub fn size(&self) -> (usize, usize) {
+        let pixels = |metres: f64| (metres / self.pixel_m).round() as usize;
+        (pixels(self.footprint.width_m), pixels(self.footprint.height_m))
+    }
+}
+
+/// How pixels of a source became pixels of the grid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resampling {
+    /// They are the source's own.
+    None,
+    /// The nearest one.
+    Nearest,
+    /// From the four around.
+    Bilinear,
+    /// The mean of those within.
+    Average,
+}
+
+impl Resampling {
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "pixels unchanged",
+            Self::Nearest => "nearest neighbour",
+            Self::Bilinear => "bilinear",
+            Self::Average => "averaged",
+        }
+    }
+
+    /// GDAL's name.
+    fn algorithm(self) -> &'static str {
+        match self {
+            Self::None | Self::Nearest => "NearestNeighbour",
+            Self::Bilinear => "Bilinear",
+            Self::Average => "Average",
+        }
+    }
+}
+
+/// One band on a grid, row-major from the north-west.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layer {
+    /// As stored in the source; NaN where there is nothing.
+    pub values: Vec<f32>,
+    /// How they got there.
+    pub resampling: Resampling,
+}
+
+/// Reads the first band of a file where it covers a grid. `classes`: values must not be mixed.
+///
+/// # Errors
+/// [`Error::Network`] when the server fails, tried again as [`Network::retry`] does; [`Error::Cancelled`]; when the file is
+/// no raster with a place.
+pub(super) fn read(
+    network: &Network,
+    pass: &Pass,
+    href: &str,
+    grid: &Grid,
+    classes: bool,
+    stop: &AtomicBool,
+) -> Result<Layer> {
+    quiet_gdal();
+    let attempts = AtomicU32::new(0);
+    network.retry(stop, &mut || {
+        network.check(href)?;
+        let opening = pass.opening(href, attempts.fetch_add(1, Ordering::Relaxed))?;
+        with_settings(&opening, || on_grid(&opening.name, grid, classes)).map_err(|problem| {
+            pass.diagnosis(network, href).unwrap_or_else(|| Error::Network {
+                fault: Fault::Broken,
+                problem: format!("The raster cannot be read from there ({}); try again", scrubbed(&problem)),
+                address: plain(href),
+            })
+        })
+    })
+}
+
+/// Settings of every reading over the network.
+const SETTINGS: [(&str, &str); 9] = [
+    ("GDAL_DISABLE_READDIR_ON_OPEN", "EMPTY_DIR"),
+    ("GDAL_HTTP_CONNECTTIMEOUT", "10"),
+    ("GDAL_HTTP_LOW_SPEED_TIME", "20"),
+    ("GDAL_HTTP_LOW_SPEED_LIMIT", "100"),
+    ("GDAL_HTTP_TIMEOUT", "120"),
+    ("GDAL_HTTP_USERAGENT", crate::net::USER_AGENT),
+    ("GDAL_HTTP_MERGE_CONSECUTIVE_RANGES", "YES"),
+    ("CPL_VSIL_CURL_CACHE_SIZE", "16777216"),
+    ("GDAL_INGESTED_BYTES_AT_OPEN", "32768"),
+];
+
+/// Runs something with settings of this thread only, and takes them back whatever happens.
+fn with_settings<T>(opening: &Opening, run: impl FnOnce() -> T) -> T {
+    struct Restore(Vec<String>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            for name in &self.0 {
+                let _ = gdal::config::clear_thread_local_config_option(name);
+            }
+        }
+    }
+    let mut restore = Restore(Vec::new());
+    let own = opening.settings.iter().map(|(name, value)| (*name, value.as_str()));
+    for (name, value) in SETTINGS.into_iter().chain(own) {
+        // A setting that cannot be made is not worth failing for.
+        let _ = gdal::config::set_thread_local_config_option(name, value);
+        restore.0.push(name.to_owned());
+    }
+    run()
+}
+
+fn text(e: gdal::errors::GdalError) -> String {
+    match e {
+        gdal::errors::GdalError::NullPointer { msg, .. } if !msg.is_empty() => msg,
+        gdal::errors::GdalError::CplError { msg, .. } if !msg.is_empty() => msg,
+        other => other.to_string(),
+    }
+}
+
+/// The first band of what GDAL opens under this name, on a grid.
+fn on_grid(name: &str, grid: &Grid, classes: bool) -> Result<Layer, String> {
+    let dataset = Dataset::open(name).map_err(text)?;
+    let target = grid.footprint.crs.as_ref().ok_or("the window has no place")?;
+    let target = system(&target.0)?;
+    let mut own = dataset.spatial_ref().map_err(|_| "it has no coordinate system".to_owned())?;
+    own.set_axis_mapping_strategy(AxisMappingStrategy::TraditionalGisOrder);
+    let transform = dataset.geo_transform().map_err(|_| "it has no place".to_owned())?;
+    let same = own == target && transform[2] == 0.0 && transform[4] == 0.0;
+    if same && let Some(offset) = offset(&transform, grid) {
+        return direct(&dataset, offset, grid);
+    }
+    let pixel_m = match own.is_geographic() {
+        // At the equator; elsewhere pixels are narrower, which changes nothing in what is finer.
+        true => transform[5].abs() * 111_320.0,
+        false => transform[5].abs() * own.linear_units(),
+    };
+    let resampling = match (classes, pixel_m < FINER * grid.pixel_m) {
+        (true, _) => Resampling::Nearest,
+        (false, true) => Resampling::Average,
+        (false, false) => Resampling::Bilinear,
+    };
+    let no_data = dataset.rasterband(1).map_err(text)?.no_data_value();
+    let description = warped(name, &transform, &own, grid, &target, resampling, no_data)?;
+    drop(dataset);
+    let warped = Dataset::open(&description).map_err(text)?;
+    let (width, height) = grid.size();
+    let band = warped.rasterband(1).map_err(text)?;
+    let read = band.read_as::<f32>((0, 0), (width, height), (width, height), None).map_err(text)?;
+    let values = read.data().iter().map(|&v| if v > NOTHING { v } else { f32::NAN }).collect();
+    Ok(Layer { values, resampling })
+}
+
+fn system(definition: &str) -> Result<SpatialRef, String> {
+    let mut system = SpatialRef::from_definition(definition).map_err(text)?;
+    system.set_axis_mapping_strategy(AxisMappingStrategy::TraditionalGisOrder);
+    Ok(system)
+}
+
+/// Column and row of the source where the grid begins, if both have the same pixels.
+fn offset(transform: &GeoTransform, grid: &Grid) -> Option<(isize, isize)> {
+    let pixels = [transform[1], -transform[5]];
+    if pixels.iter().any(|pixel| (pixel / grid.pixel_m - 1.0).abs() > 1e-6) {
+        return None;
+    }
+    let column = (grid.footprint.left - transform[0]) / grid.pixel_m;
+    let row = (transform[3] - grid.footprint.top) / grid.pixel_m;
+    let near = |v: f64| (v - v.round()).abs() < SAME_GRID;
+    (near(column) && near(row)).then_some((column.round() as isize, row.round() as isize))
+}
+
+/// The source's own pixels.
+fn direct(dataset: &Dataset, (column, row): (isize, isize), grid: &Grid) -> Result<Layer, String> {
+    let (width, height) = grid.size();
+    let (columns, rows) = dataset.raster_size();
+    let mut values = vec![f32::NAN; width * height];
+    let (left, top) = (column.max(0), row.max(0));
+    let right = (column + width as isize).min(columns as isize);
+    let bottom = (row + height as isize).min(rows as isize);
+    if right > left && bottom > top {
+        let band = dataset.rasterband(1).map_err(text)?;
+        let none = band.no_data_value().map(|v| v as f32);
+        let size = ((right - left) as usize, (bottom - top) as usize);
+        let read = band.read_as::<f32>((left, top), size, size, None).map_err(text)?;
+        for (i, line) in read.data().chunks(size.0).enumerate() {
+            let begin = ((top - row) as usize + i) * width + (left - column) as usize;
+            for (to, &from) in values[begin..begin + size.0].iter_mut().zip(line) {
+                *to = if Some(from) == none { f32::NAN } else { from };
+            }
+        }
+    }
+    Ok(Layer { values, resampling: Resampling::None })
+}
+
+/// A description of the source seen on the grid, which GDAL opens like a file (VRT driver, warped datasets).
+fn warped(
+    name: &str,
+    transform: &GeoTransform,
+    own: &SpatialRef,
+    grid: &Grid,
+    target: &SpatialRef,
+    resampling: Resampling,
+    no_data: Option<f64>,
+) -> Result<String, String> {
+    let escaped =
+        |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
+    let numbers = |t: &GeoTransform| t.map(|v| format!("{v:.17e}")).join(",");
+    let onto = grid.footprint.geo_transform(grid.pixel_m);
+    let back = |t: &GeoTransform| t.invert().map_err(text);
+    let (own_back, onto_back) = (back(transform)?, back(&onto)?);
+    let (width, height) = grid.size();
+    let (own_wkt, target_wkt) = (own.to_wkt().map_err(text)?, target.to_wkt().map_err(text)?);
+    let none = no_data.map_or(String::new(), |v| format!("<SrcNoDataReal>{v}</SrcNoDataReal>"));
+    Ok(format!(
+        "<VRTDataset rasterXSize=\"{width}\" rasterYSize=\"{height}\" subClass=\"VRTWarpedDataset\">\
+         <SRS>{target}</SRS><GeoTransform>{onto}</GeoTransform>\
+         <VRTRasterBand dataType=\"Float32\" band=\"1\" subClass=\"VRTWarpedRasterBand\"/>\
+         <GDALWarpOptions><WarpMemoryLimit>6.4e7</WarpMemoryLimit><ResampleAlg>{algorithm}</ResampleAlg>\
+         <WorkingDataType>Float32</WorkingDataType><Option name=\"INIT_DEST\">{NOTHING:e}</Option>\
+         <SourceDataset relativeToVRT=\"0\">{source}</SourceDataset>\
+         <Transformer><GenImgProjTransformer>\
+         <SrcGeoTransform>{from}</SrcGeoTransform><SrcInvGeoTransform>{from_back}</SrcInvGeoTransform>\
+         <DstGeoTransform>{onto}</DstGeoTransform><DstInvGeoTransform>{onto_back}</DstInvGeoTransform>\
+         <ReprojectTransformer><ReprojectionTransformer>\
+         <SourceSRS>{own}</SourceSRS><TargetSRS>{target}</TargetSRS>\
+         </ReprojectionTransformer></ReprojectTransformer></GenImgProjTransformer></Transformer>\
+         <BandList><BandMapping src=\"1\" dst=\"1\">{none}<DstNoDataReal>{NOTHING:e}</DstNoDataReal></BandMapping></BandList>\
+         </GDALWarpOptions></VRTDataset>",
+        algorithm = resampling.algorithm(),
+        source = escaped(name),
+        own = escaped(&own_wkt),
+        target = escaped(&target_wkt),
+        from = numbers(transform),
+        from_back = numbers(&own_back),
+        onto = numbers(&onto),
+        onto_back = numbers(&onto_back),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grid::Crs;
+    use crate::scene::{GeoTiff, Pixels};
+    use std::path::Path;
+
+    fn ground(epsg: u32, left: f64, top: f64, width_m: f64, height_m: f64) -> Footprint {
+        Footprint { crs: Some(Crs(format!("EPSG:{epsg}"))), left, top, width_m, height_m }
+    }
+
+    /// A raster whose values are a plane of easting and northing in metres, so that every resampling is known.
+    fn plane(path: &Path, footprint: &Footprint, pixel: f64, size: (usize, usize), value: impl Fn(f64, f64) -> f32) {
+        let values: Vec<f32> = (0..size.1)
+            .flat_map(|row| (0..size.0).map(move |column| (row, column)))
+            .map(|(row, column)| {
+                value(footprint.left + (column as f64 + 0.5) * pixel, footprint.top - (row as f64 + 0.5) * pixel)
+            })
+            .collect();
+        let bands = vec![("DEM".to_owned(), values.as_slice())];
+        let file = GeoTiff {
+            footprint,
+            pixel_m: pixel,
+            size,
+            bands,
+            pixels: Pixels::Holed(-32768.0),
+            metadata: Vec::new(),
+            cloud_optimised: false,
+        };
+        file.write(path, true).expect("raster");
+    }
+
+    #[test]
+    fn the_same_grid_is_read_as_it_is_also_at_an_edge() {
+        let dir = tempfile::tempdir().expect("folder");
+        let path = dir.path().join("a.tif");
+        let whole = ground(32632, 600_000.0, 5_200_020.0, 600.0, 600.0);
+        plane(&path, &whole, 10.0, (60, 60), |x, y| (x - 600_000.0 + (5_200_020.0 - y) / 1000.0) as f32);
+        let grid = Grid { footprint: ground(32632, 599_940.0, 5_199_900.0, 240.0, 240.0), pixel_m: 10.0 };
+        let layer = on_grid(&path.display().to_string(), &grid, false).expect("layer");
+        assert_eq!(layer.resampling, Resampling::None);
+        assert_eq!(layer.values.len(), 24 * 24);
+        assert!(layer.values[..6].iter().all(|v| v.is_nan()), "west of the source is nothing");
+        assert!((layer.values[6] - 5.125).abs() < 1e-3, "{}", layer.values[6]);
+        let away = Grid { footprint: ground(32632, 700_020.0, 5_199_900.0, 240.0, 240.0), pixel_m: 10.0 };
+        assert!(on_grid(&path.display().to_string(), &away, false).expect("layer").values.iter().all(|v| v.is_nan()));
+    }
+
+    #[test]
+    fn other_systems_and_pixels_are_warped_to_the_true_place() {
+        let dir = tempfile::tempdir().expect("folder");
+        let name = |path: &Path| path.display().to_string();
+        // A plane of longitude and latitude in degrees, as elevation comes.
+        let degrees = dir.path().join("degrees.tif");
+        let second = 1.0 / 3600.0;
+        let whole = ground(4326, 10.0, 47.0, 720.0 * second, 720.0 * second);
+        plane(&degrees, &whole, second, (720, 720), |lon, lat| (lon * 1000.0 + lat * 100.0) as f32);
+        let centre = crate::modality::Location { lat: 46.9, lon: 10.1 };
+        let crs = Crs("EPSG:32632".into());
+        let (x, y) = crs.from_location(centre).expect("projected");
+        let grid = Grid { footprint: ground(32632, x - 960.0, y + 960.0, 1920.0, 1920.0), pixel_m: 30.0 };
+        let layer = on_grid(&name(&degrees), &grid, false).expect("layer");
+        assert_eq!(layer.resampling, Resampling::Bilinear);
+        // Pixel 32, 32 begins at the centre: its middle is 15 m east and south of it.
+        let expected = 10.1 * 1000.0 + 46.9 * 100.0 + 15.0 / 76_050.0 * 1000.0 - 15.0 / 111_180.0 * 100.0;
+        let found = f64::from(layer.values[32 * 64 + 32]);
+        assert!((found - expected).abs() < 0.02, "{found} for {expected}");
+        // Finer pixels are averaged, classes are not, and another zone is another grid.
+        let fine = dir.path().join("fine.tif");
+        let whole = ground(32632, x - 1200.0, y + 1200.0, 2400.0, 2400.0);
+        plane(&fine, &whole, 10.0, (240, 240), |x, _| if ((x / 10.0) as i64) % 2 == 0 { 0.0 } else { 2.0 });
+        let averaged = on_grid(&name(&fine), &grid, false).expect("layer");
+        assert_eq!(averaged.resampling, Resampling::Average);
+        assert!(averaged.values.iter().all(|v| (0.5..=1.5).contains(v)));
+        let classes = on_grid(&name(&fine), &grid, true).expect("layer");
+        assert_eq!(classes.resampling, Resampling::Nearest);
+        assert!(classes.values.iter().all(|v| *v == 0.0 || *v == 2.0));
+        let (x, y) = Crs("EPSG:32633".into()).from_location(centre).expect("projected");
+        let zone = Grid { footprint: ground(32633, x - 300.0, y + 300.0, 600.0, 600.0), pixel_m: 10.0 };
+        let turned = on_grid(&name(&fine), &zone, false).expect("layer");
+        assert_eq!(turned.resampling, Resampling::Bilinear);
+        assert!(turned.values.iter().all(|v| (0.0..=2.0).contains(v)));
+    }
+
+    #[test]
+    fn what_is_missing_stays_missing() {
+        let dir = tempfile::tempdir().expect("folder");
+        let path = dir.path().join("a.tif");
+        let whole = ground(32632, 600_000.0, 5_200_020.0, 600.0, 600.0);
+        plane(&path, &whole, 10.0, (60, 60), |x, _| if x < 600_300.0 { f32::NAN } else { 5.0 });
+        for (pixel_m, resampling) in [(10.0, Resampling::None), (20.0, Resampling::Average)] {
+            let grid = Grid { footprint: ground(32632, 600_000.0, 5_200_020.0, 600.0, 600.0), pixel_m };
+            let layer = on_grid(&path.display().to_string(), &grid, false).expect("layer");
+            assert_eq!(layer.resampling, resampling);
+            let missing = layer.values.iter().filter(|v| v.is_nan()).count();
+            assert_eq!(missing * 2, layer.values.len());
+            assert!(layer.values.iter().all(|v| v.is_nan() || *v == 5.0));
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! What a STAC catalogue holds of a place (STAC API, item search; STAC 1.0 items).
+
+use super::providers::{Product, Provider, Time};
+use crate::error::{Error, Result};
+use crate::modality::Location;
+use crate::net::{Ask, Network, plain, unexpected};
+use jiff::civil::Date;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+
+/// Items asked for at once, and pages of them.
+const PAGE: usize = 100;
+const PAGES: usize = 5;
+/// Largest picture worth showing, bytes.
+const LARGEST_THUMBNAIL: u64 = 8 << 20;
+/// A window is looked at in so many points each way to see how much of it is covered.
+const PROBES: usize = 9;
+
+/// What is looked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wish {
+    /// Corners of the ground: north-west, north-east, south-east, south-west.
+    pub corners: [Location; 4],
+    /// First day.
+    pub from: Date,
+    /// Last day.
+    pub to: Date,
+    /// Largest share of cloud, percent; what does not say it is kept.
+    pub most_cloud: f64,
+}
+
+impl Wish {
+    /// West, south, east, north in degrees.
+    fn bounds(&self) -> [f64; 4] {
+        let most =
+            |pick: fn(&Location) -> f64, of: fn(f64, f64) -> f64, start| self.corners.iter().map(pick).fold(start, of);
+        [
+            most(|c| c.lon, f64::min, f64::INFINITY),
+            most(|c| c.lat, f64::min, f64::INFINITY),
+            most(|c| c.lon, f64::max, f64::NEG_INFINITY),
+            most(|c| c.lat, f64::max, f64::NEG_INFINITY),
+        ]
+    }
+
+    /// Share of the ground that a polygon covers, 0…1.
+    fn covered_by(&self, outline: &Outline) -> f32 {
+        let [nw, ne, se, sw] = self.corners;
+        let along = |a: f64, b: f64, share: f64| a + (b - a) * share;
+        let mut inside = 0;
+        for i in 0..PROBES {
+            for k in 0..PROBES {
+                let [x, y] = [i, k].map(|n| n as f64 / (PROBES - 1) as f64);
+                let lat = along(along(nw.lat, ne.lat, x), along(sw.lat, se.lat, x), y);
+                let lon = along(along(nw.lon, ne.lon, x), along(sw.lon, se.lon, x), y);
+                inside += usize::from(outline.holds([lon, lat]));
+            }
+        }
+        inside as f32 / (PROBES * PROBES) as f32
+    }
+}
+
+/// Something that can be fetched: one or several files of one day that together cover the ground.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Acquisition {
+    /// Who has it.
+    pub provider: String,
+    /// Of which collection.
+    pub collection: String,
+    /// What it is, as in the modality table.
+    pub family: String,
+    /// ISO 8601 day or year; empty for what has none.
+    pub day: String,
+    /// Instant, if the catalogue says.
+    pub instant: Option<String>,
+    /// Share of cloud in the whole image, percent.
+    pub cloud: Option<f32>,
+    /// Share of the ground that it covers, 0…1.
+    pub coverage: f32,
+    /// Satellite, if the catalogue says.
+    pub platform: Option<String>,
+    /// Address of a small picture.
+    pub thumbnail: Option<String>,
+    /// Its files, the best first.
+    pub items: Vec<Item>,
+}
+
+impl Acquisition {
+    /// Identifies it among others.
+    pub fn key(&self) -> String {
+        let first = self.items.first().map_or("", |item| &item.id);
+        format!("{}/{}/{first}", self.provider, self.collection)
+    }
+}
+
+/// One STAC item, as far as it is needed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    /// Name.
+    pub id: String,
+    /// Addresses by our channel, and that of the scene classification as `SCL`.
+    pub assets: BTreeMap<String, String>,
+    /// Sentinel-2 processing baseline, such as 5.09.
+    pub baseline: Option<f32>,
+    /// Whether the offset of newer baselines is gone already.
+    pub offset_applied: bool,
+    coverage: f32,
+}
+
+/// Channel name under which the scene classification is kept.
+pub(super) const SCENE_CLASSES: &str = "SCL";
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    features: Vec<Value>,
+    #[serde(default)]
+    links: Vec<Link>,
+}
+
+#[derive(Deserialize)]
+struct Link {
+    rel: String,
+    href: String,
+    #[serde(default)]
+    method: Option<String>,
+    #[serde(default)]
+    body: Option<Value>,
+    #[serde(default)]
+    merge: bool,
+}
+
+/// What a product has of a place: newest first; what covers nothing of it is left out.
+///
+/// # Errors
+/// [`Error::Network`], [`Error::Cancelled`], or when the answer is no item collection.
+pub fn search(
+    network: &Network,
+    provider: &Provider,
+    product: &Product,
+    wish: &Wish,
+    stop: &AtomicBool,
+) -> Result<Vec<Acquisition>> {
+    let [west, south, east, north] = wish.bounds();
+    if ![west, south, east, north].iter().all(|v| v.is_finite()) || east - west > 180.0 {
+        return Err(Error::request("Places on the antimeridian cannot be searched; choose one beside it."));
+    }
+    let mut question = json!({
+        "collections": [product.collection],
+        "bbox": [west, south, east, north],
+        "limit": PAGE,
+    });
+    if product.time == Time::Acquisition {
+        question["datetime"] = json!(format!("{}T00:00:00Z/{}T23:59:59Z", wish.from, wish.to));
+    }
+    let mut url = format!("{}/search", provider.api.trim_end_matches('/'));
+    let mut body = Some(question.clone());
+    let mut items = Vec::new();
+    for _ in 0..PAGES {
+        let ask = Ask { body: body.as_ref(), ..Ask::get(&url) };
+        let answer: Answer = network.json(&ask, stop)?;
+        items.extend(answer.features.iter().filter_map(|feature| read(product, wish, feature)));
+        let Some(next) = answer.links.into_iter().find(|link| link.rel == "next") else { break };
+        if answer.features.is_empty() {
+            break;
+        }
+        if host(&next.href) != host(&url) {
+            return Err(unexpected(&url, &format!("continued on another server ({})", plain(&next.href))));
+        }
+        body = match (next.method.as_deref(), next.body) {
+            (Some("POST"), Some(more)) if next.merge => Some(merged(&question, &more)),
+            (Some("POST"), more) => more,
+            _ => None,
+        };
+        url = next.href;
+    }
+    let mut found = grouped(provider, product, items);
+    found.retain(|a| a.cloud.is_none_or(|cloud| f64::from(cloud) <= wish.most_cloud));
+    found.sort_by(|a, b| b.day.cmp(&a.day).then(b.coverage.total_cmp(&a.coverage)));
+    Ok(found)
+}
+
+fn host(url: &str) -> &str {
+    url.split('/').nth(2).unwrap_or_default()
+}
+
+fn merged(question: &Value, more: &Value) -> Value {
+    let mut all = question.clone();
+    if let (Some(all), Some(more)) = (all.as_object_mut(), more.as_object()) {
+        all.extend(more.clone());
+    }
+    all
+}
+
+/// What an item says besides its files.
+struct Said {
+    day: String,
+    instant: Option<String>,
+    cloud: Option<f32>,
+    platform: Option<String>,
+    thumbnail: Option<String>,
+    updated: String,
+    item: Item,
+}
+
+/// An item, if it has everything that is needed and covers something.
+fn read(product: &Product, wish: &Wish, feature: &Value) -> Option<Said> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let properties = &feature["properties"];
+    let href = |name: &str| text(&feature["assets"][name]["href"]);
+    let mut assets: BTreeMap<String, String> =
+        product.bands.iter().filter_map(|(channel, name)| Some((channel.clone(), href(name)?))).collect();
+    if assets.is_empty() {
+        return None;
+    }
+    if let Some(classes) = product.scene_classes.as_deref().and_then(href) {
+        assets.insert(SCENE_CLASSES.into(), classes);
+    }
+    let outline = Outline::of(feature)?;
+    let coverage = wish.covered_by(&outline);
+    if coverage == 0.0 {
+        return None;
+    }
+    let instant = text(&properties["datetime"]).or_else(|| text(&properties["start_datetime"]));
+    let day = match product.time {
+        Time::Always => String::new(),
+        Time::Year => {
+            let begin = text(&properties["start_datetime"]).or_else(|| instant.clone())?;
+            begin.get(..4)?.to_owned()
+        }
+        Time::Acquisition => instant.as_ref()?.get(..10)?.parse::<Date>().ok()?.to_string(),
+    };
+    let number = |value: &Value| value.as_f64().or_else(|| value.as_str()?.parse().ok()).map(|v| v as f32);
+    let item = Item {
+        id: text(&feature["id"])?,
+        baseline: product.baseline.as_ref().and_then(|name| number(&properties[name])),
+        offset_applied: product.offset_applied.as_ref().is_some_and(|name| properties[name] == true),
+        assets,
+        coverage,
+    };
+    let thumbnail = ["thumbnail", "rendered_preview", "preview"].iter().find_map(|name| {
+        let asset = &feature["assets"][*name];
+        let kind = asset["type"].as_str().unwrap_or("");
+        // Others cannot be shown.
+        text(&asset["href"]).filter(|_| kind.contains("png") || kind.contains("jpeg") || kind.contains("jpg"))
+    });
+    Some(Said {
+        day,
+        instant: instant.filter(|_| product.time == Time::Acquisition),
+        cloud: number(&properties["eo:cloud_cover"]),
+        platform: text(&properties["platform"]),
+        thumbnail,
+        updated: text(&properties["updated"]).or_else(|| text(&properties["created"])).unwrap_or_default(),
+        item,
+    })
+}
+
+/// Items of one day and satellite belong together: tiles side by side, or one tile processed twice.
+fn grouped(provider: &Provider, product: &Product, items: Vec<Said>) -> Vec<Acquisition> {
+    let mut groups: BTreeMap<(String, Option<String>), Vec<Said>> = BTreeMap::new();
+    for said in items {
+        groups.entry((said.day.clone(), said.platform.clone())).or_default().push(said);
+    }
+    let acquisition = |((day, platform), mut group): ((String, Option<String>), Vec<Said>)| {
+        // What covers most comes first, of equals what was processed last.
+        group.sort_by(|a, b| {
+            let newest = |s: &Said| s.item.baseline.unwrap_or(0.0);
+            let (x, y) = (&a.item, &b.item);
+            y.coverage.total_cmp(&x.coverage).then(newest(b).total_cmp(&newest(a))).then(b.updated.cmp(&a.updated))
+        });
+        let first = group.first()?;
+        Some(Acquisition {
+            provider: provider.name.clone(),
+            collection: product.collection.clone(),
+            family: product.family.clone(),
+            day,
+            instant: first.instant.clone(),
+            cloud: first.cloud,
+            platform,
+            thumbnail: first.thumbnail.clone(),
+            // Tiles beside each other add up; how far is known once they are read.
+            coverage: group.iter().map(|s| s.item.coverage).sum::<f32>().min(1.0),
+            items: group.into_iter().map(|said| said.item).collect(),
+        })
+    };
+    groups.into_iter().filter_map(acquisition).collect()
+}
+
+/// A polygon in degrees: rings, the first of each polygon outside.
+struct Outline(Vec<Vec<[f64; 2]>>);
+
+impl Outline {
+    fn of(feature: &Value) -> Option<Self> {
+        let ring = |value: &Value| -> Option<Vec<[f64; 2]>> {
+            value.as_array()?.iter().map(|p| Some([p.get(0)?.as_f64()?, p.get(1)?.as_f64()?])).collect()
+        };
+        let polygon = |value: &Value| -> Option<Vec<Vec<[f64; 2]>>> { value.as_array()?.iter().map(ring).collect() };
+        let geometry = &feature["geometry"];
+        let rings = match geometry["type"].as_str() {
+            Some("Polygon") => polygon(&geometry["coordinates"])?,
+            Some("MultiPolygon") => {
+                let all: Option<Vec<_>> = geometry["coordinates"].as_array()?.iter().map(polygon).collect();
+                all?.concat()
+            }
+            _ => {
+                let b: Vec<f64> = feature["bbox"].as_array()?.iter().filter_map(Value::as_f64).collect();
+                let [west, south, east, north] = match b[..] {
+                    [w, s, e, n] => [w, s, e, n],
+                    [w, s, _, e, n, _] => [w, s, e, n],
+                    _ => return None,
+                };
+                vec![vec![[west, south], [east, south], [east, north], [west, north]]]
+            }
+        };
+        Some(Self(rings))
+    }
+
+    /// By the even-odd rule: holes are rings too.
+    fn holds(&self, [x, y]: [f64; 2]) -> bool {
+        let crosses = |ring: &Vec<[f64; 2]>| {
+            let next = ring.iter().cycle().skip(1);
+            let edges = ring
+                .iter()
+                .zip(next)
+                .filter(|(a, b)| (a[1] > y) != (b[1] > y) && x < (b[0] - a[0]) * (y - a[1]) / (b[1] - a[1]) + a[0]);
+            edges.count()
+        };
+        self.0.iter().map(crosses).sum::<usize>() % 2 == 1
+    }
+}
+
+/// The small picture of an acquisition, as it lies at its address.
+///
+/// # Errors
+/// [`Error::Network`], or when there is none.
+pub fn thumbnail(network: &Network, acquisition: &Acquisition, stop: &AtomicBool) -> Result<Vec<u8>> {
+    let url = acquisition.thumbnail.as_deref().ok_or_else(|| Error::request("It has no small picture."))?;
+    if !url.starts_with("http") {
+        return Err(Error::request("Its small picture is not on the web."));
+    }
+    network.bytes(&Ask::get(url), LARGEST_THUMBNAIL, stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish() -> Wish {
+        let at = |lat, lon| Location { lat, lon };
+        Wish {
+            corners: [at(47.0, 11.0), at(47.0, 12.0), at(46.0, 12.0), at(46.0, 11.0)],
+            from: jiff::civil::date(2023, 1, 1),
+            to: jiff::civil::date(2023, 12, 31),
+            most_cloud: 100.0,
+        }
+    }
+
+    #[test]
+    fn coverage_is_the_share_of_the_ground() {
+        let outline = |coordinates: Value| {
+            Outline::of(&json!({"geometry": {"type": "Polygon", "coordinates": coordinates}})).expect("outline")
+        };
+        let whole = json!([[[10, 45], [13, 45], [13, 48], [10, 48], [10, 45]]]);
+        assert_eq!(wish().covered_by(&outline(whole.clone())), 1.0);
+        let west = json!([[[10, 45], [11.5, 45], [11.5, 48], [10, 48], [10, 45]]]);
+        let share = wish().covered_by(&outline(west));
+        assert!((0.4..=0.6).contains(&share), "{share}");
+        let hole = json!([whole[0], [[10.5, 45.5], [12.5, 45.5], [12.5, 47.5], [10.5, 47.5], [10.5, 45.5]]]);
+        assert_eq!(wish().covered_by(&outline(hole)), 0.0);
+        let boxed = Outline::of(&json!({"bbox": [10, 45, 0, 13, 48, 4000]})).expect("box");
+        assert_eq!(wish().covered_by(&boxed), 1.0);
+    }
+
+    #[test]
+    fn strange_items_are_left_out() {
+        let product: Product = toml::from_str(
+            "family = 'DEM'\ncollection = 'c'\nlicence = 'l'\nattribution = 'a'\ntime = 'acquisition'\nbands = { DEM = 'data' }",
+        )
+        .expect("product");
+        let good = json!({
+            "id": "a", "bbox": [10, 45, 13, 48], "properties": {"datetime": "2023-04-19T10:00:00Z"},
+            "assets": {"data": {"href": "https://h/a.tif"}},
+        });
+        assert_eq!(read(&product, &wish(), &good).expect("item").day, "2023-04-19");
+        let spoilt: [fn(&mut Value); 6] = [
+            |v| v["assets"] = json!({}),
+            |v| v["assets"]["data"] = json!(7),
+            |v| v["bbox"] = json!(["x"]),
+            |v| v["bbox"] = json!([0, 0, 1, 1]),
+            |v| v["properties"]["datetime"] = json!("yesterday é"),
+            |v| v["id"] = json!(null),
+        ];
+        for (i, spoil) in spoilt.iter().enumerate() {
+            let mut item = good.clone();
+            spoil(&mut item);
+            assert!(read(&product, &wish(), &item).is_none(), "{i}");
+        }
+    }
+}
