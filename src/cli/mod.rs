@@ -3,6 +3,7 @@
 mod bar;
 mod bench;
 mod evaluate;
+mod fetch;
 mod generate;
 mod models;
 mod screenshots;
@@ -38,6 +39,8 @@ struct Arguments {
 enum Command {
     /// Sample realisations of a place and write them as GeoTIFF, without a window.
     Generate(Box<generate::Generate>),
+    /// Search open data of a place and fetch it as a scene folder.
+    Fetch(fetch::Fetch),
     /// Compare with recorded numbers, tensor by tensor.
     Verify(verify::Verify),
     /// Import, inspect and check model folders.
@@ -90,6 +93,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Some(Command::Screenshots(command)) => command.run(),
         Some(Command::Generate(command)) => command.run(),
+        Some(Command::Fetch(command)) => command.run(),
         Some(Command::Verify(command)) => command.run(),
         Some(Command::Models(command)) => command.run(),
         Some(Command::Train(command)) => command.run(),

@@ -78,7 +78,9 @@ pub struct Order {
 impl Order {
     /// Name of the scene folder: the same for the same order.
     fn folder(&self) -> String {
-        let day = self.chosen.iter().find(|a| a.day.len() == 10).map(|a| format!("_{}", a.day)).unwrap_or_default();
+        let of = |family: &str| self.chosen.iter().find(|a| a.family == family && !a.day.is_empty());
+        let day = ["S2L2A", "S2L1C", "S1RTC"].into_iter().find_map(of);
+        let day = day.map(|a| format!("_{}", a.day)).unwrap_or_default();
         let mut hash = Sha256::new();
         hash.update(format!("{:?}", self.footprint));
         for acquisition in &self.chosen {

@@ -10,6 +10,7 @@ mod providers;
 mod remote;
 mod signing;
 mod stac;
+mod survey;
 
 pub use fetch::{Area, Order, Progress, fetch};
 pub use kept::{Kept, KeptScene};
@@ -17,3 +18,4 @@ pub use mask::cloud_code;
 pub use providers::{Access, CONFIG_VARIABLE, Product, Provider, Time, config_folder, providers};
 pub use remote::{Grid, Layer, Resampling};
 pub use stac::{Acquisition, Wish, search, thumbnail};
+pub use survey::{FAMILIES, Survey, best, survey};

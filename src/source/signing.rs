@@ -66,7 +66,7 @@ impl Pass {
         }
     }
 
-    /// How GDAL opens a file; `attempt` makes names differ, because GDAL remembers failures by name.
+    /// How GDAL opens a file; `attempt` makes names differ, because GDAL remembers what it got, failures too, by address.
     ///
     /// # Errors
     /// When the address is of a kind that cannot be read.
@@ -94,8 +94,10 @@ impl Pass {
         for (name, value) in self.headers() {
             settings.push(("GDAL_HTTP_HEADERS", format!("{name}: {value}")));
         }
+        // What stands after # is not sent, but makes another address to GDAL.
+        let url = if attempt > 0 { format!("{url}#{attempt}") } else { url };
         let url = utf8_percent_encode(&url, NON_ALPHANUMERIC);
-        let name = format!("/vsicurl?use_head=no&list_dir=no&max_retry=1&retry_delay=0.{}&url={url}", attempt + 1);
+        let name = format!("/vsicurl?use_head=no&list_dir=no&url={url}");
         Ok(Opening { name, settings })
     }
 

@@ -1,6 +1,7 @@
 //! What the tests of the program share.
 #![allow(dead_code)] // Each test file uses its own part.
 
+pub mod catalogue;
 pub mod harness;
 pub mod server;
 

@@ -1,0 +1,164 @@
+//! `copgen fetch`: open data of a place as a scene folder, without the window.
+
+use super::{interrupt, progress_bar};
+use crate::error::{Error, Result};
+use crate::grid::GridCell;
+use crate::modality::Location;
+use crate::net::Network;
+use crate::source::{Acquisition, Area, FAMILIES, Kept, Order, Survey, Wish, best, fetch, providers, survey};
+use jiff::civil::Date;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Search open data of a place and fetch it as a scene folder.
+#[derive(Debug, clap::Args)]
+pub struct Fetch {
+    /// Major TOM cell, such as 618U_30L.
+    #[arg(long, required_unless_present = "at", conflicts_with = "at")]
+    cell: Option<GridCell>,
+    /// Latitude and longitude of the middle, such as 46.5,11.35.
+    #[arg(long, value_parser = parse_place, allow_hyphen_values = true)]
+    at: Option<Location>,
+    /// First day, such as 2023-04-01; a year ago if left out.
+    #[arg(long)]
+    from: Option<Date>,
+    /// Last day; today if left out.
+    #[arg(long)]
+    to: Option<Date>,
+    /// Largest share of cloud in an image, percent.
+    #[arg(long, default_value_t = 30.0)]
+    max_cloud: f64,
+    /// What to look for, comma-separated.
+    #[arg(long, default_value = "S2L2A,S2L1C,S1RTC,DEM,LULC")]
+    families: String,
+    /// Side of the square to fetch in metres (1920 at least), or "cell" for the whole grid cell.
+    #[arg(long, default_value = "1920", value_parser = parse_area)]
+    area: Area,
+    /// Only list what there is.
+    #[arg(long)]
+    list: bool,
+    /// Another acquisition than the best, by its number in the list: S2L2A=3; S2L2A=none leaves it out.
+    #[arg(long, value_name = "FAMILY=NUMBER")]
+    choose: Vec<String>,
+    /// Folder to make the scene folder in; the kept places if left out, where the window finds it.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+fn parse_place(text: &str) -> Result<Location, String> {
+    let numbers: Option<Vec<f64>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
+    match numbers.as_deref() {
+        Some(&[lat, lon]) if lat.abs() <= 85.0 && lon.abs() <= 180.0 => Ok(Location { lat, lon }),
+        _ => Err("expected latitude (within 85 degrees) and longitude, such as 46.5,11.35".into()),
+    }
+}
+
+fn parse_area(text: &str) -> Result<Area, String> {
+    match text.parse::<f64>() {
+        _ if text == "cell" => Ok(Area::Cell),
+        Ok(side) if (side / 120.0).fract() == 0.0 && (120.0..=10_680.0).contains(&side) => Ok(Area::Window(side)),
+        _ => Err("expected metres, a multiple of 120 up to 10680, or cell".into()),
+    }
+}
+
+impl Fetch {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let network = Network::default();
+        let stop = interrupt()?;
+        let providers = providers()?;
+        let beyond = || Error::request("The grid ends at 85 degrees of latitude.");
+        let cell = match (self.cell, self.at) {
+            (Some(cell), _) => cell,
+            (None, Some(at)) => GridCell::containing(at).ok_or_else(beyond)?,
+            (None, None) => return Err(Error::request("Name a place: --cell or --at.")),
+        };
+        let footprint = self.area.ground(cell, self.at)?;
+        let to = self.to.unwrap_or_else(|| jiff::Zoned::now().date());
+        let a_year_before = || to.checked_sub(jiff::Span::new().years(1)).unwrap_or(to);
+        let from = self.from.unwrap_or_else(a_year_before);
+        if from > to {
+            return Err(Error::request(format!("The first day {from} comes after the last day {to}.")));
+        }
+        let wish = Wish { corners: footprint.corners()?, from, to, most_cloud: self.max_cloud };
+        let families: Vec<String> = self.families.split(',').map(|f| f.trim().to_owned()).collect();
+        if let Some(odd) = families.iter().find(|f| !FAMILIES.contains(&f.as_str())) {
+            return Err(Error::request(format!("There is no \"{odd}\" to fetch. Known: {}.", FAMILIES.join(", "))));
+        }
+        let survey = survey(&network, &providers, &families, &wish, stop)?;
+        survey.problems.iter().for_each(|problem| eprintln!("note: {problem}"));
+        let chosen = self.chosen(&survey)?;
+        print(&survey, &chosen);
+        if self.list {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let chosen: Vec<Acquisition> = chosen.iter().map(|(family, &i)| survey.found[family][i].clone()).collect();
+        if chosen.is_empty() {
+            return Err(Error::request("Nothing was found; allow more days or more cloud."));
+        }
+        let kept = Kept::usual();
+        let within = match (self.out, &kept) {
+            (Some(out), _) => out,
+            (None, Some(kept)) => kept.scenes_dir(),
+            (None, None) => return Err(Error::request("There is no folder to keep places in; name one with --out.")),
+        };
+        let order = Order { name: cell.to_string(), footprint, chosen };
+        let bar = progress_bar(0);
+        let dir = fetch(&network, &providers, &order, &within, stop, &mut |progress| {
+            bar.set_length(progress.total as u64);
+            bar.set_position(progress.done as u64);
+            bar.set_message(progress.what);
+        })?;
+        bar.finish_and_clear();
+        println!("{}", dir.display());
+        if let Some(kept) = kept.filter(|kept| kept.holds(&dir)) {
+            for removed in kept.shrink(std::slice::from_ref(&dir))? {
+                eprintln!("note: {} was removed to keep within the limit of kept places.", removed.display());
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// The best of each family, or what was asked for.
+    fn chosen(&self, survey: &Survey) -> Result<BTreeMap<String, usize>> {
+        let mut chosen = best(&survey.found);
+        for text in &self.choose {
+            let fault = || {
+                Error::request(format!(
+                    "\"{text}\" is no choice; expected FAMILY=NUMBER from the list, such as S2L2A=3, or S2L2A=none."
+                ))
+            };
+            let (family, number) = text.split_once('=').ok_or_else(fault)?;
+            if number == "none" {
+                chosen.remove(family);
+                continue;
+            }
+            let number: usize = number.parse().map_err(|_| fault())?;
+            let there = survey.found.get(family).is_some_and(|all| (1..=all.len()).contains(&number));
+            if !there {
+                return Err(fault());
+            }
+            chosen.insert(family.to_owned(), number - 1);
+        }
+        Ok(chosen)
+    }
+}
+
+fn print(survey: &Survey, chosen: &BTreeMap<String, usize>) {
+    for (family, all) in &survey.found {
+        println!("{family}");
+        for (i, a) in all.iter().enumerate() {
+            let mark = if chosen.get(family) == Some(&i) { '*' } else { ' ' };
+            let cloud = a.cloud.map_or(String::new(), |cloud| format!("  cloud {cloud:.0} %"));
+            let platform = a.platform.as_deref().unwrap_or("");
+            let day = if a.day.is_empty() { "no date" } else { &a.day };
+            println!(
+                "{mark}{:>3}  {day}{cloud}  covers {:.0} %  {platform}  {}, {}",
+                i + 1,
+                a.coverage * 100.0,
+                a.provider,
+                a.collection
+            );
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What all providers together have of a place, and which of it to take unless somebody chooses.
+
+use super::providers::{Product, Provider};
+use super::stac::{Acquisition, Wish, search};
+use crate::error::{Error, Result};
+use crate::net::Network;
+use jiff::civil::Date;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Families in the order people look for them.
+pub const FAMILIES: [&str; 5] = ["S2L2A", "S2L1C", "S1RTC", "DEM", "LULC"];
+/// Less cover than this is taken only if there is nothing better.
+const WHOLE: f32 = 0.999;
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Survey {
+    /// By family, newest first.
+    pub found: BTreeMap<String, Vec<Acquisition>>,
+    /// Why a source gave nothing: sentences for people.
+    pub problems: Vec<String>,
+}
+
+/// Asks all providers for these families, side by side. A provider that fails is a problem, not an error.
+///
+/// # Errors
+/// [`Error::Cancelled`]; the failure, when every source failed.
+pub fn survey(
+    network: &Network,
+    providers: &[Provider],
+    families: &[String],
+    wish: &Wish,
+    stop: &AtomicBool,
+) -> Result<Survey> {
+    let asked = |product: &&Product| families.contains(&product.family);
+    let all: Vec<(&Provider, &Product)> =
+        providers.iter().flat_map(|p| p.products.iter().filter(asked).map(move |product| (p, product))).collect();
+    let ask = |(provider, product): &(&Provider, &Product)| -> Result<Vec<Acquisition>> {
+        provider.access(product).ready()?;
+        search(network, provider, product, wish, stop)
+    };
+    let answers: Vec<Result<Vec<Acquisition>>> = std::thread::scope(|scope| {
+        let running: Vec<_> = all.iter().map(|one| scope.spawn(|| ask(one))).collect();
+        let broken = |_| Err(Error::Compute("A search failed in a way nobody foresaw.".into()));
+        running.into_iter().map(|thread| thread.join().unwrap_or_else(broken)).collect()
+    });
+    if stop.load(Ordering::Relaxed) {
+        return Err(Error::Cancelled);
+    }
+    let mut survey = Survey::default();
+    let mut failures = Vec::new();
+    let several = answers.len();
+    for ((provider, product), answer) in all.iter().zip(answers) {
+        match answer {
+            Ok(found) => survey.found.entry(product.family.clone()).or_default().extend(found),
+            Err(error) => {
+                survey.problems.push(format!("{} from {}: {error}", product.family, provider.name));
+                failures.push(error);
+            }
+        }
+    }
+    for found in survey.found.values_mut() {
+        found.sort_by(|a, b| b.day.cmp(&a.day).then(b.coverage.total_cmp(&a.coverage)));
+    }
+    survey.found.retain(|_, found| !found.is_empty());
+    match failures.pop() {
+        Some(error) if several > 0 && survey.problems.len() == several => Err(error),
+        _ => Ok(survey),
+    }
+}
+
+/// What to take of each family: the least clouded surface reflectance that covers the ground, and what was seen or
+/// mapped nearest in time to it. By family, the place in the list.
+pub fn best(found: &BTreeMap<String, Vec<Acquisition>>) -> BTreeMap<String, usize> {
+    let pick = |family: &str, cost: &dyn Fn(&Acquisition) -> f64| -> Option<usize> {
+        let all = found.get(family)?;
+        let cost = |a: &Acquisition| (a.coverage < WHOLE, cost(a));
+        let order = |x: &(bool, f64), y: &(bool, f64)| x.0.cmp(&y.0).then(x.1.total_cmp(&y.1));
+        (0..all.len()).min_by(|&i, &k| order(&cost(&all[i]), &cost(&all[k])))
+    };
+    let mut chosen = BTreeMap::new();
+    let cloud = |a: &Acquisition| f64::from(a.cloud.unwrap_or(100.0));
+    let mut day = None;
+    // Levels of one image belong together.
+    for family in ["S2L2A", "S2L1C"] {
+        let days_off = |a: &Acquisition| if day.is_some() { distance(a, day) } else { 0.0 };
+        if let Some(i) = pick(family, &|a| days_off(a) * 1000.0 + cloud(a)) {
+            day = day.or_else(|| middle(&found[family][i]));
+            chosen.insert(family.to_owned(), i);
+        }
+    }
+    for family in found.keys() {
+        if !chosen.contains_key(family)
+            && let Some(i) = pick(family, &|a| distance(a, day))
+        {
+            chosen.insert(family.clone(), i);
+        }
+    }
+    chosen
+}
+
+/// Its day; the middle of the year for a map of a year.
+fn middle(a: &Acquisition) -> Option<Date> {
+    a.day.parse().ok().or_else(|| format!("{}-07-01", a.day).parse().ok())
+}
+
+/// Days between an acquisition and a day; the newest is nearest where there is no such day.
+fn distance(a: &Acquisition, day: Option<Date>) -> f64 {
+    let far = 1e6;
+    match (middle(a), day) {
+        (Some(own), Some(day)) => own.until(day).map_or(far, |span| f64::from(span.get_days()).abs()),
+        (Some(own), None) => far - own.year() as f64 * 366.0 - f64::from(own.day_of_year()),
+        (None, _) => 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn acquisition(family: &str, day: &str, cloud: Option<f32>, coverage: f32) -> Acquisition {
+        Acquisition {
+            provider: "p".into(),
+            collection: "c".into(),
+            family: family.into(),
+            day: day.into(),
+            instant: None,
+            cloud,
+            coverage,
+            platform: None,
+            thumbnail: None,
+            items: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_clearest_view_leads_and_others_follow_its_day() {
+        let mut found: BTreeMap<String, Vec<Acquisition>> = BTreeMap::new();
+        let mut add = |a: Acquisition| found.entry(a.family.clone()).or_default().push(a);
+        add(acquisition("S2L2A", "2023-06-01", Some(0.0), 0.4));
+        add(acquisition("S2L2A", "2023-05-01", Some(3.0), 1.0));
+        add(acquisition("S2L2A", "2023-04-01", Some(30.0), 1.0));
+        add(acquisition("S2L1C", "2023-06-01", Some(0.0), 1.0));
+        add(acquisition("S2L1C", "2023-05-01", Some(5.0), 1.0));
+        add(acquisition("S1RTC", "2023-05-20", None, 1.0));
+        add(acquisition("S1RTC", "2023-05-03", None, 1.0));
+        add(acquisition("LULC", "2017", None, 1.0));
+        add(acquisition("LULC", "2023", None, 1.0));
+        add(acquisition("DEM", "", None, 1.0));
+        let best = best(&found);
+        for (family, i) in [("S2L2A", 1), ("S2L1C", 1), ("S1RTC", 1), ("LULC", 1), ("DEM", 0)] {
+            assert_eq!(best[family], i, "{family}");
+        }
+        found.retain(|family, _| family == "LULC");
+        assert_eq!(super::best(&found)["LULC"], 1, "the newest map");
+        assert!(super::best(&BTreeMap::new()).is_empty());
+    }
+}
