@@ -285,3 +285,60 @@ fn signatures_and_keys_stay_secret() {
     let error = failure(&mut with_access("{ kind = \"bearer\", key = \"COPGEN_TEST_ABSENT\" }"), 2);
     assert!(error.contains("COPGEN_TEST_ABSENT"), "{error}");
 }
+
+/// A raster of 1 GB, the middle of the cell somewhere inside.
+fn large(path: &Path) {
+    use gdal::raster::{Buffer, RasterCreationOptions};
+    const SIDE: usize = 23_040;
+    let options = RasterCreationOptions::from_iter(["TILED=YES", "BLOCKXSIZE=512", "BLOCKYSIZE=512"]);
+    let driver = gdal::DriverManager::get_driver_by_name("GTiff").expect("driver");
+    let mut dataset =
+        driver.create_with_band_type_with_options::<u16, _>(path, SIDE, SIDE, 1, &options).expect("raster");
+    let ground = ground();
+    let system = ground.crs.as_ref().map(|crs| gdal::spatial_ref::SpatialRef::from_definition(&crs.0).expect("system"));
+    dataset.set_spatial_ref(&system.expect("system")).expect("set");
+    dataset.set_geo_transform(&[ground.left - 100_020.0, 10.0, 0.0, ground.top + 100_020.0, 0.0, -10.0]).expect("set");
+    let mut band = dataset.rasterband(1).expect("band");
+    for row in (0..SIDE).step_by(512) {
+        let values = (0..512 * SIDE).map(|i| 1 + ((row + i / SIDE) % 5000) as u16 + (i % 7) as u16).collect();
+        band.write((0, row as isize), (SIDE, 512), &mut Buffer::new((SIDE, 512), values)).expect("written");
+    }
+}
+
+/// Largest memory of a process so far, bytes.
+fn peak(id: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = text.lines().find(|line| line.starts_with("VmHWM:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+}
+
+#[test]
+fn of_a_large_file_only_the_window_is_read() {
+    let catalogue = Catalogue::start();
+    let config = tempfile::tempdir().expect("folder");
+    let red = catalogue.dir.path().join("B04.tif");
+    std::fs::remove_file(&red).expect("removed");
+    large(&red);
+    let size = std::fs::metadata(&red).expect("file").len();
+    assert!(size > 1_000_000_000, "{size}");
+    std::fs::write(config.path().join("sources.toml"), catalogue.sources()).expect("sources");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_copgen"));
+    command.args(["fetch", "--cell", CELL, "--from", "2023-01-01", "--to", "2023-12-31", "--families", "S2L2A"]);
+    command.env("COPGEN_HOME", env!("CARGO_MANIFEST_DIR")).env("COPGEN_CONFIG", config.path());
+    command.env("COPGEN_PLACES", config.path().join("places")).stdout(std::process::Stdio::null());
+    let mut child = command.spawn().expect("program");
+    let mut most = 0;
+    let status = loop {
+        most = most.max(peak(child.id()).unwrap_or(0));
+        match child.try_wait().expect("status") {
+            Some(status) => break status,
+            None => std::thread::sleep(Duration::from_millis(2)),
+        }
+    };
+    assert!(status.success());
+    let sent = catalogue.server.sent("/files/B04.tif");
+    println!("peak {most} bytes; {sent} of {size} bytes were sent");
+    assert!(sent < size / 100, "{sent} of {size} bytes were sent");
+    // GDAL's blocks and the rasters of one window; nowhere near the file.
+    assert!(cfg!(not(target_os = "linux")) || (1..400_000_000).contains(&most), "{most} bytes");
+}

@@ -197,6 +197,12 @@ impl Window {
                     self.studio.run(move || exporting::export(&order));
                 }
             }
+            Command::DataWindow(open) => self.data_window(open),
+            Command::SearchData => self.search_data(),
+            Command::FetchData => self.fetch_data(),
+            Command::StopFetch => self.data.fetching = None,
+            Command::RemoveKept(dir) => self.remove_kept(dir),
+            Command::KeepAtMost(bytes) => self.keep_at_most(bytes),
             Command::Offline(offline) => {
                 session.offline = offline;
                 self.courier.network.set_offline(offline);

@@ -151,6 +151,18 @@ pub enum Command {
     OpenFiles(Option<Vec<(std::path::PathBuf, String, Option<jiff::civil::Date>)>>),
     /// Write what is ticked.
     Export,
+    /// Open or close the window of open data.
+    DataWindow(bool),
+    /// Ask the catalogues what there is of the picked place.
+    SearchData,
+    /// Fetch what is chosen.
+    FetchData,
+    /// Stop fetching.
+    StopFetch,
+    /// Remove a kept place.
+    RemoveKept(std::path::PathBuf),
+    /// Keep no more than so many bytes for offline use.
+    KeepAtMost(u64),
     /// Switch the network off, or on.
     Offline(bool),
     /// Forget a note.

@@ -1,9 +1,13 @@
 //! Exchanges with servers, each on a thread of its own: they may take long, and none waits for another.
 
+use super::data_window::Site;
 use crate::error::{Error, Result};
 use crate::net::Network;
+use crate::source::{Progress, Survey};
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use egui::ColorImage;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,6 +15,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub enum News {
     /// It failed in a way nobody foresaw.
     Broken(String),
+    /// What was found of a place, by number of the search.
+    Surveyed(u64, Result<Box<(Site, Survey)>>),
+    /// A small picture from this address.
+    Pictured(String, Arc<ColorImage>),
+    /// How far a fetch is.
+    Fetching(Progress),
+    /// A place was fetched into this folder, and these kept ones were removed.
+    Fetched(Result<(PathBuf, Vec<PathBuf>)>),
 }
 
 /// Tells news from an exchange and wakes the window.

@@ -54,10 +54,21 @@ impl Window {
     }
 
     /// Takes what exchanges with servers have told.
-    pub(super) fn news(&mut self) {
+    pub(super) fn news(&mut self, ctx: &Context) {
         while let Ok(news) = self.courier.news.try_recv() {
             match news {
-                News::Broken(text) => self.broken(&text),
+                News::Broken(text) => {
+                    (self.data.search, self.data.fetching) = (None, None);
+                    self.broken(&text);
+                }
+                News::Surveyed(serial, found) => self.surveyed(serial, found),
+                News::Pictured(url, image) => self.pictured(ctx, url, image),
+                News::Fetching(progress) => {
+                    if let Some((_, last)) = &mut self.data.fetching {
+                        *last = progress;
+                    }
+                }
+                News::Fetched(done) => self.fetched(done),
             }
         }
     }
@@ -95,6 +106,11 @@ impl Window {
                     self.session.note(text, false);
                 }
                 Reply::Recognised(files) => self.recognised(files),
+                Reply::KeptScenes(scenes) => scenes.into_iter().for_each(|known| {
+                    self.session.add_scene(known);
+                }),
+                Reply::Store(Ok(store)) => self.data.store = store,
+                Reply::Store(Err(error)) => self.session.note(error.to_string(), true),
                 Reply::Lines(Ok(lines)) => self.map.set_lines(lines),
                 Reply::Observed(order, result) => {
                     // Another place was picked meanwhile.

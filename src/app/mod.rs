@@ -6,6 +6,8 @@ mod basemap;
 mod choices;
 mod command;
 mod courier;
+mod data;
+mod data_window;
 mod export_window;
 mod exporting;
 mod files_window;
@@ -48,6 +50,7 @@ mod window_grip;
 
 pub use choices::{Choices, History};
 pub use command::Command;
+pub use data_window::{DataForm, Site};
 pub use frames::Frames;
 pub use guide::Step as GuideStep;
 pub use map_tools::{Brush, Stroked, Tool};
@@ -62,6 +65,7 @@ use crate::error::{Error, Result};
 use crate::files::{bundled, folders};
 use crate::model::Manifest;
 use crate::net::Network;
+use crate::source::{Kept, Provider, providers};
 use std::path::PathBuf;
 
 /// What the window opens with.
@@ -76,6 +80,12 @@ pub struct Options {
     pub session: Option<PathBuf>,
     /// The way to servers, and whether it is open.
     pub network: Network,
+    /// Providers of open data.
+    pub sources: Vec<Provider>,
+    /// Where fetched places are kept for offline use.
+    pub kept: Option<Kept>,
+    /// What to tell at once.
+    pub problems: Vec<String>,
     /// Takes pictures of the window and closes it.
     pub tour: Option<Tour>,
 }
@@ -92,14 +102,14 @@ impl Options {
         let dir = bundled("assets/scenes")?;
         let scenes = folders(&dir)?;
         let first = Some(dir.join(FIRST_SCENE));
-        Ok(Self {
-            model: bundled("models/demo")?,
-            first,
-            scenes,
-            session: None,
-            network: Network::default(),
-            tour: None,
-        })
+        let (sources, problems) = match providers() {
+            Ok(sources) => (sources, Vec::new()),
+            // Everything but open data works without.
+            Err(error) => (Vec::new(), vec![error.to_string()]),
+        };
+        let model = bundled("models/demo")?;
+        let network = Network::default();
+        Ok(Self { model, first, scenes, session: None, network, sources, kept: Kept::usual(), problems, tour: None })
     }
 }
 

@@ -70,6 +70,9 @@ fn all(session: &Session) -> Vec<(String, Command)> {
     let presets = Preset::ALL.into_iter().filter(|preset| session.preset(*preset).is_ok());
     all.extend(presets.map(|preset| (format!("Question: {}", preset.name()), Command::Preset(preset))));
     all.extend(Layer::ALL.into_iter().map(|layer| (format!("Base map: {}", layer.name()), Command::Basemap(layer))));
+    all.push(("Find open data of this place".into(), Command::DataWindow(true)));
+    let text = if session.offline { "Switch the network on" } else { "Switch the network off" };
+    all.push((text.into(), Command::Offline(!session.offline)));
     all.push(("Light colours".into(), Command::Theme(egui::Theme::Light)));
     all.push(("Dark colours".into(), Command::Theme(egui::Theme::Dark)));
     all.push(("Save the project".into(), Command::ProjectWindow(true)));

@@ -84,7 +84,11 @@ impl Scenery<'_> {
                 continue;
             }
             let picked = self.session.selection == Some(Selection::Scene(i));
-            let colour = if picked { theme::PICKED } else { theme::OBSERVED };
+            let colour = match picked {
+                true => theme::PICKED,
+                false if self.session.is_kept(known) => theme::KEPT,
+                false => theme::OBSERVED,
+            };
             if bounds.width() < DOT_BELOW {
                 self.painter.circle(bounds.center(), 6.5, colour, Stroke::new(2.0, Color32::WHITE));
             } else {

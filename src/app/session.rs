@@ -14,9 +14,10 @@ use crate::model::{MANIFEST_FILE, Manifest, sha256_of};
 use crate::project::KeptRun;
 use crate::sampler::{Role, Roles, SamplerOptions};
 use crate::scene::{Observation, Scene, Window};
+use crate::source::Kept;
 use crate::view::Spot;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The model in use, as far as the window needs it; the worker loads the weights.
@@ -142,6 +143,8 @@ pub struct Session {
     pub memory_limit: Option<u64>,
     /// Whether the window was moved over the same scene.
     pub moved: bool,
+    /// Where fetched places are kept for offline use.
+    pub kept: Option<Kept>,
     /// Whether the network is switched off.
     pub offline: bool,
     /// Unread notes, oldest first.
@@ -161,6 +164,32 @@ impl Session {
             self.scenes.push(known);
             self.scenes.len() - 1
         })
+    }
+
+    /// Whether a scene was fetched and is kept for offline use.
+    pub fn is_kept(&self, known: &KnownScene) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.holds(known.scene.dir()))
+    }
+
+    /// Whether a scene is picked, or a run was made of it.
+    pub fn uses(&self, dir: &Path) -> bool {
+        let picked = match &self.selection {
+            Some(Selection::Scene(i)) => self.scenes.get(*i).is_some_and(|known| known.scene.dir() == dir),
+            _ => false,
+        };
+        let sampled = |run: &Run| matches!(&run.request.place, Place::Scene { dir: own, .. } if own == dir);
+        picked || self.runs.all().iter().any(sampled)
+    }
+
+    /// Takes a scene off the map, unless it is picked.
+    pub fn forget_scene(&mut self, dir: &Path) {
+        let Some(at) = self.scenes.iter().position(|known| known.scene.dir() == dir) else { return };
+        match &mut self.selection {
+            Some(Selection::Scene(i)) if *i == at => return,
+            Some(Selection::Scene(i)) if *i > at => *i -= 1,
+            _ => {}
+        }
+        self.scenes.remove(at);
     }
 
     /// Adds a note unless it is already there.

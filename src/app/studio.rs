@@ -1,6 +1,7 @@
 //! The second background thread: reads scenes, paints pictures and writes files, so that the window never waits.
 
 use super::basemap::Lines;
+use super::data_window::Store;
 use super::keeper::Restored;
 use super::session::{Ground, KnownScene, LoadedModel, Observed};
 use crate::ensemble::{Measure, Quantity, Realisation, Samples, Statistics, distance, statistics};
@@ -10,6 +11,7 @@ use crate::job::Settings;
 use crate::modality::{Modality, ModalityTable, Raster, Value, ValueKind};
 use crate::project::Project;
 use crate::scene::{Given, LooseFile, Observation, Scene, WINDOW_STEP_M, Window, recognise};
+use crate::source::Kept;
 use crate::view::{self, AreaFigures, AreaOrder, Spot, area_figures};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use egui::ColorImage;
@@ -34,6 +36,10 @@ pub enum Reply {
     Recognised(Vec<Result<LooseFile>>),
     /// Coast and borders.
     Lines(Result<Lines>),
+    /// Places kept for offline use.
+    KeptScenes(Vec<KnownScene>),
+    /// What is kept, or why it cannot be told.
+    Store(Result<Store>),
     /// A place was read: by number of the order, its values, and a thumbnail by modality.
     Observed(u64, Result<(Observed, Thumbnails)>),
     /// Pictures of the gallery.
@@ -213,6 +219,11 @@ pub fn known_scene(dir: &Path) -> Result<KnownScene> {
     let scene = Scene::open(dir)?;
     let corners = scene.footprint().corners().ok();
     Ok(KnownScene { scene, corners })
+}
+
+/// Opens all kept places; one that is damaged is left out.
+pub fn open_kept(kept: &Kept) -> Reply {
+    Reply::KeptScenes(kept.scenes().iter().filter_map(|scene| known_scene(&scene.dir).ok()).collect())
 }
 
 /// Writes the project file of the session.

@@ -5,6 +5,8 @@ use egui::{Color32, CornerRadius, FontFamily, FontId, Stroke, TextStyle, Visuals
 
 /// Colour of what was measured, and of modalities that are given.
 pub const OBSERVED: Color32 = Color32::from_rgb(74, 190, 160);
+/// Colour of places that were fetched and are kept for offline use.
+pub const KEPT: Color32 = Color32::from_rgb(96, 168, 240);
 /// Colour of everything synthetic, and of modalities to be generated.
 pub const SYNTHETIC: Color32 = Color32::from_rgb(240, 160, 64);
 /// Colour of what is neither.

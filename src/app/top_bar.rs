@@ -34,6 +34,9 @@ impl TopBar {
             {
                 commands.push(Command::SceneWindow(true));
             }
+            if ui.button("Data …").on_hover_text("Find open data of the picked place and fetch it").clicked() {
+                commands.push(Command::DataWindow(true));
+            }
             if ui.button("Save …").on_hover_text("Place, choices and realisations as a project").clicked() {
                 commands.push(Command::ProjectWindow(true));
             }
@@ -94,7 +97,11 @@ fn places(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
     let response = list.show_ui(ui, |ui| {
         for (i, known) in session.scenes.iter().enumerate() {
             let on = session.selection == Some(Selection::Scene(i));
-            let suffix = if known.corners.is_none() { "  (no position)" } else { "" };
+            let suffix = match () {
+                () if known.corners.is_none() => "  (no position)",
+                () if session.is_kept(known) => "  (kept for offline use)",
+                () => "",
+            };
             let label = ui.selectable_label(on, format!("{}{suffix}", known.scene.name()));
             if label.on_hover_text(known.scene.attribution().unwrap_or("")).clicked() {
                 commands.push(Command::Pick(Selection::Scene(i)));

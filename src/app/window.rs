@@ -3,6 +3,7 @@
 use super::basemap::{Layer, Lines};
 use super::command::Command;
 use super::courier::Courier;
+use super::data_window::{self, DataForm};
 use super::export_window::ExportForm;
 use super::files_window::FilesForm;
 use super::frames::Frames;
@@ -25,6 +26,7 @@ use crate::error::Result;
 use crate::job::Worker;
 use crate::project::Project;
 use crate::sampler::Preset;
+use crate::source::Provider;
 use egui::{CentralPanel, Context, Panel, Ui};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -58,6 +60,8 @@ pub struct Window {
     pub(super) worker: Worker,
     pub(super) studio: Studio,
     pub(super) courier: Courier,
+    pub(super) data: DataForm,
+    pub(super) sources: Arc<Vec<Provider>>,
     overlay: bool,
     memory_looked: Option<Instant>,
     tour: Option<Tour>,
@@ -76,7 +80,8 @@ impl Window {
         let studio = Studio::spawn(wake(ctx.clone()))?;
         let courier = Courier::new(options.network, wake(ctx.clone()));
         let offline = courier.network.is_offline();
-        let mut session = Session { samples: 4, options: Preset::Standard.options(), offline, ..Session::default() };
+        let presets = Preset::Standard.options();
+        let mut session = Session { samples: 4, options: presets, offline, kept: options.kept, ..Session::default() };
         let overlay = cc.wgpu_render_state.as_ref().is_some_and(spread_paint::install);
         if !overlay {
             session.note("This graphics adapter cannot draw the overlay of disagreement; exports hold it.", true);
@@ -101,11 +106,17 @@ impl Window {
         studio.run(move || studio::load_model(model));
         let others = options.scenes.into_iter().filter(|dir| Some(dir) != first.as_ref());
         let others: Vec<_> = others.map(|dir| (dir, false)).collect();
+        for problem in options.problems {
+            session.note(problem, true);
+        }
         for (dir, pick) in first.into_iter().map(|dir| (dir, true)).chain(others) {
             studio.run(move || studio::open_scene(&dir, pick));
         }
         if let Some(dir) = before {
             studio.run(move || keeper::restore(dir));
+        }
+        if let Some(kept) = session.kept.clone() {
+            studio.run(move || studio::open_kept(&kept));
         }
         studio.run(|| Reply::Lines(Lines::open()));
         let (form, scene_form) = (ExportForm::default(), SceneForm::default());
@@ -130,6 +141,8 @@ impl Window {
             worker,
             studio,
             courier,
+            data: DataForm::default(),
+            sources: Arc::new(options.sources),
             overlay,
             memory_looked: None,
             tour: options.tour,
@@ -166,7 +179,7 @@ impl eframe::App for Window {
         let begun = Instant::now();
         self.replies(ctx);
         self.events();
-        self.news();
+        self.news(ctx);
         if let Some(rest) = self.keep() {
             ctx.request_repaint_after(rest);
         }
@@ -205,6 +218,7 @@ impl eframe::App for Window {
         self.form.show(&ctx, &self.session, &self.shown, &mut commands);
         self.scene_form.show(&ctx, &self.recent, &mut commands);
         self.project_form.show(&ctx, &mut commands);
+        self.data.show(&ctx, &self.session, &mut commands);
         if self.key_sheet {
             keys::sheet(&ctx, &mut commands);
         }
@@ -235,6 +249,9 @@ impl eframe::App for Window {
             commands.extend(self.map.show(ui, &self.session, &self.shown, self.overlay));
             if let Some(step) = self.guide.filter(|_| self.session.observed.is_some()) {
                 guide::show(&ctx, map, &self.session, &self.shown, step, &mut commands);
+            }
+            if !self.data.open {
+                data_window::offer(&ctx, map, &self.session, &mut commands);
             }
             notes::show(&ctx, map, &self.session, &mut commands);
             area_window::show(&ctx, map, &self.session, &self.shown, &mut commands);

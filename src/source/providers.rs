@@ -200,9 +200,9 @@ pub fn config_folder() -> Option<PathBuf> {
 /// # Errors
 /// When a file cannot be read or is no such configuration.
 pub fn providers() -> Result<Vec<Provider>> {
-    let mut all = read(&bundled("assets/sources.toml")?)?;
+    let mut all = providers_in(&bundled("assets/sources.toml")?)?;
     if let Some(own) = config_folder().map(|dir| dir.join("sources.toml")).filter(|path| path.exists()) {
-        for provider in read(&own)? {
+        for provider in providers_in(&own)? {
             match all.iter_mut().find(|other| other.name == provider.name) {
                 Some(other) => *other = provider,
                 None => all.push(provider),
@@ -212,7 +212,11 @@ pub fn providers() -> Result<Vec<Provider>> {
     Ok(all)
 }
 
-fn read(path: &Path) -> Result<Vec<Provider>> {
+/// Those that one file describes.
+///
+/// # Errors
+/// When it cannot be read or is no such configuration.
+pub fn providers_in(path: &Path) -> Result<Vec<Provider>> {
     let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, "read", &e))?;
     let sources: Sources = toml::from_str(&text)
         .map_err(|e| Error::file(path, format!("This is no description of data sources: {}", e.message())))?;
@@ -238,7 +242,7 @@ mod tests {
 
     #[test]
     fn bundled_sources_fit_the_table() {
-        let all = read(&bundled("assets/sources.toml").expect("file")).expect("sources");
+        let all = providers_in(&bundled("assets/sources.toml").expect("file")).expect("sources");
         let table = ModalityTable::published();
         let mut families: Vec<&str> = Vec::new();
         for product in all.iter().flat_map(|provider| &provider.products) {

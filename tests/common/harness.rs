@@ -19,14 +19,28 @@ pub fn window_with(session: Option<PathBuf>) -> Harness<'static, Window> {
 
 /// One of this size in points.
 pub fn window_of(session: Option<PathBuf>, size: egui::Vec2) -> Harness<'static, Window> {
-    let options = Options {
+    let options = options(session);
+    Harness::builder().with_size(size).wgpu().build_eframe(|cc| Window::new(cc, options).expect("window"))
+}
+
+/// What the window opens with: two scenes, no network.
+pub fn options(session: Option<PathBuf>) -> Options {
+    Options {
         model: project("models/demo"),
         scenes: [COMPLETE, "newzealand_T60HWB_2020-10-02"].map(scene).into(),
         first: Some(scene(COMPLETE)),
         session,
         network: copgen::net::Network::default(),
+        sources: Vec::new(),
+        kept: None,
+        problems: Vec::new(),
         tour: None,
-    };
+    }
+}
+
+/// A window that opens with this.
+pub fn window_opening(options: Options) -> Harness<'static, Window> {
+    let size = egui::vec2(1440.0, 900.0);
     Harness::builder().with_size(size).wgpu().build_eframe(|cc| Window::new(cc, options).expect("window"))
 }
 

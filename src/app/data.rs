@@ -1,0 +1,231 @@
+//! Carries out what is wished about open data, and takes what comes back.
+
+use super::courier::{News, Teller};
+use super::data_window::{DataForm, Site, Store, spared};
+use super::session::Selection;
+use super::studio;
+use super::window::Window;
+use crate::error::{Error, Result};
+use crate::grid::GridCell;
+use crate::net::Network;
+use crate::source::{Acquisition, Area, FAMILIES, Kept, Order, Progress, Survey, Wish, fetch, survey, thumbnail};
+use egui::{ColorImage, Context, TextureOptions};
+use jiff::civil::Date;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Small pictures are shown no larger, pixels.
+const PICTURE: u32 = 96;
+
+impl Window {
+    /// Opens the window of open data; looks at once where it has not looked before.
+    pub(super) fn data_window(&mut self, open: bool) {
+        self.data.open = open;
+        if !open {
+            return;
+        }
+        self.look_what_is_kept();
+        let here = self.site().ok();
+        let known = self.data.found.as_ref().map(|(site, _)| site.cell) == here.map(|site| site.cell);
+        if !known {
+            self.data.found = None;
+            if self.session.selection.is_some() && !self.session.offline {
+                self.search_data();
+            }
+        }
+    }
+
+    /// What is known of open data; for tests.
+    pub fn data(&self) -> &DataForm {
+        &self.data
+    }
+
+    /// Sets days and largest share of cloud (percent) that are looked for.
+    pub fn data_days(&mut self, from: Date, to: Date, most_cloud: f64) {
+        (self.data.from, self.data.to, self.data.most_cloud) = (from, to, most_cloud);
+    }
+
+    /// The picked place, as ground to fetch.
+    fn site(&self) -> Result<Site> {
+        let side = self.session.table().map_or(0.0, |table| table.window_m());
+        let area = if self.data.whole_cell { Area::Cell } else { Area::Window(side) };
+        let nowhere = || Error::request("Pick a place on the map first: a grid cell, or a scene with a position.");
+        let (cell, around) = match &self.session.selection {
+            Some(Selection::Cell(cell)) => (*cell, None),
+            Some(Selection::Scene(i)) => {
+                let window = self.session.observed.as_ref().and_then(|o| o.ground.footprint.centre().ok());
+                let scene = self.session.scenes.get(*i).and_then(|known| known.scene.location());
+                let middle = window.or(scene).ok_or_else(nowhere)?;
+                (GridCell::containing(middle).ok_or_else(nowhere)?, Some(middle))
+            }
+            None => return Err(nowhere()),
+        };
+        Ok(Site { cell, footprint: area.ground(cell, around)? })
+    }
+
+    /// Asks the catalogues.
+    pub(super) fn search_data(&mut self) {
+        self.data.problem = None;
+        let begun = self.site().and_then(|site| {
+            let corners = site.footprint.corners()?;
+            let (from, to, most_cloud) = (self.data.from, self.data.to, self.data.most_cloud);
+            let wish = Wish { corners, from, to, most_cloud };
+            self.data.serial += 1;
+            let (serial, sources) = (self.data.serial, self.sources.clone());
+            self.courier.send(move |network, teller, stop| {
+                let families = FAMILIES.map(str::to_owned);
+                let found = survey(network, &sources, &families, &wish, stop);
+                teller.tell(News::Surveyed(serial, found.map(|survey| Box::new((site, survey)))));
+            })
+        });
+        match begun {
+            Ok(errand) => self.data.search = Some(errand),
+            Err(error) => self.data.problem = Some(error.to_string()),
+        }
+    }
+
+    pub(super) fn surveyed(&mut self, serial: u64, found: Result<Box<(Site, Survey)>>) {
+        // Something else was asked meanwhile.
+        if serial != self.data.serial {
+            return;
+        }
+        self.data.search = None;
+        match found {
+            Ok(found) => {
+                let (site, survey) = *found;
+                self.data.surveyed(site, survey);
+                self.picture_data();
+            }
+            Err(Error::Cancelled) => {}
+            Err(error) => self.data.problem = Some(error.to_string()),
+        }
+    }
+
+    fn picture_data(&mut self) {
+        let (wanted, kept) = (self.data.wanted_pictures(), self.session.kept.clone());
+        let begun = self.courier.send(move |network, teller, stop| pictures(network, &wanted, kept, teller, stop));
+        // Without small pictures everything else still works.
+        self.data.picturing = begun.ok();
+    }
+
+    pub(super) fn pictured(&mut self, ctx: &Context, url: String, image: Arc<ColorImage>) {
+        let texture = ctx.load_texture("acquisition", image, TextureOptions::LINEAR);
+        self.data.pictures.insert(url, texture);
+    }
+
+    /// Reads what is chosen.
+    pub(super) fn fetch_data(&mut self) {
+        let Some(order) = self.data.order() else { return };
+        self.data.problem = None;
+        // The ground may have been chosen anew since the search: the same place, more or less of it.
+        let order = match self.site() {
+            Ok(site) if site.cell.to_string() == order.name => Order { footprint: site.footprint, ..order },
+            _ => order,
+        };
+        let Some(kept) = self.session.kept.clone() else {
+            self.data.problem = Some("There is no folder to keep places in; set COPGEN_PLACES to one.".into());
+            return;
+        };
+        let (sources, spare) = (self.sources.clone(), spared(&self.session));
+        let begun = self.courier.send(move |network, teller, stop| {
+            let mut told = |progress| teller.tell(News::Fetching(progress));
+            let made = fetch(network, &sources, &order, &kept.scenes_dir(), stop, &mut told);
+            let done = made.and_then(|dir| {
+                kept.touch(&dir);
+                let removed = kept.shrink(&[spare, vec![dir.clone()]].concat())?;
+                Ok((dir, removed))
+            });
+            teller.tell(News::Fetched(done));
+        });
+        let first = Progress { what: "beginning …".into(), done: 0, total: 1 };
+        match begun {
+            Ok(errand) => self.data.fetching = Some((errand, first)),
+            Err(error) => self.data.problem = Some(error.to_string()),
+        }
+    }
+
+    pub(super) fn fetched(&mut self, done: Result<(PathBuf, Vec<PathBuf>)>) {
+        // Who was told to stop has been forgotten already; another fetch may go on.
+        if !matches!(done, Err(Error::Cancelled)) {
+            self.data.fetching = None;
+        }
+        match done {
+            Ok((dir, removed)) => {
+                for gone in &removed {
+                    self.session.forget_scene(gone);
+                }
+                if !removed.is_empty() {
+                    let text = format!("To keep within the limit, {} kept places were removed.", removed.len());
+                    self.session.note(text, false);
+                }
+                self.data.open = false;
+                self.studio.run(move || studio::open_scene(&dir, true));
+                self.look_what_is_kept();
+            }
+            Err(Error::Cancelled) => {}
+            Err(error) => {
+                self.data.problem = Some(error.to_string());
+                if !self.data.open {
+                    self.session.note(error.to_string(), true);
+                }
+            }
+        }
+    }
+
+    /// Looks what is kept, in the background.
+    pub(super) fn look_what_is_kept(&mut self) {
+        let Some(kept) = self.session.kept.clone() else { return };
+        self.studio.run(move || studio::Reply::Store(Ok(store(&kept))));
+    }
+
+    /// Removes a kept place.
+    pub(super) fn remove_kept(&mut self, dir: PathBuf) {
+        let Some(kept) = self.session.kept.clone().filter(|_| !self.session.uses(&dir)) else { return };
+        self.session.forget_scene(&dir);
+        self.studio.run(move || studio::Reply::Store(kept.remove(&dir).map(|()| store(&kept))));
+    }
+
+    /// Sets how much is kept; what is too much goes at once.
+    pub(super) fn keep_at_most(&mut self, bytes: u64) {
+        let Some(kept) = self.session.kept.clone() else { return };
+        self.data.store.limit = bytes;
+        self.studio.run(move || studio::Reply::Store(kept.set_limit(bytes).map(|()| store(&kept))));
+    }
+}
+
+fn store(kept: &Kept) -> Store {
+    Store { scenes: kept.scenes(), bytes: kept.bytes(), limit: kept.limit() }
+}
+
+/// Gets small pictures, from what is kept where they are there.
+fn pictures(network: &Network, wanted: &[Acquisition], kept: Option<Kept>, teller: &Teller, stop: &AtomicBool) {
+    for acquisition in wanted {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let Some(url) = &acquisition.thumbnail else { continue };
+        let bytes = kept.as_ref().and_then(|kept| kept.thumbnail(url)).or_else(|| {
+            let bytes = thumbnail(network, acquisition, stop).ok()?;
+            // Kept if there is room; asked for again otherwise.
+            let _ = kept.as_ref().map(|kept| kept.keep_thumbnail(url, &bytes));
+            Some(bytes)
+        });
+        if let Some(image) = bytes.and_then(|bytes| small(&bytes)) {
+            teller.tell(News::Pictured(url.clone(), image));
+        }
+    }
+}
+
+/// A picture from a server, made small; `None` for what is none, or would not fit the memory.
+fn small(bytes: &[u8]) -> Option<Arc<ColorImage>> {
+    let mut reader = image::ImageReader::new(std::io::Cursor::new(bytes)).with_guessed_format().ok()?;
+    let mut limits = image::Limits::default();
+    limits.max_image_width = Some(8192);
+    limits.max_image_height = Some(8192);
+    limits.max_alloc = Some(256 << 20);
+    reader.limits(limits);
+    let image = reader.decode().ok()?.thumbnail(PICTURE, PICTURE).to_rgb8();
+    let size = [image.width() as usize, image.height() as usize];
+    Some(Arc::new(ColorImage::from_rgb(size, image.as_raw())))
+}

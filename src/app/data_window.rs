@@ -1,0 +1,395 @@
+//! Open data of the picked place: what there is, a choice of it, and what is kept for offline use.
+
+use super::command::Command;
+use super::courier::Errand;
+use super::session::Session;
+use super::{theme, widgets};
+use crate::grid::{Footprint, GridCell};
+use crate::source::{Acquisition, FAMILIES, KeptScene, Order, Progress, Survey, best};
+use egui::{Color32, CornerRadius, RichText, Sense, TextureHandle, Ui, vec2};
+use egui_extras::DatePickerButton;
+use jiff::civil::Date;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Side of a small picture, points.
+const PICTURE: f32 = 46.0;
+
+/// A place that data are looked for: its cell, and the exact ground.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Site {
+    /// The grid cell, which names it.
+    pub cell: GridCell,
+    /// The ground to fetch.
+    pub footprint: Footprint,
+}
+
+/// What is kept for offline use.
+#[derive(Debug, Clone, Default)]
+pub struct Store {
+    /// Scenes.
+    pub scenes: Vec<KeptScene>,
+    /// Bytes of everything.
+    pub bytes: u64,
+    /// Bytes it may be.
+    pub limit: u64,
+}
+
+/// The window.
+pub struct DataForm {
+    /// Whether it is open.
+    pub open: bool,
+    /// First day.
+    pub from: Date,
+    /// Last day.
+    pub to: Date,
+    /// Largest share of cloud, percent.
+    pub most_cloud: f64,
+    /// Fetch the whole cell instead of one window.
+    pub whole_cell: bool,
+    /// Number of the newest search.
+    pub serial: u64,
+    /// A search that goes on.
+    pub search: Option<Errand>,
+    /// What was found, and where.
+    pub found: Option<(Site, Survey)>,
+    /// What is chosen of each family; `None` leaves it out.
+    chosen: BTreeMap<String, Option<usize>>,
+    /// Small pictures by address.
+    pub pictures: BTreeMap<String, TextureHandle>,
+    /// Those still on their way.
+    pub picturing: Option<Errand>,
+    /// A fetch that goes on, and how far it is.
+    pub fetching: Option<(Errand, Progress)>,
+    /// Why the last search or fetch failed.
+    pub problem: Option<String>,
+    /// What is kept.
+    pub store: Store,
+}
+
+impl Default for DataForm {
+    fn default() -> Self {
+        let to = jiff::Zoned::now().date();
+        Self {
+            open: false,
+            from: to.checked_sub(jiff::Span::new().years(1)).unwrap_or(to),
+            to,
+            most_cloud: 30.0,
+            whole_cell: false,
+            serial: 0,
+            search: None,
+            found: None,
+            chosen: BTreeMap::new(),
+            pictures: BTreeMap::new(),
+            picturing: None,
+            fetching: None,
+            problem: None,
+            store: Store::default(),
+        }
+    }
+}
+
+impl DataForm {
+    /// Takes what a search has found, and chooses the best of it.
+    pub fn surveyed(&mut self, site: Site, survey: Survey) {
+        self.chosen = best(&survey.found).into_iter().map(|(family, i)| (family, Some(i))).collect();
+        self.found = Some((site, survey));
+    }
+
+    /// What is chosen, to be fetched.
+    pub fn order(&self) -> Option<Order> {
+        let (site, survey) = self.found.as_ref()?;
+        let pick = |(family, i): (&String, &Option<usize>)| survey.found.get(family)?.get((*i)?).cloned();
+        let chosen: Vec<Acquisition> = self.chosen.iter().filter_map(pick).collect();
+        let order = Order { name: site.cell.to_string(), footprint: site.footprint.clone(), chosen };
+        (!order.chosen.is_empty()).then_some(order)
+    }
+
+    /// Draws it.
+    pub fn show(&mut self, ctx: &egui::Context, session: &Session, commands: &mut Vec<Command>) {
+        if !self.open {
+            return;
+        }
+        let mut open = !widgets::escaped(ctx);
+        let title = match &self.found {
+            Some((site, _)) => format!("Open data of cell {}", site.cell),
+            None => "Open data".into(),
+        };
+        let window = egui::Window::new(title).id(egui::Id::unique("open data")).open(&mut open).collapsible(false);
+        let most = (ctx.content_rect().height() - 170.0).clamp(220.0, 640.0);
+        let window = window.anchor(egui::Align2::CENTER_CENTER, vec2(60.0, 0.0)).resizable(false);
+        window.show(ctx, |ui| {
+            ui.set_width(560.0);
+            self.question(ui, session, commands);
+            if let Some(problem) = &self.problem {
+                ui.colored_label(theme::ink(ui.visuals(), theme::ALERT), problem);
+            }
+            if session.offline {
+                ui.label(RichText::new("The network is switched off; kept places lie on the map.").weak());
+            }
+            egui::ScrollArea::vertical().max_height(most - 150.0).auto_shrink([false, true]).show(ui, |ui| {
+                self.answer(ui);
+                self.kept(ui, session, commands);
+            });
+            ui.separator();
+            self.bottom(ui, session, commands);
+        });
+        if !open {
+            commands.push(Command::DataWindow(false));
+        }
+    }
+
+    fn question(&mut self, ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
+        ui.horizontal(|ui| {
+            for (label, day) in [("First day", &mut self.from), ("Last day", &mut self.to)] {
+                ui.label(RichText::new(label).small());
+                let button = DatePickerButton::new(day).id_salt(label).show_icon(false).calendar_week(false);
+                let response = ui.add(button);
+                widgets::named(&response, egui::Role::Button, label);
+            }
+            let drag = egui::DragValue::new(&mut self.most_cloud).range(0.0..=100.0).speed(1.0).suffix(" %");
+            ui.label(RichText::new("cloud up to").small());
+            let response = ui.add(drag.max_decimals(0));
+            widgets::named(&response, egui::Role::SpinButton, "Largest share of cloud");
+        });
+        ui.horizontal(|ui| {
+            ui.radio_value(&mut self.whole_cell, false, "One window")
+                .on_hover_text("What the model looks at, 1.9 km at least: quick");
+            ui.radio_value(&mut self.whole_cell, true, "Whole cell")
+                .on_hover_text("10.7 km: the window can be moved over it later");
+            let (searching, place) = (self.search.is_some(), session.selection.is_some());
+            let ready = !session.offline && !searching && place && self.from <= self.to;
+            let response = ui.add_enabled(ready, egui::Button::new("Search"));
+            let why = match () {
+                () if session.offline => "The network is switched off",
+                () if !place => "Pick a place on the map first",
+                () => "The first day comes after the last one",
+            };
+            if response.on_disabled_hover_text(why).clicked() {
+                commands.push(Command::SearchData);
+            }
+            if searching {
+                ui.spinner();
+                ui.label(RichText::new("asking the catalogues …").small().weak());
+            }
+        });
+    }
+
+    fn answer(&mut self, ui: &mut Ui) {
+        let Self { found, chosen, pictures, .. } = self;
+        let Some((_, survey)) = found else { return };
+        for family in FAMILIES {
+            let Some(all) = survey.found.get(family) else { continue };
+            let choice = chosen.entry(family.to_owned()).or_insert(None);
+            let number = if all.len() == 1 { String::new() } else { format!("  {} to choose from", all.len()) };
+            ui.horizontal(|ui| {
+                let mut wanted = choice.is_some();
+                let response = ui.checkbox(&mut wanted, RichText::new(title(family)).strong());
+                widgets::choice(&response, egui::Role::CheckBox, true, wanted, &format!("Fetch {family}"));
+                if response.changed() {
+                    *choice = wanted.then_some(0);
+                }
+                ui.label(RichText::new(number).small().weak());
+            });
+            ui.indent(family, |ui| {
+                if all.len() > 1 && all.iter().any(|a| a.cloud.is_some()) {
+                    rows(ui, family, all, choice, pictures);
+                } else {
+                    list(ui, family, all, choice);
+                }
+            });
+        }
+        let absent: Vec<&str> = FAMILIES.into_iter().filter(|f| !survey.found.contains_key(*f)).collect();
+        if !absent.is_empty() {
+            ui.label(RichText::new(format!("Nothing found of {}.", absent.join(", "))).small().weak());
+        }
+        for problem in &survey.problems {
+            ui.label(RichText::new(problem).small().color(theme::ink(ui.visuals(), theme::SYNTHETIC)));
+        }
+    }
+
+    fn kept(&mut self, ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
+        let store = &self.store;
+        let text = format!("Kept for offline use: {}, {}", places(store.scenes.len()), size(store.bytes));
+        ui.collapsing(RichText::new(text).small(), |ui| {
+            ui.horizontal(|ui| {
+                ui.label(RichText::new("Keep at most").small());
+                let mut limit = store.limit as f64 / 1e9;
+                let drag = egui::DragValue::new(&mut limit).range(0.1..=1000.0).speed(0.1).suffix(" GB");
+                let response = ui.add(drag.max_decimals(1));
+                widgets::named(&response, egui::Role::SpinButton, "Size of what is kept");
+                if response.changed() {
+                    commands.push(Command::KeepAtMost((limit * 1e9) as u64));
+                }
+                ui.label(RichText::new("then what was used longest ago goes first").small().weak());
+            });
+            for scene in store.scenes.iter().rev() {
+                ui.horizontal(|ui| {
+                    let name = scene.dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                    if ui.link(RichText::new(&name).small()).clicked() {
+                        commands.push(Command::OpenScene(scene.dir.clone()));
+                    }
+                    ui.label(RichText::new(size(scene.bytes)).small().weak());
+                    let used = session.uses(&scene.dir);
+                    let button = ui.add_enabled(!used, egui::Button::new(RichText::new("Remove").small()));
+                    widgets::named(&button, egui::Role::Button, format!("Remove {name}"));
+                    if button.on_disabled_hover_text("It is picked, or a run was made of it").clicked() {
+                        commands.push(Command::RemoveKept(scene.dir.clone()));
+                    }
+                });
+            }
+        });
+    }
+
+    fn bottom(&mut self, ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
+        let order = self.order();
+        ui.horizontal(|ui| match &self.fetching {
+            Some((_, progress)) => {
+                let share = progress.done as f32 / progress.total.max(1) as f32;
+                ui.add(egui::ProgressBar::new(share).desired_width(380.0).text(&progress.what));
+                if ui.button("Cancel").clicked() {
+                    commands.push(Command::StopFetch);
+                }
+            }
+            None => {
+                let ready = order.is_some() && !session.offline;
+                let button = egui::Button::new(RichText::new("Fetch").strong());
+                if ui.add_enabled(ready, button).on_disabled_hover_text("Search first, and choose something").clicked()
+                {
+                    commands.push(Command::FetchData);
+                }
+                let text = match &order {
+                    Some(order) => {
+                        let names: Vec<&str> = order.chosen.iter().map(|a| a.family.as_str()).collect();
+                        let side = order.footprint.width_m / 1000.0;
+                        format!(
+                            "{} on {side:.1} × {side:.1} km; only this ground is read, and kept for offline use",
+                            names.join(", ")
+                        )
+                    }
+                    None => "What is found is read from open catalogues; nothing is sent but place and dates.".into(),
+                };
+                ui.add(egui::Label::new(RichText::new(text).small().weak()).wrap());
+            }
+        });
+    }
+
+    /// Small pictures that are wanted and not there yet.
+    pub fn wanted_pictures(&self) -> Vec<Acquisition> {
+        /// More are not worth asking for.
+        const MOST: usize = 40;
+        let all = self.found.iter().flat_map(|(_, survey)| survey.found.values().flatten());
+        let missing = |a: &&Acquisition| a.thumbnail.as_ref().is_some_and(|url| !self.pictures.contains_key(url));
+        all.filter(missing).take(MOST).cloned().collect()
+    }
+}
+
+fn title(family: &str) -> &'static str {
+    match family {
+        "S2L2A" => "Sentinel-2 L2A (surface reflectance, cloud mask)",
+        "S2L1C" => "Sentinel-2 L1C (top of atmosphere)",
+        "S1RTC" => "Sentinel-1 RTC (radar)",
+        "DEM" => "Elevation",
+        _ => "Land cover",
+    }
+}
+
+fn places(number: usize) -> String {
+    match number {
+        1 => "1 place".into(),
+        n => format!("{n} places"),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    match bytes as f64 {
+        b if b < 1e6 => format!("{:.0} kB", b / 1e3),
+        b if b < 1e9 => format!("{:.1} MB", b / 1e6),
+        b => format!("{:.1} GB", b / 1e9),
+    }
+}
+
+fn words(a: &Acquisition) -> String {
+    let day = if a.day.is_empty() { "no date" } else { &a.day };
+    let cloud = a.cloud.map_or(String::new(), |cloud| format!(" · {cloud:.0} % cloud"));
+    let part = if a.coverage < 0.999 { format!(" · covers {:.0} %", a.coverage * 100.0) } else { String::new() };
+    format!("{day}{cloud}{part} · {}", a.provider)
+}
+
+/// Images with their small pictures.
+fn rows(
+    ui: &mut Ui,
+    family: &str,
+    all: &[Acquisition],
+    choice: &mut Option<usize>,
+    pictures: &BTreeMap<String, TextureHandle>,
+) {
+    let area =
+        egui::ScrollArea::vertical().id_salt(family).max_height(4.2 * (PICTURE + 6.0)).auto_shrink([false, true]);
+    area.show_rows(ui, PICTURE, all.len(), |ui, visible| {
+        for i in visible {
+            let (a, on) = (&all[i], *choice == Some(i));
+            let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), PICTURE), Sense::click());
+            let visuals = ui.style().interact_selectable(&response, on);
+            if on || response.hovered() {
+                ui.painter().rect_filled(rect, 4.0, visuals.weak_bg_fill);
+            }
+            let square = egui::Rect::from_min_size(rect.min, vec2(PICTURE, PICTURE)).shrink(2.0);
+            match a.thumbnail.as_ref().and_then(|url| pictures.get(url)) {
+                Some(texture) => {
+                    let whole = egui::Rect::from_min_max(egui::pos2(0.0, 0.0), egui::pos2(1.0, 1.0));
+                    ui.painter().image(texture.id(), square, whole, Color32::WHITE);
+                }
+                None => {
+                    ui.painter().rect_filled(square, CornerRadius::same(3), ui.visuals().extreme_bg_color);
+                }
+            }
+            let at = rect.left_center() + vec2(PICTURE + 8.0, 0.0);
+            let font = egui::TextStyle::Body.resolve(ui.style());
+            ui.painter().text(at, egui::Align2::LEFT_CENTER, words(a), font, visuals.text_color());
+            let name = format!("{family} of {}", words(a));
+            widgets::choice(&response, egui::Role::RadioButton, true, on, &name);
+            if response.clicked() {
+                *choice = Some(i);
+            }
+        }
+    });
+}
+
+/// A choice without pictures.
+fn list(ui: &mut Ui, family: &str, all: &[Acquisition], choice: &mut Option<usize>) {
+    let text = choice.and_then(|i| all.get(i)).map_or("left out".into(), words);
+    if all.len() == 1 {
+        ui.label(RichText::new(text).small());
+        return;
+    }
+    let combo = egui::ComboBox::from_id_salt(("acquisition", family)).selected_text(text).width(420.0);
+    let response = combo.show_ui(ui, |ui| {
+        for (i, a) in all.iter().enumerate() {
+            ui.selectable_value(choice, Some(i), words(a));
+        }
+    });
+    widgets::named(&response.response, egui::Role::ComboBox, format!("Acquisition of {family}"));
+}
+
+/// A card over the map that offers open data where a cell is picked of which nothing is known.
+pub fn offer(ctx: &egui::Context, map: egui::Rect, session: &Session, commands: &mut Vec<Command>) {
+    let Some(super::session::Selection::Cell(cell)) = session.selection else { return };
+    let area = egui::Area::new(egui::Id::unique("offer")).pivot(egui::Align2::CENTER_TOP);
+    area.fixed_pos(map.center_top() + vec2(0.0, 12.0)).constrain_to(map).show(ctx, |ui| {
+        egui::Frame::popup(ui.style()).inner_margin(8.0).show(ui, |ui| {
+            ui.horizontal(|ui| {
+                ui.label(format!("Cell {cell}: only its place is known."));
+                if ui.button("Get open data …").clicked() {
+                    commands.push(Command::DataWindow(true));
+                }
+            });
+        });
+    });
+}
+
+/// Folders a removal must spare.
+pub fn spared(session: &Session) -> Vec<PathBuf> {
+    let dirs = session.scenes.iter().map(|known| known.scene.dir().to_path_buf());
+    dirs.filter(|dir| session.uses(dir)).collect()
+}
