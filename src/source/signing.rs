@@ -97,7 +97,7 @@ impl Pass {
         // What stands after # is not sent, but makes another address to GDAL.
         let url = if attempt > 0 { format!("{url}#{attempt}") } else { url };
         let url = utf8_percent_encode(&url, NON_ALPHANUMERIC);
-        let name = format!("/vsicurl?use_head=no&list_dir=no&url={url}");
+        let name = format!("/vsicurl?list_dir=no&url={url}");
         Ok(Opening { name, settings })
     }
 
