@@ -337,7 +337,13 @@ fn of_a_large_file_only_the_window_is_read() {
     };
     assert!(status.success());
     let sent = catalogue.server.sent("/files/B04.tif");
-    let ranges: Vec<_> = catalogue.server.seen().into_iter().filter(|s| s.path == "/files/B04.tif").map(|s| (s.method, s.headers.get("range").cloned())).collect();
+    let ranges: Vec<_> = catalogue
+        .server
+        .seen()
+        .into_iter()
+        .filter(|s| s.path == "/files/B04.tif")
+        .map(|s| (s.method, s.headers.get("range").cloned()))
+        .collect();
     println!("{ranges:?}");
     println!("peak {most} bytes; {sent} of {size} bytes were sent");
     assert!(sent < size / 100, "{sent} of {size} bytes were sent");
