@@ -20,6 +20,7 @@ pub mod process;
 pub mod project;
 pub mod sampler;
 pub mod scene;
+pub mod source;
 pub mod train;
 pub mod verify;
 pub mod view;

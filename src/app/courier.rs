@@ -67,7 +67,7 @@ impl Courier {
     ///
     /// # Errors
     /// When the system cannot start a thread.
-    pub fn send(&self, errand: impl FnOnce(&Network, &Teller, &AtomicBool) + Send + 'static) -> Result<Errand> {
+    pub fn send(&self, errand: impl FnOnce(&Network, &Teller, &Arc<AtomicBool>) + Send + 'static) -> Result<Errand> {
         let (network, teller, stop) = (self.network.clone(), self.teller.clone(), Arc::new(AtomicBool::new(false)));
         let own = stop.clone();
         let work = move || {

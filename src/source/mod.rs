@@ -1,0 +1,3 @@
+//! Where scenes come from besides folders on the disk.
+
+pub mod major_tom;
