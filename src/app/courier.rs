@@ -1,7 +1,9 @@
 //! Exchanges with servers, each on a thread of its own: they may take long, and none waits for another.
 
+use super::cells::Listed;
 use crate::error::{Error, Result};
 use crate::net::Network;
+use crate::source::major_tom::Fetched;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -9,6 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What an exchange tells.
 pub enum News {
+    /// By number of the errand: parquet files were looked into.
+    Listed(u64, Result<Listed>),
+    /// By number of the errand: a scene was made of rows.
+    Fetched(u64, Result<Fetched>),
     /// It failed in a way nobody foresaw.
     Broken(String),
 }

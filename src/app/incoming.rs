@@ -57,7 +57,12 @@ impl Window {
     pub(super) fn news(&mut self) {
         while let Ok(news) = self.courier.news.try_recv() {
             match news {
-                News::Broken(text) => self.broken(&text),
+                News::Listed(number, listed) => self.listed(number, listed),
+                News::Fetched(number, fetched) => self.fetched(number, fetched),
+                News::Broken(text) => {
+                    self.cells_form.close();
+                    self.broken(&text);
+                }
             }
         }
     }
@@ -80,7 +85,10 @@ impl Window {
                     }
                 }
                 Reply::Scene(Ok(known), pick) => {
-                    if pick && self.session.observed.is_some() {
+                    // A data set is remembered as a whole.
+                    let own = |root: &Path| known.scene.dir().starts_with(root);
+                    let single = !self.session.collections.iter().any(|collection| own(&collection.root));
+                    if pick && single && self.session.observed.is_some() {
                         self.remember(known.scene.dir());
                     }
                     let at = self.session.add_scene(known);
@@ -88,6 +96,7 @@ impl Window {
                         self.pick(Selection::Scene(at));
                     }
                 }
+                Reply::Collection(collection) => self.collected(*collection),
                 Reply::Settings(path, settings) => {
                     self.session.take(*settings);
                     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -43,7 +43,7 @@ impl Table {
             return Err(cut_off());
         }
         let tail = if ranges.is_remote() { FIRST_TAIL.min(length) } else { 8 };
-        ranges.hold(Vec::from([length - tail..length]))?;
+        ranges.hold(std::iter::once(length - tail..length).collect())?;
         let end = ranges.bytes(length - 8, 8)?;
         let [a, b, c, d, b'P', b'A', b'R', b'1'] = end[..] else { return Err(cut_off()) };
         let footer = u64::from(u32::from_le_bytes([a, b, c, d]));
