@@ -2,6 +2,7 @@
 #![allow(dead_code)] // Each test file uses its own part.
 
 pub mod harness;
+pub mod major_tom;
 pub mod server;
 
 use assert_cmd::Command;
