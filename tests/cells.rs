@@ -95,11 +95,18 @@ fn reads(window: &Window, ends: &str) -> bool {
 
 fn type_and_open(harness: &mut Harness<'_, Window>, text: &str) {
     apply(harness, Command::SceneWindow(true));
-    harness.get_by_label("Folder, file or address").focus();
-    harness.run_steps(2);
-    harness.get_by_label("Folder, file or address").type_text(text);
-    harness.run_steps(2);
-    press(harness, "Open");
+    write_into(harness, "Folder, file or address", text);
+    harness.key_press(egui::Key::Enter);
+    harness.run_steps(3);
+}
+
+fn write_into(harness: &mut Harness<'_, Window>, field: &str, text: &str) {
+    let field = |harness: &Harness<'_, Window>| harness.get_by_role_and_label(egui::accesskit::Role::TextInput, field).rect().center();
+    let at = field(harness);
+    common::harness::click(harness, at);
+    harness.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::A);
+    harness.event(egui::Event::Text(text.into()));
+    harness.run_steps(3);
 }
 
 fn wait_for(harness: &mut Harness<'_, Window>, label: &str) {
@@ -175,8 +182,7 @@ fn parquet_files_are_opened_by_name_and_by_address() {
     let newest = "433D_629L  ·  2022-01-19  ·  S2L2A DEM  ·  2 % cloud";
     wait_for(&mut harness, newest);
     snapshot(&mut harness, "cells_of_parquet_files");
-    harness.get_by_label("Find a cell or a date").type_text("433d 2021");
-    harness.run_steps(3);
+    write_into(&mut harness, "Find a cell or a date", "433d 2021");
     assert!(harness.query_by_label(newest).is_none());
     press(&mut harness, "433D_629L  ·  2021-07-04  ·  S2L2A DEM  ·  2 % cloud");
     wait(&mut harness, "making the scene", |w| reads(w, "copgen-scenes/433D_629L"));
@@ -212,9 +218,8 @@ fn parquet_files_are_opened_by_name_and_by_address() {
     });
     write(&index, &linked.collect::<Vec<_>>(), &Format { rows_per_group: 3, ..Format::default() });
     apply(&mut harness, Command::OpenPaths(vec![index.clone()]));
-    wait_for(&mut harness, "Cell");
-    harness.get_by_label("Cell").type_text("282D_485L");
-    harness.run_steps(3);
+    wait_for(&mut harness, "Find");
+    write_into(&mut harness, "Cell", "282D_485L");
     press(&mut harness, "Find");
     wait(&mut harness, "making the scene", |w| reads(w, "copgen-scenes/282D_485L"));
 

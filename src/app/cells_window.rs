@@ -5,7 +5,7 @@ use super::courier::Errand;
 use super::widgets;
 use crate::grid::GridCell;
 use crate::source::major_tom::{Origin, Row};
-use egui::{Button, Key, RichText, ScrollArea, TextEdit};
+use egui::{Align, Button, Key, Layout, RichText, ScrollArea, TextEdit, vec2};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -157,7 +157,7 @@ fn choice(
     text: &mut String,
     commands: &mut Vec<Command>,
 ) {
-    let field = ui.add(TextEdit::singleline(text).hint_text("618U_30L, 2023-04").desired_width(f32::INFINITY));
+    let field = ui.add(TextEdit::singleline(text).hint_text("part of a cell's name or of a date: 618U 2023-04").desired_width(f32::INFINITY));
     widgets::named(&field, egui::Role::TextInput, "Find a cell or a date");
     if field.changed() {
         let words: Vec<String> = text.split([' ', ',']).map(str::to_uppercase).collect();
@@ -167,12 +167,14 @@ fn choice(
     let height = ui.text_style_height(&egui::TextStyle::Button) + 2.0 * ui.spacing().button_padding.y;
     let area = ScrollArea::vertical().max_height(320.0).auto_shrink([false, true]);
     area.show_rows(ui, height, listed.len(), |ui, rows| {
-        for &i in &listed[rows] {
-            let button = ui.add_sized([ui.available_width(), height], Button::new(&lines[i]).truncate());
-            if button.on_hover_text(details(&scenes[i])).clicked() {
-                commands.push(Command::FetchRows(scenes[i].clone()));
+        ui.with_layout(Layout::top_down_justified(Align::LEFT), |ui| {
+            for &i in &listed[rows] {
+                let button = Button::selectable(false, &lines[i]).truncate().min_size(vec2(0.0, height));
+                if ui.add(button).on_hover_text(details(&scenes[i])).clicked() {
+                    commands.push(Command::FetchRows(scenes[i].clone()));
+                }
             }
-        }
+        });
     });
     let count = format!("{} of {} listed; a click reads one and opens it as a scene", listed.len(), lines.len());
     ui.label(RichText::new(count).small().weak());
