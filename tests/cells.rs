@@ -101,7 +101,9 @@ fn type_and_open(harness: &mut Harness<'_, Window>, text: &str) {
 }
 
 fn write_into(harness: &mut Harness<'_, Window>, field: &str, text: &str) {
-    let field = |harness: &Harness<'_, Window>| harness.get_by_role_and_label(egui::accesskit::Role::TextInput, field).rect().center();
+    let field = |harness: &Harness<'_, Window>| {
+        harness.get_by_role_and_label(egui::accesskit::Role::TextInput, field).rect().center()
+    };
     let at = field(harness);
     common::harness::click(harness, at);
     harness.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::A);
@@ -137,7 +139,9 @@ fn a_data_set_lies_on_the_map_and_its_cells_open() {
     apply(&mut harness, Command::Find("433D_629L".into()));
     wait(&mut harness, "opening the cell", |w| reads(w, "Core-S2L2A/433D/433D_629L"));
     let table = ModalityTable::published();
-    let known = |w: &Window, name: &str| w.session().known(w.session().table().and_then(|t| t.index(name)).expect("modality")).is_some();
+    let known = |w: &Window, name: &str| {
+        w.session().known(w.session().table().and_then(|t| t.index(name)).expect("modality")).is_some()
+    };
     for name in ["S2L2A_10m", "S1RTC", "DEM", "LULC", "date"] {
         assert!(table.index(name).is_none() || known(harness.state(), name), "{name}");
     }
@@ -200,6 +204,9 @@ fn parquet_files_are_opened_by_name_and_by_address() {
     type_and_open(&mut harness, &address);
     let told = |w: &Window, word: &str| w.session().notes.iter().any(|note| note.problem && note.text.contains(word));
     wait(&mut harness, "telling", |w| told(w, "whole files only"));
+    while !harness.state().session().notes.is_empty() {
+        apply(&mut harness, Command::Dismiss(0));
+    }
     server.fail("/dem.parquet", Fault::Slow(1, Duration::from_millis(300)), 9);
     apply(&mut harness, Command::OpenPaths(vec![PathBuf::from(&address)]));
     wait_for(&mut harness, "Cancel");
@@ -219,6 +226,7 @@ fn parquet_files_are_opened_by_name_and_by_address() {
     write(&index, &linked.collect::<Vec<_>>(), &Format { rows_per_group: 3, ..Format::default() });
     apply(&mut harness, Command::OpenPaths(vec![index.clone()]));
     wait_for(&mut harness, "Find");
+    snapshot(&mut harness, "cell_of_an_index");
     write_into(&mut harness, "Cell", "282D_485L");
     press(&mut harness, "Find");
     wait(&mut harness, "making the scene", |w| reads(w, "copgen-scenes/282D_485L"));

@@ -37,7 +37,12 @@ fn cell() -> GridCell {
 fn rows() -> Vec<Row> {
     let older = L2A.replace("20220119", "20210704").replace("N0510", "N0301");
     vec![
-        row("38D_378R_2_3", "S2L2A", "S2A_MSIL2A_20200101T000000_N0213_R001_T36MZS_20200101T000001", "2020-01-01 00:00:00"),
+        row(
+            "38D_378R_2_3",
+            "S2L2A",
+            "S2A_MSIL2A_20200101T000000_N0213_R001_T36MZS_20200101T000001",
+            "2020-01-01 00:00:00",
+        ),
         row(COMPLETE, "S2L2A", &older, "2021-07-04 14:37:29"),
         row(COMPLETE, "S2L2A", L2A, "2022-01-19 14:37:29"),
         row("282D_485L_3_3", "S2L2A", "S2A_MSIL2A_20210723T132241_N0301_R038_T22JGS_20210723T132242", "2021-07-23"),
@@ -53,7 +58,8 @@ fn same_rasters(made: &Path, names: &[&str]) {
     let table = ModalityTable::published();
     for name in names {
         let m = &table[table.index(name).expect("modality")];
-        let (a, b) = [made, &scene(COMPLETE)].map(|dir| Dataset::open(dir.join(format!("{name}.tif"))).expect("raster")).into();
+        let (a, b) =
+            [made, &scene(COMPLETE)].map(|dir| Dataset::open(dir.join(format!("{name}.tif"))).expect("raster")).into();
         assert_eq!(a.geo_transform().expect("grid"), b.geo_transform().expect("grid"), "{name}");
         let system = |raster: &Dataset| raster.spatial_ref().expect("system").authority().expect("code");
         assert_eq!(system(&a), system(&b), "{name}");
@@ -99,7 +105,8 @@ fn a_cell_comes_out_of_every_kind_of_file_unchanged() {
         // Four scenes, the newest of a cell first.
         let scenes = entries(&found);
         assert_eq!(scenes.len(), 4);
-        let days: Vec<_> = scenes.iter().filter(|s| s[0].cell == cell()).map(|s| s[0].time.clone().expect("time")).collect();
+        let days: Vec<_> =
+            scenes.iter().filter(|s| s[0].cell == cell()).map(|s| s[0].time.clone().expect("time")).collect();
         assert!(days.len() == 2 && days[0] > days[1], "{days:?}");
 
         let rows = look_up(&origin(&path), cell(), &access()).expect("look up");
@@ -134,7 +141,8 @@ fn files_of_one_cell_make_one_scene_that_reads_like_the_bundled_one() {
         command.args(["--file", path]);
     });
     let printed = success(&mut command);
-    let names = ["DEM", "S1RTC", "S2L1C_10m", "S2L1C_20m", "S2L1C_60m", "S2L2A_10m", "S2L2A_20m", "S2L2A_60m", "cloud_mask"];
+    let names =
+        ["DEM", "S1RTC", "S2L1C_10m", "S2L1C_20m", "S2L1C_60m", "S2L2A_10m", "S2L2A_20m", "S2L2A_60m", "cloud_mask"];
     assert!(names.iter().all(|name| printed.contains(name)), "{printed}");
     same_rasters(&out, &names);
 
@@ -147,7 +155,9 @@ fn files_of_one_cell_make_one_scene_that_reads_like_the_bundled_one() {
     };
     let (made, bundled) = (read(&out), read(&scene(COMPLETE)));
     assert_eq!(made.footprint, bundled.footprint);
-    let values = |o: &copgen::scene::Observation| o.values.iter().map(|g| g.clone().map(|g| g.value)).collect::<Vec<Option<Value>>>();
+    let values = |o: &copgen::scene::Observation| {
+        o.values.iter().map(|g| g.clone().map(|g| g.value)).collect::<Vec<Option<Value>>>()
+    };
     assert!(values(&made) == values(&bundled));
     // The offset of the newer product stays, and is told; the older product has none.
     let offset: Vec<&String> = made.notes.iter().filter(|note| note.contains("baseline 05.10")).collect();
@@ -234,7 +244,8 @@ fn a_cell_on_the_web_costs_its_own_bytes() {
         other => panic!("{other:?}"),
     }
     assert_eq!(server.seen().len(), count);
-    let older = entries(&found).into_iter().find(|s| s[0].time.as_deref() == Some("2021-07-04T14:37:29Z")).expect("older");
+    let older =
+        entries(&found).into_iter().find(|s| s[0].time.as_deref() == Some("2021-07-04T14:37:29Z")).expect("older");
     assert_eq!(fetch_within(&older, &within, &access()).expect("scene").dir, within.join("433D_629L_2"));
 }
 
@@ -277,7 +288,8 @@ fn an_index_leads_to_file_and_row() {
     write(&part, &base, &Format::default());
     let server = Server::start();
     server.put("/images/part_00001.parquet", Reply::file(&part));
-    let link = |i: usize, url: String| Row { link: Some((url, i as i64)), blobs: Default::default(), ..base[i].clone() };
+    let link =
+        |i: usize, url: String| Row { link: Some((url, i as i64)), blobs: Default::default(), ..base[i].clone() };
     let web = format!("{}/images/part_00001.parquet", server.url);
     let mut entries: Vec<Row> = (0..4).map(|i| link(i, web.clone())).collect();
     for i in 0..3000 {
@@ -303,7 +315,8 @@ fn an_index_leads_to_file_and_row() {
     assert_eq!(Scene::open(&made.dir).expect("scene").date_of("S2L2A"), Some("2022-01-19T14:37:29Z"));
     write(&index, &[link(2, "/etc/passwd".into())], &Format::default());
     server.put("/metadata.parquet", Reply::file(&index));
-    let error = look_up(&Origin::of(&format!("{}/metadata.parquet", server.url)), cell(), &access()).expect_err("local");
+    let error =
+        look_up(&Origin::of(&format!("{}/metadata.parquet", server.url)), cell(), &access()).expect_err("local");
     assert!(error.to_string().contains("no address"), "{error}");
     // Beside a local index a local file may lie.
     write(&index, &[link(2, "part_00001.parquet".into())], &Format::default());

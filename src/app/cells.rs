@@ -43,7 +43,8 @@ impl Window {
             });
             self.open_tables(files.collect(), None);
         }
-        let archive = |path: &PathBuf| path.is_file() && path.extension().is_some_and(|e| e.eq_ignore_ascii_case("zip"));
+        let archive =
+            |path: &PathBuf| path.is_file() && path.extension().is_some_and(|e| e.eq_ignore_ascii_case("zip"));
         let (archives, others): (Vec<_>, Vec<_>) = others.into_iter().partition(archive);
         for path in archives {
             let text = "This is a zip archive; unpack it, then open the folder that comes out";
@@ -147,6 +148,7 @@ impl Window {
         if let Some((middle, side_m)) = place {
             self.map.fit(middle, side_m);
         }
-        self.session.note(format!("{count} cells of {name} are on the map: click one, or type its name, to open it."), false);
+        self.session
+            .note(format!("{count} cells of {name} are on the map: click one, or type its name, to open it."), false);
     }
 }

@@ -157,7 +157,11 @@ fn choice(
     text: &mut String,
     commands: &mut Vec<Command>,
 ) {
-    let field = ui.add(TextEdit::singleline(text).hint_text("part of a cell's name or of a date: 618U 2023-04").desired_width(f32::INFINITY));
+    let field = ui.add(
+        TextEdit::singleline(text)
+            .hint_text("part of a cell's name or of a date: 618U 2023-04")
+            .desired_width(f32::INFINITY),
+    );
     widgets::named(&field, egui::Role::TextInput, "Find a cell or a date");
     if field.changed() {
         let words: Vec<String> = text.split([' ', ',']).map(str::to_uppercase).collect();

@@ -35,7 +35,11 @@ impl Scenery<'_> {
                     continue;
                 }
                 if rect.width() < DOT_BELOW {
-                    self.painter.rect_filled(Rect::from_center_size(rect.center(), vec2(DOT, DOT) * 2.0), 1.0, theme::OBSERVED);
+                    self.painter.rect_filled(
+                        Rect::from_center_size(rect.center(), vec2(DOT, DOT) * 2.0),
+                        1.0,
+                        theme::OBSERVED,
+                    );
                 } else {
                     let stroke = Stroke::new(1.0, theme::OBSERVED);
                     self.painter.rect(rect.shrink(1.0), 0.0, fill, stroke, StrokeKind::Inside);

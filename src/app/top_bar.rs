@@ -30,7 +30,9 @@ impl TopBar {
             }
             if ui
                 .button("Open …")
-                .on_hover_text("A scene, a project, a data set in the Major TOM layout, or parquet files of Major TOM Core")
+                .on_hover_text(
+                    "A scene, a project, a data set in the Major TOM layout, or parquet files of Major TOM Core",
+                )
                 .clicked()
             {
                 commands.push(Command::SceneWindow(true));

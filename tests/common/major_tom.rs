@@ -136,7 +136,8 @@ pub fn write(path: &Path, rows: &[Row], format: &Format) {
                     band => row.blobs.get(band).cloned(),
                 }
             };
-            let levels = |there: &dyn Fn(&Row) -> bool| group.iter().map(|row| i16::from(there(row))).collect::<Vec<_>>();
+            let levels =
+                |there: &dyn Fn(&Row) -> bool| group.iter().map(|row| i16::from(there(row))).collect::<Vec<_>>();
             match column.untyped() {
                 ColumnWriter::ByteArrayColumnWriter(w) => {
                     let values: Vec<ByteArray> = group.iter().filter_map(text).map(ByteArray::from).collect();

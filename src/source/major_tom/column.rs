@@ -87,7 +87,9 @@ pub(super) fn same_everywhere(statistics: Option<&Statistics>, rows: u64) -> Opt
         Statistics::Float(s) => both(real(s.min_opt()), real(s.max_opt())),
         Statistics::Double(s) => both(real(s.min_opt()), real(s.max_opt())),
         // A long text may be cut in them.
-        Statistics::ByteArray(s) if s.min_is_exact() && s.max_is_exact() => both(bytes(s.min_opt()), bytes(s.max_opt())),
+        Statistics::ByteArray(s) if s.min_is_exact() && s.max_is_exact() => {
+            both(bytes(s.min_opt()), bytes(s.max_opt()))
+        }
         _ => None,
     }
 }

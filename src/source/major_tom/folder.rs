@@ -142,8 +142,11 @@ fn take(
     let given: Vec<&Modality> = all.iter().filter(|m| !m.is_scalar() && gives(row, m, rows)).collect();
     let whole: Vec<&&Modality> = given.iter().filter(|m| m.channels.iter().all(|band| table.has(band))).collect();
     let wanted: Vec<&String> = whole.iter().flat_map(|m| &m.channels).collect();
-    if let Some(band) = wanted.iter().find(|band| table.rows(group) == 1 && table.unpacked(group, band) > LARGEST_BLOB) {
-        return Err(row.origin.problem(&format!("The raster of {band} in it is larger than any cell's; it is damaged")));
+    if let Some(band) = wanted.iter().find(|band| table.rows(group) == 1 && table.unpacked(group, band) > LARGEST_BLOB)
+    {
+        return Err(row
+            .origin
+            .problem(&format!("The raster of {band} in it is larger than any cell's; it is damaged")));
     }
     // All bands of a cell lie side by side: one exchange brings them.
     table.hold(wanted.iter().map(|band| (group, (*band).clone())))?;
@@ -199,7 +202,8 @@ fn description(rows: &[Row], modalities: &BTreeMap<String, Value>, notes: &[Stri
     let years: Vec<&str> = years.into_iter().collect();
     let mut attribution = vec!["Major TOM Core (ESA Φ-lab and partners), CC BY-SA 4.0".to_owned()];
     if ["S2L2A", "S2L1C", "S1RTC"].iter().any(|family| has(family).is_some()) {
-        attribution.push(format!("Contains modified Copernicus Sentinel data {}", years.join(", ")).trim_end().to_owned());
+        attribution
+            .push(format!("Contains modified Copernicus Sentinel data {}", years.join(", ")).trim_end().to_owned());
     }
     if has("DEM").is_some() {
         attribution.push(

@@ -65,7 +65,9 @@ impl Origin {
         let relative = Path::new(name);
         let inside = !name.is_empty() && relative.components().all(|part| matches!(part, Component::Normal(_)));
         match self {
-            _ if !inside => Err(self.problem(&format!("It names \"{name}\", which is no address and no file beside it"))),
+            _ if !inside => {
+                Err(self.problem(&format!("It names \"{name}\", which is no address and no file beside it")))
+            }
             Self::File(path) => Ok(Self::File(path.parent().unwrap_or(Path::new(".")).join(relative))),
             Self::Web(url) => {
                 let whole = url.split(['?', '#']).next().unwrap_or_default();

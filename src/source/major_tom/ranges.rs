@@ -66,7 +66,8 @@ impl Ranges {
             Origin::Web(url) => {
                 let part = access.network.part(url, 0..8, &access.stop)?;
                 let total = part.total.ok_or_else(|| {
-                    origin.problem("The server does not say how long the file is; download it and open it from the disk")
+                    origin
+                        .problem("The server does not say how long the file is; download it and open it from the disk")
                 })?;
                 (None, total, part.bytes)
             }
@@ -74,7 +75,9 @@ impl Ranges {
         access.read.fetch_add(head.len() as u64, Ordering::Relaxed);
         if !head.starts_with(b"PAR1") {
             return Err(origin.problem(match head.as_slice() {
-                b"version " => "This is the pointer of a file that Git LFS keeps elsewhere, not the file; fetch it (git lfs pull)",
+                b"version " => {
+                    "This is the pointer of a file that Git LFS keeps elsewhere, not the file; fetch it (git lfs pull)"
+                }
                 [b'P', b'A', b'R', b'E', ..] => "This parquet file is encrypted, which cannot be read",
                 [b'P', b'K', 3, 4, ..] => "This is a zip archive; unpack it and open the folder",
                 [b'<', ..] => "This is a page for people, not a parquet file; the address of the file itself is needed",
@@ -97,7 +100,9 @@ impl Ranges {
     /// An error of the parquet crate: what was behind it, or that the file is damaged.
     pub fn explain(&self, error: &ParquetError) -> Error {
         self.state().failed.take().unwrap_or_else(|| {
-            self.0.origin.problem(&format!("The file is damaged or of a kind that cannot be read ({error}); fetch it again"))
+            self.0
+                .origin
+                .problem(&format!("The file is damaged or of a kind that cannot be read ({error}); fetch it again"))
         })
     }
 

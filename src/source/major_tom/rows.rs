@@ -151,7 +151,9 @@ fn labelled(table: &Table, cell: Option<GridCell>) -> Result<Vec<Group>> {
 /// Rows with pixels.
 fn rows_in(table: &Table, cell: Option<GridCell>) -> Result<Vec<Row>> {
     let columns = family_of(table).ok_or_else(|| {
-        table.origin.problem("It has no bands (B02 …, vv, vh or DEM), so it is no part of Major TOM Core; choose another file")
+        table
+            .origin
+            .problem("It has no bands (B02 …, vv, vh or DEM), so it is no part of Major TOM Core; choose another file")
     })?;
     let found = labelled(table, cell)?;
     let count: usize = found.iter().map(|(_, rows, _)| rows.len()).sum();
@@ -186,9 +188,11 @@ fn rows_in(table: &Table, cell: Option<GridCell>) -> Result<Vec<Row>> {
 /// Fetches descriptions that the statistics do not tell.
 fn hold_descriptions(table: &Table, groups: &[Group], columns: &[&str]) -> Result<()> {
     let untold = groups.iter().flat_map(|(group, ..)| columns.iter().map(move |name| (*group, (*name).to_owned())));
-    table.hold(untold.filter(|(group, name)| {
-        same_everywhere(table.statistics(*group, name), table.rows(*group) as u64).is_none()
-    }))
+    table.hold(
+        untold.filter(|(group, name)| {
+            same_everywhere(table.statistics(*group, name), table.rows(*group) as u64).is_none()
+        }),
+    )
 }
 
 struct Description {
@@ -301,7 +305,8 @@ impl Row {
         }
         // The index may be older than the file.
         let rows = rows_in(table, Some(self.cell))?;
-        let same = rows.iter().find(|row| row.product == self.product).or(if rows.len() == 1 { rows.first() } else { None });
+        let same =
+            rows.iter().find(|row| row.product == self.product).or(if rows.len() == 1 { rows.first() } else { None });
         match same.map(|row| row.at) {
             Some(At::Known(group, row)) => Ok((group, row)),
             _ => Err(table.origin.problem(&format!(
@@ -329,8 +334,10 @@ pub fn entries(rows: &[Row]) -> Vec<Vec<Row>> {
         let mut leading = of(lead);
         leading.sort_by_key(|row| std::cmp::Reverse(&row.time));
         for first in leading {
-            let apart = |row: &&Row| (days_between(first, row).unwrap_or(i32::MAX), std::cmp::Reverse(row.time.clone()));
-            let others = FAMILIES.iter().filter(|family| **family != lead).filter_map(|f| of(f).into_iter().min_by_key(apart));
+            let apart =
+                |row: &&Row| (days_between(first, row).unwrap_or(i32::MAX), std::cmp::Reverse(row.time.clone()));
+            let others =
+                FAMILIES.iter().filter(|family| **family != lead).filter_map(|f| of(f).into_iter().min_by_key(apart));
             all.push(std::iter::once(first).chain(others).cloned().collect());
         }
     }
