@@ -66,7 +66,7 @@ impl Window {
         let (number, read) = self.cells_form.begin(names.join(", "));
         let sent = self.courier.send(move |network, teller, stop| {
             let access = Access::new(network.clone(), Stop::Errand(stop.clone())).counting(read);
-            teller.tell(News::Listed(number, looked_into(files, cell, &access)));
+            teller.tell(News::CellsListed(number, looked_into(files, cell, &access)));
         });
         self.going(sent);
     }
@@ -86,7 +86,7 @@ impl Window {
     }
 
     /// Files were looked into: what is clear is fetched, else it is asked for.
-    pub(super) fn listed(&mut self, number: u64, listed: Result<Listed>) {
+    pub(super) fn cells_listed(&mut self, number: u64, listed: Result<Listed>) {
         if !self.cells_form.waits_for(number) {
             return;
         }
@@ -116,13 +116,13 @@ impl Window {
         let (number, read) = self.cells_form.begin(name);
         let sent = self.courier.send(move |network, teller, stop| {
             let access = Access::new(network.clone(), Stop::Errand(stop.clone())).counting(read);
-            teller.tell(News::Fetched(number, fetch_within(&rows, &within, &access)));
+            teller.tell(News::CellFetched(number, fetch_within(&rows, &within, &access)));
         });
         self.going(sent);
     }
 
     /// A scene was made.
-    pub(super) fn fetched(&mut self, number: u64, fetched: Result<Fetched>) {
+    pub(super) fn cell_fetched(&mut self, number: u64, fetched: Result<Fetched>) {
         if !self.cells_form.waits_for(number) {
             return;
         }

@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// What an exchange tells.
 pub enum News {
     /// By number of the errand: parquet files were looked into.
-    Listed(u64, Result<Listed>),
+    CellsListed(u64, Result<Listed>),
     /// By number of the errand: a scene was made of rows.
-    Fetched(u64, Result<Fetched>),
+    CellFetched(u64, Result<Fetched>),
     /// It failed in a way nobody foresaw.
     Broken(String),
 }

@@ -57,8 +57,8 @@ impl Window {
     pub(super) fn news(&mut self) {
         while let Ok(news) = self.courier.news.try_recv() {
             match news {
-                News::Listed(number, listed) => self.listed(number, listed),
-                News::Fetched(number, fetched) => self.fetched(number, fetched),
+                News::CellsListed(number, listed) => self.cells_listed(number, listed),
+                News::CellFetched(number, fetched) => self.cell_fetched(number, fetched),
                 News::Broken(text) => {
                     self.cells_form.close();
                     self.broken(&text);
