@@ -195,6 +195,12 @@ fn offset_note(row: &Row) -> Option<String> {
     })
 }
 
+/// Where a family comes from, in one sentence.
+fn origin_line(row: &Row) -> String {
+    let product = row.product.as_deref().unwrap_or("a row without a product's name");
+    format!("Major TOM Core, {product} in {}; pixels and grid unchanged.", row.origin)
+}
+
 fn description(rows: &[Row], modalities: &BTreeMap<String, Value>, notes: &[String]) -> String {
     let has = |family: &str| rows.iter().find(|row| row.family == family);
     let years: std::collections::BTreeSet<&str> =
@@ -225,6 +231,7 @@ fn description(rows: &[Row], modalities: &BTreeMap<String, Value>, notes: &[Stri
         "licence": "CC-BY-SA-4.0; Copernicus Sentinel data and Copernicus DEM under their own terms",
         "attribution": attribution.join("; "),
         "dates": dates,
+        "origins": rows.iter().map(|row| (row.family.clone(), origin_line(row))).collect::<BTreeMap<_, _>>(),
         "own_grids": true,
         "modalities": modalities,
         "sources": rows.iter().map(source).collect::<Value>(),
