@@ -7,8 +7,6 @@ use copgen::grid::GridCell;
 use copgen::modality::{ModalityTable, Value};
 use copgen::scene::{Scene, Window};
 use gdal::Dataset;
-use gdal::raster::RasterCreationOptions;
-use std::path::Path;
 
 fn index(table: &ModalityTable, name: &str) -> usize {
     table.index(name).expect("in the table")
@@ -69,38 +67,12 @@ fn every_bundled_scene_can_be_read_whole_and_names_its_licence() {
     assert_eq!(places, 8);
 }
 
-/// Writes one band of a bundled scene as a raster of its own.
-fn single(source: &Path, band: usize, target: &Path) {
-    std::fs::create_dir_all(target.parent().expect("folder")).expect("folder");
-    let from = Dataset::open(source).expect("raster");
-    let options = gdal::programs::raster::BuildVRTOptions::new(["-b", &band.to_string()]).expect("options");
-    let vrt = gdal::programs::raster::build_vrt(None, std::slice::from_ref(&from), Some(options)).expect("bands");
-    let driver = gdal::DriverManager::get_driver_by_name("GTiff").expect("driver");
-    vrt.create_copy(&driver, target, &RasterCreationOptions::default()).expect("copy");
-}
-
 #[test]
 fn the_major_tom_layout_gives_the_same_window_and_the_same_realisations() {
     let root = tempfile::tempdir().expect("folder");
     let cell = "433D_629L";
     let table = ModalityTable::published();
-    for m in table.iter().filter(|m| !m.is_scalar()) {
-        let source = scene(COMPLETE).join(format!("{}.tif", m.name));
-        let dataset = Dataset::open(&source).expect("raster");
-        for i in 1..=dataset.raster_count() {
-            let band = gdal::Metadata::description(&dataset.rasterband(i).expect("band")).expect("description");
-            let path = match m.name.as_str() {
-                "LULC" => format!("Core-LULC/433D/629L/{cell}_2021.tif"),
-                "DEM" => format!("Core-DEM/433D/{cell}/id/DEM.tif"),
-                "cloud_mask" => format!("Core-S2L1C/433D/{cell}/S2B_MSIL1C_20220119T143729_X/cloud_mask.tif"),
-                "S1RTC" => {
-                    format!("Core-S1RTC/433D/{cell}/S1A_IW_GRDH_1SDV_20220115T235000_20220115T235025_X_rtc/{band}.tif")
-                }
-                _ => format!("Core-{}/433D/{cell}/S2B_MSI{}_20220119T143729_X/{band}.tif", m.family, &m.family[2..]),
-            };
-            single(&source, i, &root.path().join(path));
-        }
-    }
+    common::major_tom::layout(root.path(), COMPLETE);
     let folder = Scene::open(&scene(COMPLETE)).expect("scene");
     let cells = Scene::open_major_tom(root.path(), cell).expect("cell");
     let read = |opened: &Scene, names: &[&str]| {

@@ -191,6 +191,9 @@ impl Window {
                     self.open_files(files);
                 }
             }
+            Command::OpenTables(files, cell) => self.open_tables(files, cell),
+            Command::FetchRows(rows) => self.fetch_rows(rows),
+            Command::CloseCells => self.cells_form.close(),
             Command::Export => {
                 if let Some(order) = self.form.order(session, &self.shown) {
                     self.form.writing = true;
@@ -219,6 +222,11 @@ impl Window {
     }
 
     pub(super) fn pick(&mut self, selection: Selection) {
+        if let Selection::Cell(cell) = selection
+            && let Some(dir) = self.session.collected(cell)
+        {
+            return self.open_scene(dir);
+        }
         let known = self.session.observed.is_some() || self.session.reading > 0;
         if self.session.selection.as_ref() == Some(&selection) && known && !self.session.moved {
             return;
@@ -342,7 +350,7 @@ impl Window {
         }
     }
 
-    fn open_scene(&mut self, dir: PathBuf) {
+    pub(super) fn open_scene(&mut self, dir: PathBuf) {
         self.scene_form.open = false;
         if Project::is_at(&dir) {
             self.studio.run(move || keeper::restore(dir));
@@ -357,7 +365,7 @@ impl Window {
         let named = |path: &Path| path.file_stem().and_then(|s| s.to_str()).is_some_and(|s| table.index(s).is_some());
         let mut loose = Vec::new();
         let mut folders = BTreeSet::new();
-        for path in paths {
+        for path in self.without_tables(paths) {
             match path.parent() {
                 Some(parent) if path.is_file() && (named(&path) || path.ends_with(PROJECT_FILE)) => {
                     folders.insert(parent.to_path_buf());
@@ -377,8 +385,7 @@ impl Window {
 
     /// Opens GeoTIFFs as one scene.
     pub(super) fn open_files(&mut self, files: Vec<(PathBuf, String, Option<Date>)>) {
-        let session = self.keeper.as_ref().map(|keeper| keeper.dir().to_path_buf());
-        let within = session.unwrap_or_else(std::env::temp_dir).join("copgen-scenes");
+        let within = self.own_scenes();
         self.studio.run(move || match scene_of(&within, &files) {
             Ok(dir) => studio::open_scene(&dir, true),
             Err(error) => Reply::Scene(Err(error), true),

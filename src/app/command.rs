@@ -8,10 +8,12 @@ use super::presets::Preset;
 use super::session::Selection;
 use super::shown::{Base, Sort};
 use super::studio::Purpose;
+use crate::grid::GridCell;
 use crate::modality::{Location, PostOptions};
 use crate::model::Computing;
 use crate::sampler::{Role, SamplerOptions};
 use crate::scene::Window;
+use crate::source::major_tom::{Origin, Row};
 use crate::view::Spot;
 
 /// A wish of the user.
@@ -145,10 +147,16 @@ pub enum Command {
     ChooseFolder(Purpose),
     /// Open a folder: a scene or a project.
     OpenScene(std::path::PathBuf),
-    /// Open what was dropped or typed: folders, or GeoTIFFs as one scene.
+    /// Open what was dropped or typed: folders, GeoTIFFs as one scene, parquet files or their addresses.
     OpenPaths(Vec<std::path::PathBuf>),
     /// Open these GeoTIFFs as one scene, or none: path, modality, day.
     OpenFiles(Option<Vec<(std::path::PathBuf, String, Option<jiff::civil::Date>)>>),
+    /// Open parquet files of Major TOM Core, or indices of them, at a cell if one is known.
+    OpenTables(Vec<Origin>, Option<GridCell>),
+    /// Make a scene of these rows and open it.
+    FetchRows(Vec<Row>),
+    /// Ask no longer which cell, and stop reading.
+    CloseCells,
     /// Write what is ticked.
     Export,
     /// Open or close the window of open data.

@@ -1,8 +1,10 @@
 //! Exchanges with servers, each on a thread of its own: they may take long, and none waits for another.
 
+use super::cells::Listed;
 use super::data_window::Site;
 use crate::error::{Error, Result};
 use crate::net::Network;
+use crate::source::major_tom::Fetched;
 use crate::source::{Progress, Survey};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use egui::ColorImage;
@@ -13,6 +15,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What an exchange tells.
 pub enum News {
+    /// By number of the errand: parquet files were looked into.
+    CellsListed(u64, Result<Listed>),
+    /// By number of the errand: a scene was made of rows.
+    CellFetched(u64, Result<Fetched>),
     /// It failed in a way nobody foresaw.
     Broken(String),
     /// What was found of a place, by number of the search.
@@ -79,7 +85,7 @@ impl Courier {
     ///
     /// # Errors
     /// When the system cannot start a thread.
-    pub fn send(&self, errand: impl FnOnce(&Network, &Teller, &AtomicBool) + Send + 'static) -> Result<Errand> {
+    pub fn send(&self, errand: impl FnOnce(&Network, &Teller, &Arc<AtomicBool>) + Send + 'static) -> Result<Errand> {
         let (network, teller, stop) = (self.network.clone(), self.teller.clone(), Arc::new(AtomicBool::new(false)));
         let own = stop.clone();
         let work = move || {

@@ -59,6 +59,7 @@ impl Window {
             match news {
                 News::Broken(text) => {
                     (self.data.search, self.data.fetching) = (None, None);
+                    self.cells_form.close();
                     self.broken(&text);
                 }
                 News::Surveyed(serial, found) => self.surveyed(serial, found),
@@ -69,6 +70,8 @@ impl Window {
                     }
                 }
                 News::Fetched(done) => self.fetched(done),
+                News::CellsListed(number, listed) => self.cells_listed(number, listed),
+                News::CellFetched(number, fetched) => self.cell_fetched(number, fetched),
             }
         }
     }
@@ -91,7 +94,10 @@ impl Window {
                     }
                 }
                 Reply::Scene(Ok(known), pick) => {
-                    if pick && self.session.observed.is_some() {
+                    // A data set is remembered as a whole.
+                    let own = |root: &Path| known.scene.dir().starts_with(root);
+                    let single = !self.session.collections.iter().any(|collection| own(&collection.root));
+                    if pick && single && self.session.observed.is_some() {
                         self.remember(known.scene.dir());
                     }
                     let at = self.session.add_scene(known);
@@ -99,6 +105,7 @@ impl Window {
                         self.pick(Selection::Scene(at));
                     }
                 }
+                Reply::Collection(collection) => self.collected(*collection),
                 Reply::Settings(path, settings) => {
                     self.session.take(*settings);
                     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -2,13 +2,13 @@
 
 use super::runs::{Run, RunState};
 use super::session::{KnownScene, LoadedModel, Selection, Session, Unread};
-use super::studio::{self, Reply};
+use super::studio::{self, Known, Reply};
 use crate::error::{Error, Result};
 use crate::export::Lineage;
 use crate::job::{Place, observe};
 use crate::modality::ModalityTable;
 use crate::project::{self, KeptRun, Picked, Project};
-use crate::scene::Scene;
+use crate::scene::{Collection, Scene};
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -101,6 +101,7 @@ pub fn project(session: &Session) -> Option<Project> {
         model_sha256: run.model_sha256.clone().unwrap_or_else(|| model.sha256.clone()),
     };
     let scenes = session.scenes.iter().map(|known| known.scene.dir().to_path_buf());
+    let scenes = session.collections.iter().map(|collection| collection.root.clone()).chain(scenes);
     Some(Project {
         version: Project::version(),
         model: model.dir.clone(),
@@ -131,6 +132,8 @@ pub struct Restored {
     pub model: LoadedModel,
     /// Scenes that could be opened.
     pub scenes: Vec<KnownScene>,
+    /// Data sets that could be opened.
+    pub collections: Vec<Collection>,
     /// Runs with what was finished of them, and which is looked at.
     pub runs: Vec<Run>,
     /// See there.
@@ -151,9 +154,11 @@ fn restored(dir: &Path) -> Result<Restored> {
     let project = Project::read(dir)?;
     let model = LoadedModel::open(project.model.clone())?;
     let (mut scenes, mut problems, mut unread) = (Vec::new(), Vec::new(), Unread::default());
+    let mut collections = Vec::new();
     for scene in &project.scenes {
-        match studio::known_scene(scene) {
-            Ok(known) => scenes.push(known),
+        match studio::known_place(scene) {
+            Ok(Known::Scene(known)) => scenes.push(*known),
+            Ok(Known::Collection(collection)) => collections.push(*collection),
             Err(error) => {
                 problems.push(error.to_string());
                 unread.scenes.push(scene.clone());
@@ -175,7 +180,7 @@ fn restored(dir: &Path) -> Result<Restored> {
             }
         }
     }
-    Ok(Restored { project, model, scenes, runs, shown, unread, problems })
+    Ok(Restored { project, model, scenes, collections, runs, shown, unread, problems })
 }
 
 fn restored_run(dir: &Path, kept: &KeptRun, model: &LoadedModel, problems: &mut Vec<String>) -> Result<Run> {
@@ -217,7 +222,7 @@ fn restored_run(dir: &Path, kept: &KeptRun, model: &LoadedModel, problems: &mut 
 impl Restored {
     /// Puts it in place of what the session holds; the picked place has still to be read.
     pub fn apply(self, session: &mut Session) {
-        let Self { project, model, scenes, runs, shown, unread, problems, .. } = self;
+        let Self { project, model, scenes, collections, runs, shown, unread, problems, .. } = self;
         let table: &ModalityTable = &model.manifest.modalities;
         let mut choices = super::choices::usual(table, &|_| false);
         for (name, role) in &project.roles {
@@ -232,6 +237,9 @@ impl Restored {
         session.model = Some(Arc::new(model));
         for known in scenes {
             session.add_scene(known);
+        }
+        for collection in collections {
+            session.add_collection(collection);
         }
         session.selection = project.picked.and_then(|picked| match picked {
             Picked::Scene(dir) => {

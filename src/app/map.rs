@@ -106,6 +106,7 @@ impl MapView {
             if grid {
                 scene.grid();
             }
+            scene.collected();
             scene.scenes();
             scene.pictures(overlay);
             scene.selection();

@@ -28,7 +28,10 @@ impl Scenery<'_> {
         if let Some(pointer) = response.hover_pos() {
             let at = self.projector.unproject(pointer.to_vec2());
             let place = Location { lat: at.y(), lon: at.x() };
-            let cell = GridCell::containing(place).filter(|_| grid).map(|c| format!("  ·  {c}")).unwrap_or_default();
+            let collected = self.collected_at(pointer);
+            let cell = collected.or_else(|| GridCell::containing(place).filter(|_| grid));
+            let has = collected.map(|cell| format!("  ·  {}", self.families_of(cell))).unwrap_or_default();
+            let cell = cell.map(|c| format!("  ·  {c}{has}")).unwrap_or_default();
             let text = format!("{:.4}°, {:.4}°{cell}", place.lat, place.lon);
             self.label(pos2(self.clip.center().x, self.clip.bottom() - 6.0), Align2::CENTER_BOTTOM, text, &small);
         }

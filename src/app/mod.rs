@@ -3,6 +3,8 @@
 mod apply;
 mod area_window;
 mod basemap;
+mod cells;
+mod cells_window;
 mod choices;
 mod command;
 mod courier;
@@ -22,6 +24,7 @@ mod keys;
 mod lens;
 mod map;
 mod map_buttons;
+mod map_cells;
 mod map_controls;
 mod map_labels;
 mod map_tools;

@@ -24,7 +24,7 @@ impl SceneForm {
         let window = egui::Window::new("Open").open(&mut open).resizable(false).collapsible(false);
         window.anchor(egui::Align2::CENTER_CENTER, egui::Vec2::ZERO).show(ctx, |ui| {
             ui.horizontal(|ui| {
-                let field = widgets::folder(ui, "Folder or GeoTIFF", &mut self.dir, 320.0, Purpose::OpenScene, commands);
+                let field = widgets::folder(ui, "Folder, file or address", &mut self.dir, 320.0, Purpose::OpenScene, commands);
                 let entered = field.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
                 let named = !self.dir.trim().is_empty();
                 if (ui.add_enabled(named, egui::Button::new("Open")).clicked() || entered) && named {
@@ -32,7 +32,9 @@ impl SceneForm {
                 }
             });
             let text = "A scene (folder of GeoTIFFs named by modality: S2L2A_10m.tif, S1RTC.tif, DEM.tif …), a project, \
-                        or a GeoTIFF. All can also be dropped on the window, several GeoTIFFs together as one scene.";
+                        a GeoTIFF, a data set in the Major TOM layout (Core-S2L2A/618U/618U_30L/…), or a parquet file of \
+                        Major TOM Core or its address, of which one cell is taken. All can also be dropped on the window, \
+                        several GeoTIFFs or parquet files together as one scene.";
             ui.label(RichText::new(text).small().weak());
             if !recent.folders.is_empty() {
                 ui.separator();

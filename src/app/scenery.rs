@@ -257,6 +257,9 @@ impl Scenery<'_> {
         if let Some(i) = scene {
             return Some(Command::Pick(Selection::Scene(i)));
         }
+        if let Some(cell) = self.collected_at(at) {
+            return Some(Command::Pick(Selection::Cell(cell)));
+        }
         let place = self.projector.unproject(at.to_vec2());
         let cell = GridCell::containing(Location { lat: place.y(), lon: place.x() })?;
         grid.then_some(Command::Pick(Selection::Cell(cell)))

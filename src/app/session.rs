@@ -13,7 +13,7 @@ use crate::model::Computing;
 use crate::model::{MANIFEST_FILE, Manifest, sha256_of};
 use crate::project::KeptRun;
 use crate::sampler::{Role, Roles, SamplerOptions};
-use crate::scene::{Observation, Scene, Window};
+use crate::scene::{Collection, Observation, Scene, Window};
 use crate::source::Kept;
 use crate::view::Spot;
 use std::collections::BTreeMap;
@@ -113,6 +113,8 @@ pub struct Session {
     pub model: Option<Arc<LoadedModel>>,
     /// Scenes on the map.
     pub scenes: Vec<KnownScene>,
+    /// Data sets on the map, whose cells become scenes when they are picked.
+    pub collections: Vec<Collection>,
     /// What is picked.
     pub selection: Option<Selection>,
     /// Which window of a picked scene.
@@ -190,6 +192,17 @@ impl Session {
             _ => {}
         }
         self.scenes.remove(at);
+    }
+
+    /// Puts a data set on the map, in place of an older look at the same.
+    pub fn add_collection(&mut self, collection: Collection) {
+        self.collections.retain(|other| other.root != collection.root);
+        self.collections.push(collection);
+    }
+
+    /// The folder of a cell in the data sets on the map, if they have it; the one opened last comes first.
+    pub fn collected(&self, cell: GridCell) -> Option<PathBuf> {
+        self.collections.iter().rev().find_map(|collection| collection.folder(cell))
     }
 
     /// Adds a note unless it is already there.

@@ -10,7 +10,7 @@ use crate::grid::{Footprint, GridCell};
 use crate::job::Settings;
 use crate::modality::{Modality, ModalityTable, Raster, Value, ValueKind};
 use crate::project::Project;
-use crate::scene::{Given, LooseFile, Observation, Scene, WINDOW_STEP_M, Window, recognise};
+use crate::scene::{Collection, Given, LooseFile, Observation, Scene, WINDOW_STEP_M, Window, recognise};
 use crate::source::Kept;
 use crate::view::{self, AreaFigures, AreaOrder, Spot, area_figures};
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -30,6 +30,8 @@ pub enum Reply {
     Model(Result<LoadedModel>),
     /// A scene was opened; whether it is to be picked at once.
     Scene(Result<KnownScene>, bool),
+    /// A folder turned out to be a data set of many cells.
+    Collection(Box<Collection>),
     /// A file that this program exported was looked into: its name and settings.
     Settings(PathBuf, Box<Settings>),
     /// GeoTIFFs were looked into.
@@ -206,9 +208,36 @@ pub fn look_into(paths: &[PathBuf]) -> Reply {
     Reply::Recognised(paths.iter().map(|path| recognise(path)).collect())
 }
 
-/// Opens a scene folder.
+/// Opens a scene folder, or a data set of many cells.
 pub fn open_scene(dir: &Path, pick: bool) -> Reply {
-    Reply::Scene(known_scene(dir), pick)
+    match known_place(dir) {
+        Ok(Known::Scene(known)) => Reply::Scene(Ok(*known), pick),
+        Ok(Known::Collection(collection)) => Reply::Collection(collection),
+        Err(error) => Reply::Scene(Err(error), pick),
+    }
+}
+
+/// What a folder can be.
+pub enum Known {
+    /// One place.
+    Scene(Box<KnownScene>),
+    /// Many cells.
+    Collection(Box<Collection>),
+}
+
+/// Opens what a folder is.
+///
+/// # Errors
+/// When it is neither a scene nor a data set.
+pub fn known_place(dir: &Path) -> Result<Known> {
+    let error = match known_scene(dir) {
+        Ok(known) => return Ok(Known::Scene(Box::new(known))),
+        Err(error) => error,
+    };
+    match Collection::find(dir)? {
+        Some(collection) => Ok(Known::Collection(Box::new(collection))),
+        None => Err(error),
+    }
 }
 
 /// A scene as the map needs it.

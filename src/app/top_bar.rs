@@ -2,6 +2,7 @@
 
 use super::basemap::Layer;
 use super::command::Command;
+use super::map_cells::around;
 use super::session::{Selection, Session};
 use super::{theme, widgets};
 use egui::{Key, RichText, Ui};
@@ -29,7 +30,9 @@ impl TopBar {
             }
             if ui
                 .button("Open …")
-                .on_hover_text("A scene (folder of GeoTIFFs named by modality) or a project")
+                .on_hover_text(
+                    "A scene, a project, a data set in the Major TOM layout, or parquet files of Major TOM Core",
+                )
                 .clicked()
             {
                 commands.push(Command::SceneWindow(true));
@@ -105,6 +108,13 @@ fn places(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
             let label = ui.selectable_label(on, format!("{}{suffix}", known.scene.name()));
             if label.on_hover_text(known.scene.attribution().unwrap_or("")).clicked() {
                 commands.push(Command::Pick(Selection::Scene(i)));
+            }
+        }
+        for collection in &session.collections {
+            let text = format!("{}  ({} cells on the map)", collection.name(), collection.cells.len());
+            let label = ui.selectable_label(false, text).on_hover_text("Move the map there; a click opens a cell");
+            if let Some((middle, side_m)) = around(collection).filter(|_| label.clicked()) {
+                commands.push(Command::Fit(middle, side_m));
             }
         }
     });

@@ -1,6 +1,7 @@
 //! The window: carries out commands, takes what the background threads answer, and lays out the panels.
 
 use super::basemap::{Layer, Lines};
+use super::cells_window::CellsForm;
 use super::command::Command;
 use super::courier::Courier;
 use super::data_window::{self, DataForm};
@@ -45,6 +46,7 @@ pub struct Window {
     top_bar: TopBar,
     pub(super) project_form: ProjectForm,
     pub(super) files_form: FilesForm,
+    pub(super) cells_form: CellsForm,
     pub(super) palette: Palette,
     pub(super) guide: Option<Step>,
     frames: Frames,
@@ -128,6 +130,7 @@ impl Window {
             top_bar: TopBar::default(),
             project_form: ProjectForm::default(),
             files_form: FilesForm::default(),
+            cells_form: CellsForm::default(),
             palette: Palette::default(),
             guide,
             frames: Frames::default(),
@@ -215,6 +218,7 @@ impl eframe::App for Window {
         // Those on top first: Escape closes one of them.
         self.palette.show(&ctx, &self.session, &mut commands);
         self.files_form.show(&ctx, &mut commands);
+        self.cells_form.show(&ctx, &mut commands);
         self.form.show(&ctx, &self.session, &self.shown, &mut commands);
         self.scene_form.show(&ctx, &self.recent, &mut commands);
         self.project_form.show(&ctx, &mut commands);

@@ -6,6 +6,7 @@ mod evaluate;
 mod fetch;
 mod generate;
 mod models;
+mod scene;
 mod screenshots;
 mod solvers;
 mod train;
@@ -46,6 +47,9 @@ enum Command {
     /// Import, inspect and check model folders.
     #[command(subcommand)]
     Models(models::Models),
+    /// List and fetch places with real data.
+    #[command(subcommand)]
+    Scene(scene::Scene),
     /// Take pictures of the window at work.
     Screenshots(screenshots::Screenshots),
     /// Train autoencoders, a Gaussian field or a denoiser from a recipe.
@@ -96,6 +100,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Some(Command::Fetch(command)) => command.run(),
         Some(Command::Verify(command)) => command.run(),
         Some(Command::Models(command)) => command.run(),
+        Some(Command::Scene(command)) => command.run(),
         Some(Command::Train(command)) => command.run(),
         Some(Command::Evaluate(command)) => command.run(),
         Some(Command::Bench(command)) => command.run(),

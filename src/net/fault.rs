@@ -93,6 +93,17 @@ pub fn unexpected(url: &str, what: &str) -> Error {
     error(Fault::Unexpected, url, format!("The answer is {what}; the address may be wrong, or the server has changed"))
 }
 
+/// A body shorter than what was asked for.
+pub(super) fn short(url: &str) -> Error {
+    error(Fault::Broken, url, "The connection broke off before all of it had arrived; try again")
+}
+
+/// A whole, where a part was asked for.
+pub(super) fn no_parts(url: &str) -> Error {
+    let text = "The server sends whole files only, and this one may be very large; download the file and open it from the disk, or use another server";
+    error(Fault::Unexpected, url, text)
+}
+
 /// A body that ended early, or did not arrive.
 pub(super) fn reading(url: &str, e: &std::io::Error) -> Error {
     match e.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>()) {

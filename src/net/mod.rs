@@ -1,8 +1,10 @@
 //! The one way to the network: requests with limits, retries and explained errors, and the switch that turns all of it off.
 
 mod fault;
+mod part;
 
 pub use fault::{Fault, plain, scrubbed, unexpected};
+pub use part::Part;
 
 use crate::error::{Error, Result};
 use serde::de::DeserializeOwned;
@@ -71,6 +73,8 @@ pub struct Ask<'a> {
     pub headers: &'a [(String, String)],
     /// First byte wanted; 0 asks for all.
     pub from: u64,
+    /// One past the last byte wanted; all that follow if left out.
+    pub to: Option<u64>,
 }
 
 impl<'a> Ask<'a> {
@@ -86,6 +90,8 @@ pub struct Answer {
     pub from: u64,
     /// Bytes of the whole, if the server says.
     pub total: Option<u64>,
+    /// Whether it is a part, as was asked for; servers that know no parts send the whole.
+    pub partial: bool,
     headers: HeaderMap,
     body: ureq::BodyReader<'static>,
 }
@@ -152,10 +158,12 @@ impl Network {
             }
             None => {
                 let mut request = self.agent.get(ask.url);
-                if ask.from > 0 {
+                if ask.from > 0 || ask.to.is_some() {
+                    let last = ask.to.map_or(String::new(), |to| to.saturating_sub(1).to_string());
                     // A compressed body could not be continued.
-                    request =
-                        request.header("range", format!("bytes={}-", ask.from)).header("accept-encoding", "identity");
+                    request = request
+                        .header("range", format!("bytes={}-{last}", ask.from))
+                        .header("accept-encoding", "identity");
                 }
                 let all = ask.headers.iter().fold(request, |r, (name, value)| r.header(name, value));
                 all.call().map_err(failed)?
@@ -294,5 +302,5 @@ fn answer(response: Response<ureq::Body>, asked_from: u64) -> Answer {
         (true, None) => (asked_from, number("content-length").map(|n| n + asked_from)),
         (false, _) => (0, number("content-length")),
     };
-    Answer { from, total, body: body.into_reader(), headers: parts.headers }
+    Answer { from, total, partial, body: body.into_reader(), headers: parts.headers }
 }

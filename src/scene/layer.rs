@@ -47,8 +47,14 @@ impl Layer {
                 format!("Its size or position differs from {}", first.path.display()),
             ));
         }
-        // Published tiles are cut from their sources' own pixel grids (B.2): up to one pixel off.
-        Ok(Self { files, alignment: 1.0 + ALIGNMENT_TOLERANCE })
+        Ok(Self { files, alignment: ALIGNMENT_TOLERANCE }.on_own_grid())
+    }
+
+    /// Published tiles are cut from their sources' own pixel grids (B.2): up to one pixel off.
+    #[must_use]
+    pub fn on_own_grid(mut self) -> Self {
+        self.alignment = 1.0 + ALIGNMENT_TOLERANCE;
+        self
     }
 
     /// The header of the first file: grid, size and coordinate system of all.

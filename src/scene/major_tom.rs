@@ -4,13 +4,28 @@ use super::Parts;
 use super::layer::Layer;
 use super::raster_file::RasterFile;
 use crate::error::{Error, Result};
+use crate::grid::GridCell;
 use crate::modality::ModalityTable;
 use std::path::{Path, PathBuf};
+
+/// Root and cell, if this is the folder of a cell: `ROOT/Core-S2L2A/618U/618U_30L`, or `ROOT/Core-LULC/618U/30L`.
+pub(super) fn cell_folder(dir: &Path) -> Option<(PathBuf, GridCell)> {
+    let dir = dir.canonicalize().ok()?;
+    let name = |path: &Path| path.file_name().and_then(|n| n.to_str()).map(str::to_owned);
+    let (row, core) = (dir.parent()?, dir.parent()?.parent()?);
+    let (own, row, kind) = (name(&dir)?, name(row)?, name(core)?);
+    let label = match kind.strip_prefix("Core-")? {
+        "LULC" => format!("{row}_{own}"),
+        _ => own,
+    };
+    let cell: GridCell = label.parse().ok().filter(|_| label.starts_with(&format!("{row}_")))?;
+    (dir.is_dir() && label == cell.to_string()).then(|| Some((core.parent()?.to_path_buf(), cell)))?
+}
 
 /// Layers of one cell. Product folders are found by looking, not through the index pickles.
 pub(super) fn open(root: &Path, cell: &str) -> Result<Parts> {
     // The cell's name becomes part of paths, so it must be one.
-    let _: crate::grid::GridCell = cell.parse()?;
+    let _: GridCell = cell.parse()?;
     let (row, column) = cell.split_once('_').unwrap_or((cell, ""));
     let mut parts = Parts::default();
     for m in ModalityTable::published().iter().filter(|m| !m.is_scalar()) {

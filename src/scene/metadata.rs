@@ -21,6 +21,13 @@ pub(super) struct Metadata {
     /// By family or modality: ISO 8601 instant, day, month, or year.
     #[serde(default)]
     pub dates: BTreeMap<String, Option<String>>,
+    /// Whether each raster keeps the pixel grid of its source, so that they lie up to a pixel beside each other, as in
+    /// Major TOM.
+    #[serde(default)]
+    pub own_grids: bool,
+    /// What a careful reader should know.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 impl Metadata {

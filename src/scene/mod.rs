@@ -1,6 +1,7 @@
 //! Real rasters to co-registered windows at native resolution.
 
 mod checks;
+mod collection;
 mod geotiff;
 mod layer;
 mod loose;
@@ -8,6 +9,7 @@ mod major_tom;
 mod metadata;
 mod raster_file;
 
+pub use collection::{Collection, Holding};
 pub use geotiff::{GeoTiff, Pixels, refuse_existing};
 pub use loose::{LooseFile, recognise, scene_of};
 pub use raster_file::quiet_gdal;
@@ -125,7 +127,8 @@ impl Parts {
 }
 
 impl Scene {
-    /// Opens a scene folder: GeoTIFFs named by modality (`S2L2A_10m.tif`, …) and `scene.json`.
+    /// Opens a scene folder: GeoTIFFs named by modality (`S2L2A_10m.tif`, …) and `scene.json`. Any folder of a cell in
+    /// the Major TOM layout (`Core-S2L2A/618U/618U_30L`) stands for all that its root has of the cell.
     ///
     /// # Errors
     /// When the folder holds no modality, or a file is no raster.
@@ -138,7 +141,13 @@ impl Scene {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(dir: &Path, options: SceneOptions) -> Result<Self> {
-        let mut parts = Parts { metadata: Metadata::read(dir)?, ..Parts::default() };
+        if let Some((root, cell)) = major_tom::cell_folder(dir) {
+            return Self::assemble(cell.to_string(), dir, major_tom::open(&root, &cell.to_string())?);
+        }
+        let metadata = Metadata::read(dir)?;
+        let mut parts = Parts { notes: metadata.notes.clone(), metadata, ..Parts::default() };
+        let own_grids = parts.metadata.own_grids;
+        let layer = |file| if own_grids { Layer::single(file).on_own_grid() } else { Layer::single(file) };
         for m in ModalityTable::published().iter().filter(|m| !m.is_scalar()) {
             let elsewhere = parts.metadata.files.get(&m.name).map(|path| dir.join(path));
             let named = elsewhere.is_some();
@@ -146,7 +155,7 @@ impl Scene {
             // What a description names has to be there.
             if named || path.exists() {
                 let file = RasterFile::open(&path).map(|file| if named { file.called(&m.channels) } else { file });
-                parts.put(&m.name, file.map(Layer::single))?;
+                parts.put(&m.name, file.map(layer))?;
             }
         }
         let grd = dir.join("S1GRD.tif");

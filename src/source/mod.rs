@@ -2,9 +2,11 @@
 //!
 //! `search` asks STAC catalogues, `fetch` reads the windows of what was chosen and makes a scene folder of them, `kept`
 //! is where they stay. Providers are configuration (`assets/sources.toml`).
+//! `major_tom` reads single cells out of Major TOM's parquet files.
 
 mod fetch;
 mod kept;
+pub mod major_tom;
 mod mask;
 mod providers;
 mod remote;

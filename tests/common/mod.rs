@@ -3,6 +3,7 @@
 
 pub mod catalogue;
 pub mod harness;
+pub mod major_tom;
 pub mod server;
 
 use assert_cmd::Command;

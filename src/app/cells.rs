@@ -1,0 +1,154 @@
+//! Opens what holds many cells: data sets in the Major TOM layout, and parquet files of Major TOM Core.
+
+use super::courier::News;
+use super::map_cells::around;
+use super::window::Window;
+use crate::error::{Error, Result};
+use crate::grid::GridCell;
+use crate::scene::Collection;
+use crate::source::major_tom::{Access, Fetched, Found, Origin, Row, Stop, entries, fetch_within, list, look_up};
+use std::path::PathBuf;
+
+/// What parquet files hold.
+pub struct Listed {
+    /// The files.
+    files: Vec<Origin>,
+    rows: Vec<Row>,
+    /// Whether a cell has to be named before anything can be listed.
+    ask: bool,
+}
+
+fn looked_into(files: Vec<Origin>, cell: Option<GridCell>, access: &Access) -> Result<Listed> {
+    let (mut rows, mut ask) = (Vec::new(), false);
+    for file in &files {
+        match cell {
+            Some(cell) => rows.extend(look_up(file, cell, access)?),
+            None => match list(file, access)? {
+                Found::Rows(more) => rows.extend(more),
+                Found::Index => ask = true,
+            },
+        }
+    }
+    Ok(Listed { files, rows, ask })
+}
+
+impl Window {
+    /// Takes parquet files and addresses out of what was dropped or typed, and opens them together.
+    pub(super) fn without_tables(&mut self, paths: Vec<PathBuf>) -> Vec<PathBuf> {
+        let (tables, others): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| Origin::is_meant(path));
+        if !tables.is_empty() {
+            let files = tables.iter().map(|path| match path.to_str() {
+                Some(text) => Origin::of(text),
+                None => Origin::File(path.clone()),
+            });
+            self.open_tables(files.collect(), None);
+        }
+        let archive =
+            |path: &PathBuf| path.is_file() && path.extension().is_some_and(|e| e.eq_ignore_ascii_case("zip"));
+        let (archives, others): (Vec<_>, Vec<_>) = others.into_iter().partition(archive);
+        for path in archives {
+            let text = "This is a zip archive; unpack it, then open the folder that comes out";
+            self.session.note(Error::file(path, text).to_string(), true);
+        }
+        others
+    }
+
+    /// Where scenes that this program made itself are kept.
+    pub(super) fn own_scenes(&self) -> PathBuf {
+        let session = self.keeper.as_ref().map(|keeper| keeper.dir().to_path_buf());
+        session.unwrap_or_else(std::env::temp_dir).join("copgen-scenes")
+    }
+
+    /// Has parquet files looked into.
+    pub(super) fn open_tables(&mut self, files: Vec<Origin>, cell: Option<GridCell>) {
+        self.scene_form.open = false;
+        let names: Vec<String> = files.iter().map(Origin::name).collect();
+        let (number, read) = self.cells_form.begin(names.join(", "));
+        let sent = self.courier.send(move |network, teller, stop| {
+            let access = Access::new(network.clone(), Stop::Errand(stop.clone())).counting(read);
+            teller.tell(News::CellsListed(number, looked_into(files, cell, &access)));
+        });
+        self.going(sent);
+    }
+
+    fn going(&mut self, sent: Result<super::courier::Errand>) {
+        match sent {
+            Ok(errand) => self.cells_form.going(errand),
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn failed(&mut self, error: &Error) {
+        self.cells_form.close();
+        if !matches!(error, Error::Cancelled) {
+            self.session.note(error.to_string(), true);
+        }
+    }
+
+    /// Files were looked into: what is clear is fetched, else it is asked for.
+    pub(super) fn cells_listed(&mut self, number: u64, listed: Result<Listed>) {
+        if !self.cells_form.waits_for(number) {
+            return;
+        }
+        let listed = match listed {
+            Ok(listed) => listed,
+            Err(error) => return self.failed(&error),
+        };
+        if listed.ask {
+            let picked = match self.session.selection {
+                Some(super::session::Selection::Cell(cell)) => Some(cell),
+                _ => None,
+            };
+            return self.cells_form.ask_for_cell(listed.files, picked);
+        }
+        let mut scenes = entries(&listed.rows);
+        match scenes.len() {
+            0 => self.failed(&Error::request("The files hold no cell.")),
+            1 => self.fetch_rows(scenes.swap_remove(0)),
+            _ => self.cells_form.choose(scenes),
+        }
+    }
+
+    /// Has a scene made of rows.
+    pub(super) fn fetch_rows(&mut self, rows: Vec<Row>) {
+        let within = self.own_scenes();
+        let name = rows.first().map(|row| format!("cell {}", row.cell)).unwrap_or_default();
+        let (number, read) = self.cells_form.begin(name);
+        let sent = self.courier.send(move |network, teller, stop| {
+            let access = Access::new(network.clone(), Stop::Errand(stop.clone())).counting(read);
+            teller.tell(News::CellFetched(number, fetch_within(&rows, &within, &access)));
+        });
+        self.going(sent);
+    }
+
+    /// A scene was made.
+    pub(super) fn cell_fetched(&mut self, number: u64, fetched: Result<Fetched>) {
+        if !self.cells_form.waits_for(number) {
+            return;
+        }
+        match fetched {
+            Ok(fetched) => {
+                self.cells_form.close();
+                self.open_scene(fetched.dir);
+            }
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    /// A data set was opened: one cell is picked at once, of many one is picked on the map.
+    pub(super) fn collected(&mut self, collection: Collection) {
+        self.remember(&collection.root);
+        let (name, count) = (collection.name(), collection.cells.len());
+        let only = collection.cells.keys().next().copied().filter(|_| count == 1);
+        let place = around(&collection);
+        self.session.add_collection(collection);
+        if let Some(dir) = only.and_then(|cell| self.session.collected(cell)) {
+            return self.open_scene(dir);
+        }
+        if let Some((middle, side_m)) = place {
+            self.map.fit(middle, side_m);
+        }
+        self.session
+            .note(format!("{count} cells of {name} are on the map: click one, or type its name, to open it."), false);
+    }
+}

@@ -1,0 +1,78 @@
+//! Cells of data sets on the map: outlines close by, dots from afar.
+
+use super::scenery::Scenery;
+use super::theme;
+use crate::grid::GridCell;
+use crate::modality::Location;
+use crate::scene::Collection;
+use egui::{Pos2, Rect, Stroke, StrokeKind, vec2};
+
+/// Cells smaller than this on the screen are drawn as dots, points.
+const DOT_BELOW: f32 = 7.0;
+/// Radius of a dot, and how far from one a click still means it.
+const DOT: f32 = 2.0;
+const REACH: f32 = 6.0;
+
+/// Middle of a data set, and the side of a square around it in metres.
+pub(super) fn around(collection: &Collection) -> Option<(Location, f64)> {
+    let all = collection.cells.keys().map(|cell| cell.bounds());
+    let (west, south, east, north) = all.reduce(|a, b| (a.0.min(b.0), a.1.min(b.1), a.2.max(b.2), a.3.max(b.3)))?;
+    let middle = Location { lat: (south + north) / 2.0, lon: (west + east) / 2.0 };
+    let degree_m = 111_320.0;
+    let side_m = ((north - south) * degree_m).max((east - west) * degree_m * middle.lat.to_radians().cos());
+    Some((middle, side_m * 1.2))
+}
+
+impl Scenery<'_> {
+    /// Cells that wait to be opened.
+    pub(super) fn collected(&self) {
+        let seen = self.clip.expand(20.0);
+        let fill = theme::OBSERVED.gamma_multiply(0.16);
+        for collection in &self.session.collections {
+            for &cell in collection.cells.keys() {
+                let rect = self.cell_rect(cell);
+                if !seen.intersects(rect) {
+                    continue;
+                }
+                if rect.width() < DOT_BELOW {
+                    self.painter.rect_filled(
+                        Rect::from_center_size(rect.center(), vec2(DOT, DOT) * 2.0),
+                        1.0,
+                        theme::OBSERVED,
+                    );
+                } else {
+                    let stroke = Stroke::new(1.0, theme::OBSERVED);
+                    self.painter.rect(rect.shrink(1.0), 0.0, fill, stroke, StrokeKind::Inside);
+                }
+            }
+        }
+    }
+
+    /// The cell of a data set at a place on the screen.
+    pub(super) fn collected_at(&self, at: Pos2) -> Option<GridCell> {
+        if self.session.collections.is_empty() {
+            return None;
+        }
+        let place = self.projector.unproject(at.to_vec2());
+        let under = GridCell::containing(Location { lat: place.y(), lon: place.x() })?;
+        let there = |cell: &GridCell| self.session.collections.iter().any(|c| c.cells.contains_key(cell));
+        if there(&under) {
+            return Some(under);
+        }
+        let width = self.cell_rect(under).width();
+        if width >= DOT_BELOW {
+            return None;
+        }
+        // From afar the nearest dot is meant.
+        let cells = self.session.collections.iter().flat_map(|collection| collection.cells.keys().copied());
+        let distance = |cell: GridCell| self.cell_rect(cell).center().distance(at);
+        let nearest = cells.map(|cell| (distance(cell), cell)).min_by(|a, b| a.0.total_cmp(&b.0))?;
+        (nearest.0 <= REACH).then_some(nearest.1)
+    }
+
+    /// What the data sets have of a cell.
+    pub(super) fn families_of(&self, cell: GridCell) -> String {
+        let held = self.session.collections.iter().rev().find_map(|collection| collection.cells.get(&cell));
+        held.map(|has| has.families().collect::<Vec<_>>().join(" ")).unwrap_or_default()
+    }
+}

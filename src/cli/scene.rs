@@ -1,0 +1,98 @@
+//! `copgen scene`.
+
+use super::interrupt;
+use crate::error::{Error, Result};
+use crate::grid::GridCell;
+use crate::net::Network;
+use crate::scene::Collection;
+use crate::source::major_tom::{Access, Found, Origin, Stop, choose, fetch, list, look_up};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// List and fetch places with real data.
+#[derive(Debug, clap::Subcommand)]
+pub enum Scene {
+    /// List the cells of a folder in the Major TOM layout, or of a parquet file of Major TOM Core.
+    List {
+        /// Folder that holds Core-S2L2A and its like, or a parquet file, or its address.
+        root: String,
+    },
+    /// Take one cell out of parquet files of Major TOM Core and make a scene folder of it.
+    MajorTom {
+        /// Parquet file with pixels, or its address; several of the same cell make one scene.
+        #[arg(long)]
+        file: Vec<String>,
+        /// Index (metadata.parquet), or its address: finds file and row of the cell.
+        #[arg(long)]
+        metadata: Vec<String>,
+        /// The cell, such as 618U_30L.
+        #[arg(long)]
+        cell: GridCell,
+        /// Product to take where there are several of the cell; the latest if left out.
+        #[arg(long)]
+        product: Vec<String>,
+        /// New scene folder.
+        #[arg(long)]
+        out: PathBuf,
+    },
+}
+
+impl Scene {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let access = Access::new(Network::default(), Stop::Program(interrupt()?));
+        match self {
+            Self::List { root } => list_all(&root, &access)?,
+            Self::MajorTom { file, metadata, cell, product, out } => {
+                if file.is_empty() && metadata.is_empty() {
+                    return Err(Error::request("Name a parquet file with --file, or an index with --metadata."));
+                }
+                if out.exists() {
+                    return Err(Error::file(&out, "It exists already; choose the name of a new folder"));
+                }
+                let mut rows = Vec::new();
+                for text in file.iter().chain(&metadata) {
+                    rows.extend(look_up(&Origin::of(text), cell, &access)?);
+                }
+                let chosen = choose(&rows, cell, &product)?;
+                for row in &chosen {
+                    eprintln!("{}  {}", row.line(), row.product.as_deref().unwrap_or(""));
+                }
+                let fetched = fetch(&chosen, &out, &access)?;
+                for note in crate::scene::Scene::open(&out)?.notes() {
+                    eprintln!("note: {note}");
+                }
+                eprintln!("{:.1} MB were read.", access.bytes_read() as f64 / 1e6);
+                println!("{}: {}", out.display(), fetched.modalities.join(" "));
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn list_all(root: &str, access: &Access) -> Result<()> {
+    let origin = Origin::of(root);
+    if let Origin::File(dir) = &origin
+        && dir.is_dir()
+    {
+        let Some(collection) = Collection::find(dir)? else {
+            return Err(Error::file(
+                dir,
+                "There is no data set in the Major TOM layout here; expected folders such as Core-S2L2A/618U/618U_30L",
+            ));
+        };
+        for (cell, has) in &collection.cells {
+            println!("{cell}  {}", has.families().collect::<Vec<_>>().join(" "));
+        }
+        eprintln!("{} cells in {}", collection.cells.len(), collection.root.display());
+        return Ok(());
+    }
+    match list(&origin, access)? {
+        Found::Rows(rows) => {
+            for row in &rows {
+                println!("{}  {}", row.line(), row.product.as_deref().unwrap_or(""));
+            }
+        }
+        Found::Index => println!("An index: name a cell with copgen scene major-tom --metadata {origin} --cell …"),
+    }
+    Ok(())
+}

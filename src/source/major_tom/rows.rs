@@ -1,0 +1,387 @@
+//! Which cells a file holds, and which rows make a scene.
+
+use super::column::{Datum, may_hold, same_everywhere};
+use super::table::Table;
+use super::{Access, Origin};
+use crate::error::{Error, Result};
+use crate::grid::GridCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A list longer than this is none that a person reads.
+const MOST_LISTED: usize = 50_000;
+/// The label of the cell.
+const CELL: &str = "grid_cell";
+/// In an index: where the data are.
+const URL: &str = "parquet_url";
+const ROW: &str = "parquet_row";
+/// Columns that describe a row.
+const DESCRIBING: [&str; 4] = ["product_id", "timestamp", "cloud_cover", "nodata"];
+
+/// One acquisition of a cell.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The file that holds its pixels.
+    pub origin: Origin,
+    /// Family of modalities: S2L2A, S2L1C, S1RTC or DEM.
+    pub family: String,
+    /// The cell.
+    pub cell: GridCell,
+    /// Name of the product it was cut from, if it is told.
+    pub product: Option<String>,
+    /// Acquisition, ISO 8601, if it is told.
+    pub time: Option<String>,
+    /// Share under clouds, percent, if it is told.
+    pub cloud_cover: Option<f64>,
+    /// Share without data, if it is told.
+    pub no_data: Option<f64>,
+    /// Where in the file.
+    pub(super) at: At,
+}
+
+/// Where a row is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum At {
+    /// Row group, and row in it.
+    Known(usize, usize),
+    /// As an index says: a row group's number where each holds one row.
+    Indexed(Option<u64>),
+}
+
+/// What is in a file.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Found {
+    /// Cells with pixels.
+    Rows(Vec<Row>),
+    /// Names of cells and where their pixels are; it has to be asked for one ([`look_up`]).
+    Index,
+}
+
+/// Lists the cells of a file; of an index only that it is one.
+///
+/// # Errors
+/// When the file cannot be read, or is no part of Major TOM Core.
+pub fn list(origin: &Origin, access: &Access) -> Result<Found> {
+    let table = Table::open(origin, access)?;
+    if family_of(&table).is_none() && table.has(URL) {
+        return Ok(Found::Index);
+    }
+    rows_in(&table, None).map(Found::Rows)
+}
+
+/// Acquisitions of a cell: in a file with pixels, or by an index.
+///
+/// # Errors
+/// When the file cannot be read, or does not hold the cell.
+pub fn look_up(origin: &Origin, cell: GridCell, access: &Access) -> Result<Vec<Row>> {
+    let table = Table::open(origin, access)?;
+    let rows = if family_of(&table).is_none() && table.has(URL) {
+        indexed(&table, cell)?
+    } else {
+        rows_in(&table, Some(cell))?
+    };
+    match rows.is_empty() {
+        true => Err(origin.problem(&format!("It does not hold the cell {cell}; choose another cell or another file"))),
+        false => Ok(rows),
+    }
+}
+
+/// The family that the bands of a file belong to.
+fn family_of(table: &Table) -> Option<&'static str> {
+    let has = |name: &str| table.has(name);
+    match () {
+        () if has("B10") => Some("S2L1C"),
+        () if has("B02") || has("B05") || has("B01") => Some("S2L2A"),
+        () if has("vv") || has("vh") => Some("S1RTC"),
+        () if has("DEM") => Some("DEM"),
+        () => None,
+    }
+}
+
+/// The family of a row: its product's name knows best.
+fn family(columns: &str, product: Option<&str>) -> String {
+    let named = product.and_then(|id| match id {
+        id if id.contains("MSIL1C") => Some("S2L1C"),
+        id if id.contains("MSIL2A") => Some("S2L2A"),
+        id if id.starts_with("S1") && id.contains("GRD") => Some("S1RTC"),
+        _ => None,
+    });
+    named.unwrap_or(columns).to_owned()
+}
+
+/// A row group, rows in it, and the cell of each.
+type Group = (usize, Vec<usize>, Vec<GridCell>);
+
+/// Rows of each group that hold a cell, or any, with its label.
+fn labelled(table: &Table, cell: Option<GridCell>) -> Result<Vec<Group>> {
+    if !table.has(CELL) {
+        return Err(table.origin.problem(
+            "It has no column grid_cell, so it is no part of Major TOM Core; expected a file such as images/part_00001.parquet",
+        ));
+    }
+    let label = cell.map(|cell| cell.to_string());
+    let same = |group| same_everywhere(table.statistics(group, CELL), table.rows(group) as u64);
+    let open = |group: &usize| {
+        let possible = label.as_ref().is_none_or(|label| may_hold(table.statistics(*group, CELL), label));
+        table.rows(*group) > 0 && possible
+    };
+    let groups: Vec<usize> = (0..table.groups()).filter(open).collect();
+    let mut found = Vec::new();
+    // A few at a time: labels of a large index are not held all at once.
+    for some in groups.chunks(64) {
+        table.hold(some.iter().filter(|&&group| same(group).is_none()).map(|&group| (group, CELL.to_owned())))?;
+        for &group in some {
+            let all: Vec<usize> = (0..table.rows(group)).collect();
+            let (mut rows, mut cells) = (Vec::new(), Vec::new());
+            for (row, value) in all.iter().zip(table.values(group, CELL, &all)?) {
+                let parsed = value.and_then(|v| v.text()).and_then(|text| text.parse::<GridCell>().ok());
+                if let Some(this) = parsed.filter(|this| cell.is_none_or(|wanted| wanted == *this)) {
+                    rows.push(*row);
+                    cells.push(this);
+                }
+            }
+            if !rows.is_empty() {
+                found.push((group, rows, cells));
+            }
+        }
+        table.forget();
+    }
+    Ok(found)
+}
+
+/// Rows with pixels.
+fn rows_in(table: &Table, cell: Option<GridCell>) -> Result<Vec<Row>> {
+    let columns = family_of(table).ok_or_else(|| {
+        table
+            .origin
+            .problem("It has no bands (B02 …, vv, vh or DEM), so it is no part of Major TOM Core; choose another file")
+    })?;
+    let found = labelled(table, cell)?;
+    let count: usize = found.iter().map(|(_, rows, _)| rows.len()).sum();
+    if count > MOST_LISTED {
+        return Err(table.origin.problem(&format!("It holds {count} rows, too many to list; name a cell")));
+    }
+    if count == 0 && cell.is_none() {
+        return Err(table.origin.problem("It holds no row that names a Major TOM cell"));
+    }
+    let mut all = Vec::with_capacity(count);
+    for some in found.chunks(64) {
+        hold_descriptions(table, some, &DESCRIBING)?;
+        for (group, rows, cells) in some {
+            for (i, description) in described(table, *group, rows)?.into_iter().enumerate() {
+                all.push(Row {
+                    origin: table.origin.clone(),
+                    family: family(columns, description.product.as_deref()),
+                    cell: cells[i],
+                    product: description.product,
+                    time: description.time,
+                    cloud_cover: description.cloud_cover,
+                    no_data: description.no_data,
+                    at: At::Known(*group, rows[i]),
+                });
+            }
+        }
+        table.forget();
+    }
+    Ok(all)
+}
+
+/// Fetches descriptions that the statistics do not tell.
+fn hold_descriptions(table: &Table, groups: &[Group], columns: &[&str]) -> Result<()> {
+    let untold = groups.iter().flat_map(|(group, ..)| columns.iter().map(move |name| (*group, (*name).to_owned())));
+    table.hold(
+        untold.filter(|(group, name)| {
+            same_everywhere(table.statistics(*group, name), table.rows(*group) as u64).is_none()
+        }),
+    )
+}
+
+struct Description {
+    product: Option<String>,
+    time: Option<String>,
+    cloud_cover: Option<f64>,
+    no_data: Option<f64>,
+}
+
+fn described(table: &Table, group: usize, rows: &[usize]) -> Result<Vec<Description>> {
+    let [product, time, cloud, no_data] = DESCRIBING;
+    let products = table.values(group, product, rows)?;
+    let times = table.instants(group, time, rows)?;
+    let clouds = table.values(group, cloud, rows)?;
+    let no_data = table.values(group, no_data, rows)?;
+    let number = |value: Option<Datum>| value.as_ref().and_then(Datum::number);
+    let each = products.into_iter().zip(times).zip(clouds).zip(no_data);
+    Ok(each
+        .map(|(((product, time), cloud), no_data)| {
+            let product = product.as_ref().and_then(Datum::text).filter(|id| !id.is_empty() && id != "id");
+            let time = time.or_else(|| day_in(product.as_deref()?));
+            Description { time, product, cloud_cover: number(cloud), no_data: number(no_data) }
+        })
+        .collect())
+}
+
+/// The first day such as 20230418 in a product's name, ISO 8601.
+fn day_in(product: &str) -> Option<String> {
+    product.split(['_', 'T']).find_map(|part| {
+        let digits = part.len() == 8 && part.bytes().all(|b| b.is_ascii_digit());
+        let iso = digits.then(|| format!("{}-{}-{}", &part[..4], &part[4..6], &part[6..]))?;
+        iso.parse::<jiff::civil::Date>().is_ok().then_some(iso)
+    })
+}
+
+/// What an index says of a cell.
+fn indexed(table: &Table, cell: GridCell) -> Result<Vec<Row>> {
+    let found = labelled(table, Some(cell))?;
+    let mut all = Vec::new();
+    for some in found.chunks(64) {
+        hold_descriptions(table, some, &[&DESCRIBING[..], &[URL, ROW]].concat())?;
+        for (group, rows, _) in some {
+            let urls = table.values(*group, URL, rows)?;
+            let numbers = table.values(*group, ROW, rows)?;
+            for ((description, url), number) in described(table, *group, rows)?.into_iter().zip(urls).zip(numbers) {
+                let url = url.as_ref().and_then(Datum::text).unwrap_or_default();
+                let number = match number {
+                    Some(Datum::Whole(n)) => u64::try_from(n).ok(),
+                    _ => None,
+                };
+                // Without a product the address tells: …/Core-DEM/resolve/…
+                let known = ["S2L1C", "S2L2A", "S1RTC", "DEM"].into_iter().find(|f| url.contains(f));
+                all.push(Row {
+                    origin: table.origin.beside(&url)?,
+                    family: family(known.unwrap_or("S2L2A"), description.product.as_deref()),
+                    cell,
+                    product: description.product,
+                    time: description.time,
+                    cloud_cover: description.cloud_cover,
+                    no_data: description.no_data,
+                    at: At::Indexed(number),
+                });
+            }
+        }
+        table.forget();
+    }
+    Ok(all)
+}
+
+impl Row {
+    /// One line for people: what, when, and how cloudy.
+    pub fn line(&self) -> String {
+        let mut line = format!("{}  {}", self.cell, self.family);
+        if let Some(time) = &self.time {
+            line += &format!("  {}", time.get(..10).unwrap_or(time));
+        }
+        if let Some(cloud) = self.cloud_cover {
+            line += &format!("  {cloud:.0} % cloud");
+        }
+        line
+    }
+
+    /// Row group and row in the file, which has to hold what an index promised.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub(super) fn locate(&self, table: &Table) -> Result<(usize, usize)> {
+        let number = match self.at {
+            At::Known(group, row) => return Ok((group, row)),
+            At::Indexed(number) => number.and_then(|n| usize::try_from(n).ok()),
+        };
+        if let Some(number) = number {
+            let mut candidates = Vec::new();
+            if number < table.groups() && table.rows(number) == 1 {
+                candidates.push((number, 0));
+            }
+            let mut before = 0;
+            for group in 0..table.groups() {
+                if let Some(row) = number.checked_sub(before).filter(|row| *row < table.rows(group)) {
+                    candidates.push((group, row));
+                }
+                before += table.rows(group);
+            }
+            for (group, row) in candidates {
+                let label = table.values(group, CELL, &[row])?.pop().flatten().and_then(|v| v.text());
+                if label.as_deref() == Some(&self.cell.to_string()) {
+                    return Ok((group, row));
+                }
+            }
+        }
+        // The index may be older than the file.
+        let rows = rows_in(table, Some(self.cell))?;
+        let same =
+            rows.iter().find(|row| row.product == self.product).or(if rows.len() == 1 { rows.first() } else { None });
+        match same.map(|row| row.at) {
+            Some(At::Known(group, row)) => Ok((group, row)),
+            _ => Err(table.origin.problem(&format!(
+                "It does not hold {} where the index says; the index may be of another version",
+                self.cell
+            ))),
+        }
+    }
+}
+
+/// The order of families: the first that is there leads.
+const FAMILIES: [&str; 4] = ["S2L2A", "S2L1C", "S1RTC", "DEM"];
+
+/// Scenes that rows can make: one for each cell and acquisition of its leading family, the newest first, each with those
+/// of the other families that are nearest in time.
+pub fn entries(rows: &[Row]) -> Vec<Vec<Row>> {
+    let mut cells: BTreeMap<GridCell, Vec<&Row>> = BTreeMap::new();
+    rows.iter().for_each(|row| cells.entry(row.cell).or_default().push(row));
+    let mut all = Vec::new();
+    for rows in cells.values() {
+        let of = |family: &str| rows.iter().copied().filter(|row| row.family == family).collect::<Vec<&Row>>();
+        let Some(lead) = FAMILIES.into_iter().find(|family| rows.iter().any(|row| row.family == *family)) else {
+            continue;
+        };
+        let mut leading = of(lead);
+        leading.sort_by_key(|row| std::cmp::Reverse(&row.time));
+        for first in leading {
+            let apart =
+                |row: &&Row| (days_between(first, row).unwrap_or(i32::MAX), std::cmp::Reverse(row.time.clone()));
+            let others =
+                FAMILIES.iter().filter(|family| **family != lead).filter_map(|f| of(f).into_iter().min_by_key(apart));
+            all.push(std::iter::once(first).chain(others).cloned().collect());
+        }
+    }
+    all
+}
+
+fn days_between(a: &Row, b: &Row) -> Option<i32> {
+    let day = |row: &Row| row.time.as_ref()?.get(..10)?.parse::<jiff::civil::Date>().ok();
+    Some(day(a)?.until(day(b)?).ok()?.get_days().abs())
+}
+
+/// The rows of one scene: per family the named product, else as [`entries`] puts them together.
+///
+/// # Errors
+/// When there is none of the cell, or a product is named that is not there.
+pub fn choose(rows: &[Row], cell: GridCell, products: &[String]) -> Result<Vec<Row>> {
+    let here: Vec<Row> = rows.iter().filter(|row| row.cell == cell).cloned().collect();
+    let mut chosen: BTreeMap<String, Row> = BTreeMap::new();
+    for product in products {
+        let Some(row) = here.iter().find(|row| row.product.as_ref() == Some(product)) else {
+            let known: BTreeSet<&String> = here.iter().filter_map(|row| row.product.as_ref()).collect();
+            let known: Vec<&str> = known.into_iter().map(String::as_str).collect();
+            return Err(Error::request(format!(
+                "There is no product {product} of cell {cell}; there is: {}.",
+                if known.is_empty() { "none with a name".into() } else { known.join(", ") }
+            )));
+        };
+        if let Some(other) = chosen.insert(row.family.clone(), row.clone()) {
+            return Err(Error::request(format!(
+                "{product} and {} are both {}; a scene has one of each.",
+                other.product.unwrap_or_default(),
+                row.family
+            )));
+        }
+    }
+    let all = entries(&here);
+    let named = |entry: &&Vec<Row>| chosen.values().any(|row| entry.first() == Some(row));
+    match all.iter().find(named).or(all.first()) {
+        Some(entry) => {
+            for row in entry.clone() {
+                chosen.entry(row.family.clone()).or_insert(row);
+            }
+            Ok(chosen.into_values().collect())
+        }
+        None => Err(Error::request(format!("None of the files holds the cell {cell}."))),
+    }
+}
