@@ -19,6 +19,8 @@ pub enum Pixels {
     },
     /// As they are.
     Float,
+    /// Colours from 0 to 255, in bands of red, green and blue.
+    Picture,
     /// Class codes with their colours.
     Classes(Vec<Class>),
 }
@@ -62,7 +64,9 @@ impl GeoTiff<'_> {
         let written = match &self.pixels {
             Pixels::Scaled { .. } => self.fill(plain, temporary.path(), |v| v.round().clamp(1.0, 65_535.0) as u16),
             Pixels::Float => self.fill(plain, temporary.path(), |v| v),
-            Pixels::Classes(_) => self.fill(plain, temporary.path(), |v| v.round().clamp(0.0, 255.0) as u8),
+            Pixels::Classes(_) | Pixels::Picture => {
+                self.fill(plain, temporary.path(), |v| v.round().clamp(0.0, 255.0) as u8)
+            }
         };
         written.map_err(|e| {
             Error::file(path, format!("Cannot write it, the disk may be full; nothing was left behind ({e})"))
@@ -85,7 +89,10 @@ impl GeoTiff<'_> {
     ) -> Result<(), String> {
         let text = |e: gdal::errors::GdalError| e.to_string();
         let predictor = if T::datatype() == GdalDataType::Float32 { "PREDICTOR=3" } else { "PREDICTOR=2" };
-        let options = RasterCreationOptions::from_iter(["COMPRESS=DEFLATE", "ZLEVEL=9", predictor]);
+        let coloured = self.pixels == Pixels::Picture && self.bands.len() == 3;
+        let photometric = coloured.then_some("PHOTOMETRIC=RGB");
+        let options = ["COMPRESS=DEFLATE", "ZLEVEL=9", predictor].into_iter().chain(photometric);
+        let options = RasterCreationOptions::from_iter(options);
         let driver = DriverManager::get_driver_by_name("GTiff").map_err(text)?;
         let (width, height) = self.size;
         let mut dataset: Dataset = driver
@@ -119,7 +126,7 @@ impl GeoTiff<'_> {
                         .map_err(text)?;
                 }
                 Pixels::Classes(classes) => band.set_color_table(&color_table(classes)),
-                Pixels::Float => {}
+                Pixels::Float | Pixels::Picture => {}
             }
             let mut buffer = Buffer::new(self.size, values.iter().map(|&v| convert(v)).collect());
             band.write((0, 0), self.size, &mut buffer).map_err(text)?;
