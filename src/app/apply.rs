@@ -197,6 +197,15 @@ impl Window {
                     self.studio.run(move || exporting::export(&order));
                 }
             }
+            Command::ModelsWindow(open) => {
+                self.models_form.open = open;
+                self.list_models();
+            }
+            Command::FetchModel(wish) => self.fetch_model(wish),
+            Command::StopModel(id) => self.stop_model(&id),
+            Command::UseModel(dir) => self.use_model(dir),
+            Command::VerifyModel(id) => self.verify_model(&id),
+            Command::RemoveModel(id) => self.remove_model(&id),
             Command::Offline(offline) => {
                 session.offline = offline;
                 self.courier.network.set_offline(offline);

@@ -8,6 +8,7 @@ use super::presets::Preset;
 use super::session::Selection;
 use super::shown::{Base, Sort};
 use super::studio::Purpose;
+use crate::hub::Wish;
 use crate::modality::{Location, PostOptions};
 use crate::model::Computing;
 use crate::sampler::{Role, SamplerOptions};
@@ -151,6 +152,18 @@ pub enum Command {
     OpenFiles(Option<Vec<(std::path::PathBuf, String, Option<jiff::civil::Date>)>>),
     /// Write what is ticked.
     Export,
+    /// Open or close the list of models.
+    ModelsWindow(bool),
+    /// Fetch a model, or the rest of it.
+    FetchModel(Wish),
+    /// End what is done to a model.
+    StopModel(String),
+    /// Use the model in this folder.
+    UseModel(std::path::PathBuf),
+    /// Compare a model's files with their hashes.
+    VerifyModel(String),
+    /// Remove an installed model.
+    RemoveModel(String),
     /// Switch the network off, or on.
     Offline(bool),
     /// Forget a note.

@@ -1,6 +1,8 @@
 //! Exchanges with servers, each on a thread of its own: they may take long, and none waits for another.
 
+use super::models::ModelNews;
 use crate::error::{Error, Result};
+use crate::hub::Listed;
 use crate::net::Network;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,6 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What an exchange tells.
 pub enum News {
+    /// The models that are known.
+    Models(Result<Vec<Listed>>),
+    /// Something about a model, by its name.
+    Model(String, ModelNews),
     /// It failed in a way nobody foresaw.
     Broken(String),
 }

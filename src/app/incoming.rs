@@ -57,6 +57,8 @@ impl Window {
     pub(super) fn news(&mut self) {
         while let Ok(news) = self.courier.news.try_recv() {
             match news {
+                News::Models(listed) => self.models_listed(listed),
+                News::Model(id, news) => self.model_news(&id, news),
                 News::Broken(text) => self.broken(&text),
             }
         }
@@ -71,14 +73,7 @@ impl Window {
     pub(super) fn replies(&mut self, ctx: &Context) {
         while let Ok(reply) = self.studio.replies.try_recv() {
             match reply {
-                Reply::Model(Ok(model)) => {
-                    self.shown.modality = Shown::first_choice(&model.manifest.modalities);
-                    self.session.model = Some(std::sync::Arc::new(model));
-                    if let Some(selection) = self.session.selection.clone() {
-                        self.look();
-                        self.observe(selection);
-                    }
-                }
+                Reply::Model(Ok(model)) => self.take_model(model),
                 Reply::Scene(Ok(known), pick) => {
                     if pick && self.session.observed.is_some() {
                         self.remember(known.scene.dir());

@@ -23,6 +23,8 @@ mod map_buttons;
 mod map_controls;
 mod map_labels;
 mod map_tools;
+mod models;
+mod models_window;
 mod notes;
 mod palette;
 mod presets;
@@ -50,6 +52,7 @@ pub use choices::{Choices, History};
 pub use command::Command;
 pub use frames::Frames;
 pub use guide::Step as GuideStep;
+pub use models::{Models, Outcome};
 pub use map_tools::{Brush, Stroked, Tool};
 pub use presets::Preset;
 pub use runs::{Run, RunState, Runs};
@@ -60,6 +63,7 @@ pub use window::Window;
 
 use crate::error::{Error, Result};
 use crate::files::{bundled, folders};
+use crate::hub::{Hub, Library};
 use crate::model::Manifest;
 use crate::net::Network;
 use std::path::PathBuf;
@@ -74,6 +78,10 @@ pub struct Options {
     pub first: Option<PathBuf>,
     /// Folder that keeps the session for the next start; nothing is kept without one.
     pub session: Option<PathBuf>,
+    /// Folder that models are installed in; none on a system without one.
+    pub models: Option<PathBuf>,
+    /// Where models are fetched from.
+    pub hub: Hub,
     /// The way to servers, and whether it is open.
     pub network: Network,
     /// Takes pictures of the window and closes it.
@@ -97,6 +105,8 @@ impl Options {
             first,
             scenes,
             session: None,
+            models: Library::folder().ok(),
+            hub: Hub::from_env(),
             network: Network::default(),
             tour: None,
         })

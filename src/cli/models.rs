@@ -3,7 +3,7 @@
 use super::interrupt;
 use crate::error::{Error, Result};
 use crate::hub::{
-    Hub, Library, Listed, Progress, Source, State, Wish, import_files, install, model_folder, remove, verify,
+    Hub, Library, Listed, Progress, Source, State, Wish, import_files, install, model_folder, remove, size, verify,
 };
 use crate::model::{Engine, MANIFEST_FILE, Manifest, Model, read_weights, sha256_of};
 use crate::net::{Network, Patience};
@@ -117,14 +117,6 @@ impl Models {
     }
 }
 
-fn size(bytes: u64) -> String {
-    match bytes as f64 {
-        b if b < 1e6 => format!("{:.0} kB", b / 1e3),
-        b if b < 1e9 => format!("{:.0} MB", b / 1e6),
-        b => format!("{:.2} GB", b / 1e9),
-    }
-}
-
 fn state(listed: &Listed) -> String {
     let missing = listed.parts.iter().filter(|part| !part.here).flat_map(|part| part.modalities.clone());
     match &listed.state {
@@ -190,11 +182,7 @@ impl Shown {
     }
 
     fn show(&mut self, progress: &Progress) {
-        let left = progress.left.map(|left| format!(", {} s left", left.as_secs())).unwrap_or_default();
-        let speed = match progress.bytes_per_s {
-            0.0 => String::new(),
-            speed => format!("{}/s{left}", size(speed as u64)),
-        };
+        let speed = progress.pace();
         if std::io::stderr().is_terminal() {
             self.bar.set_length(progress.total);
             self.bar.set_position(progress.done);

@@ -27,6 +27,31 @@ pub struct Progress {
     pub left: Option<Duration>,
 }
 
+impl Progress {
+    /// Speed and time left in words; nothing where nothing is being fetched.
+    pub fn pace(&self) -> String {
+        if self.bytes_per_s <= 0.0 {
+            return String::new();
+        }
+        let left = self.left.map_or(0, |left| left.as_secs());
+        let left = match left {
+            0..90 => format!("{left} s left"),
+            90..5400 => format!("{} min left", left.div_ceil(60)),
+            _ => format!("{} h left", left.div_ceil(3600)),
+        };
+        format!("{}/s · {left}", size(self.bytes_per_s as u64))
+    }
+}
+
+/// A number of bytes in words.
+pub fn size(bytes: u64) -> String {
+    match bytes as f64 {
+        b if b < 1e6 => format!("{:.0} kB", b / 1e3),
+        b if b < 1e9 => format!("{:.0} MB", b / 1e6),
+        b => format!("{:.2} GB", b / 1e9),
+    }
+}
+
 /// How fast it goes of late.
 #[derive(Debug)]
 pub struct Meter {

@@ -1,7 +1,7 @@
 //! Published files become a model folder.
 
 use super::catalog::{Entry, Part};
-use super::fetch::{Fetch, Meter, Progress, here};
+use super::fetch::{Fetch, Meter, Progress, here, size};
 use super::folder::{Locked, Record};
 use super::library::Library;
 use super::repository::{Hub, Remote, explained};
@@ -229,13 +229,12 @@ impl Work<'_> {
         if needed <= free {
             return Ok(());
         }
-        let gb = |bytes: u64| format!("{:.1} GB", bytes as f64 / 1e9);
         Err(Error::file(
             dir,
             format!(
                 "Installing this needs {} on this disk, and {} are free: free some space, take fewer modalities, or choose a folder on another disk (COPGEN_MODELS)",
-                gb(needed),
-                gb(free)
+                size(needed),
+                size(free)
             ),
         ))
     }

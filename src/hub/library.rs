@@ -165,8 +165,8 @@ impl Library {
         let manifest_record = manifest.as_ref().and_then(|m| m.as_ref().ok()).cloned().map(Record::of);
         let records: Vec<&Record> = manifest_record.iter().chain(&begun).collect();
         let part = |part: &super::catalog::Part| {
-            let published = records.iter().flat_map(|record| record.published.values());
-            let fetched = published.filter(|own| own.repository == part.repository && own.file == part.file).last();
+            let mut published = records.iter().flat_map(|record| record.published.values());
+            let fetched = published.rfind(|own| own.repository == part.repository && own.file == part.file);
             ListedPart {
                 title: part.title(),
                 modalities: part.modalities.clone(),

@@ -35,6 +35,11 @@ fn variable(name: &str) -> Option<String> {
 }
 
 impl Hub {
+    /// A server, without cache or key.
+    pub fn at(endpoint: &str) -> Self {
+        Self { endpoint: endpoint.trim_end_matches('/').to_owned(), cache: None, token: None, offline: false }
+    }
+
     /// As the environment says: `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN` (or the file that signing in leaves),
     /// `HF_HUB_OFFLINE`.
     pub fn from_env() -> Self {

@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// A file, and the numbers of channels of its images and latents.
+type Shared = (PathBuf, usize, usize);
+
 /// A loaded model.
 pub struct Model {
     /// Its folder.
@@ -25,7 +28,7 @@ pub struct Model {
     denoiser: Box<dyn NoisePredictor>,
     field: Option<Statistics>,
     /// By file and numbers of channels: modalities that share a file share its network.
-    autoencoders: Mutex<BTreeMap<(PathBuf, usize, usize), Arc<dyn Codec>>>,
+    autoencoders: Mutex<BTreeMap<Shared, Arc<dyn Codec>>>,
     engine: Engine,
 }
 
