@@ -157,7 +157,19 @@ fn a_model_is_fetched_used_checked_completed_and_removed() {
     assert!(listed.contains("cop-gen ") && listed.contains("not here") && listed.contains("4.50 GB"), "{listed}");
     let run = |out: &str, given: &str| {
         let mut command = mirror.command(&models);
-        command.args(["generate", "--model", "cop-gen", "--samples", "1", "--steps", "2", "--device", "cpu", "--given", given]);
+        command.args([
+            "generate",
+            "--model",
+            "cop-gen",
+            "--samples",
+            "1",
+            "--steps",
+            "2",
+            "--device",
+            "cpu",
+            "--given",
+            given,
+        ]);
         command.arg("--scene").arg(scene(COMPLETE)).arg("--out").arg(dir.path().join(out));
         command
     };
@@ -188,7 +200,11 @@ fn a_model_is_fetched_used_checked_completed_and_removed() {
     let origin = manifest.origin.expect("origin");
     let own = &origin.published[Path::new("denoiser.safetensors")];
     assert_eq!(own.sha256, sha256_of(&dir.path().join("500000_nnet_ema.pth")).expect("hash"));
-    assert!(files(&listed.dir).iter().all(|name| name.ends_with("safetensors") || ["manifest.json", "lock"].contains(&name.as_str())));
+    assert!(
+        files(&listed.dir)
+            .iter()
+            .all(|name| name.ends_with("safetensors") || ["manifest.json", "lock"].contains(&name.as_str()))
+    );
 
     // A byte that changes is found.
     success(mirror.command(&models).args(["models", "verify", "cop-gen"]));
@@ -206,7 +222,9 @@ fn a_model_is_fetched_used_checked_completed_and_removed() {
     std::fs::write(listed.dir.join("notes.txt"), "mine").expect("write");
     assert!(failure(mirror.command(&models).args(["models", "remove", "cop-gen"]), 2).contains("--yes"));
     assert!(failure(mirror.command(&models).args(["models", "remove", "demo", "--yes"]), 2).contains("comes with"));
-    assert!(failure(mirror.command(&models).args(["models", "remove", "../models", "--yes"]), 2).contains("no installed"));
+    assert!(
+        failure(mirror.command(&models).args(["models", "remove", "../models", "--yes"]), 2).contains("no installed")
+    );
     success(mirror.command(&models).args(["models", "remove", "cop-gen", "--yes"]));
     assert_eq!(files(&listed.dir), ["notes.txt"]);
 }
@@ -226,7 +244,7 @@ fn whatever_a_server_does_nothing_wrong_is_installed() {
     };
     // More breaks than tries, each after some progress.
     mirror.storage.fail("/some/where/shared.pth", Fault::BreakAfter(200_000), 4);
-    mirror.storage.fail("/some/where/shared.pth", Fault::Status(503), 2);
+    mirror.storage.fail("/some/where/shared.pth", Fault::Status(503), 1);
     mirror.storage.fail("/some/where/shared.pth", Fault::Silent, 1);
     fetch(&models, &mirror).expect("resumed");
     assert_eq!(hashes(&models.join("tiny")), whole);
@@ -302,7 +320,8 @@ fn a_disk_that_is_too_small_and_a_hash_that_is_not_the_announced_one() {
     let error = fetch(&models, &mirror).expect_err("wrong hash").to_string();
     assert!(error.contains("deleted") && error.contains("sha256"), "{error}");
     // The catalogue may know the hash beforehand; then a server that has another file is not even asked for it.
-    let text = TINY.replace("file = \"shared.pth\"", &format!("file = \"shared.pth\"\nsha256 = \"{}\"", "1".repeat(64)));
+    let text =
+        TINY.replace("file = \"shared.pth\"", &format!("file = \"shared.pth\"\nsha256 = \"{}\"", "1".repeat(64)));
     std::fs::write(models.join("catalog.toml"), text).expect("write");
     let error = fetch(&models, &mirror).expect_err("another file").to_string();
     assert!(error.contains("than the catalogue means"), "{error}");
@@ -362,7 +381,10 @@ fn killed_at_any_moment_it_goes_on_to_the_right_model() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_copgen"));
         process.args(["models", "download", "cop-gen"]).args(chosen);
-        process.env("COPGEN_MODELS", &models).env("HF_ENDPOINT", &mirror.hub.url).env("HF_HOME", dir.path().join("none"));
+        process
+            .env("COPGEN_MODELS", &models)
+            .env("HF_ENDPOINT", &mirror.hub.url)
+            .env("HF_HOME", dir.path().join("none"));
         process.env_remove("HF_TOKEN").stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
         let mut child = process.spawn().expect("the program starts");
         std::thread::sleep(Duration::from_millis(20 + (state >> 33) % 180));
@@ -506,7 +528,7 @@ fn a_model_of_pictures_runs_from_data_alone() {
     use gdal::Metadata;
     assert_eq!((raster.raster_size(), raster.raster_count()), ((256, 256), 3));
     assert_eq!(raster.rasterband(1).expect("band").band_type(), gdal::raster::GdalDataType::UInt8);
-    assert!(raster.geo_transform().is_err(), "it lies nowhere");
+    assert!(raster.spatial_ref().is_err(), "it lies nowhere on Earth");
     for (key, value) in [("unit", "picture, no unit"), ("synthetic", "yes"), ("model", "COP-GEN-Beta")] {
         assert_eq!(raster.metadata_item(key, "").as_deref(), Some(value));
     }
@@ -519,6 +541,46 @@ fn a_model_of_pictures_runs_from_data_alone() {
     // The other model finds nothing to read there, and says so.
     let told = failure(&mut generate(&scene, &dir.path().join("demo"), &["--given", "DEM", "--samples", "1"]), 2);
     assert!(told.contains("has no DEM"), "{told}");
+}
+
+#[test]
+fn pictures_are_read_as_colours_and_what_is_none_is_refused() {
+    use copgen::scene::{Scene, Window};
+    let dir = tempfile::tempdir().expect("folder");
+    let entry = Catalogue::bundled().get("cop-gen-beta").cloned().expect("entry");
+    let table = entry.modalities;
+    let read = |name: &str| -> Result<Vec<f32>> {
+        let opened = Scene::open(&dir.path().join("place"))?;
+        let i = table.index(name).expect("modality");
+        let window = opened.window(table.window_m(), Window::At { east_m: 10.0, south_m: 0.0 })?;
+        let observation = opened.read(&table, &window, &[i])?;
+        let given = observation.values[i].clone().expect("value");
+        Ok(given.value.image().expect("pixels").data.clone())
+    };
+    let place = dir.path().join("place");
+    std::fs::create_dir_all(&place).expect("folder");
+    let side = 300;
+    let grey = image::GrayImage::from_fn(side, side, |x, y| image::Luma([(x / 2 + y / 3) as u8]));
+    grey.save(place.join("DEM.png")).expect("picture");
+    let clear = image::RgbaImage::from_fn(side, side, |x, y| image::Rgba([x as u8, y as u8, 7, 90]));
+    clear.save(place.join("S2L2A.png")).expect("picture");
+    let deep = image::ImageBuffer::<image::Luma<u16>, Vec<u16>>::from_pixel(side, side, image::Luma([40_000]));
+    deep.save(place.join("S2L1C.png")).expect("picture");
+    let n = 256 * 256;
+    let data = read("DEM").expect("grey");
+    assert!(data[..n] == data[n..2 * n] && data[..n] == data[2 * n..], "grey stands for all three");
+    // The window begins one pixel east.
+    assert_eq!((data[1], data[256]), (1.0, 0.0));
+    let data = read("S2L2A").expect("colours");
+    assert_eq!((data[0], data[n], data[2 * n], data.len()), (1.0, 0.0, 7.0, 3 * n));
+    let error = read("S2L1C").expect_err("16 bits").to_string();
+    assert!(error.contains("8-bit") && error.contains("S2L1C.png"), "{error}");
+    assert!(read("S1RTC").expect_err("missing").to_string().contains("no S1RTC"));
+    // Pictures nobody named after a modality are no scene.
+    let holiday = dir.path().join("holiday");
+    std::fs::create_dir_all(&holiday).expect("folder");
+    grey.save(holiday.join("beach.png")).expect("picture");
+    assert!(Scene::open(&holiday).expect_err("no scene").to_string().contains("holds no modality"));
 }
 
 fn window(models: &Path, mirror: &Mirror) -> Harness<'static, Window> {
@@ -571,7 +633,9 @@ fn models_are_fetched_used_and_removed_in_the_window() {
     harness.get_by_label("Cancel tiny").scroll_to_me();
     harness.run_steps(3);
     press(&mut harness, "Cancel tiny");
-    wait(&mut harness, "stopping", |window| listed(window) == Some(State::Begun) && outcome(window).contains("Stopped"));
+    wait(&mut harness, "stopping", |window| {
+        listed(window) == Some(State::Begun) && outcome(window).contains("Stopped")
+    });
     drop(harness);
 
     // What was stopped waits; what was interrupted goes on at the next start.
@@ -596,7 +660,8 @@ fn models_are_fetched_used_and_removed_in_the_window() {
     wait(&mut harness, "another model", |window| name(window) == Some("Tiny".into()));
     apply(&mut harness, Command::ModelsWindow(false));
     // A scene of pictures makes sense to it, and it samples there.
-    let at = harness.state().session().scenes.iter().position(|known| known.scene.name() == "thumbnails").expect("scene");
+    let at =
+        harness.state().session().scenes.iter().position(|known| known.scene.name() == "thumbnails").expect("scene");
     apply(&mut harness, Command::Pick(copgen::app::Selection::Scene(at)));
     wait(&mut harness, "pictures", |window| window.session().known(1).is_some());
     harness.get_by_label_contains("colours without units");
@@ -607,7 +672,9 @@ fn models_are_fetched_used_and_removed_in_the_window() {
     wait(&mut harness, "sampling", common::harness::sampled);
     // The runs of one table keep another from being used; what is in use is not removed.
     apply(&mut harness, Command::UseModel(project("models/demo")));
-    wait(&mut harness, "refusal", |window| window.session().notes.iter().any(|note| note.text.contains("other modalities")));
+    wait(&mut harness, "refusal", |window| {
+        window.session().notes.iter().any(|note| note.text.contains("other modalities"))
+    });
     assert_eq!(name(harness.state()), Some("Tiny".into()));
     apply(&mut harness, Command::RemoveModel("tiny".into()));
     assert!(outcome(harness.state()).contains("in use"));

@@ -75,7 +75,8 @@ impl Window {
     /// Has the models listed anew.
     pub(super) fn list_models(&mut self) {
         let Some(dir) = self.models.dir.clone() else { return };
-        let listing = self.courier.send(move |_, teller, _| teller.tell(News::Models(Library::at(dir).map(|l| l.list()))));
+        let listing =
+            self.courier.send(move |_, teller, _| teller.tell(News::Models(Library::at(dir).map(|l| l.list()))));
         self.keep_on(listing);
     }
 
@@ -210,15 +211,19 @@ impl Window {
                     self.refresh_model(id);
                     (format!("{} is installed.", manifest.name), false)
                 }
-                Err(Error::Cancelled) => ("Stopped. What has arrived is kept; Download goes on from there.".into(), false),
+                Err(Error::Cancelled) => {
+                    ("Stopped. What has arrived is kept; Download goes on from there.".into(), false)
+                }
                 Err(error) => (error.to_string(), true),
             },
-            ModelNews::Verified(Ok(files)) => match files.iter().find_map(|file| Some((file, file.problem.as_ref()?))) {
-                Some((file, problem)) => {
-                    (format!("{}: {problem}. Remove the model and fetch it again.", file.file.display()), true)
+            ModelNews::Verified(Ok(files)) => {
+                match files.iter().find_map(|file| Some((file, file.problem.as_ref()?))) {
+                    Some((file, problem)) => {
+                        (format!("{}: {problem}. Remove the model and fetch it again.", file.file.display()), true)
+                    }
+                    None => (format!("All {} files are as they were installed.", files.len()), false),
                 }
-                None => (format!("All {} files are as they were installed.", files.len()), false),
-            },
+            }
             ModelNews::Removed(Ok(())) => ("Removed.".into(), false),
             ModelNews::Verified(Err(Error::Cancelled)) => ("Stopped.".into(), false),
             ModelNews::Verified(Err(error)) | ModelNews::Removed(Err(error)) => (error.to_string(), true),
@@ -231,7 +236,8 @@ impl Window {
     /// The model in use has got further parts.
     fn refresh_model(&mut self, id: &str) {
         let dir = self.models.dir.as_ref().map(|dir| dir.join(id));
-        if dir.is_some() && self.session.model.as_ref().map(|model| &model.dir) == dir.as_ref() && !self.session.busy() {
+        if dir.is_some() && self.session.model.as_ref().map(|model| &model.dir) == dir.as_ref() && !self.session.busy()
+        {
             self.studio.run(move || studio::load_model(dir.unwrap_or_default()));
         }
     }
@@ -274,11 +280,13 @@ impl Window {
             if old.dir != model.dir {
                 self.session.note(format!("{} is used from now on.", model.manifest.name), false);
             }
-            self.shown.modality = if same { self.shown.modality } else { Shown::first_choice(&model.manifest.modalities) };
+            self.shown.modality =
+                if same { self.shown.modality } else { Shown::first_choice(&model.manifest.modalities) };
         } else {
             self.shown.modality = Shown::first_choice(&model.manifest.modalities);
         }
-        let absent: Vec<usize> = (0..model.manifest.modalities.len()).filter(|&i| model.manifest.is_absent(i)).collect();
+        let absent: Vec<usize> =
+            (0..model.manifest.modalities.len()).filter(|&i| model.manifest.is_absent(i)).collect();
         self.session.model = Some(std::sync::Arc::new(model));
         if !absent.is_empty() {
             self.session.choices.roles(&absent, Role::Ignored);

@@ -35,15 +35,15 @@ impl ModelsForm {
         let most = (ctx.content_rect().height() - 140.0).max(200.0);
         window.anchor(egui::Align2::CENTER_CENTER, egui::Vec2::ZERO).show(ctx, |ui| {
             ui.set_width(WIDTH);
-            egui::ScrollArea::vertical().max_height(most).show(ui, |ui| {
-                ui.set_width(WIDTH - 12.0);
+            egui::ScrollArea::vertical().max_height(most).min_scrolled_height(most).show(ui, |ui| {
+                ui.set_width(WIDTH - 26.0);
                 if models.listed.is_empty() {
                     ui.label(RichText::new("Looking for models …").weak());
                 }
                 for listed in &models.listed {
                     let frame = egui::Frame::group(ui.style()).fill(ui.visuals().faint_bg_color).inner_margin(10.0);
                     frame.show(ui, |ui| {
-                        ui.set_width(ui.available_width());
+                        ui.set_width(WIDTH - 48.0);
                         ui.push_id(&listed.id, |ui| self.model(ui, session, models, listed, commands));
                     });
                     ui.add_space(2.0);
@@ -105,15 +105,17 @@ impl ModelsForm {
             for part in listed.parts.iter().filter(|part| !part.modalities.is_empty()) {
                 let name = part.modalities.join(", ");
                 let mut wanted = part.here || !left_out.contains(&name);
-                let response = ui.add_enabled(
-                    !part.here && !busy,
-                    egui::Checkbox::new(&mut wanted, RichText::new(&name).small()),
-                );
+                let response =
+                    ui.add_enabled(!part.here && !busy, egui::Checkbox::new(&mut wanted, RichText::new(&name).small()));
                 let label = format!("Fetch {} {name}", listed.id);
                 widgets::choice(&response, egui::Role::CheckBox, !part.here && !busy, wanted, &label);
                 let response = response.on_hover_text(size(part.bytes)).on_disabled_hover_text("installed");
                 if response.changed() {
-                    if wanted { left_out.remove(&name) } else { left_out.insert(name) };
+                    if wanted {
+                        left_out.remove(&name)
+                    } else {
+                        left_out.insert(name)
+                    };
                 }
             }
         });
@@ -150,10 +152,15 @@ impl ModelsForm {
                     let names = listed.parts.iter().filter(|part| part.here || wanted.contains(part));
                     let modalities = names.flat_map(|part| part.modalities.clone()).collect();
                     let half = listed.half || self.half.contains(&listed.id);
-                    commands.push(Command::FetchModel(Wish { id: listed.id.clone(), modalities: Some(modalities), half }));
+                    commands.push(Command::FetchModel(Wish {
+                        id: listed.id.clone(),
+                        modalities: Some(modalities),
+                        half,
+                    }));
                 }
             }
-            if listed.usable() && named(ui, true, "Verify").on_hover_text("Compare every file with its hash").clicked() {
+            if listed.usable() && named(ui, true, "Verify").on_hover_text("Compare every file with its hash").clicked()
+            {
                 commands.push(Command::VerifyModel(listed.id.clone()));
             }
             let removable = !matches!(listed.state, State::Bundled | State::Absent);
@@ -173,7 +180,11 @@ impl ModelsForm {
                 let response = ui.checkbox(&mut half, RichText::new("half precision").small()).on_hover_text(hover);
                 widgets::choice(&response, egui::Role::CheckBox, true, half, &format!("Half {}", listed.id));
                 if response.changed() {
-                    if half { self.half.insert(listed.id.clone()) } else { self.half.remove(&listed.id) };
+                    if half {
+                        self.half.insert(listed.id.clone())
+                    } else {
+                        self.half.remove(&listed.id)
+                    };
                 }
             }
         });

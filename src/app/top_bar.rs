@@ -82,7 +82,8 @@ fn right(ui: &mut Ui, session: &Session, layer: Layer, commands: &mut Vec<Comman
     let mut response = ui.add(egui::Button::new(text).truncate());
     widgets::named(&response, egui::Role::Button, "Models");
     if let Some(manifest) = manifest {
-        let text = format!("{}\n{}\nOther models can be fetched and used here.", manifest.description, manifest.licence);
+        let text =
+            format!("{}\n{}\nOther models can be fetched and used here.", manifest.description, manifest.licence);
         response = response.on_hover_text(text);
     }
     if response.clicked() {

@@ -88,13 +88,22 @@ impl Models {
             Self::Import { id: Some(id), from: Some(from), modalities, half, .. } => {
                 fetch(&Wish { id, modalities, half }, &Source::Folder(&from))?;
             }
-            Self::Import { denoiser: Some(denoiser), autoencoders: Some(autoencoders), out: Some(out), half, heads, .. } => {
+            Self::Import {
+                denoiser: Some(denoiser),
+                autoencoders: Some(autoencoders),
+                out: Some(out),
+                half,
+                heads,
+                ..
+            } => {
                 // The published layout.
-                let mut entry = crate::hub::Catalogue::bundled().get("cop-gen").cloned().ok_or_else(|| {
-                    Error::request("The catalogue does not hold the published layout.")
-                })?;
+                let mut entry = crate::hub::Catalogue::bundled()
+                    .get("cop-gen")
+                    .cloned()
+                    .ok_or_else(|| Error::request("The catalogue does not hold the published layout."))?;
                 entry.heads = heads;
-                let manifest = import_files(&entry, &denoiser, &autoencoders, &out, half, &mut |what| eprintln!("{what}"))?;
+                let manifest =
+                    import_files(&entry, &denoiser, &autoencoders, &out, half, &mut |what| eprintln!("{what}"))?;
                 println!("imported {} into {}", manifest.name, out.display());
             }
             Self::Import { .. } => {
@@ -224,7 +233,9 @@ fn ask(question: &str) -> Result<()> {
     }
     let mut err = std::io::stderr();
     let mut answer = String::new();
-    let asked = write!(err, "{question}").and_then(|()| err.flush()).and_then(|()| std::io::stdin().lock().read_line(&mut answer));
+    let asked = write!(err, "{question}")
+        .and_then(|()| err.flush())
+        .and_then(|()| std::io::stdin().lock().read_line(&mut answer));
     asked.map_err(|e| Error::Compute(format!("The question could not be asked: {e}")))?;
     match answer.trim().to_lowercase().as_str() {
         "y" | "yes" => Ok(()),

@@ -168,7 +168,8 @@ impl Entry {
     pub fn wanted(&self, modalities: Option<&[String]>) -> Result<Vec<&Part>> {
         let Some(names) = modalities else { return Ok(self.parts().collect()) };
         let chosen = self.modalities.select_list(&names.join(","))?;
-        let uses = |part: &&Part| part.modalities.iter().any(|name| chosen.iter().any(|&i| self.modalities[i].name == *name));
+        let uses =
+            |part: &&Part| part.modalities.iter().any(|name| chosen.iter().any(|&i| self.modalities[i].name == *name));
         Ok(self.denoiser.iter().chain(self.autoencoders.iter().filter(uses)).collect())
     }
 }
@@ -176,7 +177,8 @@ impl Entry {
 impl Part {
     fn check(&self) -> Result<(), String> {
         let path = Path::new(&self.file);
-        let plain = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        let plain =
+            |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
         if self.file.is_empty() || !path.components().all(|c| matches!(c, Component::Normal(_))) {
             return Err(format!("names a file that is no path in a repository: {}", self.file));
         }

@@ -155,7 +155,9 @@ impl Fetch<'_> {
         if let Some(expected) = self.remote.sha256.as_ref().filter(|expected| **expected != sha256) {
             gone(&part)?;
             gone(&label)?;
-            let what = format!("another file than it announced: its sha256 is {sha256}, announced was {expected}. What arrived was deleted");
+            let what = format!(
+                "another file than it announced: its sha256 is {sha256}, announced was {expected}. What arrived was deleted"
+            );
             return Err(crate::net::unexpected(&self.remote.url, &what));
         }
         std::fs::rename(&part, self.target).map_err(|e| Error::io(self.target, "write", &e))?;
@@ -206,7 +208,11 @@ impl Fetch<'_> {
         }
         let mut answer = self.network.open(&Ask { headers: &headers, from: so_far.bytes, ..Ask::get(url) })?;
         if answer.total.is_some_and(|total| total != self.remote.bytes) {
-            let what = format!("of another length ({}) than announced ({} bytes)", answer.total.unwrap_or(0), self.remote.bytes);
+            let what = format!(
+                "of another length ({}) than announced ({} bytes)",
+                answer.total.unwrap_or(0),
+                self.remote.bytes
+            );
             return Err(crate::net::unexpected(url, &what));
         }
         match answer.from {

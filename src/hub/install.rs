@@ -6,11 +6,11 @@ use super::folder::{Locked, Record};
 use super::library::Library;
 use super::repository::{Hub, Remote, explained};
 use crate::error::{Error, Result};
+use crate::modality::{Modality, ModalityTable};
 use crate::model::{
     AutoencoderEntry, DENOISER_FILE, MANIFEST_FILE, Manifest, Origin, Published, check_autoencoder, check_denoiser,
     convert, sha256_of, write_manifest,
 };
-use crate::modality::{Modality, ModalityTable};
 use crate::net::Network;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -59,7 +59,8 @@ pub fn install(
     let folder = Locked::new(&library.dir.join(&entry.id))?;
     folder.tidy();
     let record = record(&folder.dir, entry, wish)?;
-    let mut work = Work { entry, folder, record, stop, tell, told: None, progress: Progress::default(), meter: Meter::default() };
+    let mut work =
+        Work { entry, folder, record, stop, tell, told: None, progress: Progress::default(), meter: Meter::default() };
     let done = work.run(&wanted, source, wish.modalities.is_some());
     if let Err(error) = &done
         && !matches!(error, Error::Cancelled)
@@ -77,7 +78,10 @@ fn record(dir: &Path, entry: &Entry, wish: &Wish) -> Result<Record> {
     if dir.join(MANIFEST_FILE).exists() {
         let manifest = Manifest::open(dir)?;
         if manifest.origin.as_ref().is_none_or(|origin| origin.id != entry.id) {
-            return Err(Error::file(dir, format!("There is another model in this folder ({}); remove it first", manifest.name)));
+            return Err(Error::file(
+                dir,
+                format!("There is another model in this folder ({}); remove it first", manifest.name),
+            ));
         }
         let whole = Record::of(manifest);
         let (autoencoders, published) = (record.autoencoders, record.published);
@@ -200,7 +204,10 @@ impl Work<'_> {
                 Some(path) => {
                     let same = |other: &PathBuf| matches!((other.canonicalize(), path.canonicalize()), (Ok(a), Ok(b)) if a == b);
                     if let Some(other) = fits.find(|other| !same(other)) {
-                        let text = format!("Both this and {} may be meant; name a folder that holds only one", other.display());
+                        let text = format!(
+                            "Both this and {} may be meant; name a folder that holds only one",
+                            other.display()
+                        );
                         return Err(Error::file(path, text));
                     }
                     let bytes = std::fs::metadata(path).map_err(|e| Error::io(path, "read", &e))?.len();
@@ -219,7 +226,8 @@ impl Work<'_> {
     fn enough_room(&self, found: &[Found]) -> Result<()> {
         let dir = &self.folder.dir;
         let converted = self.progress.total / if self.record.half { 2 } else { 1 };
-        let fetched = found.iter().filter_map(|found| Some((found, found.remote.as_ref().filter(|_| found.local.is_none())?)));
+        let fetched =
+            found.iter().filter_map(|found| Some((found, found.remote.as_ref().filter(|_| found.local.is_none())?)));
         // Each is removed once it is converted.
         let most = fetched.map(|(found, remote)| {
             remote.bytes - here(&self.folder.download(&file_name(self.entry, found.part), &found.part.file), remote)
@@ -247,7 +255,9 @@ impl Work<'_> {
             let sha256 = sha256_of(path)?;
             match expected {
                 Some(expected) if *expected != sha256 && found.remote.is_none() => {
-                    let text = format!("The file is damaged or another one: its sha256 is {sha256}, expected {expected}. Fetch it again");
+                    let text = format!(
+                        "The file is damaged or another one: its sha256 is {sha256}, expected {expected}. Fetch it again"
+                    );
                     return Err(Error::file(path, text));
                 }
                 Some(expected) if *expected != sha256 => {}
@@ -263,7 +273,9 @@ impl Work<'_> {
         let fetch = Fetch { network, remote, headers: &headers, target: &target };
         let mut last = None;
         self.meter = Meter::default();
-        let sha256 = fetch.run(self.stop, &mut |bytes| self.received(&mut last, bytes, before)).map_err(|e| explained(e, part))?;
+        let sha256 = fetch
+            .run(self.stop, &mut |bytes| self.received(&mut last, bytes, before))
+            .map_err(|e| explained(e, part))?;
         Ok(Raw { path: target, sha256, bytes: remote.bytes, temporary: true })
     }
 
@@ -288,7 +300,9 @@ impl Work<'_> {
         let (dir, file) = (self.folder.dir.clone(), file_name(self.entry, part));
         let own = convert_part(self.entry, part, &raw.path, &dir, self.record.half)?;
         match own {
-            Converted::Denoiser(table, denoiser) => (self.record.table, self.record.denoiser) = (Some(table), Some(denoiser)),
+            Converted::Denoiser(table, denoiser) => {
+                (self.record.table, self.record.denoiser) = (Some(table), Some(denoiser))
+            }
             Converted::Autoencoders(entries) => self.record.autoencoders.extend(entries),
         }
         let (repository, name) = (part.repository.clone(), part.file.clone());
@@ -417,7 +431,10 @@ fn files_below(dir: &Path) -> Result<Vec<PathBuf>> {
             }
         }
         if files.len() + open.len() > MOST {
-            return Err(Error::file(dir, "There are too many files below this folder; name the one that holds the model"));
+            return Err(Error::file(
+                dir,
+                "There are too many files below this folder; name the one that holds the model",
+            ));
         }
     }
     files.sort();

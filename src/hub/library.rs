@@ -114,7 +114,9 @@ impl Library {
         let named = std::env::var_os(MODELS_VARIABLE).filter(|dir| !dir.is_empty()).map(PathBuf::from);
         let usual = || Some(directories::ProjectDirs::from("", "", "copgen")?.data_local_dir().join("models"));
         named.or_else(usual).ok_or_else(|| {
-            Error::request(format!("This system has no folder for models; name one with the variable {MODELS_VARIABLE}."))
+            Error::request(format!(
+                "This system has no folder for models; name one with the variable {MODELS_VARIABLE}."
+            ))
         })
     }
 
@@ -189,7 +191,8 @@ impl Library {
             Some(Ok(manifest)) => sizes(manifest, &dir),
             _ => (0, about_memory(parts.iter().map(|part| part.bytes).sum())),
         };
-        let going_on = goes_on(&dir).map(|record| Wish { id: entry.id.clone(), modalities: record.wanted, half: record.half });
+        let going_on =
+            goes_on(&dir).map(|record| Wish { id: entry.id.clone(), modalities: record.wanted, half: record.half });
         Listed {
             id: entry.id.clone(),
             name: entry.name.clone(),

@@ -112,9 +112,9 @@ impl Hub {
         let bytes = number("x-linked-size").or_else(|| number("content-length").filter(|_| !found.elsewhere));
         let etag = found.header("x-linked-etag").or_else(|| found.header("etag")).unwrap_or_default();
         let etag = etag.trim_start_matches("W/").trim_matches('"').to_owned();
-        let bytes = bytes.filter(|bytes| *bytes > 0).ok_or_else(|| {
-            crate::net::unexpected(&url, "a file of no length, or of one that it does not tell")
-        })?;
+        let bytes = bytes
+            .filter(|bytes| *bytes > 0)
+            .ok_or_else(|| crate::net::unexpected(&url, "a file of no length, or of one that it does not tell"))?;
         let told = Some(etag.to_lowercase()).filter(|etag| is_sha256(etag));
         if let (Some(told), Some(known)) = (&told, &part.sha256)
             && !told.eq_ignore_ascii_case(known)

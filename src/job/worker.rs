@@ -104,9 +104,8 @@ type Loaded = (Model, Computing);
 fn work(kept: &mut Option<Loaded>, request: &Request, cancel: &AtomicBool, send: &mut dyn FnMut(Event)) -> Result<()> {
     // Parts may have been added to it meanwhile.
     let same = |model: &Model| sha256_of(&model.dir.join(MANIFEST_FILE)).is_ok_and(|now| now == model.sha256);
-    let fits = |(model, computing): &Loaded| {
-        model.dir == request.model && *computing == request.computing && same(model)
-    };
+    let fits =
+        |(model, computing): &Loaded| model.dir == request.model && *computing == request.computing && same(model);
     let (model, computing) = match kept.take().filter(fits) {
         Some(loaded) => loaded,
         None => {

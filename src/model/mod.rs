@@ -19,9 +19,9 @@ mod shaders;
 mod weights;
 
 pub use autoencoder::{Autoencoder, Codec, Moments};
+pub use cost::about_memory;
 pub use denoiser::{Denoiser, NoisePredictor};
 pub use engine::{Computing, Engine};
-pub use cost::about_memory;
 pub use folder::Model;
 pub use import::{check_autoencoder, check_denoiser, convert};
 pub use layers::{Conv3, LowRank, Sampling};

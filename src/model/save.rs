@@ -3,7 +3,7 @@
 use super::manifest::{MANIFEST_FILE, Manifest, WeightFile};
 use super::weights::{TensorData, sha256_of};
 use crate::error::{Error, Result};
-use crate::files::{write_atomically, write_aside};
+use crate::files::{write_aside, write_atomically};
 use crate::modality::Modality;
 use candle_core::{DType, Device};
 use std::borrow::Cow;

@@ -200,7 +200,8 @@ impl Network {
             let request = ask.headers.iter().fold(request, |r, (name, value)| r.header(name, value));
             let response = request.call().map_err(|e| fault::of(&url, &e))?;
             let status = response.status();
-            let to = response.headers().get("location").and_then(|to| to.to_str().ok()).filter(|_| status.is_redirection());
+            let to =
+                response.headers().get("location").and_then(|to| to.to_str().ok()).filter(|_| status.is_redirection());
             match to {
                 Some(to) if to.starts_with('/') && !to.starts_with("//") => {
                     let host = url.match_indices('/').nth(2).map_or(url.len(), |(at, _)| at);

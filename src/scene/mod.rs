@@ -209,7 +209,9 @@ impl Scene {
             parts.layers.iter().min_by(|a, b| ground(a.0).total_cmp(&ground(b.0)).then(rank(a.0).cmp(&rank(b.0))));
         let Some((finest, layer)) = finest else {
             // Pictures are a scene of their own if a model may know one.
-            if let Some(layer) = parts.pictures.values().next().filter(|_| parts.pictures.keys().any(|n| pictures::is_named(n))) {
+            if let Some(layer) =
+                parts.pictures.values().next().filter(|_| parts.pictures.keys().any(|n| pictures::is_named(n)))
+            {
                 let pixel_m = layer.header().grid.map_or(pictures::PIXEL_M, |[_, _, pixel, _]| pixel);
                 let extent = layer.footprint(pixel_m);
                 return Ok(Self { name, dir: dir.to_path_buf(), extent, parts: parts.with_notes() });
