@@ -35,24 +35,27 @@ impl ModelsForm {
         let most = (ctx.content_rect().height() - 140.0).max(200.0);
         window.anchor(egui::Align2::CENTER_CENTER, egui::Vec2::ZERO).show(ctx, |ui| {
             ui.set_width(WIDTH);
-            egui::ScrollArea::vertical().max_height(most).min_scrolled_height(most).show(ui, |ui| {
-                ui.set_width(WIDTH - 26.0);
-                if models.listed.is_empty() {
-                    ui.label(RichText::new("Looking for models …").weak());
-                }
-                for listed in &models.listed {
-                    let frame = egui::Frame::group(ui.style()).fill(ui.visuals().faint_bg_color).inner_margin(10.0);
-                    frame.show(ui, |ui| {
-                        ui.set_width(WIDTH - 48.0);
-                        ui.push_id(&listed.id, |ui| self.model(ui, session, models, listed, commands));
-                    });
-                    ui.add_space(2.0);
-                }
-                if let Some(dir) = &models.dir {
-                    let text = format!("Models are installed in {}.", dir.display());
-                    ui.label(RichText::new(text).small().weak());
-                }
-            });
+            egui::ScrollArea::vertical().auto_shrink([false, true]).max_height(most).min_scrolled_height(most).show(
+                ui,
+                |ui| {
+                    ui.set_width(WIDTH - 26.0);
+                    if models.listed.is_empty() {
+                        ui.label(RichText::new("Looking for models …").weak());
+                    }
+                    for listed in &models.listed {
+                        let frame = egui::Frame::group(ui.style()).fill(ui.visuals().faint_bg_color).inner_margin(10.0);
+                        frame.show(ui, |ui| {
+                            ui.set_width(WIDTH - 48.0);
+                            ui.push_id(&listed.id, |ui| self.model(ui, session, models, listed, commands));
+                        });
+                        ui.add_space(2.0);
+                    }
+                    if let Some(dir) = &models.dir {
+                        let text = format!("Models are installed in {}.", dir.display());
+                        ui.label(RichText::new(text).small().weak());
+                    }
+                },
+            );
         });
         if !open {
             commands.push(Command::ModelsWindow(false));
