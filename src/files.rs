@@ -20,6 +20,26 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     write().map_err(|e| Error::io(path, "write", &e))
 }
 
+/// As [`write_atomically`], for what is too large to be held: `write` gets the temporary path.
+///
+/// # Errors
+/// As there, or what `write` fails with.
+pub fn write_aside(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, "create", &e))?;
+    let failed = |e: std::io::Error| Error::io(path, "write", &e);
+    let aside = tempfile::NamedTempFile::new_in(dir).map_err(failed)?.into_temp_path();
+    write(&aside)?;
+    let finish = || -> std::io::Result<()> {
+        // Whoever wrote may have put another file in its place.
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(&aside)?;
+        file.sync_all()?;
+        readable(&file)?;
+        aside.persist(path).map_err(|e| e.error)
+    };
+    finish().map_err(failed)
+}
+
 /// The folders in a folder, by name.
 ///
 /// # Errors

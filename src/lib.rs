@@ -11,6 +11,7 @@ pub mod export;
 pub mod files;
 pub mod gpu;
 pub mod grid;
+pub mod hub;
 pub mod job;
 mod lanes;
 pub mod modality;

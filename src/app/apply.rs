@@ -206,6 +206,15 @@ impl Window {
             Command::StopFetch => self.data.fetching = None,
             Command::RemoveKept(dir) => self.remove_kept(dir),
             Command::KeepAtMost(bytes) => self.keep_at_most(bytes),
+            Command::ModelsWindow(open) => {
+                self.models_form.open = open;
+                self.list_models();
+            }
+            Command::FetchModel(wish) => self.fetch_model(wish),
+            Command::StopModel(id) => self.stop_model(&id),
+            Command::UseModel(dir) => self.use_model(dir),
+            Command::VerifyModel(id) => self.verify_model(&id),
+            Command::RemoveModel(id) => self.remove_model(&id),
             Command::Offline(offline) => {
                 session.offline = offline;
                 self.courier.network.set_offline(offline);

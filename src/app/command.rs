@@ -9,6 +9,7 @@ use super::session::Selection;
 use super::shown::{Base, Sort};
 use super::studio::Purpose;
 use crate::grid::GridCell;
+use crate::hub::Wish;
 use crate::modality::{Location, PostOptions};
 use crate::model::Computing;
 use crate::sampler::{Role, SamplerOptions};
@@ -171,6 +172,18 @@ pub enum Command {
     RemoveKept(std::path::PathBuf),
     /// Keep no more than so many bytes for offline use.
     KeepAtMost(u64),
+    /// Open or close the list of models.
+    ModelsWindow(bool),
+    /// Fetch a model, or the rest of it.
+    FetchModel(Wish),
+    /// End what is done to a model.
+    StopModel(String),
+    /// Use the model in this folder.
+    UseModel(std::path::PathBuf),
+    /// Compare a model's files with their hashes.
+    VerifyModel(String),
+    /// Remove an installed model.
+    RemoveModel(String),
     /// Switch the network off, or on.
     Offline(bool),
     /// Forget a note.

@@ -1,8 +1,10 @@
 //! Exchanges with servers, each on a thread of its own: they may take long, and none waits for another.
 
-use super::cells::Listed;
+use super::cells;
 use super::data_window::Site;
+use super::models::ModelNews;
 use crate::error::{Error, Result};
+use crate::hub;
 use crate::net::Network;
 use crate::source::major_tom::Fetched;
 use crate::source::{Progress, Survey};
@@ -16,9 +18,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// What an exchange tells.
 pub enum News {
     /// By number of the errand: parquet files were looked into.
-    CellsListed(u64, Result<Listed>),
+    CellsListed(u64, Result<cells::Listed>),
     /// By number of the errand: a scene was made of rows.
     CellFetched(u64, Result<Fetched>),
+    /// The models that are known.
+    Models(Result<Vec<hub::Listed>>),
+    /// Something about a model, by its name.
+    Model(String, ModelNews),
     /// It failed in a way nobody foresaw.
     Broken(String),
     /// What was found of a place, by number of the search.

@@ -163,7 +163,11 @@ impl ExportOrder {
 /// The quantity that stands for a look.
 fn compared(look: Look) -> Quantity {
     match look {
-        Look::Composite([c, ..]) | Look::Band(c) | Look::Polarisation(c) | Look::Radar(c, _) => Quantity::Channel(c),
+        Look::Composite([c, ..])
+        | Look::Picture([c, ..])
+        | Look::Band(c)
+        | Look::Polarisation(c)
+        | Look::Radar(c, _) => Quantity::Channel(c),
         Look::Index(a, b, index) => Quantity::Index(index, a, b),
         Look::Relief | Look::Hillshade | Look::Classes => Quantity::Channel(0),
     }

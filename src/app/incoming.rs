@@ -72,6 +72,8 @@ impl Window {
                 News::Fetched(done) => self.fetched(done),
                 News::CellsListed(number, listed) => self.cells_listed(number, listed),
                 News::CellFetched(number, fetched) => self.cell_fetched(number, fetched),
+                News::Models(listed) => self.models_listed(listed),
+                News::Model(id, news) => self.model_news(&id, news),
             }
         }
     }
@@ -85,14 +87,7 @@ impl Window {
     pub(super) fn replies(&mut self, ctx: &Context) {
         while let Ok(reply) = self.studio.replies.try_recv() {
             match reply {
-                Reply::Model(Ok(model)) => {
-                    self.shown.modality = Shown::first_choice(&model.manifest.modalities);
-                    self.session.model = Some(std::sync::Arc::new(model));
-                    if let Some(selection) = self.session.selection.clone() {
-                        self.look();
-                        self.observe(selection);
-                    }
-                }
+                Reply::Model(Ok(model)) => self.take_model(model),
                 Reply::Scene(Ok(known), pick) => {
                     // A data set is remembered as a whole.
                     let own = |root: &Path| known.scene.dir().starts_with(root);

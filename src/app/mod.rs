@@ -28,6 +28,8 @@ mod map_cells;
 mod map_controls;
 mod map_labels;
 mod map_tools;
+mod models;
+mod models_window;
 mod notes;
 mod palette;
 mod presets;
@@ -57,6 +59,7 @@ pub use data_window::{DataForm, Site};
 pub use frames::Frames;
 pub use guide::Step as GuideStep;
 pub use map_tools::{Brush, Stroked, Tool};
+pub use models::{Models, Outcome};
 pub use presets::Preset;
 pub use runs::{Run, RunState, Runs};
 pub use session::{Selection, Session};
@@ -66,6 +69,7 @@ pub use window::Window;
 
 use crate::error::{Error, Result};
 use crate::files::{bundled, folders};
+use crate::hub::{Hub, Library};
 use crate::model::Manifest;
 use crate::net::Network;
 use crate::source::{Kept, Provider, providers};
@@ -81,6 +85,10 @@ pub struct Options {
     pub first: Option<PathBuf>,
     /// Folder that keeps the session for the next start; nothing is kept without one.
     pub session: Option<PathBuf>,
+    /// Folder that models are installed in; none on a system without one.
+    pub models: Option<PathBuf>,
+    /// Where models are fetched from.
+    pub hub: Hub,
     /// The way to servers, and whether it is open.
     pub network: Network,
     /// Providers of open data.
@@ -110,9 +118,19 @@ impl Options {
             // Everything but open data works without.
             Err(error) => (Vec::new(), vec![error.to_string()]),
         };
-        let model = bundled("models/demo")?;
-        let network = Network::default();
-        Ok(Self { model, first, scenes, session: None, network, sources, kept: Kept::usual(), problems, tour: None })
+        Ok(Self {
+            model: bundled("models/demo")?,
+            first,
+            scenes,
+            session: None,
+            models: Library::folder().ok(),
+            hub: Hub::from_env(),
+            network: Network::default(),
+            sources,
+            kept: Kept::usual(),
+            problems,
+            tour: None,
+        })
     }
 }
 

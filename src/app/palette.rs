@@ -76,6 +76,7 @@ fn all(session: &Session) -> Vec<(String, Command)> {
     all.push(("Light colours".into(), Command::Theme(egui::Theme::Light)));
     all.push(("Dark colours".into(), Command::Theme(egui::Theme::Dark)));
     all.push(("Save the project".into(), Command::ProjectWindow(true)));
+    all.push(("Models: fetch, use, check, remove".into(), Command::ModelsWindow(true)));
     all.push(("Guide".into(), Command::Guide(Some(super::guide::Step::Look))));
     let modalities = session.table().into_iter().flat_map(|table| table.iter().enumerate());
     all.extend(modalities.map(|(i, m)| (format!("Show {}", m.name), Command::Modality(i))));

@@ -5,7 +5,8 @@ use super::presets::Preset;
 use super::role_row;
 use super::session::Session;
 use super::shown::Shown;
-use crate::modality::Modality;
+use super::theme;
+use crate::modality::{Modality, ValueKind};
 use egui::{RichText, Ui};
 
 /// Draws the rows.
@@ -18,6 +19,10 @@ pub fn show(ui: &mut Ui, session: &Session, shown: &Shown, commands: &mut Vec<Co
         ui.label("Loading the model …");
         return;
     };
+    if table.iter().all(|m| m.is_scalar() || m.values == ValueKind::Picture) {
+        let text = "This model makes pictures: colours without units, no measurements.";
+        ui.label(RichText::new(text).small().color(theme::ink(ui.visuals(), theme::SYNTHETIC)));
+    }
     if session.observed.is_none() {
         let text = match session.selection {
             Some(_) => "Reading the place …",

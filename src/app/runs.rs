@@ -210,6 +210,14 @@ impl Runs {
         }
     }
 
+    /// Another model, or another state of it, is used from now on: nothing can be added to what the old one made.
+    pub fn model_changes(&mut self, old_sha256: &str, new_sha256: &str) {
+        for run in &mut self.all {
+            let own = run.model_sha256.get_or_insert_with(|| old_sha256.to_owned());
+            run.other_model = own != new_sha256;
+        }
+    }
+
     /// Takes runs that were brought back after those that are there, and looks at one of them.
     pub fn restore(&mut self, runs: Vec<Run>, shown: usize) {
         let before = self.all.len();

@@ -218,7 +218,11 @@ impl Session {
     pub fn observed(&mut self, observed: Observed) {
         let Some(table) = self.table().cloned() else { return };
         if !std::mem::take(&mut self.moved) || self.choices.now().roles.len() != table.len() {
-            self.choices.restart(choices::usual(&table, &|i| observed.observation.values[i].is_some()));
+            let mut usual = choices::usual(&table, &|i| observed.observation.values[i].is_some());
+            // What cannot be encoded or decoded is not asked for.
+            let absent = |i: usize| self.model.as_ref().is_some_and(|model| model.manifest.is_absent(i));
+            usual.roles.iter_mut().enumerate().filter(|(i, _)| absent(*i)).for_each(|(_, role)| *role = Role::Ignored);
+            self.choices.restart(usual);
         }
         for note in &observed.observation.notes {
             self.note(note.clone(), false);
@@ -269,6 +273,7 @@ impl Session {
         };
         let roles = Roles(self.choices.now().roles.clone());
         roles.check(table)?;
+        model.manifest.check_present(&[roles.with(Role::Given), roles.with(Role::Generated)].concat())?;
         let mut set = BTreeMap::new();
         for i in roles.with(Role::Given) {
             if let Some(value) = self.set(table, i)? {

@@ -82,11 +82,18 @@ fn right(ui: &mut Ui, session: &Session, layer: Layer, commands: &mut Vec<Comman
         }
     });
     widgets::named(&response.response, egui::Role::ComboBox, "Base map");
-    if let Some(model) = &session.model {
-        let manifest = &model.manifest;
-        let text = RichText::new(&manifest.name).small().color(theme::ink(ui.visuals(), theme::SYNTHETIC));
-        ui.add(egui::Label::new(text).truncate())
-            .on_hover_text(format!("{}\n{}", manifest.description, manifest.licence));
+    let manifest = session.model.as_ref().map(|model| &model.manifest);
+    let text = manifest.map_or("Models", |manifest| &manifest.name);
+    let text = RichText::new(text).small().color(theme::ink(ui.visuals(), theme::SYNTHETIC));
+    let mut response = ui.add(egui::Button::new(text).truncate());
+    widgets::named(&response, egui::Role::Button, "Models");
+    if let Some(manifest) = manifest {
+        let text =
+            format!("{}\n{}\nOther models can be fetched and used here.", manifest.description, manifest.licence);
+        response = response.on_hover_text(text);
+    }
+    if response.clicked() {
+        commands.push(Command::ModelsWindow(true));
     }
 }
 

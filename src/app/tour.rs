@@ -79,7 +79,9 @@ const STAGES: &[Stage] = &[
     Stage::Picture("painting"),
     Stage::Do(|_, _| vec![Command::Tool(Tool::Pointer), Command::ExportWindow(true)]),
     Stage::Picture("export"),
-    Stage::Do(|_, _| vec![Command::ExportWindow(false), Command::Theme(egui::Theme::Light), Command::Palette(true)]),
+    Stage::Do(|_, _| vec![Command::ExportWindow(false), Command::ModelsWindow(true)]),
+    Stage::Picture("models"),
+    Stage::Do(|_, _| vec![Command::ModelsWindow(false), Command::Theme(egui::Theme::Light), Command::Palette(true)]),
     Stage::Picture("light"),
 ];
 

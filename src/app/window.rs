@@ -11,6 +11,8 @@ use super::frames::Frames;
 use super::guide::{self, Step};
 use super::keeper::{self, Keeper};
 use super::map::MapView;
+use super::models::Models;
+use super::models_window::ModelsForm;
 use super::palette::Palette;
 use super::project_form::ProjectForm;
 use super::recent::Recent;
@@ -47,6 +49,8 @@ pub struct Window {
     pub(super) project_form: ProjectForm,
     pub(super) files_form: FilesForm,
     pub(super) cells_form: CellsForm,
+    pub(super) models: Models,
+    pub(super) models_form: ModelsForm,
     pub(super) palette: Palette,
     pub(super) guide: Option<Step>,
     frames: Frames,
@@ -122,7 +126,7 @@ impl Window {
         }
         studio.run(|| Reply::Lines(Lines::open()));
         let (form, scene_form) = (ExportForm::default(), SceneForm::default());
-        Ok(Self {
+        let mut window = Self {
             session,
             shown: Shown::default(),
             form,
@@ -131,6 +135,8 @@ impl Window {
             project_form: ProjectForm::default(),
             files_form: FilesForm::default(),
             cells_form: CellsForm::default(),
+            models: Models::new(options.models, options.hub),
+            models_form: ModelsForm::default(),
             palette: Palette::default(),
             guide,
             frames: Frames::default(),
@@ -149,12 +155,19 @@ impl Window {
             overlay,
             memory_looked: None,
             tour: options.tour,
-        })
+        };
+        window.list_models();
+        Ok(window)
     }
 
     /// What the window knows; for the tour and for tests.
     pub fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// What is known of models; for tests.
+    pub fn models(&self) -> &Models {
+        &self.models
     }
 
     /// How long frames took.
@@ -221,6 +234,7 @@ impl eframe::App for Window {
         self.cells_form.show(&ctx, &mut commands);
         self.form.show(&ctx, &self.session, &self.shown, &mut commands);
         self.scene_form.show(&ctx, &self.recent, &mut commands);
+        self.models_form.show(&ctx, &self.session, &self.models, &mut commands);
         self.project_form.show(&ctx, &mut commands);
         self.data.show(&ctx, &self.session, &mut commands);
         if self.key_sheet {

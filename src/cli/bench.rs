@@ -1,6 +1,7 @@
 //! `copgen bench`: how fast the networks are here, beside what this machine's matrix products can do.
 
 use crate::error::{Error, Result};
+use crate::hub::model_folder;
 use crate::modality::{ModalityTable, PostOptions, Raster, Value};
 use crate::model::{
     AutoencoderEntry, AutoencoderSizes, DenoiserSizes, Engine, MadeUp, Model, NoisePredictor, Precision,
@@ -79,7 +80,7 @@ impl Bench {
     pub(super) fn run(self) -> Result<ExitCode> {
         let engine = Engine::parse(&self.device, self.precision)?;
         let measured = match &self.model {
-            Some(dir) => self.folder(dir, &engine)?,
+            Some(dir) => self.folder(&model_folder(dir)?, &engine)?,
             None => self.made_up(&engine)?,
         };
         if self.json {

@@ -4,6 +4,7 @@ use super::interrupt;
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluation, evaluate};
 use crate::files::write_atomically;
+use crate::hub::model_folder;
 use crate::model::{Computing, Model, Precision};
 use crate::train::Recipe;
 use std::path::PathBuf;
@@ -52,7 +53,7 @@ impl Evaluate {
         }
         let (recipe, _) = Recipe::open(&self.recipe)?;
         let computing = Computing { device: self.device.clone(), precision: self.precision };
-        let model = Model::open_on(&self.model, &computing, &mut |note| eprintln!("note: {note}"))?;
+        let model = Model::open_on(&model_folder(&self.model)?, &computing, &mut |note| eprintln!("note: {note}"))?;
         let evaluation = Evaluation {
             model: &model,
             recipe: &recipe,

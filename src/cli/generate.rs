@@ -5,8 +5,9 @@ use crate::ensemble::Realisation;
 use crate::error::{Error, Result};
 use crate::export::{Exporter, Lineage};
 use crate::files::bundled;
+use crate::hub::model_folder;
 use crate::job::{Event, Place, Request, SetValue, run};
-use crate::modality::{ModalityTable, PostOptions};
+use crate::modality::PostOptions;
 use crate::model::{Computing, Model, Precision};
 use crate::sampler::{ConditionLatent, Grid, IgnoredMode, Preset, Role, Roles, SamplerOptions, Solver};
 use crate::scene::{Observation, Window};
@@ -27,7 +28,7 @@ pub struct Generate {
     /// Cell in it, such as 618U_30L.
     #[arg(long, requires = "major_tom")]
     cell: Option<String>,
-    /// Model folder; the bundled demonstration model if left out.
+    /// Model: a folder, or a name of "copgen models list"; the bundled demonstration model if left out.
     #[arg(long)]
     model: Option<PathBuf>,
     /// What is known, comma-separated: location date DEM LULC S1RTC S2L1C S2L2A cloud_mask, or band groups: S2L1C_10m
@@ -117,10 +118,9 @@ impl Generate {
     }
 
     pub(super) fn run(self) -> Result<ExitCode> {
-        let model_dir = self.model.clone().map_or_else(|| bundled("models/demo"), Ok)?;
+        let model_dir = self.model.as_deref().map_or_else(|| bundled("models/demo"), model_folder)?;
         let model = Model::open_on(&model_dir, &self.computing(), &mut |note| eprintln!("note: {note}"))?;
-        let table = &model.manifest.modalities;
-        let request = self.request(table, model_dir)?;
+        let request = self.request(&model, model_dir)?;
         let cancel = interrupt()?;
 
         let mut out = Output::new(&self, &model, &request);
@@ -153,7 +153,8 @@ impl Generate {
         result.map(|()| ExitCode::SUCCESS)
     }
 
-    fn request(&self, table: &ModalityTable, model: PathBuf) -> Result<Request> {
+    fn request(&self, loaded: &Model, model: PathBuf) -> Result<Request> {
+        let table = &loaded.manifest.modalities;
         let mut given = table.select_list(&self.given)?;
         let mut set = BTreeMap::new();
         for text in &self.set {
@@ -165,7 +166,13 @@ impl Generate {
                 given.push(i);
             }
         }
-        let generated = self.generate.as_deref().map(|names| table.select_list(names)).transpose()?;
+        let mut generated = self.generate.as_deref().map(|names| table.select_list(names)).transpose()?;
+        let absent: Vec<usize> = (0..table.len()).filter(|&i| loaded.manifest.is_absent(i)).collect();
+        if generated.is_none() && !absent.is_empty() {
+            // What cannot be decoded is not asked for unless it is named.
+            let rest = |i: &usize| !absent.contains(i) && !given.contains(i);
+            generated = Some((0..table.len()).filter(rest).collect());
+        }
         if self.samples > 100_000 {
             return Err(Error::request("At most 100000 realisations can be asked for in one run."));
         }

@@ -14,6 +14,7 @@ mod verify;
 
 use crate::app::{Options, open};
 use crate::error::{Error, Result};
+use crate::hub::model_folder;
 use crate::model::Engine;
 use crate::process;
 use candle_core::Device;
@@ -26,7 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Debug, Parser)]
 #[command(name = "copgen", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
-    /// Model folder for the window; the bundled demonstration model if left out.
+    /// Model for the window: a folder, or a name of "copgen models list"; the bundled demonstration model if left out.
     #[arg(long)]
     model: Option<PathBuf>,
     /// Scene folder that the window opens with; a bundled one if left out.
@@ -44,7 +45,7 @@ enum Command {
     Fetch(fetch::Fetch),
     /// Compare with recorded numbers, tensor by tensor.
     Verify(verify::Verify),
-    /// Import, inspect and check model folders.
+    /// List, fetch, import, inspect, check and remove models.
     #[command(subcommand)]
     Models(models::Models),
     /// List and fetch places with real data.
@@ -90,7 +91,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             // What is named on the command line comes before what was open last.
             let named = arguments.model.is_some() || arguments.scene.is_some();
             let session = if named { None } else { session_folder() };
-            let model = arguments.model.unwrap_or(bundled.model);
+            let model = arguments.model.map_or(Ok(bundled.model), |named| model_folder(&named))?;
             let first = arguments.scene.or(bundled.first);
             open(Options { model, first, session, ..bundled })?;
             Ok(ExitCode::SUCCESS)

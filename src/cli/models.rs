@@ -1,24 +1,54 @@
 //! `copgen models`.
 
-use crate::error::Result;
-use crate::model::{Engine, MANIFEST_FILE, Manifest, Model, import, read_weights, sha256_of};
+use super::interrupt;
+use crate::error::{Error, Result};
+use crate::hub::{
+    Hub, Library, Listed, Progress, Source, State, Wish, import_files, install, model_folder, remove, size, verify,
+};
+use crate::model::{Engine, MANIFEST_FILE, Manifest, Model, read_weights, sha256_of};
+use crate::net::{Network, Patience};
+use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
-/// Import, inspect and check model folders.
+/// List, fetch, import, inspect, check and remove models.
 #[derive(Debug, clap::Subcommand)]
 pub enum Models {
-    /// Convert the published files into one model folder.
+    /// Print the models that are known, and how much of each is installed.
+    List,
+    /// Fetch a model of the catalogue, or the parts of it that are not here yet. What was interrupted goes on.
+    Download {
+        /// Name in the catalogue.
+        id: String,
+        /// Only the autoencoders of these modalities, comma-separated: S2L2A,DEM. The rest can be fetched later.
+        #[arg(long, value_delimiter = ',')]
+        modalities: Option<Vec<String>>,
+        /// Store half-precision weights: half the size.
+        #[arg(long)]
+        half: bool,
+    },
+    /// Convert published files that are on this machine into a model folder.
     Import {
-        /// The denoiser, `500000_nnet_ema.pth`.
+        /// Name in the catalogue: its files are looked for below --from, and it is installed like a download.
+        #[arg(required_unless_present = "denoiser", requires = "from", conflicts_with_all = ["denoiser", "autoencoders", "out", "heads"])]
+        id: Option<String>,
+        /// Folder that holds the published files, in whatever folders below; one of the Hugging Face cache will do.
+        #[arg(long, requires = "id")]
+        from: Option<PathBuf>,
+        /// With a name: only the autoencoders of these modalities.
+        #[arg(long, value_delimiter = ',', requires = "id")]
+        modalities: Option<Vec<String>>,
+        /// Without a name: the denoiser, `500000_nnet_ema.pth`.
+        #[arg(long, requires_all = ["autoencoders", "out"])]
+        denoiser: Option<PathBuf>,
+        /// Without a name: folder with one folder per autoencoder, each with `model-50-ema.pth`.
         #[arg(long)]
-        denoiser: PathBuf,
-        /// Folder with one folder per autoencoder, each with `model-50-ema.pth`.
+        autoencoders: Option<PathBuf>,
+        /// Without a name: new model folder.
         #[arg(long)]
-        autoencoders: PathBuf,
-        /// New model folder.
-        #[arg(long)]
-        out: PathBuf,
+        out: Option<PathBuf>,
         /// Store half-precision weights: half the size.
         #[arg(long)]
         half: bool,
@@ -26,23 +56,190 @@ pub enum Models {
         #[arg(long)]
         heads: Option<usize>,
     },
-    /// Print what a model folder holds, after checking every file.
+    /// Print what a model holds, after checking every file.
     Inspect {
-        /// The model folder.
+        /// Name or folder of the model.
         dir: PathBuf,
+    },
+    /// Compare the hash of every file with what was installed.
+    Verify {
+        /// Name or folder of the model; all installed ones if left out.
+        model: Option<PathBuf>,
+    },
+    /// Remove an installed model, or what was fetched of one.
+    Remove {
+        /// Its name.
+        id: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
     },
 }
 
 impl Models {
     pub(super) fn run(self) -> Result<ExitCode> {
         match self {
-            Self::Import { denoiser, autoencoders, out, half, heads } => {
-                let manifest = import(&denoiser, &autoencoders, &out, half, heads, &mut |what| eprintln!("{what}"))?;
+            Self::List => list()?,
+            Self::Download { id, modalities, half } => {
+                let network = Network::new(Patience::default());
+                let hub = Hub::from_env();
+                fetch(&Wish { id, modalities, half }, &Source::Hub(&hub, &network))?;
+            }
+            Self::Import { id: Some(id), from: Some(from), modalities, half, .. } => {
+                fetch(&Wish { id, modalities, half }, &Source::Folder(&from))?;
+            }
+            Self::Import {
+                denoiser: Some(denoiser),
+                autoencoders: Some(autoencoders),
+                out: Some(out),
+                half,
+                heads,
+                ..
+            } => {
+                // The published layout.
+                let mut entry = crate::hub::Catalogue::bundled()
+                    .get("cop-gen")
+                    .cloned()
+                    .ok_or_else(|| Error::request("The catalogue does not hold the published layout."))?;
+                entry.heads = heads;
+                let manifest =
+                    import_files(&entry, &denoiser, &autoencoders, &out, half, &mut |what| eprintln!("{what}"))?;
                 println!("imported {} into {}", manifest.name, out.display());
             }
-            Self::Inspect { dir } => inspect(&dir)?,
+            Self::Import { .. } => {
+                return Err(Error::request(
+                    "Say what to import: ID --from FOLDER, or --denoiser FILE --autoencoders FOLDER --out FOLDER.",
+                ));
+            }
+            Self::Inspect { dir } => inspect(&model_folder(&dir)?)?,
+            Self::Verify { model } => return check(model),
+            Self::Remove { id, yes } => {
+                let library = Library::open()?;
+                if !yes {
+                    ask(&format!("Remove {id} from {}? [y/N] ", library.dir.display()))?;
+                }
+                remove(&library, &id)?;
+                println!("removed {id}");
+            }
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn state(listed: &Listed) -> String {
+    let missing = listed.parts.iter().filter(|part| !part.here).flat_map(|part| part.modalities.clone());
+    match &listed.state {
+        State::Bundled => "bundled".into(),
+        State::Installed => "installed".into(),
+        State::Partly => format!("installed without {}", missing.collect::<Vec<_>>().join(", ")),
+        State::Begun => "begun; copgen models download goes on".into(),
+        State::Absent => "not here".into(),
+        State::Broken(problem) => format!("cannot be read: {problem}"),
+    }
+}
+
+fn list() -> Result<()> {
+    let library = Library::open()?;
+    for listed in library.list() {
+        println!("{:<14} {}: {}", listed.id, listed.name, state(&listed));
+        let (fetch, memory) = (listed.missing_bytes(), size(listed.memory_bytes));
+        let half = if listed.half { " in half precision" } else { "" };
+        let here = if listed.bytes > 0 { format!("{} on disk{half}, ", size(listed.bytes)) } else { String::new() };
+        let fetch = if fetch > 0 { format!("about {} to fetch, ", size(fetch)) } else { String::new() };
+        println!("{:14} {here}{fetch}about {memory} of memory; licence: {}", "", listed.licence);
+        println!("{:14} {}", "", listed.description);
+    }
+    println!("Models are installed in {}", library.dir.display());
+    Ok(())
+}
+
+fn fetch(wish: &Wish, source: &Source) -> Result<()> {
+    let library = Library::open()?;
+    let stop = interrupt()?;
+    let mut shown = Shown::new();
+    let done = install(&library, wish, source, stop, &mut |progress| shown.show(progress));
+    shown.bar.finish_and_clear();
+    if matches!(done, Err(Error::Cancelled)) {
+        library.pause(&wish.id)?;
+        eprintln!("What has arrived is kept; the same command goes on from there.");
+    }
+    let manifest = done?;
+    println!("installed {} in {}", manifest.name, library.dir.join(&wish.id).display());
+    let absent: Vec<usize> = (0..manifest.modalities.len()).filter(|&i| manifest.is_absent(i)).collect();
+    if !absent.is_empty() {
+        let names: Vec<&str> = absent.iter().map(|&i| manifest.modalities[i].name.as_str()).collect();
+        println!("without the autoencoders of {}", names.join(", "));
+    }
+    Ok(())
+}
+
+/// A bar on a terminal, a line now and then elsewhere.
+struct Shown {
+    bar: indicatif::ProgressBar,
+    line: Option<(String, Instant)>,
+}
+
+impl Shown {
+    /// Lines about the same thing come at most this often.
+    const PAUSE: Duration = Duration::from_secs(10);
+
+    fn new() -> Self {
+        let bar = indicatif::ProgressBar::new(0);
+        let template = "{prefix} {wide_bar} {bytes}/{total_bytes} {msg}";
+        let style = indicatif::ProgressStyle::with_template(template);
+        Self { bar: style.map(|style| bar.clone().with_style(style)).unwrap_or(bar), line: None }
+    }
+
+    fn show(&mut self, progress: &Progress) {
+        let speed = progress.pace();
+        if std::io::stderr().is_terminal() {
+            self.bar.set_length(progress.total);
+            self.bar.set_position(progress.done);
+            self.bar.set_prefix(progress.what.clone());
+            self.bar.set_message(speed);
+            return;
+        }
+        if self.line.as_ref().is_some_and(|(what, at)| *what == progress.what && at.elapsed() < Self::PAUSE) {
+            return;
+        }
+        self.line = Some((progress.what.clone(), Instant::now()));
+        eprintln!("{} ({} of {}) {speed}", progress.what, size(progress.done), size(progress.total));
+    }
+}
+
+fn check(model: Option<PathBuf>) -> Result<ExitCode> {
+    let folders = match model {
+        Some(model) => vec![model_folder(&model)?],
+        None => Library::open()?.list().into_iter().filter(Listed::usable).map(|listed| listed.dir).collect(),
+    };
+    let mut whole = true;
+    for dir in folders {
+        println!("{}", dir.display());
+        for checked in verify(&dir, &AtomicBool::new(false), &mut |_| {})? {
+            whole &= checked.problem.is_none();
+            let found = checked.problem.unwrap_or_else(|| "as installed".into());
+            println!("  {} ({}): {found}", checked.file.display(), size(checked.bytes));
+        }
+    }
+    if !whole {
+        eprintln!("Remove what is damaged and fetch it again: copgen models remove ID, copgen models download ID.");
+    }
+    Ok(ExitCode::from(u8::from(!whole)))
+}
+
+fn ask(question: &str) -> Result<()> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Error::request("Nobody can be asked here; add --yes to remove it."));
+    }
+    let mut err = std::io::stderr();
+    let mut answer = String::new();
+    let asked = write!(err, "{question}")
+        .and_then(|()| err.flush())
+        .and_then(|()| std::io::stdin().lock().read_line(&mut answer));
+    asked.map_err(|e| Error::Compute(format!("The question could not be asked: {e}")))?;
+    match answer.trim().to_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(Error::Cancelled),
     }
 }
 
@@ -86,7 +283,9 @@ fn inspect(dir: &Path) -> Result<()> {
     for (i, m) in manifest.modalities.iter().enumerate() {
         let [c, h, w] = m.latent;
         print!("  {i:>2} {:<12} {:<32} latent {c}×{h}×{w}", m.name, m.key);
-        if let Some(entry) = manifest.autoencoders.get(&m.key) {
+        if manifest.is_absent(i) {
+            print!("  not installed");
+        } else if let Some(entry) = manifest.autoencoders.get(&m.key) {
             model.autoencoder(i)?;
             let (values, bytes) = count(&dir.join(&entry.weights.file))?;
             print!("  {} px of {} m, {values} parameters, {bytes} bytes", m.pixels, m.ground_m);

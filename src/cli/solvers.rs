@@ -4,6 +4,7 @@ use super::interrupt;
 use crate::error::{Error, Result};
 use crate::evaluate::{SolverStudy, compare_solvers};
 use crate::files::{bundled, write_atomically};
+use crate::hub::model_folder;
 use crate::model::{Engine, Model};
 use crate::sampler::Solver;
 use std::path::PathBuf;
@@ -43,7 +44,7 @@ pub struct Solvers {
 
 impl Solvers {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let dir = self.model.clone().map_or_else(|| bundled("models/demo"), Ok)?;
+        let dir = self.model.as_deref().map_or_else(|| bundled("models/demo"), model_folder)?;
         let model = Model::open(&dir, &Engine::cpu())?;
         let study = SolverStudy {
             model: &model,

@@ -4,6 +4,7 @@ use super::bar::Bar;
 use super::{device, interrupt};
 use crate::error::{Error, Result};
 use crate::evaluate::{contact_sheet, held_windows};
+use crate::hub::model_folder;
 use crate::model::{Engine, FIELD_FILE, Model, write_weights};
 use crate::train::{
     Denoising, Options, Progress, Recipe, Setting, checkpoint_file, fit_field, refuse_finished, train_autoencoder,
@@ -122,6 +123,7 @@ impl Train {
             Self::Denoiser { common, steps, from, low_rank } => {
                 let (recipe, table) = Recipe::open(&common.recipe)?;
                 let (device, options) = (device(&steps.device)?, steps.options());
+                let from = from.as_deref().map(model_folder).transpose()?;
                 let place = Denoising {
                     scenes: &common.scenes,
                     out: &common.out,

@@ -123,10 +123,15 @@ impl<'a> Exporter<'a> {
             let pixels = match &m.values {
                 ValueKind::Reflectance { dn_per_unit, .. } => Pixels::Scaled { scale: 1.0 / f64::from(*dn_per_unit) },
                 ValueKind::Classes { classes } => Pixels::Classes(classes.clone()),
+                ValueKind::Picture => Pixels::Picture,
                 _ => Pixels::Float,
             };
+            let what = match pixels {
+                Pixels::Picture => "Synthetic picture without units, not an observation",
+                _ => "Synthetic realisation, not an observation",
+            };
             let path = self.realisation_path(realisation.index, m);
-            self.write(m, &path, bands, pixels, metadata, "Synthetic realisation, not an observation")?;
+            self.write(m, &path, bands, pixels, metadata, what)?;
             written.push(path);
         }
         Ok(written)
@@ -157,6 +162,7 @@ impl<'a> Exporter<'a> {
                 let indices: Vec<String> = members.iter().map(|r| r.index.to_string()).collect();
                 let unit = match (k, classes) {
                     (0, _) => m.unit().to_owned(),
+                    (_, None) if m.values == ValueKind::Picture => "square of levels of a picture, no unit".to_owned(),
                     (_, None) => format!("square of {}", m.unit()),
                     (_, Some(_)) => "share of realisations, 0 to 1".to_owned(),
                 };

@@ -111,6 +111,7 @@ impl SetValue {
                     .map(|c| Self::Class(c.code))
                     .ok_or_else(|| bad(&format!("a GeoTIFF (.tif) or one of: {}", names.join(", "))))
             }
+            ValueKind::Picture if is_picture(text) => Ok(Self::File(text.into())),
             _ if !is_raster(text) => Err(bad("the path of a GeoTIFF (.tif)")),
             _ => Ok(Self::File(text.into())),
         }
@@ -135,6 +136,11 @@ impl SetValue {
             Self::File(path) => path.display().to_string(),
         }
     }
+}
+
+fn is_picture(text: &str) -> bool {
+    let text = text.to_lowercase();
+    [".png", ".jpg", ".jpeg"].iter().any(|ending| text.ends_with(ending))
 }
 
 fn is_raster(text: &str) -> bool {

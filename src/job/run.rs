@@ -29,6 +29,8 @@ pub fn run(
 ) -> Result<()> {
     let table = &model.manifest.modalities;
     request.roles.check(table)?;
+    // Before anything is computed, not at the end.
+    model.manifest.check_present(&[request.roles.with(Role::Given), request.roles.with(Role::Generated)].concat())?;
     if request.samples == 0 || request.batch == 0 {
         return Err(Error::request("The numbers of samples and of realisations per batch must be at least 1."));
     }

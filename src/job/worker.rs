@@ -2,7 +2,7 @@
 
 use super::{Event, Request, run};
 use crate::error::{Error, Result};
-use crate::model::{Computing, Model};
+use crate::model::{Computing, MANIFEST_FILE, Model, sha256_of};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -102,7 +102,10 @@ type Loaded = (Model, Computing);
 
 /// Runs a job, keeping the model loaded for the next one.
 fn work(kept: &mut Option<Loaded>, request: &Request, cancel: &AtomicBool, send: &mut dyn FnMut(Event)) -> Result<()> {
-    let fits = |(model, computing): &Loaded| model.dir == request.model && *computing == request.computing;
+    // Parts may have been added to it meanwhile.
+    let same = |model: &Model| sha256_of(&model.dir.join(MANIFEST_FILE)).is_ok_and(|now| now == model.sha256);
+    let fits =
+        |(model, computing): &Loaded| model.dir == request.model && *computing == request.computing && same(model);
     let (model, computing) = match kept.take().filter(fits) {
         Some(loaded) => loaded,
         None => {

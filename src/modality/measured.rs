@@ -24,6 +24,7 @@ pub fn measured_unit(m: &Modality) -> &'static str {
         ValueKind::Decibel { .. } => "dB",
         ValueKind::LogElevation { .. } | ValueKind::RootElevation { .. } => "m",
         ValueKind::Classes { .. } => "share of pixels",
+        ValueKind::Picture => "levels of 255, no unit",
         _ => "",
     }
 }

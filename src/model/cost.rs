@@ -81,12 +81,16 @@ fn middle(width: f64, pixels: f64) -> f64 {
     2.0 * residual(width, width, pixels) + 8.0 * width * width * pixels + 4.0 * pixels * pixels * width
 }
 
+/// Estimated bytes of memory of a model whose float32 weights have this many, before its sizes are known.
+pub fn about_memory(weights: u64) -> u64 {
+    PROGRAM + 2 * weights
+}
+
 impl Manifest {
     /// Bytes of the weight files; missing files count nothing.
     pub fn weight_bytes(&self, dir: &Path) -> u64 {
-        let own = [Some(&self.denoiser_weights), self.field.as_ref()].into_iter().flatten();
-        let all = own.chain(self.autoencoders.values().map(|entry| &entry.weights));
-        all.filter_map(|file| std::fs::metadata(dir.join(&file.file)).ok()).map(|file| file.len()).sum()
+        let found = self.files().into_keys().filter_map(|file| std::fs::metadata(dir.join(file)).ok());
+        found.map(|file| file.len()).sum()
     }
 
     /// Bytes of a finished realisation of these modalities.

@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// A file, and the numbers of channels of its images and latents.
+type Shared = (PathBuf, usize, usize);
+
 /// A loaded model.
 pub struct Model {
     /// Its folder.
@@ -24,7 +27,8 @@ pub struct Model {
     pub sha256: String,
     denoiser: Box<dyn NoisePredictor>,
     field: Option<Statistics>,
-    autoencoders: Mutex<BTreeMap<usize, Arc<dyn Codec>>>,
+    /// By file and numbers of channels: modalities that share a file share its network.
+    autoencoders: Mutex<BTreeMap<Shared, Arc<dyn Codec>>>,
     engine: Engine,
 }
 
@@ -114,21 +118,23 @@ impl Model {
     /// # Errors
     /// When its file is missing, damaged or misshapen, or the modality is a scalar.
     pub fn autoencoder(&self, index: usize) -> Result<Arc<dyn Codec>> {
-        let mut loaded = self.autoencoders.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(autoencoder) = loaded.get(&index) {
-            return Ok(autoencoder.clone());
-        }
         let m = &self.manifest.modalities[index];
+        self.manifest.check_present(&[index])?;
         let entry = self
             .manifest
             .autoencoders
             .get(&m.key)
             .ok_or_else(|| Error::request(format!("{} has no autoencoder.", m.name)))?;
+        let name = (entry.weights.file.clone(), m.network_channels(), m.latent[0]);
+        let mut loaded = self.autoencoders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(autoencoder) = loaded.get(&name) {
+            return Ok(autoencoder.clone());
+        }
         let path = self.dir.join(&entry.weights.file);
         let mut weights = LoadedWeights::open(&path, Some(&entry.weights.sha256), self.device())?;
         let autoencoder = self.engine.autoencoder(&entry.sizes, m.network_channels(), m.latent[0], &mut weights)?;
         weights.finish()?;
-        loaded.insert(index, autoencoder.clone());
+        loaded.insert(name, autoencoder.clone());
         Ok(autoencoder)
     }
 

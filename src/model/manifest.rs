@@ -4,7 +4,7 @@ use super::field::LocalSizes;
 use crate::error::{Error, Result};
 use crate::modality::ModalityTable;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Name of the manifest inside a model folder.
@@ -88,6 +88,37 @@ pub struct AutoencoderEntry {
     pub weights: WeightFile,
 }
 
+/// A published file that weights of this folder were converted from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Published {
+    /// Repository on the hub.
+    pub repository: String,
+    /// File in it.
+    pub file: String,
+    /// Lower-case hexadecimal SHA-256 of that file, checked before the conversion.
+    pub sha256: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// Where a model of the catalogue came from, and what of it is not here.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// Its name in the catalogue, by which the rest can be fetched.
+    pub id: String,
+    /// Whether weights were converted to half precision.
+    #[serde(default)]
+    pub half: bool,
+    /// Keys of image modalities whose autoencoder is not here.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub absent: BTreeSet<String>,
+    /// By file of this folder: what it was converted from.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub published: BTreeMap<PathBuf, Published>,
+}
+
 /// Everything the program needs to know about a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -112,9 +143,43 @@ pub struct Manifest {
     /// Statistics of the Gaussian field ([`crate::model::field`]); the published model has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<WeightFile>,
+    /// Where it came from, if from the catalogue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 impl Manifest {
+    /// Every weight file once, with its hash: several modalities may share an autoencoder.
+    pub fn files(&self) -> BTreeMap<&Path, &str> {
+        let own = [Some(&self.denoiser_weights), self.field.as_ref()].into_iter().flatten();
+        let all = own.chain(self.autoencoders.values().map(|entry| &entry.weights));
+        all.map(|file| (file.file.as_path(), file.sha256.as_str())).collect()
+    }
+
+    /// Whether this modality's autoencoder is part of the model, but not here.
+    pub fn is_absent(&self, modality: usize) -> bool {
+        let key = self.modalities.get(modality).map(|m| &m.key);
+        key.is_some_and(|key| self.origin.as_ref().is_some_and(|origin| origin.absent.contains(key)))
+    }
+
+    /// Makes sure that these modalities can be encoded and decoded.
+    ///
+    /// # Errors
+    /// Which autoencoders are not here, and how to fetch them.
+    pub fn check_present(&self, modalities: &[usize]) -> Result<()> {
+        let names = modalities.iter().filter(|&&i| self.is_absent(i)).map(|&i| self.modalities[i].name.as_str());
+        let names: Vec<&str> = names.collect();
+        match &self.origin {
+            Some(origin) if !names.is_empty() => Err(Error::request(format!(
+                "The autoencoder of {} is not installed, so it can be neither given nor generated. Fetch it under \"Models\" in the window, or with: copgen models download {} --modalities {}",
+                names.join(" and "),
+                origin.id,
+                names.join(",")
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads and checks `DIR/manifest.json`.
     ///
     /// # Errors
@@ -134,14 +199,18 @@ impl Manifest {
         Ok(manifest)
     }
 
-    fn check(&self) -> Result<()> {
+    /// # Errors
+    /// When it is inconsistent, as a sentence.
+    pub fn check(&self) -> Result<()> {
         self.denoiser.check()?;
         if self.field.is_some() && !self.autoencoders.is_empty() {
             return Err(Error::request(
                 "A model with a Gaussian field has no autoencoders, but the manifest names some.",
             ));
         }
-        for m in self.modalities.iter().filter(|m| !m.is_scalar() && self.field.is_none()) {
+        let absent = self.origin.as_ref().map(|origin| &origin.absent);
+        let here = |m: &&crate::modality::Modality| absent.is_none_or(|absent| !absent.contains(&m.key));
+        for m in self.modalities.iter().filter(|m| !m.is_scalar() && self.field.is_none()).filter(here) {
             let entry = self
                 .autoencoders
                 .get(&m.key)

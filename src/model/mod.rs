@@ -6,6 +6,7 @@ mod denoiser;
 mod engine;
 pub mod field;
 mod folder;
+mod import;
 pub mod kernels;
 mod layers;
 mod manifest;
@@ -18,15 +19,19 @@ mod shaders;
 mod weights;
 
 pub use autoencoder::{Autoencoder, Codec, Moments};
+pub use cost::about_memory;
 pub use denoiser::{Denoiser, NoisePredictor};
 pub use engine::{Computing, Engine};
 pub use folder::Model;
+pub use import::{check_autoencoder, check_denoiser, convert};
 pub use layers::{Conv3, LowRank, Sampling};
-pub use manifest::{AutoencoderEntry, AutoencoderSizes, DenoiserSizes, MANIFEST_FILE, Manifest, WeightFile};
+pub use manifest::{
+    AutoencoderEntry, AutoencoderSizes, DenoiserSizes, MANIFEST_FILE, Manifest, Origin, Published, WeightFile,
+};
 pub use order::network_order;
 pub use precision::Precision;
 pub use save::{
-    DENOISER_FILE, FIELD_FILE, autoencoder_file, import, weight_file, write_manifest, write_tensors, write_weights,
+    DENOISER_FILE, FIELD_FILE, autoencoder_file, weight_file, write_manifest, write_tensors, write_weights,
 };
 pub use schedule::{Schedule, TRAIN_STEPS};
 pub use shaders::{Adapters, Gpu, ShaderAutoencoder, ShaderDenoiser};

@@ -21,6 +21,8 @@ pub const USER_AGENT: &str =
 pub const OFFLINE_VARIABLE: &str = "COPGEN_OFFLINE";
 /// No description of data is longer, bytes.
 const LONGEST_TEXT: u64 = 32 << 20;
+/// Redirections that are followed.
+const REDIRECTS: u32 = 5;
 /// How often a wait looks whether it should end.
 const NAP: Duration = Duration::from_millis(50);
 
@@ -109,13 +111,29 @@ impl Read for Answer {
     }
 }
 
+/// What a server says about an address.
+pub struct Look {
+    /// The address on that server, after its own redirections.
+    pub url: String,
+    /// Whether what is there lies on another server.
+    pub elsewhere: bool,
+    headers: HeaderMap,
+}
+
+impl Look {
+    /// A header, if it is there and readable.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
 impl Network {
     /// The network, unless `COPGEN_OFFLINE` switches it off.
     pub fn new(patience: Patience) -> Self {
         let config = ureq::Agent::config_builder()
             .user_agent(USER_AGENT)
             .http_status_as_error(false)
-            .max_redirects(5)
+            .max_redirects(REDIRECTS)
             .max_redirects_will_error(true)
             .timeout_resolve(Some(Duration::from_secs(10)))
             .timeout_connect(Some(Duration::from_secs(10)))
@@ -174,6 +192,39 @@ impl Network {
             return Err(fault::status(ask.url, status, wait_asked(response.headers())));
         }
         Ok(answer(response, ask.from))
+    }
+
+    /// What a server says about an address without sending what is there (HEAD). Ways to another server are not followed,
+    /// but told; those to another address of the same server are.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn look(&self, ask: &Ask) -> Result<Look> {
+        let mut url = ask.url.to_owned();
+        for _ in 0..=REDIRECTS {
+            self.check(&url)?;
+            // A compressed body would have another length.
+            let request = self.agent.head(&url).config().max_redirects(0).build().header("accept-encoding", "identity");
+            let request = ask.headers.iter().fold(request, |r, (name, value)| r.header(name, value));
+            let response = request.call().map_err(|e| fault::of(&url, &e))?;
+            let status = response.status();
+            let to =
+                response.headers().get("location").and_then(|to| to.to_str().ok()).filter(|_| status.is_redirection());
+            match to {
+                Some(to) if to.starts_with('/') && !to.starts_with("//") => {
+                    let host = url.match_indices('/').nth(2).map_or(url.len(), |(at, _)| at);
+                    url = format!("{}{to}", &url[..host]);
+                }
+                None if !status.is_success() => {
+                    return Err(fault::status(&url, status.as_u16(), wait_asked(response.headers())));
+                }
+                elsewhere => {
+                    let elsewhere = elsewhere.is_some();
+                    return Ok(Look { url, elsewhere, headers: response.into_parts().0.headers });
+                }
+            }
+        }
+        Err(fault::of(ask.url, &ureq::Error::TooManyRedirects))
     }
 
     /// Reads a body to its end, piece by piece; `take` gets each. A body that ends before the length the server named is
@@ -266,10 +317,14 @@ impl Network {
         unreachable!("the last try returns")
     }
 
-    /// Waits, and looks often whether it should stop.
+    /// Waits as before a second try, and looks often whether it should stop.
     ///
     /// # Errors
     /// [`Error::Cancelled`].
+    pub fn pause(&self, stop: &AtomicBool) -> Result<()> {
+        self.wait(self.patience.first_wait, stop)
+    }
+
     fn wait(&self, how_long: Duration, stop: &AtomicBool) -> Result<()> {
         let end = Instant::now() + how_long;
         while let Some(left) = end.checked_duration_since(Instant::now()) {

@@ -22,6 +22,8 @@ pub enum Pixels {
     Float,
     /// As they are; what is not finite becomes this, the declared no-data value.
     Holed(f32),
+    /// Colours from 0 to 255, in bands of red, green and blue.
+    Picture,
     /// Class codes with their colours.
     Classes(Vec<Class>),
     /// As classes; what is not finite becomes this, the declared no-data value.
@@ -69,7 +71,7 @@ impl GeoTiff<'_> {
             Pixels::Scaled { .. } => self.fill(plain, temporary.path(), |v| v.round().clamp(1.0, 65_535.0) as u16),
             Pixels::Float => self.fill(plain, temporary.path(), |v| v),
             Pixels::Holed(none) => self.fill(plain, temporary.path(), |v| if v.is_finite() { v } else { *none }),
-            Pixels::Classes(_) => self.fill(plain, temporary.path(), code),
+            Pixels::Classes(_) | Pixels::Picture => self.fill(plain, temporary.path(), code),
             Pixels::HoledClasses(_, none) => {
                 self.fill(plain, temporary.path(), |v| if v.is_finite() { code(v) } else { *none })
             }
@@ -95,7 +97,10 @@ impl GeoTiff<'_> {
     ) -> Result<(), String> {
         let text = |e: gdal::errors::GdalError| e.to_string();
         let predictor = if T::datatype() == GdalDataType::Float32 { "PREDICTOR=3" } else { "PREDICTOR=2" };
-        let options = RasterCreationOptions::from_iter(["COMPRESS=DEFLATE", "ZLEVEL=9", predictor]);
+        let coloured = self.pixels == Pixels::Picture && self.bands.len() == 3;
+        let photometric = coloured.then_some("PHOTOMETRIC=RGB");
+        let options = ["COMPRESS=DEFLATE", "ZLEVEL=9", predictor].into_iter().chain(photometric);
+        let options = RasterCreationOptions::from_iter(options);
         let driver = DriverManager::get_driver_by_name("GTiff").map_err(text)?;
         let (width, height) = self.size;
         let mut dataset: Dataset = driver
@@ -134,7 +139,7 @@ impl GeoTiff<'_> {
                     band.set_no_data_value(Some(f64::from(*none))).map_err(text)?;
                 }
                 Pixels::Holed(none) => band.set_no_data_value(Some(f64::from(*none))).map_err(text)?,
-                Pixels::Float => {}
+                Pixels::Float | Pixels::Picture => {}
             }
             let mut buffer = Buffer::new(self.size, values.iter().map(|&v| convert(v)).collect());
             band.write((0, 0), self.size, &mut buffer).map_err(text)?;

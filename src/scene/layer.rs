@@ -27,6 +27,11 @@ impl Layer {
         Self { files: vec![file], alignment: ALIGNMENT_TOLERANCE }
     }
 
+    /// Several files on one grid, with their bands named.
+    pub(super) fn of(files: Vec<RasterFile>) -> Self {
+        Self { files, alignment: ALIGNMENT_TOLERANCE }
+    }
+
     /// One file per band, the band named by the file.
     ///
     /// # Errors
@@ -64,7 +69,9 @@ impl Layer {
 
     /// Where the files are.
     pub fn paths(&self) -> Vec<PathBuf> {
-        self.files.iter().map(|f| f.path.clone()).collect()
+        let mut paths: Vec<PathBuf> = self.files.iter().map(|f| f.path.clone()).collect();
+        paths.dedup();
+        paths
     }
 
     /// Ground it covers with pixels of `pixel_m`.

@@ -23,6 +23,10 @@ pub struct RasterFile {
     pub bands: Vec<String>,
     /// Declared no-data value of each band.
     pub no_data: Vec<Option<f64>>,
+    /// Whether all bands hold bytes.
+    pub byte: bool,
+    /// Whether a band's values stand for colours of a table.
+    pub palette: bool,
     /// Whether it says of itself that it was generated.
     pub synthetic: bool,
 }
@@ -49,9 +53,12 @@ impl RasterFile {
         let (width, height) = dataset.raster_size();
         let mut bands = Vec::new();
         let mut no_data = Vec::new();
+        let (mut byte, mut palette) = (true, false);
         for (i, band) in dataset.rasterbands().enumerate() {
             let band = band.map_err(|e| Error::file(path, format!("Band {} cannot be opened: {e}", i + 1)))?;
             no_data.push(band.no_data_value());
+            byte &= band.band_type() == gdal::raster::GdalDataType::UInt8;
+            palette |= band.color_table().is_some();
             bands.push(band.description().unwrap_or_default());
         }
         if width == 0 || height == 0 || bands.is_empty() {
@@ -73,7 +80,7 @@ impl RasterFile {
         };
         let crs = if grid.is_some() { crs } else { None };
         let synthetic = dataset.metadata_item("synthetic", "").is_some_and(|value| value == "yes");
-        Ok(Self { path: path.to_path_buf(), width, height, grid, crs, bands, no_data, synthetic })
+        Ok(Self { path: path.to_path_buf(), width, height, grid, crs, bands, no_data, byte, palette, synthetic })
     }
 
     /// The same with these names for its bands, if it has as many and none is described.

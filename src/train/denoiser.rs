@@ -76,6 +76,7 @@ pub fn train_denoiser(
         denoiser_weights: crate::model::WeightFile { file: DENOISER_FILE.into(), sha256: String::new() },
         autoencoders,
         field,
+        origin: None,
     };
     let base = base.map_or_else(String::new, |base| base.sha256);
     let fingerprint = fingerprint(recipe, &manifest, place, &base)?;

@@ -114,6 +114,7 @@ impl Start {
     pub fn from_model(recipe: &Recipe, dir: &Path, out: &Path, device: &Device) -> Result<Self> {
         let manifest = Manifest::open(dir)?;
         let table = manifest.modalities.clone();
+        manifest.check_present(&(0..table.len()).collect::<Vec<_>>())?;
         let open = |file: &WeightFile| LoadedWeights::open(&dir.join(&file.file), Some(&file.sha256), device);
         let same = |a: &Path, b: &Path| matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
         if same(dir, out) {

@@ -21,6 +21,8 @@ pub enum Look {
     Hillshade,
     /// The class's own colour.
     Classes,
+    /// Three channels that are colours already.
+    Picture([usize; 3]),
 }
 
 /// Named combinations: red, green, blue.
@@ -65,7 +67,7 @@ pub fn looks(m: &Modality) -> Vec<(String, Look)> {
         ValueKind::Classes { .. } => all.push(("classes".into(), Look::Classes)),
         ValueKind::Picture => {
             let last = m.channels.len().saturating_sub(1);
-            all.push(("picture".into(), Look::Composite([0, 1.min(last), 2.min(last)])));
+            all.push(("picture without units".into(), Look::Picture([0, 1.min(last), 2.min(last)])));
         }
         ValueKind::Location | ValueKind::Date => {}
     }

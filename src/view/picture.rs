@@ -1,7 +1,7 @@
 //! One raster as an RGB picture.
 
 use super::look::Look;
-use crate::modality::{Class, Modality, Raster, ValueKind};
+use crate::modality::{Class, Modality, Raster};
 
 /// 8-bit sRGB pixels, row-major from the north-west.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +28,7 @@ pub fn stretch(look: Look, rasters: &[&Raster]) -> Stretch {
         Look::Radar(..) => Stretch([[-20.0, 0.0], [-28.0, -6.0], [1.0, 14.0]]),
         Look::Polarisation(_) => Stretch([[-25.0, 0.0]; 3]),
         Look::Index(_, _, index) => Stretch([index.range(); 3]),
-        Look::Classes | Look::Hillshade => Stretch([[0.0, 255.0]; 3]),
+        Look::Classes | Look::Hillshade | Look::Picture(_) => Stretch([[0.0, 255.0]; 3]),
         Look::Composite(bands) => {
             let [low, high] = percentiles(&mut values(&bands), [0.01, 0.985]);
             // One stretch for all three keeps the balance of colours; a flat scene is not blown up to noise.
@@ -76,9 +76,9 @@ pub fn picture(m: &Modality, look: Look, raster: &Raster, stretch: &Stretch) -> 
             pairs.map(|(a, b)| index_colour(index.of(*a, *b), stretch.0[0])).collect()
         }
         Look::Band(c) => raster.channel(c).iter().map(|v| rgb([*v; 3], stretch, 1.5)).collect(),
-        Look::Composite(bands) => {
+        Look::Composite(bands) | Look::Picture(bands) => {
             // A picture's bytes are colours already.
-            let gamma = if m.values == ValueKind::Picture { 1.0 } else { 1.5 };
+            let gamma = if matches!(look, Look::Picture(_)) { 1.0 } else { 1.5 };
             let [r, g, b] = bands.map(|c| raster.channel(c));
             (0..r.len()).map(|i| rgb([r[i], g[i], b[i]], stretch, gamma)).collect()
         }

@@ -6,7 +6,7 @@ use super::picture::{Picture, Stretch, index_colour};
 use super::spread::{COLOUR_STEPS, caution, colour_steps, spread_name, spread_unit, value_unit};
 use crate::ensemble::{Measure, Quantity};
 use crate::error::Result;
-use crate::modality::{Modality, Raster, ValueKind, measured_unit, measured_value};
+use crate::modality::{Modality, Raster, measured_unit, measured_value};
 use image::{Rgb, RgbImage};
 
 /// Pictures are enlarged by a whole number to at least half of this, pixels.
@@ -78,7 +78,7 @@ impl Legend {
         };
         let mut legend = Self { lines: vec![title.to_owned()], ..Self::default() };
         let line = match look {
-            Look::Composite(bands) if m.values != ValueKind::Picture => {
+            Look::Composite(bands) => {
                 let bands = bands.map(|c| m.channels[c].as_str()).join(", ");
                 format!("{name}: {bands} as red, green, blue, {}", values(first))
             }
@@ -101,7 +101,7 @@ impl Legend {
                 legend.swatches = classes.map(|c| (c.color, c.name.clone())).collect();
                 return legend;
             }
-            Look::Hillshade | Look::Composite(_) => name.to_owned(),
+            Look::Hillshade | Look::Picture(_) => name.to_owned(),
         };
         legend.lines.push(line);
         legend

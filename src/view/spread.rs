@@ -72,7 +72,7 @@ pub fn value_unit(m: &Modality) -> &'static str {
         ValueKind::Reflectance { .. } => "DN",
         ValueKind::Decibel { .. } => "linear power",
         ValueKind::LogElevation { .. } | ValueKind::RootElevation { .. } => "m",
-        ValueKind::Picture => "0…255",
+        ValueKind::Picture => "levels of 255",
         ValueKind::Classes { .. } | ValueKind::Location | ValueKind::Date => "",
     }
 }

@@ -30,6 +30,8 @@ pub fn options(session: Option<PathBuf>) -> Options {
         scenes: [COMPLETE, "newzealand_T60HWB_2020-10-02"].map(scene).into(),
         first: Some(scene(COMPLETE)),
         session,
+        models: None,
+        hub: copgen::hub::Hub::at("http://127.0.0.1:9"),
         network: copgen::net::Network::default(),
         sources: Vec::new(),
         kept: None,

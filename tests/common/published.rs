@@ -1,4 +1,5 @@
-//! Weight files as PyTorch writes them, and a small model in the published folder layout.
+//! Weight files as PyTorch writes them, and small models in the published layouts.
+#![allow(dead_code)] // Each test file uses its own part.
 
 use candle_core::{Device, Tensor};
 use copgen::modality::ModalityTable;
@@ -101,11 +102,25 @@ pub const FOLDERS: [&str; 10] = [
 /// folder.
 pub fn write_layout(dir: &Path) -> (PathBuf, PathBuf) {
     let table = ModalityTable::published();
+    let denoiser = dir.join("500000_nnet_ema.pth");
+    write_denoiser(&denoiser, &table);
+    for (m, folder) in table.iter().filter(|m| !m.is_scalar()).zip(FOLDERS) {
+        let path = dir.join("vae").join(folder).join("model-50-ema.pth");
+        write_autoencoder(&path, m.network_channels(), m.latent[0]);
+    }
+    (denoiser, dir.join("vae"))
+}
+
+/// Writes a small denoiser of made-up weights for a table.
+pub fn write_denoiser(path: &Path, table: &ModalityTable) {
     let sizes = DenoiserSizes { width: 32, depth: 2, heads: 2, mlp_ratio: 4, local: None };
     let mut source = MadeUp::default();
-    Denoiser::new(&table, &sizes, &mut source, &Device::Cpu).expect("denoiser");
-    let denoiser = dir.join("500000_nnet_ema.pth");
-    write_pth(&denoiser, &index(&source.entries), &source.entries);
+    Denoiser::new(table, &sizes, &mut source, &Device::Cpu).expect("denoiser");
+    write_pth(path, &index(&source.entries), &source.entries);
+}
+
+/// Writes a small autoencoder of made-up weights.
+pub fn write_autoencoder(path: &Path, channels: usize, latent: usize) {
     let sizes = AutoencoderSizes {
         base_width: 32,
         multipliers: vec![1, 1, 1, 1],
@@ -113,11 +128,7 @@ pub fn write_layout(dir: &Path) -> (PathBuf, PathBuf) {
         norm_groups: 32,
         linear_path: false,
     };
-    for (m, folder) in table.iter().filter(|m| !m.is_scalar()).zip(FOLDERS) {
-        let mut source = MadeUp::default();
-        Autoencoder::new(&sizes, m.network_channels(), m.latent[0], &mut source, &Device::Cpu).expect("autoencoder");
-        let path = dir.join("vae").join(folder).join("model-50-ema.pth");
-        write_pth(&path, &index(&source.entries), &source.entries);
-    }
-    (denoiser, dir.join("vae"))
+    let mut source = MadeUp::default();
+    Autoencoder::new(&sizes, channels, latent, &mut source, &Device::Cpu).expect("autoencoder");
+    write_pth(path, &index(&source.entries), &source.entries);
 }

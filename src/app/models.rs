@@ -1,0 +1,301 @@
+//! Models that are known, fetched, used, checked and removed from the window.
+
+use super::courier::{Errand, News};
+use super::session::LoadedModel;
+use super::shown::Shown;
+use super::studio;
+use super::window::Window;
+use crate::error::{Error, Result};
+use crate::hub::{Checked, Hub, Library, Listed, Progress, Source, Wish, install, remove, verify};
+use crate::model::Manifest;
+use crate::sampler::Role;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What is done to a model in the background.
+pub struct Going {
+    errand: Errand,
+    /// How far it is.
+    pub progress: Progress,
+    /// Whether it is being fetched, and so can be stopped and goes on later.
+    pub fetching: bool,
+}
+
+/// What happened last to a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// A sentence.
+    pub text: String,
+    /// Whether something went wrong.
+    pub problem: bool,
+}
+
+/// What the window knows of models.
+pub struct Models {
+    /// The folder they are installed in; none on a system without one.
+    pub dir: Option<PathBuf>,
+    hub: Hub,
+    /// All that are known, once the folder was looked at.
+    pub listed: Vec<Listed>,
+    /// What goes on, by name of the model.
+    pub going: BTreeMap<String, Going>,
+    /// What happened last, by name of the model.
+    pub outcomes: BTreeMap<String, Outcome>,
+    /// Whether interrupted installations were already begun again.
+    resumed: bool,
+}
+
+/// What an exchange about a model tells.
+pub enum ModelNews {
+    /// How far it is.
+    Progress(Progress),
+    /// It was fetched, or could not be.
+    Installed(Box<Result<Manifest>>),
+    /// Its files were checked.
+    Verified(Result<Vec<Checked>>),
+    /// It was removed.
+    Removed(Result<()>),
+}
+
+impl Models {
+    /// With models in this folder, and files from there.
+    pub fn new(dir: Option<PathBuf>, hub: Hub) -> Self {
+        let (listed, going, outcomes) = Default::default();
+        Self { dir, hub, listed, going, outcomes, resumed: false }
+    }
+
+    fn library(&self) -> Result<PathBuf> {
+        self.dir.clone().ok_or_else(|| {
+            Error::request("This system has no folder for models; name one with the variable COPGEN_MODELS.")
+        })
+    }
+}
+
+impl Window {
+    /// Has the models listed anew.
+    pub(super) fn list_models(&mut self) {
+        let Some(dir) = self.models.dir.clone() else { return };
+        let listing =
+            self.courier.send(move |_, teller, _| teller.tell(News::Models(Library::at(dir).map(|l| l.list()))));
+        self.keep_on(listing);
+    }
+
+    /// A short exchange that does not look whether it should stop; that it cannot begin is told.
+    fn keep_on(&mut self, errand: Result<Errand>) {
+        if let Err(error) = errand {
+            self.session.note(error.to_string(), true);
+        }
+    }
+
+    /// Takes the list; what was interrupted by the end of the program goes on.
+    pub(super) fn models_listed(&mut self, listed: Result<Vec<Listed>>) {
+        match listed {
+            Ok(listed) => self.models.listed = listed,
+            Err(error) => return self.session.note(error.to_string(), true),
+        }
+        if !std::mem::replace(&mut self.models.resumed, true) {
+            let wishes: Vec<Wish> = self.models.listed.iter().filter_map(|listed| listed.going_on.clone()).collect();
+            let online = !self.session.offline;
+            wishes.into_iter().filter(|_| online).for_each(|wish| self.fetch_model(wish));
+        }
+    }
+
+    /// Begins to fetch a model, or the rest of it.
+    pub(super) fn fetch_model(&mut self, wish: Wish) {
+        let (id, hub) = (wish.id.clone(), self.models.hub.clone());
+        self.begin(&id, "beginning", true, move |dir, network, stop, tell| {
+            let library = Library::at(dir)?;
+            let done = install(&library, &wish, &Source::Hub(&hub, network), stop, &mut |progress| {
+                tell(ModelNews::Progress(progress.clone()));
+            });
+            Ok(ModelNews::Installed(Box::new(done)))
+        });
+    }
+
+    /// Compares a model's files with their hashes.
+    pub(super) fn verify_model(&mut self, id: &str) {
+        let Some(listed) = self.models.listed.iter().find(|listed| listed.id == id).cloned() else { return };
+        self.begin(id, "checking", false, move |_, _, stop, tell| {
+            let told = &mut |file: &std::path::Path| {
+                let what = format!("checking {}", file.display());
+                tell(ModelNews::Progress(Progress { what, ..Progress::default() }));
+            };
+            Ok(ModelNews::Verified(verify(&listed.dir, stop, told)))
+        });
+    }
+
+    /// Removes an installed model.
+    pub(super) fn remove_model(&mut self, id: &str) {
+        let listed = self.models.listed.iter().find(|listed| listed.id == id);
+        let in_use = self.session.model.as_ref().map(|model| &model.dir);
+        if listed.is_some_and(|listed| Some(&listed.dir) == in_use) {
+            return self.outcome(id, "It is in use; use another model first.", true);
+        }
+        let name = id.to_owned();
+        self.begin(id, "removing", false, move |dir, _, _, _| {
+            Ok(ModelNews::Removed(remove(&Library::at(dir)?, &name)))
+        });
+    }
+
+    /// Ends what is done to a model; what was fetched of it is kept, and does not go on by itself.
+    pub(super) fn stop_model(&mut self, id: &str) {
+        let Some(going) = self.models.going.get_mut(id) else { return };
+        going.errand.stop();
+        going.progress.what = "stopping".into();
+        if let (true, Some(dir)) = (going.fetching, self.models.dir.clone()) {
+            let name = id.to_owned();
+            let paused = self.courier.send(move |_, _, _| {
+                // If this fails, it goes on at the next start and can be stopped again.
+                if let Err(error) = Library::at(dir).and_then(|library| library.pause(&name)) {
+                    tracing::warn!("{error}");
+                }
+            });
+            self.keep_on(paused);
+        }
+    }
+
+    fn begin(
+        &mut self,
+        id: &str,
+        what: &str,
+        fetching: bool,
+        work: impl FnOnce(
+            PathBuf,
+            &crate::net::Network,
+            &std::sync::atomic::AtomicBool,
+            &mut dyn FnMut(ModelNews),
+        ) -> Result<ModelNews>
+        + Send
+        + 'static,
+    ) {
+        if self.models.going.contains_key(id) {
+            return;
+        }
+        self.models.outcomes.remove(id);
+        let name = id.to_owned();
+        let errand = self.models.library().and_then(|dir| {
+            self.courier.send(move |network, teller, stop| {
+                let mut tell = |news| teller.tell(News::Model(name.clone(), news));
+                match work(dir, network, stop, &mut tell) {
+                    Ok(news) => tell(news),
+                    Err(error) => tell(ModelNews::Removed(Err(error))),
+                }
+            })
+        });
+        match errand {
+            Ok(errand) => {
+                let progress = Progress { what: what.into(), ..Progress::default() };
+                self.models.going.insert(id.to_owned(), Going { errand, progress, fetching });
+            }
+            Err(error) => self.outcome(id, error.to_string(), true),
+        }
+    }
+
+    fn outcome(&mut self, id: &str, text: impl Into<String>, problem: bool) {
+        self.models.outcomes.insert(id.to_owned(), Outcome { text: text.into(), problem });
+    }
+
+    /// Takes what an exchange about a model has told.
+    pub(super) fn model_news(&mut self, id: &str, news: ModelNews) {
+        let (text, problem) = match news {
+            ModelNews::Progress(progress) => {
+                if let Some(going) = self.models.going.get_mut(id)
+                    && going.progress.what != "stopping"
+                {
+                    going.progress = progress;
+                }
+                return;
+            }
+            ModelNews::Installed(done) => match *done {
+                Ok(manifest) => {
+                    self.refresh_model(id);
+                    (format!("{} is installed.", manifest.name), false)
+                }
+                Err(Error::Cancelled) => {
+                    ("Stopped. What has arrived is kept; Download goes on from there.".into(), false)
+                }
+                Err(error) => (error.to_string(), true),
+            },
+            ModelNews::Verified(Ok(files)) => {
+                match files.iter().find_map(|file| Some((file, file.problem.as_ref()?))) {
+                    Some((file, problem)) => {
+                        (format!("{}: {problem}. Remove the model and fetch it again.", file.file.display()), true)
+                    }
+                    None => (format!("All {} files are as they were installed.", files.len()), false),
+                }
+            }
+            ModelNews::Removed(Ok(())) => ("Removed.".into(), false),
+            ModelNews::Verified(Err(Error::Cancelled)) => ("Stopped.".into(), false),
+            ModelNews::Verified(Err(error)) | ModelNews::Removed(Err(error)) => (error.to_string(), true),
+        };
+        self.models.going.remove(id);
+        self.outcome(id, text, problem);
+        self.list_models();
+    }
+
+    /// The model in use has got further parts.
+    fn refresh_model(&mut self, id: &str) {
+        let dir = self.models.dir.as_ref().map(|dir| dir.join(id));
+        if dir.is_some() && self.session.model.as_ref().map(|model| &model.dir) == dir.as_ref() && !self.session.busy()
+        {
+            self.studio.run(move || studio::load_model(dir.unwrap_or_default()));
+        }
+    }
+
+    /// Why another model cannot be used now.
+    fn model_is_held(&self) -> Option<&'static str> {
+        let held = self.session.busy() || self.session.runs.waiting().next().is_some();
+        held.then_some("Stop the sampling before another model is used.")
+    }
+
+    /// Reads a model to be used.
+    pub(super) fn use_model(&mut self, dir: PathBuf) {
+        match self.model_is_held() {
+            Some(reason) => self.session.note(reason, true),
+            None => self.studio.run(move || studio::load_model(dir)),
+        }
+    }
+
+    /// Uses a model that was read: the first of the session, or another one. Runs of the old one stay if the new one has
+    /// the same modalities; otherwise they have to be forgotten first.
+    pub(super) fn take_model(&mut self, model: LoadedModel) {
+        if let Some(old) = self.session.model.clone() {
+            if let Some(reason) = self.model_is_held() {
+                return self.session.note(reason, true);
+            }
+            let same = old.manifest.modalities == model.manifest.modalities;
+            if !same && !self.session.runs.all().is_empty() {
+                let text = "That model has other modalities: save this session's runs and forget them first.";
+                return self.session.note(text, true);
+            }
+            self.session.runs.model_changes(&old.sha256, &model.sha256);
+            if !same {
+                self.session.choices.restart(super::choices::usual(&model.manifest.modalities, &|_| false));
+                self.session.observed = None;
+                self.shown.spot = None;
+                (self.shown.area, self.shown.area_figures) = (None, None);
+                self.shown.thumbnails.clear();
+                (self.session.window, self.session.moved) = (crate::scene::Window::Centre, false);
+            }
+            if old.dir != model.dir {
+                self.session.note(format!("{} is used from now on.", model.manifest.name), false);
+            }
+            self.shown.modality =
+                if same { self.shown.modality } else { Shown::first_choice(&model.manifest.modalities) };
+        } else {
+            self.shown.modality = Shown::first_choice(&model.manifest.modalities);
+        }
+        let absent: Vec<usize> =
+            (0..model.manifest.modalities.len()).filter(|&i| model.manifest.is_absent(i)).collect();
+        self.session.model = Some(std::sync::Arc::new(model));
+        if !absent.is_empty() {
+            self.session.choices.roles(&absent, Role::Ignored);
+        }
+        if let Some(selection) = self.session.selection.clone()
+            && self.session.observed.is_none()
+        {
+            self.look();
+            self.observe(selection);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The folder of one installed model while something is done to it: a lock, and a record of what is finished.
+
+use super::catalog::{Entry, Part};
+use crate::error::{Error, Result};
+use crate::files::write_atomically;
+use crate::modality::ModalityTable;
+use crate::model::{AutoencoderEntry, DenoiserSizes, MANIFEST_FILE, Manifest, Published, WeightFile};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+/// What is finished of an installation that goes on.
+const RECORD_FILE: &str = "installing.json";
+/// There while nobody wants the installation to go on by itself.
+const PAUSED_FILE: &str = "paused";
+const LOCK_FILE: &str = "lock";
+/// Where published files lie until they are converted.
+const DOWNLOADS: &str = "download";
+
+/// What is finished of an installation.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Whether weights are converted to half precision.
+    pub half: bool,
+    /// Names of the modalities whose autoencoders are wanted; all if none are named.
+    pub wanted: Option<Vec<String>>,
+    /// In the order of the denoiser.
+    pub table: Option<ModalityTable>,
+    /// The denoiser.
+    pub denoiser: Option<(DenoiserSizes, WeightFile)>,
+    /// By modality key.
+    pub autoencoders: BTreeMap<String, AutoencoderEntry>,
+    /// By file of the folder.
+    pub published: BTreeMap<PathBuf, Published>,
+}
+
+impl Record {
+    /// Of an installation that was begun; `None` if there is none.
+    pub fn read(dir: &Path) -> Option<Self> {
+        // One that cannot be read is worth nothing: the work is done again.
+        serde_json::from_slice(&std::fs::read(dir.join(RECORD_FILE)).ok()?).ok()
+    }
+
+    /// Of a model that is installed.
+    pub fn of(manifest: Manifest) -> Self {
+        let origin = manifest.origin.unwrap_or_default();
+        Self {
+            half: origin.half,
+            wanted: None,
+            table: Some(manifest.modalities),
+            denoiser: Some((manifest.denoiser, manifest.denoiser_weights)),
+            autoencoders: manifest.autoencoders,
+            published: origin.published,
+        }
+    }
+
+    /// Keeps it.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn write(&self, dir: &Path) -> Result<()> {
+        let path = dir.join(RECORD_FILE);
+        let text = serde_json::to_vec_pretty(self).map_err(|e| Error::file(&path, e.to_string()))?;
+        write_atomically(&path, &text)
+    }
+
+    /// Whether a part is finished.
+    pub fn holds(&self, dir: &Path, entry: &Entry, part: &Part) -> bool {
+        let here = |file: &WeightFile| dir.join(&file.file).is_file();
+        if part.modalities.is_empty() {
+            return self.denoiser.as_ref().is_some_and(|(_, file)| here(file));
+        }
+        let of = |name: &String| self.autoencoders.get(&entry.modalities.iter().find(|m| m.name == *name)?.key);
+        part.modalities.iter().all(|name| of(name).is_some_and(|own| here(&own.weights)))
+    }
+}
+
+/// Whether an installation was begun that should go on by itself.
+pub fn goes_on(dir: &Path) -> Option<Record> {
+    Record::read(dir).filter(|_| !dir.join(PAUSED_FILE).exists())
+}
+
+/// Keeps an installation that is stopped from going on by itself at the next start.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn pause(dir: &Path) -> Result<()> {
+    if dir.join(RECORD_FILE).exists() { write_atomically(&dir.join(PAUSED_FILE), b"") } else { Ok(()) }
+}
+
+/// A model's folder that nobody else changes meanwhile.
+pub struct Locked {
+    /// Where it is.
+    pub dir: PathBuf,
+    _lock: File,
+}
+
+impl Locked {
+    /// Locks it; it is made if it is not there.
+    ///
+    /// # Errors
+    /// When another program works on it, or it cannot be written.
+    pub fn new(dir: &Path) -> Result<Self> {
+        std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, "create", &e))?;
+        let path = dir.join(LOCK_FILE);
+        let lock = File::create(&path).map_err(|e| Error::io(&path, "create", &e))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { dir: dir.to_path_buf(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(Error::file(
+                dir,
+                "This model is being fetched or changed already, here or by another program; wait until that has ended",
+            )),
+            Err(TryLockError::Error(e)) => Err(Error::io(&path, "lock", &e)),
+        }
+    }
+
+    /// Where a published file lies until it is converted.
+    pub fn download(&self, file: &str, published: &str) -> PathBuf {
+        let ending = Path::new(published).extension().and_then(|e| e.to_str()).unwrap_or("pth");
+        self.dir.join(DOWNLOADS).join(Path::new(file).with_extension(ending))
+    }
+
+    /// Removes what a program that was killed left half written, and that the installation is paused.
+    pub fn tidy(&self) {
+        let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(".tmp")) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+        let _ = std::fs::remove_file(self.dir.join(PAUSED_FILE));
+    }
+
+    /// Removes everything but the finished model.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub fn finish(&self) -> Result<()> {
+        let downloads = self.dir.join(DOWNLOADS);
+        if downloads.exists() {
+            std::fs::remove_dir_all(&downloads).map_err(|e| Error::io(&downloads, "remove", &e))?;
+        }
+        remove(&self.dir.join(RECORD_FILE))?;
+        remove(&self.dir.join(PAUSED_FILE))
+    }
+
+    /// Removes the model: the manifest first, so that half a model is never taken for one; what this program did not put
+    /// there stays.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub fn remove(self) -> Result<()> {
+        let mut files: Vec<PathBuf> = Vec::new();
+        let recorded = Record::read(&self.dir);
+        for record in Manifest::open(&self.dir).ok().map(Record::of).into_iter().chain(recorded) {
+            files.extend(record.denoiser.map(|(_, file)| file.file));
+            files.extend(record.autoencoders.into_values().map(|entry| entry.weights.file));
+        }
+        remove(&self.dir.join(MANIFEST_FILE))?;
+        self.tidy();
+        files.iter().try_for_each(|file| remove(&self.dir.join(file)))?;
+        self.finish()?;
+        remove(&self.dir.join(LOCK_FILE))?;
+        // Another file may lie there.
+        let _ = std::fs::remove_dir(&self.dir);
+        Ok(())
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path, "remove", &e)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,19 @@
+//! Models from elsewhere: which there are, where their files lie, and their way into the user's model folders.
+//!
+//! `catalogue → ask the server → download → check → convert → manifest`. What is interrupted at any moment goes on where
+//! it stopped; a folder has a manifest only once everything it names is there.
+
+mod catalog;
+mod fetch;
+mod folder;
+mod install;
+mod library;
+mod repository;
+mod upkeep;
+
+pub use catalog::{Catalogue, Entry, Part};
+pub use fetch::{Progress, size};
+pub use install::{Source, Wish, import_files, install};
+pub use library::{Library, Listed, ListedPart, MODELS_VARIABLE, State, model_folder};
+pub use repository::Hub;
+pub use upkeep::{Checked, remove, verify};

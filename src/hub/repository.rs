@@ -1,0 +1,146 @@
+//! The Hugging Face hub, or a mirror of it: addresses, what lies in its cache on this machine, and what a server says
+//! about a file before it is fetched.
+
+use super::catalog::Part;
+use crate::error::{Error, Result};
+use crate::net::{Ask, Fault, Network};
+use hf_hub::{Cache, Repo, RepoType};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+/// Where files are, and how to ask for them. Never printed: it may hold a key.
+#[derive(Clone)]
+pub struct Hub {
+    endpoint: String,
+    cache: Option<Cache>,
+    token: Option<String>,
+    offline: bool,
+}
+
+/// What a server says about a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Remote {
+    /// Where it is.
+    pub url: String,
+    /// Its length, bytes.
+    pub bytes: u64,
+    /// Names its content; another one is another file.
+    pub etag: String,
+    /// Its SHA-256, from servers that tell.
+    pub sha256: Option<String>,
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+impl Hub {
+    /// A server, without cache or key.
+    pub fn at(endpoint: &str) -> Self {
+        Self { endpoint: endpoint.trim_end_matches('/').to_owned(), cache: None, token: None, offline: false }
+    }
+
+    /// As the environment says: `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN` (or the file that signing in leaves),
+    /// `HF_HUB_OFFLINE`.
+    pub fn from_env() -> Self {
+        let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
+        // Without a home folder the crate would panic.
+        let usual = || {
+            let somewhere = variable("HF_HOME").is_some() || directories::BaseDirs::new().is_some();
+            somewhere.then(Cache::from_env)
+        };
+        let cache = variable("HF_HUB_CACHE").map(|path| Cache::new(path.into())).or_else(usual);
+        let token = variable("HF_TOKEN").or_else(|| usual()?.token());
+        let offline = variable("HF_HUB_OFFLINE");
+        let offline = offline.is_some_and(|v| ["1", "on", "yes", "true"].contains(&v.to_lowercase().as_str()));
+        Self { endpoint: endpoint.trim_end_matches('/').to_owned(), cache, token, offline }
+    }
+
+    /// Address of a file.
+    pub fn url(&self, part: &Part) -> String {
+        let encode = |text: &str| -> String {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
+            text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+        };
+        let file: Vec<String> = part.file.split('/').map(encode).collect();
+        format!("{}/{}/resolve/{}/{}", self.endpoint, part.repository, encode(&part.revision), file.join("/"))
+    }
+
+    /// The file in the cache on this machine, with the hash its name there vouches for.
+    pub fn cached(&self, part: &Part) -> Option<(PathBuf, Option<String>)> {
+        let repo = Repo::with_revision(part.repository.clone(), RepoType::Model, part.revision.clone());
+        let path = self.cache.as_ref()?.repo(repo).get(&part.file)?;
+        // Snapshots are links to files that are named by their hash.
+        let blob = path.canonicalize().ok()?;
+        let name = blob.file_name()?.to_str()?.to_owned();
+        Some((path, Some(name).filter(|name| is_sha256(name))))
+    }
+
+    /// Makes sure that a server may be asked.
+    ///
+    /// # Errors
+    /// When `HF_HUB_OFFLINE` forbids it.
+    pub fn check(&self) -> Result<()> {
+        if self.offline {
+            return Err(Error::request(
+                "HF_HUB_OFFLINE is set, so only files in the Hugging Face cache of this machine are used, and not all are there. Unset it, or import a folder that holds them: copgen models import ID --from FOLDER",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Headers of a request: the key goes only to the hub itself, and never in the clear.
+    pub fn headers(&self) -> Vec<(String, String)> {
+        let safe = self.endpoint.starts_with("https://")
+            || self.endpoint.starts_with("http://127.0.0.1")
+            || self.endpoint.starts_with("http://localhost");
+        let token = self.token.iter().filter(|_| safe);
+        token.map(|token| ("authorization".into(), format!("Bearer {token}"))).collect()
+    }
+
+    /// Asks what a file is.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, does not have it, does not give it, or does not say how long it is.
+    pub fn look(&self, network: &Network, part: &Part, stop: &AtomicBool) -> Result<Remote> {
+        self.check()?;
+        let (url, headers) = (self.url(part), self.headers());
+        let ask = Ask { headers: &headers, ..Ask::get(&url) };
+        let found = network.retry(stop, &mut || network.look(&ask)).map_err(|e| explained(e, part))?;
+        let number = |name: &str| found.header(name)?.trim().parse::<u64>().ok();
+        // A redirection's own length is not the file's.
+        let bytes = number("x-linked-size").or_else(|| number("content-length").filter(|_| !found.elsewhere));
+        let etag = found.header("x-linked-etag").or_else(|| found.header("etag")).unwrap_or_default();
+        let etag = etag.trim_start_matches("W/").trim_matches('"').to_owned();
+        let bytes = bytes
+            .filter(|bytes| *bytes > 0)
+            .ok_or_else(|| crate::net::unexpected(&url, "a file of no length, or of one that it does not tell"))?;
+        let told = Some(etag.to_lowercase()).filter(|etag| is_sha256(etag));
+        if let (Some(told), Some(known)) = (&told, &part.sha256)
+            && !told.eq_ignore_ascii_case(known)
+        {
+            let text = format!("another file than the catalogue means: its sha256 is {told}, expected {known}");
+            return Err(crate::net::unexpected(&url, &text));
+        }
+        let sha256 = told.or_else(|| part.sha256.as_ref().map(|text| text.to_lowercase()));
+        Ok(Remote { url: found.url, bytes, etag, sha256 })
+    }
+}
+
+/// What a refusal means here.
+pub(super) fn explained(error: Error, part: &Part) -> Error {
+    match error {
+        Error::Network { fault: Fault::Refused, problem, address } => {
+            let problem = format!(
+                "{problem}. If the model asks for its terms to be accepted, do so on the page of {} and set HF_TOKEN to a key of that account",
+                part.repository
+            );
+            Error::Network { fault: Fault::Refused, problem, address }
+        }
+        other => other,
+    }
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
