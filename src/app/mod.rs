@@ -2,7 +2,7 @@
 
 mod apply;
 mod area_window;
-mod basemap;
+mod chart;
 mod choices;
 mod command;
 mod courier;
@@ -17,11 +17,14 @@ mod incoming;
 mod inspector;
 mod keeper;
 mod keys;
+mod layer_commands;
+mod layer_menu;
 mod lens;
 mod map;
 mod map_buttons;
 mod map_controls;
 mod map_labels;
+mod map_names;
 mod map_tools;
 mod notes;
 mod palette;
@@ -40,6 +43,7 @@ mod shown;
 mod spread_paint;
 mod studio;
 mod theme;
+mod tile_loader;
 mod top_bar;
 mod tour;
 mod widgets;
@@ -50,6 +54,7 @@ pub use choices::{Choices, History};
 pub use command::Command;
 pub use frames::Frames;
 pub use guide::Step as GuideStep;
+pub use map::MapView;
 pub use map_tools::{Brush, Stroked, Tool};
 pub use presets::Preset;
 pub use runs::{Run, RunState, Runs};
@@ -58,6 +63,7 @@ pub use shown::{Base, Shown, Sort};
 pub use tour::Tour;
 pub use window::Window;
 
+use crate::basemap::Folders;
 use crate::error::{Error, Result};
 use crate::files::{bundled, folders};
 use crate::model::Manifest;
@@ -76,6 +82,8 @@ pub struct Options {
     pub session: Option<PathBuf>,
     /// The way to servers, and whether it is open.
     pub network: Network,
+    /// Where map layers are described and servers' tiles are kept.
+    pub maps: Folders,
     /// Takes pictures of the window and closes it.
     pub tour: Option<Tour>,
 }
@@ -98,6 +106,7 @@ impl Options {
             scenes,
             session: None,
             network: Network::default(),
+            maps: Folders::default(),
             tour: None,
         })
     }

@@ -32,7 +32,8 @@ impl SceneForm {
                 }
             });
             let text = "A scene (folder of GeoTIFFs named by modality: S2L2A_10m.tif, S1RTC.tif, DEM.tif …), a project, \
-                        or a GeoTIFF. All can also be dropped on the window, several GeoTIFFs together as one scene.";
+                        a GeoTIFF, or a base map (.pmtiles, .mbtiles). All can also be dropped on the window, several \
+                        GeoTIFFs together as one scene.";
             ui.label(RichText::new(text).small().weak());
             if !recent.folders.is_empty() {
                 ui.separator();

@@ -4,6 +4,7 @@ use super::choices::{self, Choices, History};
 use super::map_tools::Stroked;
 use super::presets::Preset;
 use super::runs::{Run, RunState, Runs};
+use crate::basemap::Layers;
 use crate::error::{Error, Result};
 use crate::export::Lineage;
 use crate::grid::{Footprint, GridCell};
@@ -112,6 +113,8 @@ pub struct Session {
     pub model: Option<Arc<LoadedModel>>,
     /// Scenes on the map.
     pub scenes: Vec<KnownScene>,
+    /// Layers there are to lie below everything.
+    pub layers: Layers,
     /// What is picked.
     pub selection: Option<Selection>,
     /// Which window of a picked scene.

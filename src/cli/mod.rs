@@ -11,6 +11,7 @@ mod train;
 mod verify;
 
 use crate::app::{Options, open};
+use crate::basemap::Folders;
 use crate::error::{Error, Result};
 use crate::model::Engine;
 use crate::process;
@@ -85,7 +86,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             let session = if named { None } else { session_folder() };
             let model = arguments.model.unwrap_or(bundled.model);
             let first = arguments.scene.or(bundled.first);
-            open(Options { model, first, session, ..bundled })?;
+            open(Options { model, first, session, maps: Folders::of_user(), ..bundled })?;
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Screenshots(command)) => command.run(),

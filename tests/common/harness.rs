@@ -25,6 +25,7 @@ pub fn window_of(session: Option<PathBuf>, size: egui::Vec2) -> Harness<'static,
         first: Some(scene(COMPLETE)),
         session,
         network: copgen::net::Network::default(),
+        maps: copgen::basemap::Folders::default(),
         tour: None,
     };
     Harness::builder().with_size(size).wgpu().build_eframe(|cc| Window::new(cc, options).expect("window"))
