@@ -29,7 +29,8 @@ const CHART: &str = "borders and names: Natural Earth, GeoNames";
 pub struct Told {
     name: String,
     credit: String,
-    zooms: RangeInclusive<u8>,
+    /// Zoom level of the map it begins at.
+    first: u8,
     /// Whether it lacks borders and names.
     bare: bool,
 }
@@ -38,7 +39,7 @@ impl Told {
     /// Of a server's layer.
     pub fn online(layer: &OnlineLayer) -> Self {
         let (name, credit) = (layer.name.clone(), layer.attribution.clone());
-        Self { name, credit, zooms: layer.min_zoom..=layer.max_zoom, bare: layer.names }
+        Self { name, credit, first: first(layer.min_zoom, layer.tile_size), bare: layer.names }
     }
 
     /// Of a file.
@@ -46,8 +47,13 @@ impl Told {
         let zooms = format!("zoom {} to {}", card.zooms.start(), card.zooms.end());
         let parts = [card.name.as_str(), &zooms, &card.credit];
         let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        Self { name: card.name.clone(), credit: parts.join("  ·  "), zooms: card.zooms.clone(), bare: true }
+        Self { name: card.name.clone(), credit: parts.join("  ·  "), first: first(*card.zooms.start(), card.side), bare: true }
     }
+}
+
+/// Zoom level of the map that shows a zoom level of tiles: large tiles hold what four ordinary ones do.
+fn first(zoom: u8, side: u32) -> u8 {
+    if zoom > 0 && side > 256 { zoom + 1 } else { zoom }
 }
 
 /// The map and where it looks.
@@ -112,7 +118,7 @@ impl MapView {
             return;
         }
         let zoom = (360.0 / (east - west).max(1e-4)).log2() + 1.0;
-        let first = self.layer.as_ref().map_or(0, |(_, told)| *told.zooms.start());
+        let first = self.layer.as_ref().map_or(0, |(_, told)| told.first);
         let middle = Location { lat: (south + north) / 2.0, lon: (west + east) / 2.0 };
         self.centre(middle, zoom.max(f64::from(first)));
     }
@@ -162,7 +168,7 @@ impl MapView {
     /// Why some of the layer is missing.
     pub fn hint(&self) -> Option<String> {
         let (loader, told) = self.layer.as_ref()?;
-        let first = *told.zooms.start();
+        let first = told.first;
         if self.memory.zoom().round() < f64::from(first) {
             return Some(format!("{} begins at zoom level {first}: zoom in", told.name));
         }

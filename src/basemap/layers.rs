@@ -227,6 +227,12 @@ mod tests {
     }
 
     #[test]
+    fn the_example_is_right() {
+        let (layers, problems) = open(include_str!("../../assets/layers.example.toml"));
+        assert!(problems.is_empty() && layers.online("OpenTopoMap").is_some(), "{problems:?}");
+    }
+
+    #[test]
     fn files_and_the_choice_survive_a_restart() {
         let dir = tempfile::tempdir().expect("folder");
         let (mut layers, _) = Layers::open(None, Some(dir.path()));

@@ -6,7 +6,6 @@ use crate::error::{Error, Result};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 /// An open file.
 pub struct MbTiles {
@@ -23,7 +22,6 @@ impl MbTiles {
         let failed = |e: rusqlite::Error| damaged(path, &e);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let database = Connection::open_with_flags(path, flags).map_err(failed)?;
-        database.busy_timeout(Duration::from_secs(2)).map_err(failed)?;
         let told = |name: &str| -> rusqlite::Result<String> {
             let sql = "SELECT CAST(value AS TEXT) FROM metadata WHERE name = ?1";
             let found: Option<Option<String>> = database.query_row(sql, [name], |row| row.get(0)).optional()?;

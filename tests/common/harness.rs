@@ -28,6 +28,11 @@ pub fn window_of(session: Option<PathBuf>, size: egui::Vec2) -> Harness<'static,
         maps: copgen::basemap::Folders::default(),
         tour: None,
     };
+    window_at(options, size)
+}
+
+/// One with these options.
+pub fn window_at(options: Options, size: egui::Vec2) -> Harness<'static, Window> {
     Harness::builder().with_size(size).wgpu().build_eframe(|cc| Window::new(cc, options).expect("window"))
 }
 
