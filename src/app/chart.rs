@@ -61,7 +61,7 @@ impl Chart {
 
     /// Draws what is in view.
     pub fn draw(&self, painter: &Painter, view: &View, dark: bool) {
-        let ink = theme::map_ink(dark);
+        let ink = theme::map_ink(dark, view.zoom());
         self.lines(painter, view, &ink);
         for label in self.names(painter, view) {
             name(painter, &label, &ink);
@@ -113,7 +113,8 @@ fn name(painter: &Painter, label: &Label<'_>, ink: &MapInk) {
         // Centred lines are laid out around their middle.
         painter.galley_with_override_text_color(at - galley.rect.min.to_vec2(), galley.clone(), colour);
     };
-    for (x, y) in [(-1.0, -1.0), (0.0, -1.3), (1.0, -1.0), (1.3, 0.0), (1.0, 1.0), (0.0, 1.3), (-1.0, 1.0), (-1.3, 0.0)] {
+    for (x, y) in [(-1.0, -1.0), (0.0, -1.3), (1.0, -1.0), (1.3, 0.0), (1.0, 1.0), (0.0, 1.3), (-1.0, 1.0), (-1.3, 0.0)]
+    {
         text(label.rect.min + vec2(x, y), &label.galley, ink.halo);
     }
     text(label.rect.min, &label.galley, colour);
@@ -215,7 +216,9 @@ mod tests {
     #[test]
     fn a_frame_is_drawn_in_no_time() {
         let (chart, ctx) = (Chart::open().expect("bundled"), Context::default());
-        for (lon, lat, zoom) in [(10.0, 20.0, 2.0), (10.0, 50.0, 3.0), (12.0, 48.0, 5.0), (11.35, 46.5, 8.0), (8.0, 61.0, 7.0)] {
+        for (lon, lat, zoom) in
+            [(10.0, 20.0, 2.0), (10.0, 50.0, 3.0), (12.0, 48.0, 5.0), (11.35, 46.5, 8.0), (8.0, 61.0, 7.0)]
+        {
             let at = view(lon, lat, zoom);
             let once = || {
                 let begun = Instant::now();
@@ -232,7 +235,11 @@ mod tests {
             let mut all: Vec<_> = (0..31).map(|_| once()).collect();
             all.sort();
             let (own, whole) = all[15];
-            println!("zoom {zoom}: {:.2} ms, {:.2} ms with triangles", own.as_secs_f64() * 1e3, whole.as_secs_f64() * 1e3);
+            println!(
+                "zoom {zoom}: {:.2} ms, {:.2} ms with triangles",
+                own.as_secs_f64() * 1e3,
+                whole.as_secs_f64() * 1e3
+            );
             // Ten times what was measured: a busy machine must not fail it.
             assert!(own.as_millis() < 20, "{own:?}");
         }

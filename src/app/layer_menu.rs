@@ -10,7 +10,8 @@ use egui::Ui;
 /// Draws it; `names`: whether borders and names are drawn.
 pub fn show(ui: &mut Ui, session: &Session, names: bool, commands: &mut Vec<Command>) {
     let layers = &session.layers;
-    let list = egui::ComboBox::from_id_salt("basemap").selected_text(layers.name(layers.shown())).width(190.0).truncate();
+    let list =
+        egui::ComboBox::from_id_salt("basemap").selected_text(layers.name(layers.shown())).width(190.0).truncate();
     let response = list.show_ui(ui, |ui| {
         for choice in layers.all() {
             ui.horizontal(|ui| {

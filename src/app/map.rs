@@ -47,7 +47,12 @@ impl Told {
         let zooms = format!("zoom {} to {}", card.zooms.start(), card.zooms.end());
         let parts = [card.name.as_str(), &zooms, &card.credit];
         let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        Self { name: card.name.clone(), credit: parts.join("  ·  "), first: first(*card.zooms.start(), card.side), bare: true }
+        Self {
+            name: card.name.clone(),
+            credit: parts.join("  ·  "),
+            first: first(*card.zooms.start(), card.side),
+            bare: true,
+        }
     }
 }
 
@@ -183,12 +188,13 @@ impl MapView {
         let chart = self.chart.as_ref().filter(|_| names);
         let own = self.layer.as_mut().map(|(loader, _)| loader);
         let mut tiles = Stack { own, below: self.bundled.as_mut() };
-        let map = Map::new(Some(&mut tiles), &mut self.memory, lat_lon(20.0, 10.0)).zoom_with_ctrl(false).zoom_speed(1.0);
+        let map =
+            Map::new(Some(&mut tiles), &mut self.memory, lat_lon(20.0, 10.0)).zoom_with_ctrl(false).zoom_speed(1.0);
         self.height = ui.available_height();
         let drawn = map.show(ui, |ui, response, projector, memory| {
             let painter = ui.painter().with_clip_rect(response.rect);
             if washed {
-                painter.rect_filled(response.rect, 0.0, theme::map_ink(dark).wash);
+                painter.rect_filled(response.rect, 0.0, theme::map_ink(dark, memory.zoom()).wash);
             }
             if let Some(chart) = chart {
                 chart.draw(&painter, &View::new(projector, response.rect), dark);

@@ -46,7 +46,8 @@ pub fn arrange<'a>(places: &'a Places, view: &View, layout: &mut Layout<'_>) -> 
             break;
         }
         let at = view.screen(place.at);
-        let found = if place.kind == Kind::Country { country(place, at, view, layout) } else { town(place, at, zoom, layout) };
+        let found =
+            if place.kind == Kind::Country { country(place, at, view, layout) } else { town(place, at, zoom, layout) };
         let free = |label: &Label| {
             let dot = label.dot.map(|dot| Rect::from_center_size(dot, vec2(7.0, 7.0)));
             let wanted = label.rect.expand2(ROOM);
@@ -54,8 +55,8 @@ pub fn arrange<'a>(places: &'a Places, view: &View, layout: &mut Layout<'_>) -> 
                 && labels.iter().all(|other| {
                     let other_dot = other.dot.map(|dot| Rect::from_center_size(dot, vec2(7.0, 7.0)));
                     !wanted.intersects(other.rect)
-                        && other_dot.is_none_or(|dot| !label.rect.intersects(dot))
-                        && dot.is_none_or(|dot| !dot.intersects(other.rect))
+                        && other_dot.is_none_or(|dot| !wanted.intersects(dot))
+                        && dot.is_none_or(|dot| !dot.expand2(ROOM).intersects(other.rect))
                 })
         };
         if let Some(label) = found.into_iter().find(free) {
@@ -69,7 +70,13 @@ pub fn arrange<'a>(places: &'a Places, view: &View, layout: &mut Layout<'_>) -> 
 fn country<'a>(place: &'a Place, at: Pos2, view: &View, layout: &mut Layout<'_>) -> Vec<Label<'a>> {
     let side = (place.weight * view.scale) as f32;
     // Three sizes: each further one would fill the atlas of letters while zooming.
-    let size = if side > 330.0 { 15.0 } else if side > 130.0 { 13.0 } else { 11.0 };
+    let size = if side > 330.0 {
+        15.0
+    } else if side > 130.0 {
+        13.0
+    } else {
+        11.0
+    };
     // Laying out what cannot fit would be for nothing.
     if side < 12.0 {
         return Vec::new();

@@ -28,11 +28,13 @@ pub struct MapInk {
 }
 
 /// They follow the window: light names on a dark map, dark names on a light one.
-pub fn map_ink(dark: bool) -> MapInk {
+/// The further in, the less is seen of the bundled picture: enlarged, it is but a blur.
+pub fn map_ink(dark: bool, zoom: f64) -> MapInk {
+    let far_in = ((zoom - 6.0) / 3.0 * 120.0).clamp(0.0, 120.0) as u8;
     let of = |r, g, b, a| Color32::from_rgba_unmultiplied(r, g, b, a);
     match dark {
         true => MapInk {
-            wash: of(8, 12, 20, 46),
+            wash: of(8, 12, 20, 46 + far_in / 2),
             coast: of(176, 208, 226, 190),
             border: of(236, 220, 180, 130),
             town: of(246, 248, 250, 255),
@@ -40,7 +42,7 @@ pub fn map_ink(dark: bool) -> MapInk {
             halo: of(6, 10, 16, 150),
         },
         false => MapInk {
-            wash: of(255, 255, 255, 120),
+            wash: of(255, 255, 255, 120 + far_in / 2),
             coast: of(38, 74, 108, 210),
             border: of(96, 62, 84, 170),
             town: of(16, 20, 28, 255),

@@ -26,7 +26,8 @@ const WIDEST: u32 = 2048;
 
 /// What is known of a tile.
 enum Held {
-    Asked,
+    /// It will come; whether it could not be had before.
+    Asked(bool),
     Picture(TextureHandle),
     Nothing,
     /// Not to be asked for again before this.
@@ -67,6 +68,9 @@ pub struct Loader {
     shared: Arc<Shared>,
     held: LruCache<TileAt, Held>,
     arrived: Receiver<(TileAt, Outcome)>,
+    /// Frame that was drawn last, and the last one that lacked a tile.
+    drawn: u64,
+    lacking: Option<u64>,
 }
 
 impl Loader {
@@ -99,11 +103,14 @@ impl Loader {
                 }
             }
         }
-        Self { shared, held: LruCache::new(HELD), arrived }
+        Self { shared, held: LruCache::new(HELD), arrived, drawn: 0, lacking: None }
     }
 
-    /// Why tiles are missing, if they are.
+    /// Why tiles are missing where the map looks, if they are.
     pub fn trouble(&self) -> Option<String> {
+        if self.shared.source.lanes() > 0 && self.lacking != Some(self.drawn) {
+            return None;
+        }
         lock(&self.shared.trouble).clone()
     }
 
@@ -126,7 +133,7 @@ impl Loader {
                 Outcome::Failed(until) if !matches!(self.held.peek(&at), Some(Held::Picture(_))) => {
                     drop(self.held.put(at, Held::Failed(until)));
                 }
-                Outcome::Dropped if matches!(self.held.peek(&at), Some(Held::Asked)) => drop(self.held.pop(&at)),
+                Outcome::Dropped if matches!(self.held.peek(&at), Some(Held::Asked(_))) => drop(self.held.pop(&at)),
                 Outcome::Failed(_) | Outcome::Dropped => {}
             }
         }
@@ -158,8 +165,13 @@ impl Loader {
         }
         let frame = self.shared.ctx.cumulative_pass_nr();
         self.shared.newest.fetch_max(frame, Ordering::Relaxed);
+        self.drawn = frame;
+        let before = matches!(self.held.peek(&at), Some(Held::Asked(true) | Held::Failed(_)));
+        if before {
+            self.lacking = Some(frame);
+        }
         let ask = match self.held.peek(&at) {
-            Some(Held::Asked) => {
+            Some(Held::Asked(_)) => {
                 // Still wanted.
                 for desk in lock(&self.shared.waiting).iter_mut() {
                     desk.entry(at).and_modify(|asked| *asked = frame);
@@ -171,7 +183,7 @@ impl Loader {
             None => true,
         };
         if ask {
-            self.held.put(at, Held::Asked);
+            self.held.put(at, Held::Asked(before));
             lock(&self.shared.waiting)[Desk::Read as usize].insert(at, frame);
             self.shared.bell.notify_all();
         }

@@ -89,7 +89,8 @@ impl Layers {
                 Ok(found) => {
                     for layer in found {
                         let twice = online.iter().any(|known| known.name == layer.name);
-                        let twice = twice.then(|| format!("layer \"{}\": there is another one of this name", layer.name));
+                        let twice =
+                            twice.then(|| format!("layer \"{}\": there is another one of this name", layer.name));
                         match layer.problem().or(twice) {
                             Some(problem) => problems.push(Error::file(&file, format!("Left out: {problem}"))),
                             None => online.push(layer),
@@ -189,7 +190,8 @@ fn configured(file: &Path) -> Result<Vec<OnlineLayer>> {
 mod tests {
     use super::*;
 
-    const GOOD: &str = "[[layer]]\nname = \"Topo\"\nurl = \"https://{s}.t.org/{z}/{x}/{y}.png\"\nattribution = \"© T\"\n";
+    const GOOD: &str =
+        "[[layer]]\nname = \"Topo\"\nurl = \"https://{s}.t.org/{z}/{x}/{y}.png\"\nattribution = \"© T\"\n";
 
     fn open(text: &str) -> (Layers, Vec<String>) {
         let dir = tempfile::tempdir().expect("folder");
@@ -236,7 +238,8 @@ mod tests {
     fn files_and_the_choice_survive_a_restart() {
         let dir = tempfile::tempdir().expect("folder");
         let (mut layers, _) = Layers::open(None, Some(dir.path()));
-        let card = |name: &str| Card { name: name.into(), credit: String::new(), zooms: 0..=3, side: 256, bounds: None };
+        let card =
+            |name: &str| Card { name: name.into(), credit: String::new(), zooms: 0..=3, side: 256, bounds: None };
         let path = |i: usize| PathBuf::from(format!("/maps/{i}.mbtiles"));
         for i in 0..FILES + 5 {
             assert!(layers.add(&path(i), &card(&format!("map {i}"))));

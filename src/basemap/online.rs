@@ -105,7 +105,10 @@ impl OnlineLayer {
             "key_variable must name the environment variable that holds the key".into()
         } else if self.key_variable.is_some() && !self.url.contains("{key}") && self.key_header.is_none() {
             "its key is used nowhere: put {key} into the url, or name a key_header".into()
-        } else if self.key_header.as_ref().is_some_and(|name| ureq::http::HeaderName::from_bytes(name.as_bytes()).is_err())
+        } else if self
+            .key_header
+            .as_ref()
+            .is_some_and(|name| ureq::http::HeaderName::from_bytes(name.as_bytes()).is_err())
         {
             "key_header is no name of a header".into()
         } else {
