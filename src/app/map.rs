@@ -196,13 +196,11 @@ impl MapView {
             if washed {
                 painter.rect_filled(response.rect, 0.0, theme::map_ink(dark, memory.zoom()).wash);
             }
-            if let Some(chart) = chart {
-                chart.draw(&painter, &View::new(projector, response.rect), dark);
-            }
             let scene = Scenery { painter: &painter, projector, session, shown, clip: response.rect };
             let grid = memory.zoom() >= GRID_ZOOM;
-            if grid {
-                scene.grid();
+            let taken = if grid { scene.grid() } else { Vec::new() };
+            if let Some(chart) = chart {
+                chart.draw(&painter, &View::new(projector, response.rect), &taken, dark);
             }
             scene.scenes();
             scene.pictures(overlay);

@@ -4,6 +4,7 @@ use super::chart::View;
 use crate::basemap::{Kind, Place, Places};
 use egui::{Galley, Pos2, Rect, pos2, vec2};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// No more names are drawn at once: a map is no list.
 const MOST: usize = 90;
@@ -29,8 +30,15 @@ pub struct Label<'a> {
 /// Lays out a text of this size and spacing of letters, points.
 pub type Layout<'a> = dyn FnMut(&str, f32, f32) -> Arc<Galley> + 'a;
 
-/// The names in view.
-pub fn arrange<'a>(places: &'a Places, view: &View, layout: &mut Layout<'_>) -> Vec<Label<'a>> {
+/// The names in view that keep away from what is `taken`, and whether these are all: what takes longer than `until` is
+/// left for the next frame, which has the texts of this one laid out already.
+pub fn arrange<'a>(
+    places: &'a Places,
+    view: &View,
+    taken: &[Rect],
+    until: Option<Instant>,
+    layout: &mut Layout<'_>,
+) -> (Vec<Label<'a>>, bool) {
     let zoom = view.zoom();
     // Names enter a little before their dot does, so that they do not jump at the edge.
     let near = view.clip.expand(60.0);
@@ -45,6 +53,9 @@ pub fn arrange<'a>(places: &'a Places, view: &View, layout: &mut Layout<'_>) -> 
         if labels.len() >= MOST {
             break;
         }
+        if until.is_some_and(|until| Instant::now() > until) {
+            return (labels, false);
+        }
         let at = view.screen(place.at);
         let found =
             if place.kind == Kind::Country { country(place, at, view, layout) } else { town(place, at, zoom, layout) };
@@ -52,6 +63,7 @@ pub fn arrange<'a>(places: &'a Places, view: &View, layout: &mut Layout<'_>) -> 
             let dot = label.dot.map(|dot| Rect::from_center_size(dot, vec2(7.0, 7.0)));
             let wanted = label.rect.expand2(ROOM);
             label.rect.intersects(view.clip)
+                && taken.iter().all(|other| !label.rect.intersects(*other))
                 && labels.iter().all(|other| {
                     let other_dot = other.dot.map(|dot| Rect::from_center_size(dot, vec2(7.0, 7.0)));
                     !wanted.intersects(other.rect)
@@ -63,7 +75,7 @@ pub fn arrange<'a>(places: &'a Places, view: &View, layout: &mut Layout<'_>) -> 
             labels.push(label);
         }
     }
-    labels
+    (labels, true)
 }
 
 /// In the middle of its country, if it is no longer than the country is wide.

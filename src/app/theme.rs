@@ -34,7 +34,7 @@ pub fn map_ink(dark: bool, zoom: f64) -> MapInk {
     let of = |r, g, b, a| Color32::from_rgba_unmultiplied(r, g, b, a);
     match dark {
         true => MapInk {
-            wash: of(8, 12, 20, 46 + far_in / 2),
+            wash: of(8, 12, 20, 46 + far_in / 6),
             coast: of(176, 208, 226, 190),
             border: of(236, 220, 180, 130),
             town: of(246, 248, 250, 255),
