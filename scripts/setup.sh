@@ -7,6 +7,7 @@ RUST_NEEDED=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 PACKAGES=(
   build-essential pkg-config ca-certificates curl
   libgdal-dev
+  libsqlite3-dev
   # What the window loads when it opens; mesa-vulkan-drivers draws without a graphics card.
   libvulkan1 mesa-vulkan-drivers libwayland-client0 libx11-6 libx11-xcb1 libxcursor1 libxi6 libxkbcommon0 libxkbcommon-x11-0 libxrandr2
   ${MORE_PACKAGES:-}
@@ -22,7 +23,7 @@ installed() {
 
 install_packages() {
   if ! command -v apt-get >/dev/null; then
-    command -v gdal-config >/dev/null || echo "This is no Debian or Ubuntu: install GDAL's development files, a C compiler and pkg-config yourself." >&2
+    command -v gdal-config >/dev/null || echo "This is no Debian or Ubuntu: install GDAL's and SQLite's development files, a C compiler and pkg-config yourself." >&2
     return
   fi
   local missing=()

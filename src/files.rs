@@ -68,6 +68,50 @@ pub fn readable(_file: &std::fs::File) -> std::io::Result<()> {
     Ok(())
 }
 
+/// A folder of the user's that the program keeps something in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Own {
+    /// What the user writes by hand: `sources.toml`, `layers.toml`.
+    Settings,
+    /// The session, for the next start.
+    Session,
+    /// Installed models.
+    Models,
+    /// Fetched places, for when there is no network.
+    Places,
+    /// Tiles of map servers.
+    Tiles,
+}
+
+impl Own {
+    /// Variable of the environment that names another folder.
+    pub const fn variable(self) -> &'static str {
+        match self {
+            Self::Settings => "COPGEN_CONFIG",
+            Self::Session => "COPGEN_SESSION",
+            Self::Models => "COPGEN_MODELS",
+            Self::Places => "COPGEN_PLACES",
+            Self::Tiles => "COPGEN_TILES",
+        }
+    }
+
+    /// What the variable names, else where the system wants such things; `None` on a system without such a place.
+    pub fn folder(self) -> Option<PathBuf> {
+        let named = std::env::var_os(self.variable()).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        let usual = || {
+            let dirs = directories::ProjectDirs::from("", "", "copgen")?;
+            Some(match self {
+                Self::Settings => dirs.config_dir().to_path_buf(),
+                Self::Session => dirs.data_local_dir().join("session"),
+                Self::Models => dirs.data_local_dir().join("models"),
+                Self::Places => dirs.data_local_dir().join("places"),
+                Self::Tiles => dirs.cache_dir().join("tiles"),
+            })
+        };
+        named.or_else(usual)
+    }
+}
+
 /// A file or folder that comes with the program, such as `models/demo`: in the folder named by `COPGEN_HOME`, beside the
 /// executable or in a folder above it, in the current folder, or in the source folder it was built from.
 ///

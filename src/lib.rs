@@ -3,6 +3,7 @@
 //! `scene → encode → sample → decode → ensemble → view / export`: see `ARCHITECTURE.md`.
 
 pub mod app;
+pub mod basemap;
 pub mod cli;
 pub mod ensemble;
 pub mod error;

@@ -1,6 +1,5 @@
 //! Carries out commands: the one place where the session changes because somebody wished it.
 
-use super::basemap::Layer;
 use super::command::Command;
 use super::keeper;
 use super::map_tools::Tool;
@@ -10,6 +9,7 @@ use super::shown::Shown;
 use super::studio::{self, Purpose, Reply};
 use super::window::Window;
 use super::{exporting, find, shown::Base};
+use crate::basemap::{Archive, LayerId};
 use crate::job::Event;
 use crate::modality::ModalityTable;
 use crate::project::{PROJECT_FILE, Project};
@@ -37,11 +37,9 @@ impl Window {
             Command::Centre(at, zoom) => self.map.centre(at, zoom),
             Command::Fit(at, side_m) => self.map.fit(at, side_m),
             Command::Zoom(levels) => self.map.zoom_by(levels),
-            Command::Basemap(layer) => {
-                if let Err(error) = self.map.set_layer(layer, ctx) {
-                    session.note(error.to_string(), true);
-                }
-            }
+            Command::Basemap(layer) => self.basemap(ctx, layer),
+            Command::ForgetMap(path) => self.forget_map(ctx, &path),
+            Command::MapNames(on) => self.map.set_names(on),
             Command::Theme(theme) => ctx.set_theme(theme),
             Command::Role(i, role) => session.choices.role(i, role),
             Command::Roles(all, role) => session.choices.roles(&all, role),
@@ -218,9 +216,7 @@ impl Window {
             Command::Offline(offline) => {
                 session.offline = offline;
                 self.courier.network.set_offline(offline);
-                if offline && self.map.layer() != Layer::Offline {
-                    self.apply(ctx, Command::Basemap(Layer::Offline));
-                }
+                self.map.hope();
             }
             Command::Dismiss(i) => {
                 if i < session.notes.len() {
@@ -374,6 +370,11 @@ impl Window {
         let named = |path: &Path| path.file_stem().and_then(|s| s.to_str()).is_some_and(|s| table.index(s).is_some());
         let mut loose = Vec::new();
         let mut folders = BTreeSet::new();
+        let (maps, paths): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| Archive::is_one(path));
+        for path in maps {
+            self.scene_form.open = false;
+            self.open_map(LayerId::File(path));
+        }
         for path in self.without_tables(paths) {
             match path.parent() {
                 Some(parent) if path.is_file() && (named(&path) || path.ends_with(PROJECT_FILE)) => {
@@ -440,6 +441,7 @@ impl Window {
         match purpose {
             Purpose::OpenScene => self.open_scene(dir),
             Purpose::Export => self.form.dir = dir.display().to_string(),
+            Purpose::MapFile => self.open_map(LayerId::File(dir)),
             Purpose::Project => self.project_form.dir = dir.display().to_string(),
         }
     }

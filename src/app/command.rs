@@ -1,6 +1,5 @@
 //! What panels ask for; [`Window`](super::window::Window) is the only place that carries it out.
 
-use super::basemap::Layer;
 use super::guide::Step;
 use super::lens::Lens;
 use super::map_tools::{Stroked, Tool};
@@ -8,6 +7,7 @@ use super::presets::Preset;
 use super::session::Selection;
 use super::shown::{Base, Sort};
 use super::studio::Purpose;
+use crate::basemap::LayerId;
 use crate::grid::GridCell;
 use crate::hub::Wish;
 use crate::modality::{Location, PostOptions};
@@ -31,7 +31,11 @@ pub enum Command {
     /// Zoom in or out by so many levels.
     Zoom(f64),
     /// Another layer below everything.
-    Basemap(Layer),
+    Basemap(LayerId),
+    /// Take a map file off the list; the file stays.
+    ForgetMap(std::path::PathBuf),
+    /// Draw borders and names over the layer below, or not.
+    MapNames(bool),
     /// Light or dark.
     Theme(egui::Theme),
     /// Give a modality a role.
@@ -144,11 +148,11 @@ pub enum Command {
     ProjectWindow(bool),
     /// Save the project to this folder.
     SaveProject(std::path::PathBuf),
-    /// Choose a folder in a dialog.
+    /// Choose a folder, or a file, in a dialog.
     ChooseFolder(Purpose),
     /// Open a folder: a scene or a project.
     OpenScene(std::path::PathBuf),
-    /// Open what was dropped or typed: folders, GeoTIFFs as one scene, parquet files or their addresses.
+    /// Open what was dropped or typed: folders, GeoTIFFs as one scene, parquet files or their addresses, map files.
     OpenPaths(Vec<std::path::PathBuf>),
     /// Open these GeoTIFFs as one scene, or none: path, modality, day.
     OpenFiles(Option<Vec<(std::path::PathBuf, String, Option<jiff::civil::Date>)>>),

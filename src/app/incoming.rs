@@ -5,7 +5,7 @@ use super::keeper::Restored;
 use super::runs::Run;
 use super::session::Selection;
 use super::shown::{Base, Shown};
-use super::studio::{self, Reply};
+use super::studio::{self, Purpose, Reply};
 use super::window::Window;
 use crate::error::Result;
 use crate::job::Event;
@@ -113,7 +113,8 @@ impl Window {
                 }),
                 Reply::Store(Ok(store)) => self.data.store = store,
                 Reply::Store(Err(error)) => self.session.note(error.to_string(), true),
-                Reply::Lines(Ok(lines)) => self.map.set_lines(lines),
+                Reply::Chart(Ok(chart)) => self.map.set_chart(*chart),
+                Reply::MapFile(layer, opened) => self.map_opened(ctx, layer, *opened),
                 Reply::Observed(order, result) => {
                     // Another place was picked meanwhile.
                     if order != self.session.reading {
@@ -177,11 +178,15 @@ impl Window {
                 }
                 Reply::Saved(Err(error)) => self.session.note(error.to_string(), true),
                 Reply::Folder(purpose, Some(dir)) => self.chosen(purpose, dir),
+                Reply::Folder(Purpose::MapFile, None) => self.session.note(
+                    "No file was chosen. If no dialog opened, type its path under \"Open …\" or drop it on the window.",
+                    false,
+                ),
                 Reply::Folder(_, None) => self.session.note(
                     "No folder was chosen. If no dialog opened, type the folder instead or drop it on the window.",
                     false,
                 ),
-                Reply::Model(Err(error)) | Reply::Scene(Err(error), _) | Reply::Lines(Err(error)) => {
+                Reply::Model(Err(error)) | Reply::Scene(Err(error), _) | Reply::Chart(Err(error)) => {
                     self.session.note(error.to_string(), true);
                 }
             }

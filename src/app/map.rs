@@ -1,39 +1,89 @@
 //! The slippy map: grid, scenes, the model's window, pictures at their true place, and what a click picks.
 
-use super::basemap::{Layer, Lines, open};
+use super::chart::{Chart, View};
 use super::command::Command;
 use super::scenery::Scenery;
 use super::session::Session;
 use super::shown::Shown;
-use super::{map_buttons, map_controls};
+use super::tile_loader::{Loader, Stack};
+use super::{map_buttons, map_controls, map_labels, theme};
+use crate::basemap::{Card, OnlineLayer, Source};
 use crate::modality::Location;
+use egui::Context;
 use std::ops::RangeInclusive;
-use walkers::{Map, MapMemory, Tiles, lat_lon};
+use std::sync::Arc;
+use walkers::{Map, MapMemory, lat_lon};
 
 /// From this zoom level on the grid is drawn, and cells can be picked.
 const GRID_ZOOM: f64 = 8.5;
 /// Zoom levels at which pixels still mean something.
 const ZOOMS: RangeInclusive<f64> = 1.0..=19.0;
 
+/// Whom to thank for the bundled layer with its coast, borders and names.
+const BUNDLED: &str = "Imagery: NASA Blue Marble; map data: Natural Earth, GeoNames";
+/// Whom to thank for coast, borders and names alone.
+const CHART: &str = "borders and names: Natural Earth, GeoNames";
+
+/// What a layer says about itself.
+#[derive(Debug, Clone)]
+pub struct Told {
+    name: String,
+    credit: String,
+    /// Zoom level of the map it begins at.
+    first: u8,
+    /// Whether it lacks borders and names.
+    bare: bool,
+}
+
+impl Told {
+    /// Of a server's layer.
+    pub fn online(layer: &OnlineLayer) -> Self {
+        let (name, credit) = (layer.name.clone(), layer.attribution.clone());
+        Self { name, credit, first: first(layer.min_zoom, layer.tile_size), bare: layer.names }
+    }
+
+    /// Of a file.
+    pub fn file(card: &Card) -> Self {
+        let zooms = format!("zoom {} to {}", card.zooms.start(), card.zooms.end());
+        let parts = [card.name.as_str(), &zooms, &card.credit];
+        let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        Self {
+            name: card.name.clone(),
+            credit: parts.join("  ·  "),
+            first: first(*card.zooms.start(), card.side),
+            bare: true,
+        }
+    }
+}
+
+/// Zoom level of the map that shows a zoom level of tiles: large tiles hold what four ordinary ones do.
+fn first(zoom: u8, side: u32) -> u8 {
+    if zoom > 0 && side > 256 { zoom + 1 } else { zoom }
+}
+
 /// The map and where it looks.
 pub struct MapView {
     memory: MapMemory,
-    tiles: Option<Box<dyn Tiles>>,
-    layer: Layer,
-    lines: Option<Lines>,
+    bundled: Option<Loader>,
+    layer: Option<(Loader, Told)>,
+    chart: Option<Chart>,
+    /// Whether borders and names are drawn, if that was chosen for this layer.
+    names: Option<bool>,
     /// Height of the map when it was last drawn, points.
     height: f32,
 }
 
-impl MapView {
+impl Default for MapView {
     /// The whole world.
-    pub fn new() -> Self {
-        let mut view =
-            Self { memory: MapMemory::default(), tiles: None, layer: Layer::Offline, lines: None, height: 700.0 };
+    fn default() -> Self {
+        let memory = MapMemory::default();
+        let mut view = Self { memory, bundled: None, layer: None, chart: None, names: None, height: 700.0 };
         view.centre(Location { lat: 20.0, lon: 10.0 }, 2.0);
         view
     }
+}
 
+impl MapView {
     /// Looks at a place.
     pub fn centre(&mut self, at: Location, zoom: f64) {
         self.memory.center_at(lat_lon(at.lat, at.lon));
@@ -66,45 +116,91 @@ impl MapView {
         self.zoom_by(0.0);
     }
 
-    /// The layer below everything.
-    pub fn layer(&self) -> Layer {
-        self.layer
+    /// Moves to a layer's bounds (west, south, east, north), unless the map's middle is within them.
+    pub(super) fn bring_into_view(&mut self, [west, south, east, north]: [f64; 4]) {
+        let (lat, lon) = self.memory.detached().map_or((20.0, 10.0), |at| (at.y(), at.x()));
+        if (south..north).contains(&lat) && (west..east).contains(&lon) {
+            return;
+        }
+        let zoom = (360.0 / (east - west).max(1e-4)).log2() + 1.0;
+        let first = self.layer.as_ref().map_or(0, |(_, told)| told.first);
+        let middle = Location { lat: (south + north) / 2.0, lon: (west + east) / 2.0 };
+        self.centre(middle, zoom.max(f64::from(first)));
     }
 
-    /// Another layer below everything.
-    ///
-    /// # Errors
-    /// When its tiles are missing; the old layer stays.
-    pub fn set_layer(&mut self, layer: Layer, ctx: &egui::Context) -> crate::Result<()> {
-        self.tiles = Some(open(layer, ctx)?);
-        self.layer = layer;
-        Ok(())
+    /// Another layer over the bundled one, or that one alone.
+    pub(super) fn set_layer(&mut self, layer: Option<(Arc<dyn Source>, Told, &Context)>) {
+        self.layer = layer.map(|(source, told, ctx)| (Loader::new(source, ctx), told));
+        self.names = None;
     }
 
-    /// Coast and borders, once they are read.
-    pub fn set_lines(&mut self, lines: Lines) {
-        self.lines = Some(lines);
+    /// The bundled layer, once it is opened.
+    pub(super) fn set_bundled(&mut self, source: Arc<dyn Source>, ctx: &Context) {
+        self.bundled = Some(Loader::new(source, ctx));
+    }
+
+    /// Coast, borders and names, once they are read.
+    pub(super) fn set_chart(&mut self, chart: Chart) {
+        self.chart = Some(chart);
+    }
+
+    /// Draws borders and names, or not, until another layer is chosen.
+    pub(super) fn set_names(&mut self, on: bool) {
+        self.names = Some(on);
+    }
+
+    /// Whether borders and names are drawn: also where nobody chose, over layers that have none.
+    pub fn names(&self) -> bool {
+        self.names.unwrap_or_else(|| self.layer.as_ref().is_none_or(|(_, told)| told.bare))
+    }
+
+    /// The network may have come back: what could not be fetched is tried again.
+    pub(super) fn hope(&mut self) {
+        if let Some((loader, _)) = &mut self.layer {
+            loader.hope();
+        }
+    }
+
+    /// Whom to thank for what is drawn.
+    pub fn credit(&self) -> String {
+        match &self.layer {
+            None => BUNDLED.into(),
+            Some((_, told)) if self.names() => format!("{}  ·  {CHART}", told.credit),
+            Some((_, told)) => told.credit.clone(),
+        }
+    }
+
+    /// Why some of the layer is missing.
+    pub fn hint(&self) -> Option<String> {
+        let (loader, told) = self.layer.as_ref()?;
+        let first = told.first;
+        if self.memory.zoom().round() < f64::from(first) {
+            return Some(format!("{} begins at zoom level {first}: zoom in", told.name));
+        }
+        Some(format!("{}: {}", told.name, loader.trouble()?))
     }
 
     /// Draws everything and reads clicks. `overlay`: whether the graphics card can draw the spread.
     pub fn show(&mut self, ui: &mut egui::Ui, session: &Session, shown: &Shown, overlay: bool) -> Vec<Command> {
         let mut commands = Vec::new();
-        let layer = self.layer;
-        let lines = self.lines.as_ref();
-        let tiles = self.tiles.as_mut().map(|tiles| tiles.as_mut() as &mut dyn Tiles);
-        let map = Map::new(tiles, &mut self.memory, lat_lon(20.0, 10.0)).zoom_with_ctrl(false).zoom_speed(1.0);
+        let (names, washed, dark) = (self.names(), self.layer.is_none(), ui.visuals().dark_mode);
+        let told = map_labels::Told { credit: self.credit(), hint: self.hint() };
+        let chart = self.chart.as_ref().filter(|_| names);
+        let own = self.layer.as_mut().map(|(loader, _)| loader);
+        let mut tiles = Stack { own, below: self.bundled.as_mut() };
+        let map =
+            Map::new(Some(&mut tiles), &mut self.memory, lat_lon(20.0, 10.0)).zoom_with_ctrl(false).zoom_speed(1.0);
         self.height = ui.available_height();
         let drawn = map.show(ui, |ui, response, projector, memory| {
             let painter = ui.painter().with_clip_rect(response.rect);
-            if layer == Layer::Offline
-                && let Some(lines) = lines
-            {
-                lines.draw(&painter, projector, response.rect);
+            if washed {
+                painter.rect_filled(response.rect, 0.0, theme::map_ink(dark, memory.zoom()).wash);
             }
             let scene = Scenery { painter: &painter, projector, session, shown, clip: response.rect };
             let grid = memory.zoom() >= GRID_ZOOM;
-            if grid {
-                scene.grid();
+            let taken = if grid { scene.grid() } else { Vec::new() };
+            if let Some(chart) = chart {
+                chart.draw(&painter, &View::new(projector, response.rect), &taken, dark);
             }
             scene.collected();
             scene.scenes();
@@ -117,7 +213,7 @@ impl MapView {
             commands.extend(scene.grip(ui));
             commands.extend(scene.tool(ui));
             scene.ruler(response.hover_pos());
-            scene.labels(response, grid, layer);
+            scene.labels(response, grid, &told);
             if response.clicked()
                 && let Some(at) = response.interact_pointer_pos()
             {

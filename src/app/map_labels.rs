@@ -1,6 +1,5 @@
 //! Text over the map: attribution, scale, coordinates, and what the picture is.
 
-use super::basemap::Layer;
 use super::scenery::{Scenery, corners};
 use super::session::Selection;
 use super::shown::Base;
@@ -9,20 +8,36 @@ use crate::grid::GridCell;
 use crate::modality::Location;
 use egui::{Align2, Color32, FontId, Pos2, Rect, Response, Stroke, pos2, vec2};
 
+/// What the layer below everything has to tell.
+pub(super) struct Told {
+    /// Whom to thank.
+    pub credit: String,
+    /// Why some of it is missing.
+    pub hint: Option<String>,
+}
+
 impl Scenery<'_> {
     /// Attribution, scale, coordinates, and what the picture is.
-    pub(super) fn labels(&self, response: &Response, grid: bool, layer: Layer) {
+    pub(super) fn labels(&self, response: &Response, grid: bool, ground: &Told) {
         let small = FontId::proportional(11.0);
-        self.label(self.clip.right_bottom() - vec2(6.0, 6.0), Align2::RIGHT_BOTTOM, layer.credit().into(), &small);
+        let most = (self.clip.width() / 7.0) as usize;
+        let shortened = |text: &str| {
+            let short: String = text.chars().take(most).collect();
+            if short.len() < text.len() { format!("{short} …") } else { short }
+        };
+        let corner = self.clip.right_bottom();
+        self.label(corner - vec2(6.0, 6.0), Align2::RIGHT_BOTTOM, shortened(&ground.credit), &small);
+        let mut up = 26.0;
         let pictured = self.shown.base != Base::None && self.session.observed.is_some();
         if let (Some(Selection::Scene(i)), true) = (&self.session.selection, pictured)
             && let Some(credit) = self.session.scenes.get(*i).and_then(|known| known.scene.attribution())
         {
             // As wide as the map allows; the whole of it is in the card of layers.
-            let most = (self.clip.width() / 7.0) as usize;
-            let short: String = credit.chars().take(most).collect();
-            let text = if short.len() < credit.len() { format!("{short} …") } else { short };
-            self.label(self.clip.right_bottom() - vec2(6.0, 26.0), Align2::RIGHT_BOTTOM, text, &small);
+            self.label(corner - vec2(6.0, up), Align2::RIGHT_BOTTOM, shortened(credit), &small);
+            up += 20.0;
+        }
+        if let Some(hint) = &ground.hint {
+            self.label(corner - vec2(6.0, up), Align2::RIGHT_BOTTOM, shortened(hint), &small);
         }
         self.scale_bar(self.clip.left_bottom() + vec2(12.0, -14.0));
         if let Some(pointer) = response.hover_pos() {

@@ -2,9 +2,9 @@
 
 mod apply;
 mod area_window;
-mod basemap;
 mod cells;
 mod cells_window;
+mod chart;
 mod choices;
 mod command;
 mod courier;
@@ -21,12 +21,15 @@ mod incoming;
 mod inspector;
 mod keeper;
 mod keys;
+mod layer_commands;
+mod layer_menu;
 mod lens;
 mod map;
 mod map_buttons;
 mod map_cells;
 mod map_controls;
 mod map_labels;
+mod map_names;
 mod map_tools;
 mod models;
 mod models_window;
@@ -47,6 +50,7 @@ mod shown;
 mod spread_paint;
 mod studio;
 mod theme;
+mod tile_loader;
 mod top_bar;
 mod tour;
 mod widgets;
@@ -58,6 +62,7 @@ pub use command::Command;
 pub use data_window::{DataForm, Site};
 pub use frames::Frames;
 pub use guide::Step as GuideStep;
+pub use map::MapView;
 pub use map_tools::{Brush, Stroked, Tool};
 pub use models::{Models, Outcome};
 pub use presets::Preset;
@@ -67,6 +72,7 @@ pub use shown::{Base, Shown, Sort};
 pub use tour::Tour;
 pub use window::Window;
 
+use crate::basemap::Folders;
 use crate::error::{Error, Result};
 use crate::files::{bundled, folders};
 use crate::hub::{Hub, Library};
@@ -97,6 +103,8 @@ pub struct Options {
     pub kept: Option<Kept>,
     /// What to tell at once.
     pub problems: Vec<String>,
+    /// Where map layers are described and servers' tiles are kept.
+    pub maps: Folders,
     /// Takes pictures of the window and closes it.
     pub tour: Option<Tour>,
 }
@@ -129,6 +137,7 @@ impl Options {
             sources,
             kept: Kept::usual(),
             problems,
+            maps: Folders::default(),
             tour: None,
         })
     }

@@ -1,10 +1,10 @@
 //! Everything that can be done, found by typing.
 
-use super::basemap::Layer;
 use super::command::Command;
 use super::keys;
 use super::presets::Preset;
 use super::session::{Selection, Session};
+use super::studio::Purpose;
 use egui::{Key, RichText};
 
 /// At most so many are listed.
@@ -69,10 +69,12 @@ fn all(session: &Session) -> Vec<(String, Command)> {
     let mut all: Vec<(String, Command)> = keys::named(session).collect();
     let presets = Preset::ALL.into_iter().filter(|preset| session.preset(*preset).is_ok());
     all.extend(presets.map(|preset| (format!("Question: {}", preset.name()), Command::Preset(preset))));
-    all.extend(Layer::ALL.into_iter().map(|layer| (format!("Base map: {}", layer.name()), Command::Basemap(layer))));
     all.push(("Find open data of this place".into(), Command::DataWindow(true)));
     let text = if session.offline { "Switch the network on" } else { "Switch the network off" };
     all.push((text.into(), Command::Offline(!session.offline)));
+    let layers = session.layers.all().into_iter();
+    all.extend(layers.map(|layer| (format!("Base map: {}", session.layers.name(&layer)), Command::Basemap(layer))));
+    all.push(("Open a map file".into(), Command::ChooseFolder(Purpose::MapFile)));
     all.push(("Light colours".into(), Command::Theme(egui::Theme::Light)));
     all.push(("Dark colours".into(), Command::Theme(egui::Theme::Dark)));
     all.push(("Save the project".into(), Command::ProjectWindow(true)));

@@ -33,8 +33,8 @@ impl SceneForm {
             });
             let text = "A scene (folder of GeoTIFFs named by modality: S2L2A_10m.tif, S1RTC.tif, DEM.tif …), a project, \
                         a GeoTIFF, a data set in the Major TOM layout (Core-S2L2A/618U/618U_30L/…), or a parquet file of \
-                        Major TOM Core or its address, of which one cell is taken. All can also be dropped on the window, \
-                        several GeoTIFFs or parquet files together as one scene.";
+                        Major TOM Core or its address, of which one cell is taken. Base maps (.pmtiles, .mbtiles) too. All \
+                        can also be dropped on the window, several GeoTIFFs or parquet files together as one scene.";
             ui.label(RichText::new(text).small().weak());
             if !recent.folders.is_empty() {
                 ui.separator();

@@ -44,8 +44,9 @@ pub struct Scenery<'a> {
 }
 
 impl Scenery<'_> {
-    /// The grid and the names of its cells.
-    pub(super) fn grid(&self) {
+    /// The grid and the names of its cells; where the names are.
+    pub(super) fn grid(&self) -> Vec<Rect> {
+        let mut names = Vec::new();
         let at = |p: Pos2| self.projector.unproject(p.to_vec2());
         let (nw, se) = (at(self.clip.left_top()), at(self.clip.right_bottom()));
         for cell in GridCell::cells_in(nw.x(), se.y(), se.x(), nw.y(), GRID_CELLS) {
@@ -63,9 +64,10 @@ impl Scenery<'_> {
                     font.clone(),
                     theme::MAP_LABEL,
                 );
-                self.painter.text(at, Align2::LEFT_TOP, cell.to_string(), font, theme::GRID_TEXT);
+                names.push(self.painter.text(at, Align2::LEFT_TOP, cell.to_string(), font, theme::GRID_TEXT));
             }
         }
+        names
     }
 
     pub(super) fn cell_rect(&self, cell: GridCell) -> Rect {

@@ -4,6 +4,7 @@ use super::choices::{self, Choices, History};
 use super::map_tools::Stroked;
 use super::presets::Preset;
 use super::runs::{Run, RunState, Runs};
+use crate::basemap::Layers;
 use crate::error::{Error, Result};
 use crate::export::Lineage;
 use crate::grid::{Footprint, GridCell};
@@ -115,6 +116,8 @@ pub struct Session {
     pub scenes: Vec<KnownScene>,
     /// Data sets on the map, whose cells become scenes when they are picked.
     pub collections: Vec<Collection>,
+    /// Layers there are to lie below everything.
+    pub layers: Layers,
     /// What is picked.
     pub selection: Option<Selection>,
     /// Which window of a picked scene.

@@ -1,11 +1,13 @@
 //! The second background thread: reads scenes, paints pictures and writes files, so that the window never waits.
 
-use super::basemap::Lines;
+use super::chart::Chart;
 use super::data_window::Store;
 use super::keeper::Restored;
 use super::session::{Ground, KnownScene, LoadedModel, Observed};
+use crate::basemap::{Archive, LayerId};
 use crate::ensemble::{Measure, Quantity, Realisation, Samples, Statistics, distance, statistics};
 use crate::error::{Error, Result};
+use crate::files::bundled;
 use crate::grid::{Footprint, GridCell};
 use crate::job::Settings;
 use crate::modality::{Modality, ModalityTable, Raster, Value, ValueKind};
@@ -36,12 +38,14 @@ pub enum Reply {
     Settings(PathBuf, Box<Settings>),
     /// GeoTIFFs were looked into.
     Recognised(Vec<Result<LooseFile>>),
-    /// Coast and borders.
-    Lines(Result<Lines>),
     /// Places kept for offline use.
     KeptScenes(Vec<KnownScene>),
     /// What is kept, or why it cannot be told.
     Store(Result<Store>),
+    /// Coast, borders and names.
+    Chart(Result<Box<Chart>>),
+    /// A file with map tiles was opened.
+    MapFile(LayerId, Box<Result<Archive>>),
     /// A place was read: by number of the order, its values, and a thumbnail by modality.
     Observed(u64, Result<(Observed, Thumbnails)>),
     /// Pictures of the gallery.
@@ -60,7 +64,7 @@ pub enum Reply {
     Kept(Result<()>),
     /// A project was saved to this folder.
     Saved(Result<PathBuf>),
-    /// A folder was chosen in a dialog; `None` if it was closed or could not open.
+    /// A folder or file was chosen in a dialog; `None` if it was closed or could not open.
     Folder(Purpose, Option<PathBuf>),
 }
 
@@ -73,6 +77,8 @@ pub enum Purpose {
     Export,
     /// Where to save the project.
     Project,
+    /// A file with map tiles.
+    MapFile,
 }
 
 /// What to paint.
@@ -186,7 +192,11 @@ impl Studio {
     pub fn choose_folder(&self, purpose: Purpose) {
         let (aside, wake) = (self.aside.clone(), self.wake.clone());
         std::thread::spawn(move || {
-            let folder = rfd::FileDialog::new().pick_folder();
+            let dialog = rfd::FileDialog::new();
+            let folder = match purpose {
+                Purpose::MapFile => dialog.add_filter("Map tiles", &["pmtiles", "mbtiles"]).pick_file(),
+                _ => dialog.pick_folder(),
+            };
             let _ = aside.send(Reply::Folder(purpose, folder));
             wake();
         });
@@ -206,6 +216,15 @@ pub fn look_into(paths: &[PathBuf]) -> Reply {
         return Reply::Settings(path.clone(), Box::new(settings));
     }
     Reply::Recognised(paths.iter().map(|path| recognise(path)).collect())
+}
+
+/// Opens a file with map tiles.
+pub fn open_map(layer: LayerId) -> Reply {
+    let opened = match &layer {
+        LayerId::File(path) => Archive::open(path),
+        _ => bundled("assets/basemap/world.pmtiles").and_then(|path| Archive::open(&path)),
+    };
+    Reply::MapFile(layer, Box::new(opened))
 }
 
 /// Opens a scene folder, or a data set of many cells.

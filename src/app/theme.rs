@@ -13,8 +13,47 @@ pub const SYNTHETIC: Color32 = Color32::from_rgb(240, 160, 64);
 pub const IGNORED: Color32 = Color32::from_rgb(128, 136, 148);
 /// Problems.
 pub const ALERT: Color32 = Color32::from_rgb(232, 96, 88);
-/// Lines on the map.
-pub const MAP_LINE: Color32 = Color32::from_rgba_premultiplied(140, 140, 140, 150);
+/// Colours of coast, borders and names on the map.
+pub struct MapInk {
+    /// Over the bundled picture, so that lines and names stand out.
+    pub wash: Color32,
+    /// Coast.
+    pub coast: Color32,
+    /// Borders.
+    pub border: Color32,
+    /// Names of towns.
+    pub town: Color32,
+    /// Names of countries.
+    pub country: Color32,
+    /// Around names.
+    pub halo: Color32,
+}
+
+/// They follow the window: light names on a dark map, dark names on a light one.
+/// The further in, the less is seen of the bundled picture: enlarged, it is but a blur.
+pub fn map_ink(dark: bool, zoom: f64) -> MapInk {
+    let far_in = ((zoom - 6.0) / 3.0 * 120.0).clamp(0.0, 120.0) as u8;
+    let of = |r, g, b, a| Color32::from_rgba_unmultiplied(r, g, b, a);
+    match dark {
+        true => MapInk {
+            wash: of(8, 12, 20, 46 + far_in / 6),
+            coast: of(176, 208, 226, 190),
+            border: of(236, 220, 180, 130),
+            town: of(246, 248, 250, 255),
+            country: of(255, 232, 178, 255),
+            halo: of(6, 10, 16, 150),
+        },
+        false => MapInk {
+            wash: of(255, 255, 255, 120 + far_in / 2),
+            coast: of(38, 74, 108, 210),
+            border: of(96, 62, 84, 170),
+            town: of(16, 20, 28, 255),
+            country: of(96, 40, 48, 255),
+            halo: of(255, 255, 255, 150),
+        },
+    }
+}
+
 /// The grid on the map.
 pub const GRID_LINE: Color32 = Color32::from_rgba_premultiplied(80, 110, 120, 120);
 /// Names of grid cells.

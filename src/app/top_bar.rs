@@ -1,7 +1,7 @@
 //! The bar at the top: where, base map, model, theme.
 
-use super::basemap::Layer;
 use super::command::Command;
+use super::layer_menu;
 use super::map_cells::around;
 use super::session::{Selection, Session};
 use super::{theme, widgets};
@@ -15,7 +15,7 @@ pub struct TopBar {
 
 impl TopBar {
     /// Draws it.
-    pub fn show(&mut self, ui: &mut Ui, session: &Session, layer: Layer, commands: &mut Vec<Command>) {
+    pub fn show(&mut self, ui: &mut Ui, session: &Session, names: bool, commands: &mut Vec<Command>) {
         ui.horizontal(|ui| {
             ui.label(RichText::new("COP-GEN Explorer").strong().size(15.0));
             ui.separator();
@@ -43,7 +43,7 @@ impl TopBar {
             if ui.button("Save …").on_hover_text("Place, choices and realisations as a project").clicked() {
                 commands.push(Command::ProjectWindow(true));
             }
-            ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| right(ui, session, layer, commands));
+            ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| right(ui, session, names, commands));
         });
     }
 
@@ -59,7 +59,7 @@ impl TopBar {
     }
 }
 
-fn right(ui: &mut Ui, session: &Session, layer: Layer, commands: &mut Vec<Command>) {
+fn right(ui: &mut Ui, session: &Session, names: bool, commands: &mut Vec<Command>) {
     if ui.button("?").on_hover_text("Keys").clicked() {
         commands.push(Command::KeySheet(true));
     }
@@ -73,15 +73,7 @@ fn right(ui: &mut Ui, session: &Session, layer: Layer, commands: &mut Vec<Comman
     if response.on_hover_text("Whether this program may use the network at all").changed() {
         commands.push(Command::Offline(!online));
     }
-    let list = egui::ComboBox::from_id_salt("basemap").selected_text(layer.name());
-    let response = list.show_ui(ui, |ui| {
-        for choice in Layer::ALL {
-            if ui.selectable_label(choice == layer, choice.name()).clicked() {
-                commands.push(Command::Basemap(choice));
-            }
-        }
-    });
-    widgets::named(&response.response, egui::Role::ComboBox, "Base map");
+    layer_menu::show(ui, session, names, commands);
     let manifest = session.model.as_ref().map(|model| &model.manifest);
     let text = manifest.map_or("Models", |manifest| &manifest.name);
     let text = RichText::new(text).small().color(theme::ink(ui.visuals(), theme::SYNTHETIC));

@@ -1,7 +1,7 @@
 //! The window: carries out commands, takes what the background threads answer, and lays out the panels.
 
-use super::basemap::{Layer, Lines};
 use super::cells_window::CellsForm;
+use super::chart::Chart;
 use super::command::Command;
 use super::courier::Courier;
 use super::data_window::{self, DataForm};
@@ -25,6 +25,7 @@ use super::tour::Tour;
 use super::{
     Options, apply, area_window, gallery, inspector, keys, notes, roles_panel, sampling_panel, spread_paint, theme,
 };
+use crate::basemap::{LayerId, Layers};
 use crate::error::Result;
 use crate::job::Worker;
 use crate::project::Project;
@@ -63,6 +64,8 @@ pub struct Window {
     pub(super) keeper: Option<Keeper>,
     pub(super) key_sheet: bool,
     pub(super) map: MapView,
+    /// Folder for servers' map tiles.
+    pub(super) tiles: Option<PathBuf>,
     pub(super) worker: Worker,
     pub(super) studio: Studio,
     pub(super) courier: Courier,
@@ -92,10 +95,6 @@ impl Window {
         if !overlay {
             session.note("This graphics adapter cannot draw the overlay of disagreement; exports hold it.", true);
         }
-        let mut map = MapView::new();
-        if let Err(error) = map.set_layer(Layer::Offline, &ctx) {
-            session.note(error.to_string(), true);
-        }
         let keeper = match options.session.map(Keeper::open).transpose() {
             Ok(keeper) => keeper,
             Err(error) => {
@@ -103,6 +102,10 @@ impl Window {
                 None
             }
         };
+        let (layers, problems) = Layers::open(options.maps.config.as_deref(), keeper.as_ref().map(Keeper::dir));
+        problems.iter().for_each(|problem| session.note(problem.to_string(), true));
+        session.layers = layers;
+        studio.run(|| studio::open_map(LayerId::Bundled));
         let recent = Recent::open(keeper.as_ref().map(Keeper::dir));
         let before = keeper.as_ref().map(|keeper| keeper.dir().to_path_buf()).filter(|dir| Project::is_at(dir));
         // Who has no session yet is new.
@@ -124,8 +127,9 @@ impl Window {
         if let Some(kept) = session.kept.clone() {
             studio.run(move || studio::open_kept(&kept));
         }
-        studio.run(|| Reply::Lines(Lines::open()));
+        studio.run(|| Reply::Chart(Chart::open().map(Box::new)));
         let (form, scene_form) = (ExportForm::default(), SceneForm::default());
+        let shown = session.layers.shown().clone();
         let mut window = Self {
             session,
             shown: Shown::default(),
@@ -146,7 +150,8 @@ impl Window {
             recent,
             keeper,
             key_sheet: false,
-            map,
+            map: MapView::default(),
+            tiles: options.maps.cache,
             worker,
             studio,
             courier,
@@ -157,6 +162,7 @@ impl Window {
             tour: options.tour,
         };
         window.list_models();
+        window.basemap(&ctx, shown);
         Ok(window)
     }
 
@@ -173,6 +179,11 @@ impl Window {
     /// How long frames took.
     pub fn frames(&self) -> &Frames {
         &self.frames
+    }
+
+    /// The map; for tests.
+    pub fn map(&self) -> &MapView {
+        &self.map
     }
 
     /// What the window shows; for the tour and for tests.
@@ -241,7 +252,7 @@ impl eframe::App for Window {
             keys::sheet(&ctx, &mut commands);
         }
         Panel::top("top").frame(theme::bar(&ctx)).show(ui, |ui| {
-            self.top_bar.show(ui, &self.session, self.map.layer(), &mut commands);
+            self.top_bar.show(ui, &self.session, self.map.names(), &mut commands);
         });
         Panel::left("roles").frame(theme::panel(&ctx)).exact_size(348.0).show(ui, |ui| {
             let frame = egui::Frame::new().inner_margin(egui::Margin { top: 6, ..Default::default() });

@@ -13,7 +13,9 @@ mod train;
 mod verify;
 
 use crate::app::{Options, open};
+use crate::basemap::Folders;
 use crate::error::{Error, Result};
+use crate::files::Own;
 use crate::hub::model_folder;
 use crate::model::Engine;
 use crate::process;
@@ -90,10 +92,10 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             let bundled = Options::bundled()?;
             // What is named on the command line comes before what was open last.
             let named = arguments.model.is_some() || arguments.scene.is_some();
-            let session = if named { None } else { session_folder() };
+            let session = if named { None } else { Own::Session.folder() };
             let model = arguments.model.map_or(Ok(bundled.model), |named| model_folder(&named))?;
             let first = arguments.scene.or(bundled.first);
-            open(Options { model, first, session, ..bundled })?;
+            open(Options { model, first, session, maps: Folders::of_user(), ..bundled })?;
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Screenshots(command)) => command.run(),
@@ -111,12 +113,6 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Some(Command::Solvers(command)) => command.run(),
     }
-}
-
-/// Where the window keeps its session: `COPGEN_SESSION`, else the user's data folder; nowhere on a system without one.
-fn session_folder() -> Option<PathBuf> {
-    let named = std::env::var_os("COPGEN_SESSION").map(PathBuf::from);
-    named.or_else(|| Some(directories::ProjectDirs::from("", "", "copgen")?.data_local_dir().join("session")))
 }
 
 /// A progress bar on a terminal, nothing otherwise.

@@ -4,12 +4,10 @@ use super::catalog::{Catalogue, Entry};
 use super::folder::{Record, goes_on, pause};
 use super::install::Wish;
 use crate::error::{Error, Result};
-use crate::files::{bundled, folders};
+use crate::files::{Own, bundled, folders};
 use crate::model::{MANIFEST_FILE, Manifest, about_memory};
 use std::path::{Path, PathBuf};
 
-/// Names the folder that models are installed in.
-pub const MODELS_VARIABLE: &str = "COPGEN_MODELS";
 /// Realisations computed together, for an estimate of the memory.
 const BATCH: usize = 4;
 
@@ -111,12 +109,9 @@ impl Library {
     /// # Errors
     /// When the system has no such folder.
     pub fn folder() -> Result<PathBuf> {
-        let named = std::env::var_os(MODELS_VARIABLE).filter(|dir| !dir.is_empty()).map(PathBuf::from);
-        let usual = || Some(directories::ProjectDirs::from("", "", "copgen")?.data_local_dir().join("models"));
-        named.or_else(usual).ok_or_else(|| {
-            Error::request(format!(
-                "This system has no folder for models; name one with the variable {MODELS_VARIABLE}."
-            ))
+        Own::Models.folder().ok_or_else(|| {
+            let variable = Own::Models.variable();
+            Error::request(format!("This system has no folder for models; name one with the variable {variable}."))
         })
     }
 

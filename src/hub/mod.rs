@@ -14,6 +14,6 @@ mod upkeep;
 pub use catalog::{Catalogue, Entry, Part};
 pub use fetch::{Progress, size};
 pub use install::{Source, Wish, import_files, install};
-pub use library::{Library, Listed, ListedPart, MODELS_VARIABLE, State, model_folder};
+pub use library::{Library, Listed, ListedPart, State, model_folder};
 pub use repository::Hub;
 pub use upkeep::{Checked, remove, verify};

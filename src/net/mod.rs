@@ -88,6 +88,8 @@ impl<'a> Ask<'a> {
 
 /// What a server answers, before its body is read.
 pub struct Answer {
+    /// Of success, or 304 where a request said what is known already.
+    pub status: u16,
     /// First byte of the body within the whole: what was asked for, or 0 from servers that cannot skip.
     pub from: u64,
     /// Bytes of the whole, if the server says.
@@ -102,6 +104,11 @@ impl Answer {
     /// A header, if it is there and readable.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// All headers.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
     }
 }
 
@@ -188,7 +195,7 @@ impl Network {
             }
         };
         let status = response.status().as_u16();
-        if !response.status().is_success() {
+        if !(response.status().is_success() || status == 304) {
             return Err(fault::status(ask.url, status, wait_asked(response.headers())));
         }
         Ok(answer(response, ask.from))
@@ -343,7 +350,8 @@ fn wait_asked(headers: &HeaderMap) -> Option<Duration> {
 }
 
 fn answer(response: Response<ureq::Body>, asked_from: u64) -> Answer {
-    let partial = response.status().as_u16() == 206;
+    let status = response.status().as_u16();
+    let partial = status == 206;
     let (parts, body) = response.into_parts();
     let number = |name: &str| parts.headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
     // bytes 10-99/100
@@ -357,5 +365,5 @@ fn answer(response: Response<ureq::Body>, asked_from: u64) -> Answer {
         (true, None) => (asked_from, number("content-length").map(|n| n + asked_from)),
         (false, _) => (0, number("content-length")),
     };
-    Answer { from, total, partial, body: body.into_reader(), headers: parts.headers }
+    Answer { status, from, total, partial, body: body.into_reader(), headers: parts.headers }
 }

@@ -1,13 +1,11 @@
 //! Fetched places and pictures, kept for when there is no network, up to a size.
 
 use crate::error::{Error, Result};
-use crate::files::{folders, write_atomically};
+use crate::files::{Own, folders, write_atomically};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Folder to keep things in, if another one than the user's data folder is wanted.
-const VARIABLE: &str = "COPGEN_PLACES";
 /// So much is kept unless something else is said, bytes.
 const USUAL_LIMIT: u64 = 4 << 30;
 
@@ -36,9 +34,7 @@ impl Kept {
 
     /// In the user's data folder, or where `COPGEN_PLACES` says; `None` on a system that has none.
     pub fn usual() -> Option<Self> {
-        let named = std::env::var_os(VARIABLE).map(PathBuf::from);
-        let own = || Some(directories::ProjectDirs::from("", "", "copgen")?.data_local_dir().join("places"));
-        named.or_else(own).map(Self::new)
+        Own::Places.folder().map(Self::new)
     }
 
     /// Where scenes are made.

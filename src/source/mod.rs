@@ -17,7 +17,7 @@ mod survey;
 pub use fetch::{Area, Order, Progress, fetch};
 pub use kept::{Kept, KeptScene};
 pub use mask::cloud_code;
-pub use providers::{Access, CONFIG_VARIABLE, Product, Provider, Time, config_folder, providers, providers_in};
+pub use providers::{Access, Product, Provider, Time, providers, providers_in};
 pub use remote::{Grid, Layer, Resampling};
 pub use stac::{Acquisition, Wish, search, thumbnail};
 pub use survey::{FAMILIES, Survey, best, survey};

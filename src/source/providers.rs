@@ -1,13 +1,10 @@
 //! Providers of open data, as configuration: `assets/sources.toml` says what its fields mean.
 
 use crate::error::{Error, Result};
-use crate::files::bundled;
+use crate::files::{Own, bundled};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
-/// Folder of the user's own configuration, if another one than the system's is wanted.
-pub const CONFIG_VARIABLE: &str = "COPGEN_CONFIG";
+use std::path::Path;
 
 /// A STAC catalogue and what of it is used.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -189,19 +186,13 @@ struct Sources {
     provider: Vec<Provider>,
 }
 
-/// The user's configuration folder.
-pub fn config_folder() -> Option<PathBuf> {
-    let named = std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from);
-    named.or_else(|| Some(directories::ProjectDirs::from("", "", "copgen")?.config_dir().to_path_buf()))
-}
-
 /// All providers: those that come with the program, and the user's own.
 ///
 /// # Errors
 /// When a file cannot be read or is no such configuration.
 pub fn providers() -> Result<Vec<Provider>> {
     let mut all = providers_in(&bundled("assets/sources.toml")?)?;
-    if let Some(own) = config_folder().map(|dir| dir.join("sources.toml")).filter(|path| path.exists()) {
+    if let Some(own) = Own::Settings.folder().map(|dir| dir.join("sources.toml")).filter(|path| path.exists()) {
         for provider in providers_in(&own)? {
             match all.iter_mut().find(|other| other.name == provider.name) {
                 Some(other) => *other = provider,

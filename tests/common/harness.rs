@@ -36,13 +36,18 @@ pub fn options(session: Option<PathBuf>) -> Options {
         sources: Vec::new(),
         kept: None,
         problems: Vec::new(),
+        maps: copgen::basemap::Folders::default(),
         tour: None,
     }
 }
 
 /// A window that opens with this.
 pub fn window_opening(options: Options) -> Harness<'static, Window> {
-    let size = egui::vec2(1440.0, 900.0);
+    window_at(options, egui::vec2(1440.0, 900.0))
+}
+
+/// One with these options.
+pub fn window_at(options: Options, size: egui::Vec2) -> Harness<'static, Window> {
     Harness::builder().with_size(size).wgpu().build_eframe(|cc| Window::new(cc, options).expect("window"))
 }
 

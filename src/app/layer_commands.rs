@@ -1,0 +1,86 @@
+//! What happens when another layer is wished for below everything.
+
+use super::map::Told;
+use super::studio::{self, Reply};
+use super::window::Window;
+use crate::basemap::{Archive, LayerId, Online, Source};
+use crate::error::Result;
+use egui::Context;
+use std::path::Path;
+use std::sync::Arc;
+
+impl Window {
+    /// Shows a layer, once it is opened.
+    pub(super) fn basemap(&mut self, ctx: &Context, layer: LayerId) {
+        match &layer {
+            LayerId::Bundled => {
+                self.map.set_layer(None);
+                self.layer_shown(layer);
+            }
+            LayerId::Online(name) => {
+                let Some(described) = self.session.layers.online(name).cloned() else { return };
+                let told = Told::online(&described);
+                let source = Online::new(described, self.courier.network.clone(), self.tiles.as_deref());
+                self.map.set_layer(Some((Arc::new(source), told, ctx)));
+                self.layer_shown(layer);
+            }
+            LayerId::File(_) => self.open_map(layer),
+        }
+    }
+
+    /// Opens a map file; it is shown when it has been.
+    pub(super) fn open_map(&mut self, layer: LayerId) {
+        self.studio.run(move || studio::open_map(layer));
+    }
+
+    /// A map file was opened, or could not be.
+    pub(super) fn map_opened(&mut self, ctx: &Context, layer: LayerId, opened: Result<Archive>) {
+        match (opened, &layer) {
+            (Ok(archive), LayerId::File(path)) => {
+                let fresh = !self.session.layers.all().contains(&layer);
+                let changed = self.session.layers.add(path, &archive.card);
+                let told = Told::file(&archive.card);
+                let bounds = archive.card.bounds;
+                let source: Arc<dyn Source> = Arc::new(archive);
+                self.map.set_layer(Some((source, told, ctx)));
+                // Who opens a map wants to see it.
+                if let Some(bounds) = bounds.filter(|_| fresh) {
+                    self.map.bring_into_view(bounds);
+                }
+                self.layer_shown(layer);
+                if changed {
+                    self.keep_layers();
+                }
+            }
+            (Ok(archive), _) => self.map.set_bundled(Arc::new(archive), ctx),
+            (Err(error), _) => {
+                self.session.note(error.to_string(), true);
+                if *self.session.layers.shown() == layer {
+                    self.basemap(ctx, LayerId::Bundled);
+                }
+            }
+        }
+    }
+
+    /// Takes a map file off the list.
+    pub(super) fn forget_map(&mut self, ctx: &Context, path: &Path) {
+        let changed = self.session.layers.forget(path);
+        if *self.session.layers.shown() == LayerId::File(path.to_path_buf()) {
+            self.basemap(ctx, LayerId::Bundled);
+        }
+        if changed {
+            self.keep_layers();
+        }
+    }
+
+    fn layer_shown(&mut self, layer: LayerId) {
+        if self.session.layers.show(layer) {
+            self.keep_layers();
+        }
+    }
+
+    fn keep_layers(&self) {
+        let layers = self.session.layers.clone();
+        self.studio.run(move || Reply::Kept(layers.write()));
+    }
+}

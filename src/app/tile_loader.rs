@@ -1,0 +1,356 @@
+//! Tiles for the map: asked for while it is drawn, read, fetched and decoded on threads of their own.
+
+use crate::basemap::{Near, Source, TileAt};
+use crate::error::Error;
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use egui::{ColorImage, Context, Rect, TextureHandle, TextureOptions, pos2, vec2};
+use lru::LruCache;
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use walkers::sources::Attribution;
+use walkers::{Tile, TileId, TilePiece, Tiles};
+
+/// Tiles kept in memory: several screens of them.
+const HELD: NonZeroUsize = match NonZeroUsize::new(384) {
+    Some(number) => number,
+    None => NonZeroUsize::MIN,
+};
+/// Threads that read and decode.
+const READERS: usize = 2;
+/// No tile is wider or higher, pixels.
+const WIDEST: u32 = 2048;
+
+/// What is known of a tile.
+enum Held {
+    /// It will come; whether it could not be had before.
+    Asked(bool),
+    Picture(TextureHandle),
+    Nothing,
+    /// Not to be asked for again before this.
+    Failed(Instant),
+}
+
+/// What a thread found.
+enum Outcome {
+    Picture(TextureHandle),
+    Nothing,
+    Failed(Instant),
+    /// Nobody looks at it any more.
+    Dropped,
+}
+
+/// Which of the two kinds of work a tile waits for.
+#[derive(Clone, Copy)]
+enum Desk {
+    Read = 0,
+    Fetch = 1,
+}
+
+/// What threads and window share.
+struct Shared {
+    source: Arc<dyn Source>,
+    ctx: Context,
+    /// By desk: tiles that wait, with the number of the frame that last wanted them.
+    waiting: Mutex<[HashMap<TileAt, u64>; 2]>,
+    bell: Condvar,
+    newest: AtomicU64,
+    outbox: Sender<(TileAt, Outcome)>,
+    closed: AtomicBool,
+    trouble: Mutex<Option<String>>,
+}
+
+/// The tiles of one source.
+pub struct Loader {
+    shared: Arc<Shared>,
+    held: LruCache<TileAt, Held>,
+    arrived: Receiver<(TileAt, Outcome)>,
+    /// Frame that was drawn last, and the last one that lacked a tile.
+    drawn: u64,
+    lacking: Option<u64>,
+}
+
+impl Loader {
+    /// Starts the threads; they end soon after this is dropped.
+    pub fn new(source: Arc<dyn Source>, ctx: &Context) -> Self {
+        let (outbox, arrived) = unbounded();
+        let lanes = source.lanes();
+        let shared = Arc::new(Shared {
+            source,
+            ctx: ctx.clone(),
+            waiting: Mutex::default(),
+            bell: Condvar::new(),
+            newest: AtomicU64::new(0),
+            outbox,
+            closed: AtomicBool::new(false),
+            trouble: Mutex::default(),
+        });
+        for (desk, number) in [(Desk::Read, READERS), (Desk::Fetch, lanes)] {
+            for i in 0..number {
+                let own = shared.clone();
+                let settle = i == 0 && matches!(desk, Desk::Fetch);
+                let work = move || {
+                    if settle {
+                        own.source.settle();
+                    }
+                    own.work(desk);
+                };
+                if let Err(e) = std::thread::Builder::new().name("tiles".into()).spawn(work) {
+                    *lock(&shared.trouble) = Some(format!("a thread for map tiles cannot be started: {e}"));
+                }
+            }
+        }
+        Self { shared, held: LruCache::new(HELD), arrived, drawn: 0, lacking: None }
+    }
+
+    /// Why tiles are missing where the map looks, if they are.
+    pub fn trouble(&self) -> Option<String> {
+        if self.shared.source.lanes() > 0 && self.lacking != Some(self.drawn) {
+            return None;
+        }
+        lock(&self.shared.trouble).clone()
+    }
+
+    /// Lets everything that failed be tried again.
+    pub fn hope(&mut self) {
+        self.shared.source.hope();
+        *lock(&self.shared.trouble) = None;
+        let failed = self.held.iter().filter(|(_, held)| matches!(held, Held::Failed(_)));
+        let failed: Vec<TileAt> = failed.map(|(at, _)| *at).collect();
+        failed.iter().for_each(|at| drop(self.held.pop(at)));
+    }
+
+    /// The tile, or the part of a coarser one that covers it.
+    fn piece(&mut self, at: TileAt) -> Option<TilePiece> {
+        while let Ok((at, outcome)) = self.arrived.try_recv() {
+            match outcome {
+                Outcome::Picture(picture) => drop(self.held.put(at, Held::Picture(picture))),
+                Outcome::Nothing => drop(self.held.put(at, Held::Nothing)),
+                // An old picture is better than none.
+                Outcome::Failed(until) if !matches!(self.held.peek(&at), Some(Held::Picture(_))) => {
+                    drop(self.held.put(at, Held::Failed(until)));
+                }
+                Outcome::Dropped if matches!(self.held.peek(&at), Some(Held::Asked(_))) => drop(self.held.pop(&at)),
+                Outcome::Failed(_) | Outcome::Dropped => {}
+            }
+        }
+        let zooms = self.shared.source.zooms();
+        let mut wanted = at;
+        while wanted.zoom > *zooms.end() {
+            wanted = wanted.parent()?;
+        }
+        let mut shown = wanted;
+        // Where there is nothing so fine, something coarser may be.
+        while shown.zoom >= *zooms.start() {
+            self.want(shown);
+            match self.held.peek(&shown) {
+                Some(Held::Nothing) => shown = shown.parent()?,
+                _ => break,
+            }
+        }
+        loop {
+            if let Some(Held::Picture(picture)) = self.held.get(&shown) {
+                return Some(TilePiece::new(Tile::Raster(picture.clone()), part(at, shown.zoom)));
+            }
+            shown = shown.parent()?;
+        }
+    }
+
+    fn want(&mut self, at: TileAt) {
+        if at.zoom < *self.shared.source.zooms().start() {
+            return;
+        }
+        let frame = self.shared.ctx.cumulative_pass_nr();
+        self.shared.newest.fetch_max(frame, Ordering::Relaxed);
+        self.drawn = frame;
+        let before = matches!(self.held.peek(&at), Some(Held::Asked(true) | Held::Failed(_)));
+        if before {
+            self.lacking = Some(frame);
+        }
+        let ask = match self.held.peek(&at) {
+            Some(Held::Asked(_)) => {
+                // Still wanted.
+                for desk in lock(&self.shared.waiting).iter_mut() {
+                    desk.entry(at).and_modify(|asked| *asked = frame);
+                }
+                false
+            }
+            Some(Held::Failed(until)) => *until <= Instant::now(),
+            Some(Held::Picture(_) | Held::Nothing) => false,
+            None => true,
+        };
+        if ask {
+            self.held.put(at, Held::Asked(before));
+            lock(&self.shared.waiting)[Desk::Read as usize].insert(at, frame);
+            self.shared.bell.notify_all();
+        }
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::Relaxed);
+        self.shared.bell.notify_all();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Takes what was wanted last, until the loader is dropped.
+    fn work(&self, desk: Desk) {
+        loop {
+            let mut waiting = lock(&self.waiting);
+            let (at, frame) = loop {
+                if self.closed.load(Ordering::Relaxed) {
+                    return;
+                }
+                let newest = waiting[desk as usize].iter().max_by_key(|(_, frame)| **frame).map(|(at, f)| (*at, *f));
+                match newest {
+                    Some(found) => break found,
+                    None => waiting = self.bell.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+                }
+            };
+            waiting[desk as usize].remove(&at);
+            drop(waiting);
+            // The map has moved on.
+            if frame + 2 < self.newest.load(Ordering::Relaxed) {
+                self.tell(at, Outcome::Dropped);
+                continue;
+            }
+            let done = catch_unwind(AssertUnwindSafe(|| match desk {
+                Desk::Read => self.read(at, frame),
+                Desk::Fetch => self.fetch(at),
+            }));
+            if done.is_err() {
+                self.tell(at, Outcome::Nothing);
+            }
+        }
+    }
+
+    fn tell(&self, at: TileAt, outcome: Outcome) {
+        if let Outcome::Failed(until) = outcome {
+            self.ctx.request_repaint_after(until.saturating_duration_since(Instant::now()));
+        }
+        // The window may be closing.
+        let _ = self.outbox.send((at, outcome));
+        self.ctx.request_repaint();
+    }
+
+    fn read(&self, at: TileAt, frame: u64) {
+        let show = |tile: &[u8]| match self.picture(tile) {
+            Some(picture) => {
+                self.tell(at, Outcome::Picture(picture));
+                true
+            }
+            None => false,
+        };
+        let further = match self.source.near(at) {
+            Ok(Near::Here(tile)) => !show(&tile),
+            Ok(Near::Old(tile)) => {
+                show(&tile);
+                true
+            }
+            Ok(Near::Far) => true,
+            Ok(Near::Nothing) => return self.tell(at, Outcome::Nothing),
+            Err(error) => {
+                *lock(&self.trouble) = Some(error.to_string());
+                return self.tell(at, Outcome::Nothing);
+            }
+        };
+        if further && self.source.lanes() > 0 {
+            lock(&self.waiting)[Desk::Fetch as usize].insert(at, frame);
+            self.bell.notify_all();
+        } else if further {
+            *lock(&self.trouble) = Some("some of its tiles are damaged".into());
+            self.tell(at, Outcome::Nothing);
+        }
+    }
+
+    fn fetch(&self, at: TileAt) {
+        let outcome = match self.source.far(at, &self.closed) {
+            Ok(tile) => {
+                *lock(&self.trouble) = None;
+                let picture = tile.and_then(|tile| self.picture(&tile));
+                picture.map_or(Outcome::Nothing, Outcome::Picture)
+            }
+            Err(error) => {
+                if !matches!(error, Error::Cancelled) {
+                    *lock(&self.trouble) = Some(error.to_string());
+                }
+                Outcome::Failed(Instant::now() + self.source.rest())
+            }
+        };
+        self.tell(at, outcome);
+    }
+
+    /// Decodes a tile; what it may cost is limited, whatever the file says.
+    fn picture(&self, tile: &[u8]) -> Option<TextureHandle> {
+        let mut reader = image::ImageReader::new(std::io::Cursor::new(tile)).with_guessed_format().ok()?;
+        let mut limits = image::Limits::default();
+        (limits.max_image_width, limits.max_image_height) = (Some(WIDEST), Some(WIDEST));
+        reader.limits(limits);
+        let picture = reader.decode().ok()?.to_rgba8();
+        let size = [picture.width() as usize, picture.height() as usize];
+        let image = ColorImage::from_rgba_unmultiplied(size, picture.as_raw());
+        Some(self.ctx.load_texture("tile", image, TextureOptions::LINEAR))
+    }
+}
+
+/// Where a tile lies within the coarser one that holds it.
+fn part(at: TileAt, zoom: u8) -> Rect {
+    let levels = u32::from(at.zoom.saturating_sub(zoom));
+    let side = 0.5f32.powi(levels as i32);
+    let inside = |v: u32| (u64::from(v) & ((1u64 << levels) - 1)) as f32 * side;
+    Rect::from_min_size(pos2(inside(at.x), inside(at.y)), vec2(side, side))
+}
+
+/// A layer over the bundled one, which stands in where the layer has nothing (yet).
+pub struct Stack<'a> {
+    /// The layer that was chosen, unless it is the bundled one.
+    pub own: Option<&'a mut Loader>,
+    /// The bundled one.
+    pub below: Option<&'a mut Loader>,
+}
+
+impl Tiles for Stack<'_> {
+    fn at(&mut self, id: TileId) -> Option<TilePiece> {
+        let across = 1u64 << id.zoom.min(40);
+        if u64::from(id.x) >= across || u64::from(id.y) >= across {
+            return None;
+        }
+        let at = TileAt { zoom: id.zoom, x: id.x, y: id.y };
+        let own = self.own.as_mut().and_then(|own| own.piece(at));
+        own.or_else(|| self.below.as_mut().and_then(|below| below.piece(at)))
+    }
+
+    /// The map writes it itself: there it may be longer, and change.
+    fn attribution(&self) -> Attribution {
+        Attribution { text: "", url: "", logo_light: None, logo_dark: None }
+    }
+
+    fn tile_size(&self) -> u32 {
+        let loader = self.own.as_ref().or(self.below.as_ref());
+        loader.map_or(256, |loader| loader.shared.source.side())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_coarser_tiles() {
+        let at = TileAt { zoom: 5, x: 13, y: 6 };
+        assert_eq!(part(at, 5), Rect::from_min_max(pos2(0.0, 0.0), pos2(1.0, 1.0)));
+        assert_eq!(part(at, 4), Rect::from_min_max(pos2(0.5, 0.0), pos2(1.0, 0.5)));
+        assert_eq!(part(at, 3), Rect::from_min_max(pos2(0.25, 0.5), pos2(0.5, 0.75)));
+        let deep = part(TileAt { zoom: 23, x: (1 << 23) - 1, y: 0 }, 0);
+        assert!(deep.min.x < 1.0 && deep.width() > 0.0);
+    }
+}

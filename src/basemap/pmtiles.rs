@@ -1,0 +1,100 @@
+//! Raster tiles of a PMTiles file (<https://github.com/protomaps/PMTiles>, version 3).
+
+use super::archive::{Found, not_pictures};
+use super::{TileAt, mercator};
+use crate::error::{Error, Result};
+use ::pmtiles::{AsyncBackend, AsyncPmTilesReader, BackendResponse, PmtError, PmtResult, TileCoord, TileType};
+use bytes::Bytes;
+use serde_json::Value;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// An open file.
+pub struct PmTiles {
+    path: PathBuf,
+    reader: AsyncPmTilesReader<Plain>,
+}
+
+/// Reads where it is told. A memory map would end the program if somebody cut the file short.
+struct Plain {
+    file: Mutex<File>,
+    length: u64,
+}
+
+impl Plain {
+    fn bytes(&self, offset: usize, length: usize) -> std::io::Result<Bytes> {
+        let left = self.length.saturating_sub(offset as u64);
+        let mut bytes = vec![0; left.min(length as u64) as usize];
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.seek(SeekFrom::Start(offset as u64))?;
+        file.read_exact(&mut bytes)?;
+        Ok(bytes.into())
+    }
+}
+
+impl AsyncBackend for Plain {
+    fn read(&self, offset: usize, length: usize) -> impl Future<Output = PmtResult<BackendResponse>> + Send {
+        std::future::ready(self.bytes(offset, length).map(BackendResponse::new).map_err(PmtError::Reading))
+    }
+}
+
+impl PmTiles {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// When it is damaged or holds no pictures.
+    pub(super) fn open(path: &Path) -> Result<(Self, Found)> {
+        let read = |e: std::io::Error| Error::io(path, "read", &e);
+        let file = File::open(path).map_err(read)?;
+        let length = file.metadata().map_err(read)?.len();
+        let backend = Plain { file: Mutex::new(file), length };
+        let reader = guarded(path, || pollster::block_on(AsyncPmTilesReader::try_from_source(backend)))?;
+        let header = reader.get_header();
+        if !matches!(header.tile_type, TileType::Png | TileType::Jpeg | TileType::Webp) {
+            return Err(not_pictures(path));
+        }
+        let zooms = header.min_zoom..=header.max_zoom;
+        let bounds = [header.min_longitude, header.min_latitude, header.max_longitude, header.max_latitude];
+        let told = guarded(path, || pollster::block_on(reader.get_metadata()))?;
+        let told: Value = serde_json::from_str(&told).unwrap_or_default();
+        let text = |key: &str| told[key].as_str().unwrap_or_default().to_owned();
+        let (name, credit) = (text("name"), text("attribution"));
+        let middle = mercator((bounds[0] + bounds[2]) / 2.0, (bounds[1] + bounds[3]) / 2.0);
+        let mut found = Found { name, credit, zooms: zooms.clone(), bounds: Some(bounds), sample: None };
+        let own = Self { path: path.to_path_buf(), reader };
+        if *zooms.end() <= super::archive::DEEPEST {
+            let at = |zoom: u8| {
+                let [x, y] = middle.map(|v| ((v * f64::from(1u32 << zoom)) as u32).min((1 << zoom) - 1));
+                TileAt { zoom, x, y }
+            };
+            found.sample = zooms.take(25).find_map(|zoom| own.tile(at(zoom)).transpose()).transpose()?;
+        }
+        Ok((own, found))
+    }
+
+    /// A tile's picture, if the file has it.
+    ///
+    /// # Errors
+    /// When the file is damaged.
+    pub(super) fn tile(&self, at: TileAt) -> Result<Option<Vec<u8>>> {
+        let tile = guarded(&self.path, || {
+            let coord = TileCoord::new(at.zoom, at.x, at.y)?;
+            pollster::block_on(self.reader.get_tile_decompressed(coord))
+        })?;
+        Ok(tile.map(|bytes| bytes.to_vec()))
+    }
+}
+
+/// The reader trusts what files say about themselves, and panics where that is nonsense.
+fn guarded<T>(path: &Path, read: impl FnOnce() -> PmtResult<T>) -> Result<T> {
+    let damaged = |reason: String| {
+        Error::file(path, format!("The map file is damaged or of another kind ({reason}); get it anew"))
+    };
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(done) => done.map_err(|e| damaged(e.to_string())),
+        Err(_) => Err(damaged("its directory points outside".into())),
+    }
+}
