@@ -40,6 +40,39 @@ pub fn write_aside(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Resu
     finish().map_err(failed)
 }
 
+/// Makes a folder whole or not at all: `fill` gets one of another name beside it, which is renamed when it is full.
+///
+/// # Errors
+/// When something is there already, what `fill` fails with, or when the system refuses; nothing is left behind then.
+pub fn make_folder(dir: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    if dir.exists() {
+        return Err(Error::file(dir, "It exists already; choose the name of a new folder"));
+    }
+    let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).map_err(|e| Error::io(parent, "create", &e))?;
+    let hidden = tempfile::Builder::new().prefix(".unfinished-").tempdir_in(parent);
+    let hidden = hidden.map_err(|e| Error::io(parent, "write to", &e))?;
+    fill(hidden.path())?;
+    open_to_all(hidden.path()).map_err(|e| Error::io(dir, "write", &e))?;
+    std::fs::rename(hidden.path(), dir).map_err(|e| Error::io(dir, "create", &e))?;
+    // It has moved; there is nothing left to remove.
+    let _ = hidden.keep();
+    Ok(())
+}
+
+/// Temporary folders are private; what they become is an ordinary folder.
+#[cfg(unix)]
+fn open_to_all(dir: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755))
+}
+
+/// Nothing to do here.
+#[cfg(not(unix))]
+fn open_to_all(_dir: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
 /// The folders in a folder, by name.
 ///
 /// # Errors

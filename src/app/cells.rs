@@ -1,11 +1,13 @@
 //! Opens what holds many cells: data sets in the Major TOM layout, and parquet files of Major TOM Core.
 
 use super::courier::News;
+use super::data_window::spared;
 use super::map_cells::around;
 use super::window::Window;
 use crate::error::{Error, Result};
 use crate::grid::GridCell;
 use crate::scene::Collection;
+use crate::source::Kept;
 use crate::source::major_tom::{Access, Fetched, Found, Origin, Row, Stop, entries, fetch_within, list, look_up};
 use std::path::PathBuf;
 
@@ -111,24 +113,32 @@ impl Window {
 
     /// Has a scene made of rows.
     pub(super) fn fetch_rows(&mut self, rows: Vec<Row>) {
-        let within = self.own_scenes();
+        // What was read over the network or out of a large file is kept like other fetched places.
+        let kept = self.session.kept.clone();
+        let within = kept.as_ref().map_or_else(|| self.own_scenes(), Kept::scenes_dir);
+        let spare = spared(&self.session);
         let name = rows.first().map(|row| format!("cell {}", row.cell)).unwrap_or_default();
         let (number, read) = self.cells_form.begin(name);
         let sent = self.courier.send(move |network, teller, stop| {
             let access = Access::new(network.clone(), Stop::Errand(stop.clone())).counting(read);
-            teller.tell(News::CellFetched(number, fetch_within(&rows, &within, &access)));
+            let made = fetch_within(&rows, &within, &access).and_then(|made| {
+                let removed = kept.map_or(Ok(Vec::new()), |kept| kept.make_room(&made.dir, spare))?;
+                Ok((made, removed))
+            });
+            teller.tell(News::CellFetched(number, made));
         });
         self.going(sent);
     }
 
     /// A scene was made.
-    pub(super) fn cell_fetched(&mut self, number: u64, fetched: Result<Fetched>) {
+    pub(super) fn cell_fetched(&mut self, number: u64, fetched: Result<(Fetched, Vec<PathBuf>)>) {
         if !self.cells_form.waits_for(number) {
             return;
         }
         match fetched {
-            Ok(fetched) => {
+            Ok((fetched, removed)) => {
                 self.cells_form.close();
+                self.make_room(&removed);
                 self.open_scene(fetched.dir);
             }
             Err(error) => self.failed(&error),

@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub enum News {
     /// By number of the errand: parquet files were looked into.
     CellsListed(u64, Result<cells::Listed>),
-    /// By number of the errand: a scene was made of rows.
-    CellFetched(u64, Result<Fetched>),
+    /// By number of the errand: a scene was made of rows, and these kept ones were removed.
+    CellFetched(u64, Result<(Fetched, Vec<PathBuf>)>),
     /// The models that are known.
     Models(Result<Vec<hub::Listed>>),
     /// Something about a model, by its name.

@@ -132,8 +132,7 @@ impl Window {
             let mut told = |progress| teller.tell(News::Fetching(progress));
             let made = fetch(network, &sources, &order, &kept.scenes_dir(), stop, &mut told);
             let done = made.and_then(|dir| {
-                kept.touch(&dir);
-                let removed = kept.shrink(&[spare, vec![dir.clone()]].concat())?;
+                let removed = kept.make_room(&dir, spare)?;
                 Ok((dir, removed))
             });
             teller.tell(News::Fetched(done));
@@ -152,13 +151,7 @@ impl Window {
         }
         match done {
             Ok((dir, removed)) => {
-                for gone in &removed {
-                    self.session.forget_scene(gone);
-                }
-                if !removed.is_empty() {
-                    let text = format!("To keep within the limit, {} kept places were removed.", removed.len());
-                    self.session.note(text, false);
-                }
+                self.make_room(&removed);
                 self.data.open = false;
                 self.studio.run(move || studio::open_scene(&dir, true));
                 self.look_what_is_kept();
@@ -170,6 +163,15 @@ impl Window {
                     self.session.note(error.to_string(), true);
                 }
             }
+        }
+    }
+
+    /// Takes kept places off the map that had to make room.
+    pub(super) fn make_room(&mut self, removed: &[PathBuf]) {
+        removed.iter().for_each(|gone| self.session.forget_scene(gone));
+        if !removed.is_empty() {
+            let text = format!("To keep within the limit, {} kept places were removed.", removed.len());
+            self.session.note(text, false);
         }
     }
 

@@ -6,7 +6,7 @@ use super::remote::{Grid, Resampling, read};
 use super::signing::Pass;
 use super::stac::{Acquisition, Item, SCENE_CLASSES};
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
+use crate::files::{make_folder, write_atomically};
 use crate::grid::{Crs, Footprint, GridCell};
 use crate::modality::{Location, Modality, ModalityTable, ValueKind};
 use crate::net::{Network, plain};
@@ -159,31 +159,12 @@ pub fn fetch(
     }
     let jobs = jobs(&table, order);
     let bands = read_all(network, &sources, order, &jobs, stop, progress)?;
-    std::fs::create_dir_all(within).map_err(|e| Error::io(within, "create", &e))?;
-    let unfinished = tempfile::Builder::new().prefix(".unfinished-").tempdir_in(within);
-    let unfinished = unfinished.map_err(|e| Error::io(within, "write to", &e))?;
-    write(&table, order, &sources, &jobs, &bands, unfinished.path())?;
-    let made = unfinished.keep();
-    // Temporary folders are private; a scene is an ordinary one.
-    open_to_all(&made);
-    match std::fs::rename(&made, &target) {
-        Ok(()) => Ok(target),
-        Err(error) => {
-            let _ = std::fs::remove_dir_all(&made);
-            // Somebody else may have fetched the same meanwhile.
-            if target.join("scene.json").exists() { Ok(target) } else { Err(Error::io(&target, "create", &error)) }
-        }
+    match make_folder(&target, |dir| write(&table, order, &sources, &jobs, &bands, dir)) {
+        // Somebody else may have fetched the same meanwhile.
+        Err(_) if target.join("scene.json").exists() => Ok(target),
+        made => made.map(|()| target),
     }
 }
-
-#[cfg(unix)]
-fn open_to_all(dir: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    let _ = std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755));
-}
-
-#[cfg(not(unix))]
-fn open_to_all(_dir: &Path) {}
 
 /// Bands that can be read: those of modalities of which all channels are there, and the cloud mask.
 fn jobs<'a>(table: &'a ModalityTable, order: &Order) -> Vec<Job<'a>> {

@@ -134,6 +134,16 @@ impl Kept {
         Ok(removed)
     }
 
+    /// Keeps a scene that was just made: what no longer fits goes, but neither this nor one of `spare`.
+    ///
+    /// # Errors
+    /// As [`shrink`](Self::shrink).
+    pub fn make_room(&self, dir: &Path, mut spare: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+        self.touch(dir);
+        spare.push(dir.to_path_buf());
+        self.shrink(&spare)
+    }
+
     /// Removes one scene. Its description goes first: what is left of a removal that breaks off is no scene.
     ///
     /// # Errors

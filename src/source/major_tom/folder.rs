@@ -5,7 +5,7 @@ use super::rows::Row;
 use super::table::Table;
 use super::{Access, Origin};
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
+use crate::files::{make_folder, write_atomically};
 use crate::modality::{Modality, ModalityTable};
 use crate::scene::Scene;
 use serde_json::{Value, json};
@@ -72,49 +72,29 @@ pub fn fetch_within(rows: &[Row], within: &Path, access: &Access) -> Result<Fetc
 /// When the folder exists, something cannot be read or is not what it should be, or the disk is full; nothing is left
 /// behind then.
 pub fn fetch(rows: &[Row], dir: &Path, access: &Access) -> Result<Fetched> {
-    if dir.exists() {
-        return Err(Error::file(dir, "It exists already; choose the name of a new folder"));
-    }
-    let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).map_err(|e| Error::io(parent, "create", &e))?;
-    let hidden = tempfile::Builder::new().prefix(".major-tom-").tempdir_in(parent);
-    let hidden = hidden.map_err(|e| Error::io(parent, "write to", &e))?;
+    let mut modalities = BTreeMap::new();
+    make_folder(dir, |hidden| fill(rows, hidden, access, &mut modalities))?;
+    Ok(Fetched { dir: dir.to_path_buf(), before: false, modalities: modalities.into_keys().collect() })
+}
 
-    let (mut tables, mut notes, mut modalities) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
+/// Writes rasters and description, and makes sure that they open.
+fn fill(rows: &[Row], dir: &Path, access: &Access, modalities: &mut BTreeMap<String, Value>) -> Result<()> {
+    let (mut tables, mut notes) = (BTreeMap::new(), Vec::new());
     for row in rows {
         let table = match tables.entry(row.origin.clone()) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => entry.insert(Table::open(&row.origin, access)?),
         };
-        take(row, table, rows, hidden.path(), &mut modalities, &mut notes)?;
+        take(row, table, rows, dir, modalities, &mut notes)?;
     }
     if modalities.is_empty() {
         let origin = rows.first().map_or(Origin::File(dir.into()), |row| row.origin.clone());
         return Err(origin.problem("The row holds no complete modality; choose another cell or another file"));
     }
     notes.extend(rows.iter().filter_map(offset_note));
-    let text = description(rows, &modalities, &notes);
-    write_atomically(&hidden.path().join("scene.json"), text.as_bytes())?;
-    // What was made has to open.
-    Scene::open(hidden.path())?;
-    open_to_all(hidden.path()).map_err(|e| Error::io(dir, "write", &e))?;
-    std::fs::rename(hidden.path(), dir).map_err(|e| Error::io(dir, "create", &e))?;
-    // It has moved; there is nothing left to remove.
-    let _ = hidden.keep();
-    Ok(Fetched { dir: dir.to_path_buf(), before: false, modalities: modalities.into_keys().collect() })
-}
-
-/// Temporary folders are private; what they become is an ordinary folder.
-#[cfg(unix)]
-fn open_to_all(dir: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755))
-}
-
-/// Nothing to do here.
-#[cfg(not(unix))]
-fn open_to_all(_dir: &Path) -> std::io::Result<()> {
-    Ok(())
+    let text = description(rows, modalities, &notes);
+    write_atomically(&dir.join("scene.json"), text.as_bytes())?;
+    Scene::open(dir).map(|_| ())
 }
 
 /// Whether a row gives a modality: clouds come from the L1C product where there is one, as published (B.10).
