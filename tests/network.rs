@@ -134,3 +134,25 @@ fn what_was_begun_goes_on_where_it_stopped() {
     server.fail("/a", Fault::IgnoreRange, 1);
     assert_eq!(read(4000), 0, "a server that cannot skip says so");
 }
+
+#[test]
+fn keys_stay_with_the_server_they_are_for() {
+    let (server, other) = (Server::start(), Server::start());
+    other.put("/there", Reply::new("text/plain", "here"));
+    let to = |target: String| Reply::new("text/plain", "").status(302).header("location", &target);
+    server.put("/away", to(format!("{}/there", other.url)));
+    server.put("/near", to("near/end".into()));
+    server.put("/near/end", Reply::new("text/plain", "end"));
+    server.put("/root", to("/near/end".into()));
+    let headers = [("x-key".to_owned(), "secret".to_owned())];
+    let read = |path: &str| {
+        let url = format!("{}{path}", server.url);
+        network().bytes(&Ask { headers: &headers, ..Ask::get(&url) }, 100, &GO_ON)
+    };
+    assert_eq!(read("/away").expect("followed"), b"here");
+    assert!(!other.seen()[0].headers.contains_key("x-key"), "the key stays with its server");
+    for path in ["/root", "/near"] {
+        assert_eq!(read(path).expect("followed"), b"end", "{path}");
+        assert_eq!(server.seen().last().map(|seen| seen.headers["x-key"].clone()).as_deref(), Some("secret"));
+    }
+}

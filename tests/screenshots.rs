@@ -13,7 +13,7 @@ fn the_window_takes_pictures_of_itself_at_work() {
     command.args(["-a", "-s", "-screen 0 1440x900x24", env!("CARGO_BIN_EXE_copgen"), "screenshots"]);
     command.arg(dir.path()).args(["--samples", "2", "--steps", "2"]);
     let printed = common::success(&mut command);
-    assert_eq!(printed.lines().count(), 9, "{printed}");
+    assert_eq!(printed.lines().count(), 10, "{printed}");
     let open = |name: &str| image::open(dir.path().join(name)).expect("picture").to_rgb8();
     let pictures = ["map.png", "roles.png", "realisation.png", "variance.png", "inspector.png"].map(open);
     for picture in &pictures {

@@ -282,7 +282,7 @@ fn signatures_and_keys_stay_secret() {
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(log.contains("refused") && !log.contains("very-secret"), "{log}");
     // What needs a key says which.
-    let error = failure(&mut with_access("{ kind = \"bearer\", key = \"COPGEN_TEST_ABSENT\" }"), 2);
+    let error = failure(&mut with_access("{ kind = \"bearer\", key = \"COPGEN_TEST_ABSENT\", hosts = [] }"), 2);
     assert!(error.contains("COPGEN_TEST_ABSENT"), "{error}");
 }
 

@@ -214,8 +214,12 @@ impl Window {
             Command::VerifyModel(id) => self.verify_model(&id),
             Command::RemoveModel(id) => self.remove_model(&id),
             Command::Offline(offline) => {
-                session.offline = offline;
                 self.courier.network.set_offline(offline);
+                session.offline = self.courier.network.is_offline();
+                if session.offline && !offline {
+                    let text = format!("{} keeps this program off the network.", crate::net::OFFLINE_VARIABLE);
+                    session.note(text, true);
+                }
                 self.map.hope();
             }
             Command::Dismiss(i) => {
@@ -267,7 +271,11 @@ impl Window {
             Selection::Scene(i) => {
                 let Some(known) = self.session.scenes.get(i).cloned() else { return };
                 let window = self.session.window;
-                self.studio.run(move || studio::observe_scene(order, &known.scene, window, &table));
+                let kept = self.session.kept.clone();
+                self.studio.run(move || {
+                    kept.inspect(|kept| kept.touch(known.scene.dir()));
+                    studio::observe_scene(order, &known.scene, window, &table)
+                });
             }
             Selection::Cell(cell) => self.studio.run(move || studio::observe_cell(order, cell, &table)),
         }

@@ -121,24 +121,23 @@ impl Window {
         let (number, read) = self.cells_form.begin(name);
         let sent = self.courier.send(move |network, teller, stop| {
             let access = Access::new(network.clone(), Stop::Errand(stop.clone())).counting(read);
-            let made = fetch_within(&rows, &within, &access).and_then(|made| {
-                let removed = kept.map_or(Ok(Vec::new()), |kept| kept.make_room(&made.dir, spare))?;
-                Ok((made, removed))
-            });
+            let made = fetch_within(&rows, &within, &access);
+            if let (Ok(made), Some(kept)) = (&made, kept) {
+                teller.tell(News::MadeRoom(kept.make_room(&made.dir, spare)));
+            }
             teller.tell(News::CellFetched(number, made));
         });
         self.going(sent);
     }
 
     /// A scene was made.
-    pub(super) fn cell_fetched(&mut self, number: u64, fetched: Result<(Fetched, Vec<PathBuf>)>) {
+    pub(super) fn cell_fetched(&mut self, number: u64, fetched: Result<Fetched>) {
         if !self.cells_form.waits_for(number) {
             return;
         }
         match fetched {
-            Ok((fetched, removed)) => {
+            Ok(fetched) => {
                 self.cells_form.close();
-                self.make_room(&removed);
                 self.open_scene(fetched.dir);
             }
             Err(error) => self.failed(&error),

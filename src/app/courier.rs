@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub enum News {
     /// By number of the errand: parquet files were looked into.
     CellsListed(u64, Result<cells::Listed>),
-    /// By number of the errand: a scene was made of rows, and these kept ones were removed.
-    CellFetched(u64, Result<(Fetched, Vec<PathBuf>)>),
+    /// By number of the errand: a scene was made of rows.
+    CellFetched(u64, Result<Fetched>),
     /// The models that are known.
     Models(Result<Vec<hub::Listed>>),
     /// Something about a model, by its name.
@@ -31,10 +31,12 @@ pub enum News {
     Surveyed(u64, Result<Box<(Site, Survey)>>),
     /// A small picture from this address.
     Pictured(String, Arc<ColorImage>),
-    /// How far a fetch is.
-    Fetching(Progress),
-    /// A place was fetched into this folder, and these kept ones were removed.
-    Fetched(Result<(PathBuf, Vec<PathBuf>)>),
+    /// How far a fetch is, by its number.
+    Fetching(u64, Progress),
+    /// A place was fetched into this folder, by number of the fetch.
+    Fetched(u64, Result<PathBuf>),
+    /// Kept places that had to make room.
+    MadeRoom(Result<Vec<PathBuf>>),
 }
 
 /// Tells news from an exchange and wakes the window.

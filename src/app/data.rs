@@ -1,14 +1,14 @@
 //! Carries out what is wished about open data, and takes what comes back.
 
 use super::courier::{News, Teller};
-use super::data_window::{DataForm, Site, Store, spared};
+use super::data_window::{DataForm, Fetching, Site, Store, spared};
 use super::session::Selection;
 use super::studio;
 use super::window::Window;
 use crate::error::{Error, Result};
 use crate::grid::GridCell;
 use crate::net::Network;
-use crate::source::{Acquisition, Area, FAMILIES, Kept, Order, Progress, Survey, Wish, fetch, survey, thumbnail};
+use crate::source::{Acquisition, Area, FAMILIES, Kept, Progress, Survey, Wish, fetch, survey, thumbnail};
 use egui::{ColorImage, Context, TextureOptions};
 use jiff::civil::Date;
 use std::path::PathBuf;
@@ -27,8 +27,7 @@ impl Window {
         }
         self.look_what_is_kept();
         let here = self.site().ok();
-        let known = self.data.found.as_ref().map(|(site, _)| site.cell) == here.map(|site| site.cell);
-        if !known {
+        if self.data.found.as_ref().map(|(site, _)| site) != here.as_ref() {
             self.data.found = None;
             if self.session.selection.is_some() && !self.session.offline {
                 self.search_data();
@@ -66,7 +65,7 @@ impl Window {
 
     /// Asks the catalogues.
     pub(super) fn search_data(&mut self) {
-        self.data.problem = None;
+        (self.data.problem, self.data.found) = (None, None);
         let begun = self.site().and_then(|site| {
             let corners = site.footprint.corners()?;
             let (from, to, most_cloud) = (self.data.from, self.data.to, self.data.most_cloud);
@@ -118,40 +117,36 @@ impl Window {
     pub(super) fn fetch_data(&mut self) {
         let Some(order) = self.data.order() else { return };
         self.data.problem = None;
-        // The ground may have been chosen anew since the search: the same place, more or less of it.
-        let order = match self.site() {
-            Ok(site) if site.cell.to_string() == order.name => Order { footprint: site.footprint, ..order },
-            _ => order,
-        };
         let Some(kept) = self.session.kept.clone() else {
             self.data.problem = Some("There is no folder to keep places in; set COPGEN_PLACES to one.".into());
             return;
         };
         let (sources, spare) = (self.sources.clone(), spared(&self.session));
+        self.data.serial += 1;
+        let serial = self.data.serial;
         let begun = self.courier.send(move |network, teller, stop| {
-            let mut told = |progress| teller.tell(News::Fetching(progress));
+            let mut told = |progress| teller.tell(News::Fetching(serial, progress));
             let made = fetch(network, &sources, &order, &kept.scenes_dir(), stop, &mut told);
-            let done = made.and_then(|dir| {
-                let removed = kept.make_room(&dir, spare)?;
-                Ok((dir, removed))
-            });
-            teller.tell(News::Fetched(done));
+            if let Ok(dir) = &made {
+                teller.tell(News::MadeRoom(kept.make_room(dir, spare)));
+            }
+            teller.tell(News::Fetched(serial, made));
         });
-        let first = Progress { what: "beginning …".into(), done: 0, total: 1 };
+        let progress = Progress { what: "beginning …".into(), done: 0, total: 1 };
         match begun {
-            Ok(errand) => self.data.fetching = Some((errand, first)),
+            Ok(errand) => self.data.fetching = Some(Fetching { serial, errand, progress }),
             Err(error) => self.data.problem = Some(error.to_string()),
         }
     }
 
-    pub(super) fn fetched(&mut self, done: Result<(PathBuf, Vec<PathBuf>)>) {
-        // Who was told to stop has been forgotten already; another fetch may go on.
-        if !matches!(done, Err(Error::Cancelled)) {
-            self.data.fetching = None;
+    pub(super) fn fetched(&mut self, serial: u64, done: Result<PathBuf>) {
+        // What was told to stop has been forgotten; another fetch may go on.
+        if self.data.fetching.as_ref().is_none_or(|fetching| fetching.serial != serial) {
+            return self.look_what_is_kept();
         }
+        self.data.fetching = None;
         match done {
-            Ok((dir, removed)) => {
-                self.make_room(&removed);
+            Ok(dir) => {
                 self.data.open = false;
                 self.studio.run(move || studio::open_scene(&dir, true));
                 self.look_what_is_kept();
@@ -167,7 +162,11 @@ impl Window {
     }
 
     /// Takes kept places off the map that had to make room.
-    pub(super) fn make_room(&mut self, removed: &[PathBuf]) {
+    pub(super) fn made_room(&mut self, removed: Result<Vec<PathBuf>>) {
+        let removed = match removed {
+            Ok(removed) => removed,
+            Err(error) => return self.session.note(error.to_string(), true),
+        };
         removed.iter().for_each(|gone| self.session.forget_scene(gone));
         if !removed.is_empty() {
             let text = format!("To keep within the limit, {} kept places were removed.", removed.len());
@@ -178,21 +177,25 @@ impl Window {
     /// Looks what is kept, in the background.
     pub(super) fn look_what_is_kept(&mut self) {
         let Some(kept) = self.session.kept.clone() else { return };
-        self.studio.run(move || studio::Reply::Store(Ok(store(&kept))));
+        self.studio.run(move || studio::Reply::Store(Ok((store(&kept), Vec::new()))));
     }
 
     /// Removes a kept place.
     pub(super) fn remove_kept(&mut self, dir: PathBuf) {
         let Some(kept) = self.session.kept.clone().filter(|_| !self.session.uses(&dir)) else { return };
         self.session.forget_scene(&dir);
-        self.studio.run(move || studio::Reply::Store(kept.remove(&dir).map(|()| store(&kept))));
+        self.studio.run(move || studio::Reply::Store(kept.remove(&dir).map(|()| (store(&kept), Vec::new()))));
     }
 
     /// Sets how much is kept; what is too much goes at once.
     pub(super) fn keep_at_most(&mut self, bytes: u64) {
         let Some(kept) = self.session.kept.clone() else { return };
         self.data.store.limit = bytes;
-        self.studio.run(move || studio::Reply::Store(kept.set_limit(bytes).map(|()| store(&kept))));
+        let spare = spared(&self.session);
+        self.studio.run(move || {
+            let removed = kept.set_limit(bytes).and_then(|()| kept.shrink(&spare));
+            studio::Reply::Store(removed.map(|removed| (store(&kept), removed)))
+        });
     }
 }
 
@@ -207,27 +210,30 @@ fn pictures(network: &Network, wanted: &[Acquisition], kept: Option<Kept>, telle
             return;
         }
         let Some(url) = &acquisition.thumbnail else { continue };
-        let bytes = kept.as_ref().and_then(|kept| kept.thumbnail(url)).or_else(|| {
-            let bytes = thumbnail(network, acquisition, stop).ok()?;
-            // Kept if there is room; asked for again otherwise.
-            let _ = kept.as_ref().map(|kept| kept.keep_thumbnail(url, &bytes));
-            Some(bytes)
+        let before = kept.as_ref().and_then(|kept| kept.thumbnail(url));
+        let image = before.as_deref().and_then(small).or_else(|| {
+            let image = small(&thumbnail(network, acquisition, stop).ok()?)?;
+            let mut bytes = std::io::Cursor::new(Vec::new());
+            if let (Some(kept), Ok(())) = (&kept, image.write_to(&mut bytes, image::ImageFormat::Png)) {
+                // Kept if there is room; asked for again otherwise.
+                let _ = kept.keep_thumbnail(url, bytes.get_ref());
+            }
+            Some(image)
         });
-        if let Some(image) = bytes.and_then(|bytes| small(&bytes)) {
-            teller.tell(News::Pictured(url.clone(), image));
+        if let Some(image) = image {
+            let size = [image.width() as usize, image.height() as usize];
+            teller.tell(News::Pictured(url.clone(), Arc::new(ColorImage::from_rgb(size, image.as_raw()))));
         }
     }
 }
 
 /// A picture from a server, made small; `None` for what is none, or would not fit the memory.
-fn small(bytes: &[u8]) -> Option<Arc<ColorImage>> {
+fn small(bytes: &[u8]) -> Option<image::RgbImage> {
     let mut reader = image::ImageReader::new(std::io::Cursor::new(bytes)).with_guessed_format().ok()?;
     let mut limits = image::Limits::default();
     limits.max_image_width = Some(8192);
     limits.max_image_height = Some(8192);
     limits.max_alloc = Some(256 << 20);
     reader.limits(limits);
-    let image = reader.decode().ok()?.thumbnail(PICTURE, PICTURE).to_rgb8();
-    let size = [image.width() as usize, image.height() as usize];
-    Some(Arc::new(ColorImage::from_rgb(size, image.as_raw())))
+    Some(reader.decode().ok()?.thumbnail(PICTURE, PICTURE).to_rgb8())
 }

@@ -24,6 +24,16 @@ pub struct Site {
     pub footprint: Footprint,
 }
 
+/// A fetch that goes on.
+pub struct Fetching {
+    /// Its number.
+    pub serial: u64,
+    /// Ends it when dropped.
+    pub errand: Errand,
+    /// How far it is.
+    pub progress: Progress,
+}
+
 /// What is kept for offline use.
 #[derive(Debug, Clone, Default)]
 pub struct Store {
@@ -47,7 +57,7 @@ pub struct DataForm {
     pub most_cloud: f64,
     /// Fetch the whole cell instead of one window.
     pub whole_cell: bool,
-    /// Number of the newest search.
+    /// Number of the newest search or fetch.
     pub serial: u64,
     /// A search that goes on.
     pub search: Option<Errand>,
@@ -59,12 +69,14 @@ pub struct DataForm {
     pub pictures: BTreeMap<String, TextureHandle>,
     /// Those still on their way.
     pub picturing: Option<Errand>,
-    /// A fetch that goes on, and how far it is.
-    pub fetching: Option<(Errand, Progress)>,
+    /// A fetch that goes on.
+    pub fetching: Option<Fetching>,
     /// Why the last search or fetch failed.
     pub problem: Option<String>,
     /// What is kept.
     pub store: Store,
+    /// The limit that is being typed or dragged, GB.
+    limit_typed: Option<f64>,
 }
 
 impl Default for DataForm {
@@ -85,6 +97,7 @@ impl Default for DataForm {
             fetching: None,
             problem: None,
             store: Store::default(),
+            limit_typed: None,
         }
     }
 }
@@ -140,6 +153,7 @@ impl DataForm {
     }
 
     fn question(&mut self, ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
+        ui.spacing_mut().interact_size.y = 24.0;
         ui.horizontal(|ui| {
             for (label, day) in [("First day", &mut self.from), ("Last day", &mut self.to)] {
                 ui.label(RichText::new(label).small());
@@ -153,10 +167,15 @@ impl DataForm {
             widgets::named(&response, egui::Role::SpinButton, "Largest share of cloud");
         });
         ui.horizontal(|ui| {
-            ui.radio_value(&mut self.whole_cell, false, "One window")
-                .on_hover_text("What the model looks at, 1.9 km at least: quick");
-            ui.radio_value(&mut self.whole_cell, true, "Whole cell")
-                .on_hover_text("10.7 km: the window can be moved over it later");
+            let window = ui.radio_value(&mut self.whole_cell, false, "One window");
+            let cell = ui.radio_value(&mut self.whole_cell, true, "Whole cell");
+            let changed = window.changed() || cell.changed();
+            window.on_hover_text("What the model looks at, 1.9 km at least: quick");
+            cell.on_hover_text("10.7 km: the window can be moved over it later");
+            // Another ground has other files.
+            if changed && self.found.is_some() && !session.offline {
+                commands.push(Command::SearchData);
+            }
             let (searching, place) = (self.search.is_some(), session.selection.is_some());
             let ready = !session.offline && !searching && place && self.from <= self.to;
             let response = ui.add_enabled(ready, egui::Button::new("Search"));
@@ -214,11 +233,16 @@ impl DataForm {
         ui.collapsing(RichText::new(text).small(), |ui| {
             ui.horizontal(|ui| {
                 ui.label(RichText::new("Keep at most").small());
-                let mut limit = store.limit as f64 / 1e9;
+                let mut limit = self.limit_typed.unwrap_or(store.limit as f64 / 1e9);
                 let drag = egui::DragValue::new(&mut limit).range(0.1..=1000.0).speed(0.1).suffix(" GB");
                 let response = ui.add(drag.max_decimals(1));
                 widgets::named(&response, egui::Role::SpinButton, "Size of what is kept");
                 if response.changed() {
+                    self.limit_typed = Some(limit);
+                }
+                // What is too much goes at once, so not while the value is still being dragged.
+                let done = response.drag_stopped() || response.lost_focus();
+                if let Some(limit) = self.limit_typed.take_if(|_| done) {
                     commands.push(Command::KeepAtMost((limit * 1e9) as u64));
                 }
                 ui.label(RichText::new("then what was used longest ago goes first").small().weak());
@@ -244,7 +268,7 @@ impl DataForm {
     fn bottom(&mut self, ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
         let order = self.order();
         ui.horizontal(|ui| match &self.fetching {
-            Some((_, progress)) => {
+            Some(Fetching { progress, .. }) => {
                 let share = progress.done as f32 / progress.total.max(1) as f32;
                 ui.add(egui::ProgressBar::new(share).desired_width(380.0).text(&progress.what));
                 if ui.button("Cancel").clicked() {

@@ -64,12 +64,13 @@ impl Window {
                 }
                 News::Surveyed(serial, found) => self.surveyed(serial, found),
                 News::Pictured(url, image) => self.pictured(ctx, url, image),
-                News::Fetching(progress) => {
-                    if let Some((_, last)) = &mut self.data.fetching {
-                        *last = progress;
+                News::Fetching(serial, progress) => {
+                    if let Some(fetching) = self.data.fetching.as_mut().filter(|fetching| fetching.serial == serial) {
+                        fetching.progress = progress;
                     }
                 }
-                News::Fetched(done) => self.fetched(done),
+                News::Fetched(serial, done) => self.fetched(serial, done),
+                News::MadeRoom(removed) => self.made_room(removed),
                 News::CellsListed(number, listed) => self.cells_listed(number, listed),
                 News::CellFetched(number, fetched) => self.cell_fetched(number, fetched),
                 News::Models(listed) => self.models_listed(listed),
@@ -111,7 +112,10 @@ impl Window {
                 Reply::KeptScenes(scenes) => scenes.into_iter().for_each(|known| {
                     self.session.add_scene(known);
                 }),
-                Reply::Store(Ok(store)) => self.data.store = store,
+                Reply::Store(Ok((store, removed))) => {
+                    self.data.store = store;
+                    self.made_room(Ok(removed));
+                }
                 Reply::Store(Err(error)) => self.session.note(error.to_string(), true),
                 Reply::Chart(Ok(chart)) => self.map.set_chart(*chart),
                 Reply::MapFile(layer, opened) => self.map_opened(ctx, layer, *opened),

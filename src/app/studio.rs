@@ -40,8 +40,8 @@ pub enum Reply {
     Recognised(Vec<Result<LooseFile>>),
     /// Places kept for offline use.
     KeptScenes(Vec<KnownScene>),
-    /// What is kept, or why it cannot be told.
-    Store(Result<Store>),
+    /// What is kept, and which places had to make room; or why it cannot be told.
+    Store(Result<(Store, Vec<PathBuf>)>),
     /// Coast, borders and names.
     Chart(Result<Box<Chart>>),
     /// A file with map tiles was opened.

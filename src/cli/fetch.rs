@@ -112,7 +112,7 @@ impl Fetch {
         bar.finish_and_clear();
         println!("{}", dir.display());
         if let Some(kept) = kept.filter(|kept| kept.holds(&dir)) {
-            for removed in kept.shrink(std::slice::from_ref(&dir))? {
+            for removed in kept.make_room(&dir, Vec::new())? {
                 eprintln!("note: {} was removed to keep within the limit of kept places.", removed.display());
             }
         }

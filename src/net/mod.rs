@@ -55,6 +55,8 @@ impl Default for Patience {
 pub struct Network {
     agent: ureq::Agent,
     offline: Arc<AtomicBool>,
+    /// Switched off for good, from outside.
+    forced: bool,
     patience: Patience,
 }
 
@@ -147,15 +149,15 @@ impl Network {
             .timeout_recv_response(Some(patience.silence))
             .timeout_per_read(Some(patience.silence));
         let forced = std::env::var_os(OFFLINE_VARIABLE).is_some_and(|v| !v.is_empty() && v != "0");
-        Self { agent: config.build().into(), offline: Arc::new(AtomicBool::new(forced)), patience }
+        Self { agent: config.build().into(), offline: Arc::default(), forced, patience }
     }
 
     /// Whether all of it is switched off.
     pub fn is_offline(&self) -> bool {
-        self.offline.load(Ordering::Relaxed)
+        self.forced || self.offline.load(Ordering::Relaxed)
     }
 
-    /// Switches it off or on.
+    /// Switches it off or on; what `COPGEN_OFFLINE` switched off stays off.
     pub fn set_offline(&self, offline: bool) {
         self.offline.store(offline, Ordering::Relaxed);
     }
@@ -181,24 +183,39 @@ impl Network {
                 let all = ask.headers.iter().fold(request, |r, (name, value)| r.header(name, value));
                 all.send_json(body).map_err(failed)?
             }
-            None => {
-                let mut request = self.agent.get(ask.url);
-                if ask.from > 0 || ask.to.is_some() {
-                    let last = ask.to.map_or(String::new(), |to| to.saturating_sub(1).to_string());
-                    // A compressed body could not be continued.
-                    request = request
-                        .header("range", format!("bytes={}-{last}", ask.from))
-                        .header("accept-encoding", "identity");
-                }
-                let all = ask.headers.iter().fold(request, |r, (name, value)| r.header(name, value));
-                all.call().map_err(failed)?
-            }
+            None => self.get(ask)?,
         };
         let status = response.status().as_u16();
         if !(response.status().is_success() || status == 304) {
             return Err(fault::status(ask.url, status, wait_asked(response.headers())));
         }
         Ok(answer(response, ask.from))
+    }
+
+    /// A GET that is followed where the server sends it; the headers stay with the server they are meant for, because they
+    /// may hold keys.
+    fn get(&self, ask: &Ask) -> Result<Response<ureq::Body>> {
+        let (mut url, mut headers) = (ask.url.to_owned(), ask.headers);
+        for _ in 0..=REDIRECTS {
+            self.check(&url)?;
+            let mut request = self.agent.get(&url).config().max_redirects(0).build();
+            if ask.from > 0 || ask.to.is_some() {
+                let last = ask.to.map_or(String::new(), |to| to.saturating_sub(1).to_string());
+                // A compressed body could not be continued.
+                request =
+                    request.header("range", format!("bytes={}-{last}", ask.from)).header("accept-encoding", "identity");
+            }
+            let all = headers.iter().fold(request, |r, (name, value)| r.header(name, value));
+            let response = all.call().map_err(|e| fault::of(&url, &e))?;
+            let redirection = response.status().is_redirection() && response.status() != 304;
+            let to = response.headers().get("location").and_then(|to| to.to_str().ok()).filter(|_| redirection);
+            let Some(to) = to.map(|to| joined(&url, to)) else { return Ok(response) };
+            if server(&to) != server(&url) {
+                headers = &[];
+            }
+            url = to;
+        }
+        Err(fault::of(ask.url, &ureq::Error::TooManyRedirects))
     }
 
     /// What a server says about an address without sending what is there (HEAD). Ways to another server are not followed,
@@ -218,10 +235,7 @@ impl Network {
             let to =
                 response.headers().get("location").and_then(|to| to.to_str().ok()).filter(|_| status.is_redirection());
             match to {
-                Some(to) if to.starts_with('/') && !to.starts_with("//") => {
-                    let host = url.match_indices('/').nth(2).map_or(url.len(), |(at, _)| at);
-                    url = format!("{}{to}", &url[..host]);
-                }
+                Some(to) if server(&joined(&url, to)) == server(&url) => url = joined(&url, to),
                 None if !status.is_success() => {
                     return Err(fault::status(&url, status.as_u16(), wait_asked(response.headers())));
                 }
@@ -308,7 +322,9 @@ impl Network {
     /// The last failure, or [`Error::Cancelled`].
     pub fn retry<T>(&self, stop: &AtomicBool, attempt: &mut dyn FnMut() -> Result<T>) -> Result<T> {
         let mut wait = self.patience.first_wait;
-        for number in 1.. {
+        let mut number = 0;
+        loop {
+            number += 1;
             if stop.load(Ordering::Relaxed) {
                 return Err(Error::Cancelled);
             }
@@ -321,7 +337,6 @@ impl Network {
                 done => return done,
             }
         }
-        unreachable!("the last try returns")
     }
 
     /// Waits as before a second try, and looks often whether it should stop.
@@ -344,6 +359,27 @@ impl Network {
     }
 }
 
+/// Scheme, host and port of an address.
+pub fn server(url: &str) -> &str {
+    let end = url.match_indices('/').nth(2).map_or(url.len(), |(at, _)| at);
+    &url[..end]
+}
+
+/// Where a redirection leads.
+fn joined(url: &str, to: &str) -> String {
+    let scheme = url.split("//").next().unwrap_or_default();
+    match to {
+        _ if to.starts_with("https://") || to.starts_with("http://") => to.to_owned(),
+        _ if to.starts_with("//") => format!("{scheme}{to}"),
+        _ if to.starts_with('/') => format!("{}{to}", server(url)),
+        _ => {
+            let plain = url.split(['?', '#']).next().unwrap_or_default();
+            let folder = plain.rfind('/').filter(|at| *at >= server(url).len()).map_or(plain, |at| &plain[..at]);
+            format!("{folder}/{to}")
+        }
+    }
+}
+
 /// How long a busy server asks to wait.
 fn wait_asked(headers: &HeaderMap) -> Option<Duration> {
     headers.get("retry-after")?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
@@ -362,7 +398,7 @@ fn answer(response: Response<ureq::Body>, asked_from: u64) -> Answer {
     };
     let (from, total) = match (partial, range()) {
         (true, Some(found)) => found,
-        (true, None) => (asked_from, number("content-length").map(|n| n + asked_from)),
+        (true, None) => (asked_from, number("content-length").map(|n| n.saturating_add(asked_from))),
         (false, _) => (0, number("content-length")),
     };
     Answer { status, from, total, partial, body: body.into_reader(), headers: parts.headers }

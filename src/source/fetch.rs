@@ -87,8 +87,8 @@ impl Order {
             hash.update(acquisition.key());
         }
         let short: String = hash.finalize().iter().take(4).map(|b| format!("{b:02x}")).collect();
-        let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
-        format!("{}{day}_{short}", self.name.chars().map(plain).collect::<String>())
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' };
+        format!("{}{day}_{short}", self.name).chars().map(plain).collect()
     }
 }
 
@@ -414,6 +414,10 @@ impl Facts {
             self.items().iter().filter_map(|id| Some(format!("{:05.2}", self.baselines.get(*id)?))).collect();
         for baseline in baselines {
             text += &format!(", processing baseline {baseline}");
+        }
+        let optical = self.family.starts_with("S2");
+        if optical && self.items().iter().any(|id| !self.baselines.contains_key(*id)) {
+            text += ", processing baseline unknown, so an offset of 1000 may be left";
         }
         if !self.corrected.is_empty() {
             text += &format!(", offset of {OFFSET_DN} removed");

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::files::{Own, folders, write_atomically};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// So much is kept unless something else is said, bytes.
 const USUAL_LIMIT: u64 = 4 << 30;
@@ -65,11 +65,21 @@ impl Kept {
         write_atomically(&self.thumbnail_file(url), bytes)
     }
 
+    /// What is left of a fetch or removal that broke off a day ago or more.
+    fn leftovers(&self) -> Vec<PathBuf> {
+        let old = |dir: &PathBuf| {
+            let made = std::fs::metadata(dir).and_then(|m| m.modified());
+            made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > Duration::from_secs(24 * 3600)))
+        };
+        let all = folders(&self.scenes_dir()).unwrap_or_default();
+        all.into_iter().filter(|dir| !is_scene(dir) && old(dir)).collect()
+    }
+
     /// All scenes, the one that was used longest ago first.
     pub fn scenes(&self) -> Vec<KeptScene> {
         let all = folders(&self.scenes_dir()).unwrap_or_default();
-        let described = all.into_iter().filter(|dir| dir.join("scene.json").exists());
-        let mut scenes: Vec<KeptScene> = described
+        let whole = all.into_iter().filter(|dir| is_scene(dir));
+        let mut scenes: Vec<KeptScene> = whole
             .map(|dir| {
                 let used = std::fs::metadata(dir.join("used")).or_else(|_| std::fs::metadata(dir.join("scene.json")));
                 let used = used.and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
@@ -113,6 +123,9 @@ impl Kept {
     /// # Errors
     /// When something cannot be removed.
     pub fn shrink(&self, spare: &[PathBuf]) -> Result<Vec<PathBuf>> {
+        for dir in self.leftovers() {
+            std::fs::remove_dir_all(&dir).map_err(|e| Error::io(&dir, "remove", &e))?;
+        }
         let (limit, mut now) = (self.limit(), self.bytes());
         let mut removed = Vec::new();
         let thumbnails = self.dir.join("thumbnails");
@@ -156,6 +169,12 @@ impl Kept {
         std::fs::remove_file(dir.join("scene.json")).map_err(failed)?;
         std::fs::remove_dir_all(dir).map_err(failed)
     }
+}
+
+/// Whether a folder is whole: those that are being made begin with a dot.
+fn is_scene(dir: &Path) -> bool {
+    let hidden = dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    !hidden && dir.join("scene.json").exists()
 }
 
 fn size(dir: &Path) -> u64 {

@@ -108,6 +108,8 @@ pub enum Access {
     Bearer {
         /// Variable that holds it.
         key: String,
+        /// Hosts it may be sent to.
+        hosts: Vec<String>,
     },
     /// From an S3 bucket.
     S3 {
@@ -148,7 +150,7 @@ impl Access {
             Self::Open { .. } => return Ok(()),
             Self::Token { required: false, .. } => return Ok(()),
             Self::Token { key, .. } => (key.iter().collect(), ""),
-            Self::Bearer { key } => (vec![key], ""),
+            Self::Bearer { key, .. } => (vec![key], ""),
             Self::S3 { id, secret, requester_pays, .. } => {
                 (vec![id, secret], if *requester_pays { "; reading from there is billed to your account" } else { "" })
             }
@@ -256,7 +258,7 @@ mod tests {
 
     #[test]
     fn keys_are_asked_for_by_name() {
-        let access = Access::Bearer { key: "COPGEN_NO_SUCH_KEY".into() };
+        let access = Access::Bearer { key: "COPGEN_NO_SUCH_KEY".into(), hosts: Vec::new() };
         assert!(access.ready().expect_err("not set").to_string().contains("COPGEN_NO_SUCH_KEY"));
         assert!(Access::default().ready().is_ok());
     }

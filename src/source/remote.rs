@@ -6,7 +6,7 @@ use crate::grid::Footprint;
 use crate::net::{Fault, Network, plain, scrubbed};
 use crate::scene::quiet_gdal;
 use gdal::spatial_ref::{AxisMappingStrategy, SpatialRef};
-use gdal::{Dataset, GeoTransform, GeoTransformEx};
+use gdal::{Dataset, DatasetOptions, GeoTransform, GeoTransformEx};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Grids closer than this share of a pixel are the same.
@@ -147,7 +147,9 @@ fn text(e: gdal::errors::GdalError) -> String {
 
 /// The first band of what GDAL opens under this name, on a grid.
 fn on_grid(name: &str, grid: &Grid, classes: bool) -> Result<Layer, String> {
-    let dataset = Dataset::open(name).map_err(text)?;
+    // A server must not have GDAL read descriptions of other things, such as VRT files, with our keys.
+    let drivers = DatasetOptions { allowed_drivers: Some(&["GTiff", "JP2OpenJPEG"]), ..Default::default() };
+    let dataset = Dataset::open_ex(name, drivers).map_err(text)?;
     let target = grid.footprint.crs.as_ref().ok_or("the window has no place")?;
     let target = system(&target.0)?;
     let mut own = dataset.spatial_ref().map_err(|_| "it has no coordinate system".to_owned())?;
@@ -202,8 +204,8 @@ fn direct(dataset: &Dataset, (column, row): (isize, isize), grid: &Grid) -> Resu
     let (columns, rows) = dataset.raster_size();
     let mut values = vec![f32::NAN; width * height];
     let (left, top) = (column.max(0), row.max(0));
-    let right = (column + width as isize).min(columns as isize);
-    let bottom = (row + height as isize).min(rows as isize);
+    let right = column.saturating_add(width as isize).min(columns as isize);
+    let bottom = row.saturating_add(height as isize).min(rows as isize);
     if right > left && bottom > top {
         let band = dataset.rasterband(1).map_err(text)?;
         let none = band.no_data_value().map(|v| v as f32);

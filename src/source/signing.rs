@@ -56,14 +56,17 @@ impl Pass {
         }
     }
 
-    /// Headers that our own requests need.
-    fn headers(&self) -> Vec<(String, String)> {
-        match &self.access {
-            Access::Bearer { key } => {
-                variable(key).map(|key| ("authorization".into(), format!("Bearer {key}"))).into_iter().collect()
-            }
-            _ => Vec::new(),
+    /// Headers that a request needs. A token goes to servers it is meant for, over safe connections, and nowhere else.
+    fn headers(&self, url: &str) -> Result<Vec<(String, String)>> {
+        let Access::Bearer { key, hosts } = &self.access else { return Ok(Vec::new()) };
+        let host = url.strip_prefix("https://").and_then(|rest| rest.split('/').next());
+        if !host.is_some_and(|host| hosts.iter().any(|own| own == host)) {
+            return Err(Error::request(format!(
+                "The token of {key} is not for {}; name the hosts it may go to in sources.toml.",
+                crate::net::server(url)
+            )));
         }
+        Ok(variable(key).map(|key| ("authorization".into(), format!("Bearer {key}"))).into_iter().collect())
     }
 
     /// How GDAL opens a file; `attempt` makes names differ, because GDAL remembers what it got, failures too, by address.
@@ -91,7 +94,7 @@ impl Pass {
         if !url.starts_with("https://") && !url.starts_with("http://") {
             return Err(unknown(href));
         }
-        for (name, value) in self.headers() {
+        for (name, value) in self.headers(&url)? {
             settings.push(("GDAL_HTTP_HEADERS", format!("{name}: {value}")));
         }
         // What stands after # is not sent, but makes another address to GDAL.
@@ -106,8 +109,9 @@ impl Pass {
         if matches!(self.access, Access::S3 { .. }) {
             return None;
         }
-        let (url, headers) = (self.address(href), self.headers());
-        network.open(&Ask { headers: &headers, ..Ask::get(&url) }).err()
+        let url = self.address(href);
+        let headers = self.headers(&url).ok()?;
+        network.open(&Ask { headers: &headers, to: Some(1), ..Ask::get(&url) }).err()
     }
 }
 
