@@ -81,7 +81,7 @@ impl Kept {
         let whole = all.into_iter().filter(|dir| is_scene(dir));
         let mut scenes: Vec<KeptScene> = whole
             .map(|dir| {
-                let used = std::fs::metadata(dir.join("used")).or_else(|_| std::fs::metadata(dir.join("scene.json")));
+                let used = std::fs::metadata(mark(&dir)).or_else(|_| std::fs::metadata(dir.join("scene.json")));
                 let used = used.and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
                 KeptScene { bytes: size(&dir), dir, used }
             })
@@ -94,7 +94,7 @@ impl Kept {
     pub fn touch(&self, dir: &Path) {
         if self.holds(dir) {
             // It only decides what goes first when there is no room.
-            let _ = std::fs::write(dir.join("used"), b"");
+            let _ = std::fs::write(mark(dir), b"");
         }
     }
 
@@ -167,8 +167,15 @@ impl Kept {
         }
         let failed = |e: std::io::Error| Error::io(dir, "remove", &e);
         std::fs::remove_file(dir.join("scene.json")).map_err(failed)?;
+        let _ = std::fs::remove_file(mark(dir));
         std::fs::remove_dir_all(dir).map_err(failed)
     }
+}
+
+/// A file beside a scene that tells by its date when the scene was last opened.
+fn mark(dir: &Path) -> PathBuf {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    dir.with_file_name(format!(".{name}.used"))
 }
 
 /// Whether a folder is whole: those that are being made begin with a dot.
