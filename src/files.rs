@@ -73,6 +73,21 @@ fn open_to_all(_dir: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// A number of bytes for people.
+pub fn size_text(bytes: u64) -> String {
+    match bytes as f64 {
+        b if b < 1e6 => format!("{:.0} kB", b / 1e3),
+        b if b < 1e7 => format!("{:.1} MB", b / 1e6),
+        b if b < 1e9 => format!("{:.0} MB", b / 1e6),
+        b => format!("{:.1} GB", b / 1e9),
+    }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
 /// The folders in a folder, by name.
 ///
 /// # Errors

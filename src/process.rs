@@ -72,6 +72,12 @@ pub fn peak_memory() -> Option<u64> {
     None
 }
 
+/// What a panic says.
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned())).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

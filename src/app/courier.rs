@@ -6,6 +6,7 @@ use super::models::ModelNews;
 use crate::error::{Error, Result};
 use crate::hub;
 use crate::net::Network;
+use crate::process::panic_text;
 use crate::source::major_tom::Fetched;
 use crate::source::{Progress, Survey};
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -98,9 +99,7 @@ impl Courier {
         let own = stop.clone();
         let work = move || {
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| errand(&network, &teller, &own))) {
-                let text = panic.downcast_ref::<String>().cloned();
-                let text = text.or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned()));
-                teller.tell(News::Broken(text.unwrap_or_default()));
+                teller.tell(News::Broken(panic_text(panic.as_ref())));
             }
         };
         let started = std::thread::Builder::new().name("courier".into()).spawn(work);

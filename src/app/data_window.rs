@@ -4,6 +4,7 @@ use super::command::Command;
 use super::courier::Errand;
 use super::session::Session;
 use super::{theme, widgets};
+use crate::files::size_text;
 use crate::grid::{Footprint, GridCell};
 use crate::source::{Acquisition, FAMILIES, KeptScene, Order, Progress, Survey, best};
 use egui::{Color32, CornerRadius, RichText, Sense, TextureHandle, Ui, vec2};
@@ -229,7 +230,7 @@ impl DataForm {
 
     fn kept(&mut self, ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
         let store = &self.store;
-        let text = format!("Kept for offline use: {}, {}", places(store.scenes.len()), size(store.bytes));
+        let text = format!("Kept for offline use: {}, {}", places(store.scenes.len()), size_text(store.bytes));
         ui.collapsing(RichText::new(text).small(), |ui| {
             ui.horizontal(|ui| {
                 ui.label(RichText::new("Keep at most").small());
@@ -253,7 +254,7 @@ impl DataForm {
                     if ui.link(RichText::new(&name).small()).clicked() {
                         commands.push(Command::OpenScene(scene.dir.clone()));
                     }
-                    ui.label(RichText::new(size(scene.bytes)).small().weak());
+                    ui.label(RichText::new(size_text(scene.bytes)).small().weak());
                     let used = session.uses(&scene.dir);
                     let button = ui.add_enabled(!used, egui::Button::new(RichText::new("Remove").small()));
                     widgets::named(&button, egui::Role::Button, format!("Remove {name}"));
@@ -322,14 +323,6 @@ fn places(number: usize) -> String {
     match number {
         1 => "1 place".into(),
         n => format!("{n} places"),
-    }
-}
-
-fn size(bytes: u64) -> String {
-    match bytes as f64 {
-        b if b < 1e6 => format!("{:.0} kB", b / 1e3),
-        b if b < 1e9 => format!("{:.1} MB", b / 1e6),
-        b => format!("{:.1} GB", b / 1e9),
     }
 }
 

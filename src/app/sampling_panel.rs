@@ -4,6 +4,7 @@ use super::command::Command;
 use super::runs::RunState;
 use super::session::Session;
 use super::{theme, widgets};
+use crate::files::size_text;
 use crate::job::Request;
 use crate::model::{Computing, Precision};
 use crate::sampler::{ConditionLatent, IgnoredMode, Preset, Role, Solver};
@@ -101,17 +102,9 @@ fn presets(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
 fn summary(ui: &mut Ui, session: &Session, request: &Request) {
     let given = request.roles.with(Role::Given).len();
     let generated = request.roles.with(Role::Generated).len();
-    let memory = session.memory(request).map(|bytes| format!(" · about {}", size(bytes))).unwrap_or_default();
+    let memory = session.memory(request).map(|bytes| format!(" · about {}", size_text(bytes))).unwrap_or_default();
     let text = format!("{generated} modalities from {given} given, {} realisations{memory}", request.samples);
     ui.label(RichText::new(text).small().weak()).on_hover_text("Estimated memory of the whole run");
-}
-
-/// Bytes for people.
-pub fn size(bytes: u64) -> String {
-    match bytes as f64 / 1e6 {
-        mb if mb >= 1000.0 => format!("{:.1} GB", mb / 1000.0),
-        mb => format!("{:.0} MB", mb.max(1.0)),
-    }
 }
 
 fn advanced(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {

@@ -11,6 +11,7 @@ use crate::files::bundled;
 use crate::grid::{Footprint, GridCell};
 use crate::job::Settings;
 use crate::modality::{Modality, ModalityTable, Raster, Value, ValueKind};
+use crate::process::panic_text;
 use crate::project::Project;
 use crate::scene::{Collection, Given, LooseFile, Observation, Scene, WINDOW_STEP_M, Window, recognise};
 use crate::source::Kept;
@@ -157,11 +158,8 @@ impl Studio {
             .spawn(move || {
                 for task in inbox {
                     // A defect must not end all reading, painting and keeping.
-                    let reply = catch_unwind(AssertUnwindSafe(task)).unwrap_or_else(|panic| {
-                        let text = panic.downcast_ref::<String>().cloned();
-                        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned()));
-                        Reply::Broken(text.unwrap_or_default())
-                    });
+                    let reply = catch_unwind(AssertUnwindSafe(task))
+                        .unwrap_or_else(|panic| Reply::Broken(panic_text(panic.as_ref())));
                     if outbox.send(reply).is_err() {
                         return;
                     }

@@ -4,6 +4,7 @@ use super::Precision;
 use super::layers::LowRank;
 use super::pth;
 use crate::error::{Error, Result};
+use crate::files::hex;
 use candle_core::{DType, Device, Tensor};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -84,10 +85,6 @@ pub fn sha256_of(path: &Path) -> Result<String> {
             n => hasher.update(&buffer[..n]),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// How a parameter begins when it is to be trained (specification D.5: linear weights σ 0.02, norms 1/0).

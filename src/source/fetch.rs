@@ -6,7 +6,7 @@ use super::remote::{Grid, Resampling, read};
 use super::signing::Pass;
 use super::stac::{Acquisition, Item, SCENE_CLASSES};
 use crate::error::{Error, Result};
-use crate::files::{make_folder, write_atomically};
+use crate::files::{hex, make_folder, write_atomically};
 use crate::grid::{Crs, Footprint, GridCell};
 use crate::modality::{Location, Modality, ModalityTable, ValueKind};
 use crate::net::{Network, plain};
@@ -86,7 +86,7 @@ impl Order {
         for acquisition in &self.chosen {
             hash.update(acquisition.key());
         }
-        let short: String = hash.finalize().iter().take(4).map(|b| format!("{b:02x}")).collect();
+        let short = hex(&hash.finalize()[..4]);
         let plain = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' };
         format!("{}{day}_{short}", self.name).chars().map(plain).collect()
     }

@@ -1,7 +1,7 @@
 //! Fetched places and pictures, kept for when there is no network, up to a size.
 
 use crate::error::{Error, Result};
-use crate::files::{Own, folders, write_atomically};
+use crate::files::{Own, folders, hex, write_atomically};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -48,7 +48,7 @@ impl Kept {
     }
 
     fn thumbnail_file(&self, url: &str) -> PathBuf {
-        let hash: String = Sha256::digest(url).iter().take(12).map(|b| format!("{b:02x}")).collect();
+        let hash = hex(&Sha256::digest(url)[..12]);
         self.dir.join("thumbnails").join(hash)
     }
 

@@ -9,6 +9,7 @@ use super::steps::{Options, Training, run};
 use super::token_denoiser::TokenTask;
 use super::windows::{below, uniform};
 use crate::error::{Error, Result};
+use crate::files::hex;
 use crate::modality::ModalityTable;
 use crate::model::field::FieldDenoiser;
 use crate::model::{
@@ -143,7 +144,7 @@ fn fingerprint(recipe: &Recipe, manifest: &Manifest, place: &Denoising, base: &s
     let mut scenes: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
     scenes.sort();
     hash.update(format!("{scenes:?}"));
-    Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
+    Ok(hex(&hash.finalize()))
 }
 
 /// What one item of a batch is made of, drawn before the parts of the batch are computed side by side.
