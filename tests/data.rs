@@ -160,4 +160,11 @@ fn failures_are_told_and_a_fetch_can_be_stopped() {
     press(&mut harness, "Fetch");
     wait(&mut harness, "the fetch", |w| matches!(w.session().selection, Some(Selection::Scene(_))));
     assert_eq!(common::files(&dir.path().join("places/scenes")).len(), 1, "what was stopped left nothing");
+    // Another ground is searched anew: it has other files.
+    apply(&mut harness, Command::DataWindow(true));
+    wait(&mut harness, "the search around the scene", |w| w.data().found.is_some());
+    press(&mut harness, "Whole cell");
+    wait(&mut harness, "the search of the whole cell", |w| {
+        w.data().order().is_some_and(|order| order.footprint.width_m > 10_000.0)
+    });
 }

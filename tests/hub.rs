@@ -134,7 +134,12 @@ fn whatever_a_server_does_nothing_wrong_is_installed() {
     fetch(&models, &mirror).expect("from the start");
     assert_eq!(hashes(&models.join("tiny")), whole);
 
+    // Answers that end early as if they were whole are gone on from, as long as they bring something.
+    again(Fault::Untold(400_000), 9).expect("in parts");
+    assert_eq!(hashes(&models.join("tiny")), whole);
+
     for (fault, times, message) in [
+        (Fault::Untold(0), 99, "end before all of it"),
         (Fault::WrongBytes, 1, "its sha256 is"),
         (Fault::LieAboutLength(7), 9, "another length"),
         (Fault::Status(403), 9, "HF_TOKEN"),
@@ -173,6 +178,58 @@ fn whatever_a_server_does_nothing_wrong_is_installed() {
     if let Err(error) = done {
         assert!(error.to_string().contains("autoencoder.pth"), "{error}");
     }
+}
+
+#[test]
+fn removing_takes_all_of_the_model_and_nothing_else() {
+    let dir = tempfile::tempdir().expect("folder");
+    let (models, published, mirror) = tiny(dir.path());
+    let library = Library::at(models.clone()).expect("library");
+    let wish = Wish { id: "tiny".into(), ..Wish::default() };
+    install(&library, &wish, &Source::Folder(&published), &GO_ON, &mut |_| {}).expect("import");
+    let folder = models.join("tiny");
+    let text = std::fs::read(folder.join("manifest.json")).expect("manifest");
+    let manifest: serde_json::Value = serde_json::from_slice(&text).expect("manifest");
+    // A record that names files elsewhere, and a manifest that names none.
+    let (near, far) = (models.join("mine.safetensors"), dir.path().join("mine.safetensors"));
+    let autoencoder = |file: &str| {
+        let mut entry = manifest["autoencoders"]["before"].clone();
+        assert!(entry["weights"]["file"].is_string(), "{entry}");
+        entry["weights"]["file"] = file.into();
+        entry
+    };
+    let record = serde_json::json!({
+        "half": false, "wanted": null, "table": null, "denoiser": null, "published": {},
+        "autoencoders": { "before": autoencoder("../mine.safetensors"), "after": autoencoder(&far.to_string_lossy()) },
+    });
+    std::fs::write(folder.join("installing.json"), record.to_string()).expect("written");
+    std::fs::write(folder.join("manifest.json"), "{").expect("written");
+    [&near, &far].map(|path| std::fs::write(path, "mine").expect("written"));
+    let listed = library.list().into_iter().find(|listed| listed.id == "tiny").expect("listed");
+    assert!(listed.going_on.is_some() && matches!(listed.state, State::Broken(_)), "{listed:?}");
+    // A check of all models goes on after one that cannot be read, and tells of it.
+    let output = mirror.command(&models).args(["models", "verify"]).output().expect("run");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{printed}");
+    assert!(printed.contains("manifest.json"), "{printed}");
+    assert!(printed.contains("as installed"), "the bundled ones are checked: {printed}");
+    copgen::hub::remove(&library, "tiny").expect("removed");
+    assert!(near.exists() && far.exists() && !folder.exists(), "{:?}", files(&models));
+}
+
+#[test]
+fn a_file_of_another_length_is_fetched_again() {
+    let dir = tempfile::tempdir().expect("folder");
+    let (models, published, mirror) = tiny(dir.path());
+    // A hub that tells no hash.
+    let shared = published.join("shared.pth");
+    let bytes = std::fs::metadata(&shared).expect("file").len();
+    mirror.put_as("some/where", "shared.pth", &shared, "v1", bytes);
+    let target = models.join("tiny/download/autoencoder.pth");
+    std::fs::create_dir_all(target.parent().expect("folder")).expect("folder");
+    std::fs::write(&target, "an older one").expect("written");
+    fetch(&models, &mirror).expect("fetched");
+    assert_eq!(mirror.storage.sent("/some/where/shared.pth"), bytes);
 }
 
 #[test]

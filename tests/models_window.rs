@@ -7,7 +7,7 @@ mod mirror;
 mod published;
 
 use common::harness::{apply, options, press, wait, window_opening};
-use common::server::Fault;
+use common::server::{Fault, Reply, Seen};
 use common::{failure, files, generate, project, success};
 use copgen::Result;
 use copgen::app::{Command, Options, Window};
@@ -18,6 +18,7 @@ use egui_kittest::kittest::Queryable;
 use mirror::{Mirror, network, on, thumbnails, tiny};
 use published::{write_autoencoder, write_denoiser};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[test]
@@ -125,6 +126,16 @@ fn outcome(window: &Window) -> String {
     window.models().outcomes.get("tiny").map(|outcome| outcome.text.clone()).unwrap_or_default()
 }
 
+/// What the hub says of a file, after a while.
+fn slow_answer(mirror: &Mirror) -> impl Fn(&Seen) -> Reply + Send + Sync + 'static {
+    let to = format!("{}/some/where/shared.pth", mirror.storage.url);
+    move |_| {
+        std::thread::sleep(Duration::from_millis(300));
+        let reply = Reply::new("text/plain", "moved").status(302).header("location", &to);
+        reply.header("x-linked-etag", "\"v1\"").header("x-linked-size", "1000000")
+    }
+}
+
 #[test]
 fn models_are_fetched_used_and_removed_in_the_window() {
     let dir = tempfile::tempdir().expect("folder");
@@ -138,6 +149,17 @@ fn models_are_fetched_used_and_removed_in_the_window() {
     apply(&mut harness, Command::FetchModel(Wish { id: "tiny".into(), ..Wish::default() }));
     wait(&mut harness, "refusal", |window| outcome(window).contains("HF_TOKEN"));
     mirror.hub.heal();
+    // Stopped while the last file is looked for: it does not begin by itself at the next start.
+    mirror.hub.handle("/some/where/resolve/main/shared.pth", slow_answer(&mirror));
+    apply(&mut harness, Command::FetchModel(Wish { id: "tiny".into(), ..Wish::default() }));
+    let asked = |mirror: &Mirror| mirror.hub.seen().iter().filter(|seen| seen.path.ends_with("shared.pth")).count();
+    let before = asked(&mirror);
+    wait(&mut harness, "looking", |_| asked(&mirror) > before);
+    apply(&mut harness, Command::StopModel("tiny".into()));
+    wait(&mut harness, "stopping", |window| outcome(window).contains("Stopped"));
+    wait(&mut harness, "pause", |_| models.join("tiny/paused").exists());
+    mirror.put("some/where", "shared.pth", &dir.path().join("published/shared.pth"));
+    wait(&mut harness, "listing", |window| listed(window) == Some(State::Begun));
     // Stopped in the middle, with the list closed meanwhile.
     mirror.storage.fail("/some/where/shared.pth", Fault::Slow(8_000, Duration::from_millis(20)), 1);
     harness.get_by_label("Download tiny").scroll_to_me();
@@ -183,11 +205,17 @@ fn models_are_fetched_used_and_removed_in_the_window() {
     apply(&mut harness, Command::Pick(copgen::app::Selection::Scene(at)));
     wait(&mut harness, "pictures", |window| window.session().known(1).is_some());
     harness.get_by_label_contains("colours without units");
-    apply(&mut harness, Command::Steps(2));
-    apply(&mut harness, Command::Samples(2));
+    apply(&mut harness, Command::Steps(20));
+    apply(&mut harness, Command::Samples(8));
     apply(&mut harness, Command::Role(0, copgen::sampler::Role::Given));
     apply(&mut harness, Command::Generate);
+    // Parts that are fetched meanwhile are taken over once it has ended.
+    let model = |window: &Window| window.session().model.clone().expect("model");
+    let before = model(harness.state());
+    apply(&mut harness, Command::FetchModel(Wish { id: "tiny".into(), ..Wish::default() }));
+    wait(&mut harness, "nothing to fetch", |window| outcome(window).contains("is installed"));
     wait(&mut harness, "sampling", common::harness::sampled);
+    wait(&mut harness, "taking over", |window| !Arc::ptr_eq(&before, &model(window)));
     // The runs of one table keep another from being used; what is in use is not removed.
     apply(&mut harness, Command::UseModel(project("models/demo")));
     wait(&mut harness, "refusal", |window| {

@@ -22,8 +22,8 @@ pub enum News {
     CellsListed(u64, Result<cells::Listed>),
     /// By number of the errand: a scene was made of rows.
     CellFetched(u64, Result<Fetched>),
-    /// The models that are known.
-    Models(Result<Vec<hub::Listed>>),
+    /// The models that are known, by number of the listing.
+    Models(u64, Result<Vec<hub::Listed>>),
     /// Something about a model, by its name.
     Model(String, ModelNews),
     /// It failed in a way nobody foresaw.

@@ -42,6 +42,7 @@ impl Window {
             self.session.event(event);
         }
         self.next_run();
+        self.refresh_if_due();
         if repaint {
             self.order();
         }
@@ -73,7 +74,7 @@ impl Window {
                 News::MadeRoom(removed) => self.made_room(removed),
                 News::CellsListed(number, listed) => self.cells_listed(number, listed),
                 News::CellFetched(number, fetched) => self.cell_fetched(number, fetched),
-                News::Models(listed) => self.models_listed(listed),
+                News::Models(number, listed) => self.models_listed(number, listed),
                 News::Model(id, news) => self.model_news(&id, news),
             }
         }

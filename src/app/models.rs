@@ -12,13 +12,24 @@ use crate::sampler::Role;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// What can be done to a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// It is fetched; can be stopped, and goes on later.
+    Fetching,
+    /// Its files are checked; can be stopped.
+    Checking,
+    /// It is removed, which nothing stops.
+    Removing,
+}
+
 /// What is done to a model in the background.
 pub struct Going {
     errand: Errand,
     /// How far it is.
     pub progress: Progress,
-    /// Whether it is being fetched, and so can be stopped and goes on later.
-    pub fetching: bool,
+    /// What it is.
+    pub work: Work,
 }
 
 /// What happened last to a model.
@@ -43,6 +54,10 @@ pub struct Models {
     pub outcomes: BTreeMap<String, Outcome>,
     /// Whether interrupted installations were already begun again.
     resumed: bool,
+    /// Listings asked for, and the newest one that came: they may arrive in another order.
+    listings: [u64; 2],
+    /// The model in use has got further parts that are still to be read.
+    refresh: bool,
 }
 
 /// What an exchange about a model tells.
@@ -53,15 +68,17 @@ pub enum ModelNews {
     Installed(Box<Result<Manifest>>),
     /// Its files were checked.
     Verified(Result<Vec<Checked>>),
-    /// It was removed.
+    /// It was removed, or could not be.
     Removed(Result<()>),
+    /// Nothing could be done.
+    Failed(Error),
 }
 
 impl Models {
     /// With models in this folder, and files from there.
     pub fn new(dir: Option<PathBuf>, hub: Hub) -> Self {
         let (listed, going, outcomes) = Default::default();
-        Self { dir, hub, listed, going, outcomes, resumed: false }
+        Self { dir, hub, listed, going, outcomes, resumed: false, listings: [0; 2], refresh: false }
     }
 
     fn library(&self) -> Result<PathBuf> {
@@ -75,8 +92,11 @@ impl Window {
     /// Has the models listed anew.
     pub(super) fn list_models(&mut self) {
         let Some(dir) = self.models.dir.clone() else { return };
-        let listing =
-            self.courier.send(move |_, teller, _| teller.tell(News::Models(Library::at(dir).map(|l| l.list()))));
+        self.models.listings[0] += 1;
+        let number = self.models.listings[0];
+        let listing = self
+            .courier
+            .send(move |_, teller, _| teller.tell(News::Models(number, Library::at(dir).map(|l| l.list()))));
         self.keep_on(listing);
     }
 
@@ -88,7 +108,11 @@ impl Window {
     }
 
     /// Takes the list; what was interrupted by the end of the program goes on.
-    pub(super) fn models_listed(&mut self, listed: Result<Vec<Listed>>) {
+    pub(super) fn models_listed(&mut self, number: u64, listed: Result<Vec<Listed>>) {
+        if number < self.models.listings[1] {
+            return;
+        }
+        self.models.listings[1] = number;
         match listed {
             Ok(listed) => self.models.listed = listed,
             Err(error) => return self.session.note(error.to_string(), true),
@@ -103,7 +127,7 @@ impl Window {
     /// Begins to fetch a model, or the rest of it.
     pub(super) fn fetch_model(&mut self, wish: Wish) {
         let (id, hub) = (wish.id.clone(), self.models.hub.clone());
-        self.begin(&id, "beginning", true, move |dir, network, stop, tell| {
+        self.begin(&id, "beginning", Work::Fetching, move |dir, network, stop, tell| {
             let library = Library::at(dir)?;
             let done = install(&library, &wish, &Source::Hub(&hub, network), stop, &mut |progress| {
                 tell(ModelNews::Progress(progress.clone()));
@@ -115,7 +139,7 @@ impl Window {
     /// Compares a model's files with their hashes.
     pub(super) fn verify_model(&mut self, id: &str) {
         let Some(listed) = self.models.listed.iter().find(|listed| listed.id == id).cloned() else { return };
-        self.begin(id, "checking", false, move |_, _, stop, tell| {
+        self.begin(id, "checking", Work::Checking, move |_, _, stop, tell| {
             let told = &mut |file: &std::path::Path| {
                 let what = format!("checking {}", file.display());
                 tell(ModelNews::Progress(Progress { what, ..Progress::default() }));
@@ -132,7 +156,7 @@ impl Window {
             return self.outcome(id, "It is in use; use another model first.", true);
         }
         let name = id.to_owned();
-        self.begin(id, "removing", false, move |dir, _, _, _| {
+        self.begin(id, "removing", Work::Removing, move |dir, _, _, _| {
             Ok(ModelNews::Removed(remove(&Library::at(dir)?, &name)))
         });
     }
@@ -142,24 +166,30 @@ impl Window {
         let Some(going) = self.models.going.get_mut(id) else { return };
         going.errand.stop();
         going.progress.what = "stopping".into();
-        if let (true, Some(dir)) = (going.fetching, self.models.dir.clone()) {
-            let name = id.to_owned();
-            let paused = self.courier.send(move |_, _, _| {
-                // If this fails, it goes on at the next start and can be stopped again.
-                if let Err(error) = Library::at(dir).and_then(|library| library.pause(&name)) {
-                    tracing::warn!("{error}");
-                }
-            });
-            self.keep_on(paused);
+        if going.work == Work::Fetching {
+            self.pause_model(id);
         }
+    }
+
+    /// Keeps an installation from going on by itself at the next start.
+    fn pause_model(&mut self, id: &str) {
+        let Some(dir) = self.models.dir.clone() else { return };
+        let name = id.to_owned();
+        let paused = self.courier.send(move |_, _, _| {
+            // If this fails, it goes on at the next start and can be stopped again.
+            if let Err(error) = Library::at(dir).and_then(|library| library.pause(&name)) {
+                tracing::warn!("{error}");
+            }
+        });
+        self.keep_on(paused);
     }
 
     fn begin(
         &mut self,
         id: &str,
         what: &str,
-        fetching: bool,
-        work: impl FnOnce(
+        work: Work,
+        errand: impl FnOnce(
             PathBuf,
             &crate::net::Network,
             &std::sync::atomic::AtomicBool,
@@ -176,16 +206,16 @@ impl Window {
         let errand = self.models.library().and_then(|dir| {
             self.courier.send(move |network, teller, stop| {
                 let mut tell = |news| teller.tell(News::Model(name.clone(), news));
-                match work(dir, network, stop, &mut tell) {
+                match errand(dir, network, stop, &mut tell) {
                     Ok(news) => tell(news),
-                    Err(error) => tell(ModelNews::Removed(Err(error))),
+                    Err(error) => tell(ModelNews::Failed(error)),
                 }
             })
         });
         match errand {
             Ok(errand) => {
                 let progress = Progress { what: what.into(), ..Progress::default() };
-                self.models.going.insert(id.to_owned(), Going { errand, progress, fetching });
+                self.models.going.insert(id.to_owned(), Going { errand, progress, work });
             }
             Err(error) => self.outcome(id, error.to_string(), true),
         }
@@ -212,6 +242,8 @@ impl Window {
                     (format!("{} is installed.", manifest.name), false)
                 }
                 Err(Error::Cancelled) => {
+                    // What was stopped while its files were looked for has left its record only now.
+                    self.pause_model(id);
                     ("Stopped. What has arrived is kept; Download goes on from there.".into(), false)
                 }
                 Err(error) => (error.to_string(), true),
@@ -226,7 +258,9 @@ impl Window {
             }
             ModelNews::Removed(Ok(())) => ("Removed.".into(), false),
             ModelNews::Verified(Err(Error::Cancelled)) => ("Stopped.".into(), false),
-            ModelNews::Verified(Err(error)) | ModelNews::Removed(Err(error)) => (error.to_string(), true),
+            ModelNews::Verified(Err(error)) | ModelNews::Removed(Err(error)) | ModelNews::Failed(error) => {
+                (error.to_string(), true)
+            }
         };
         self.models.going.remove(id);
         self.outcome(id, text, problem);
@@ -236,9 +270,18 @@ impl Window {
     /// The model in use has got further parts.
     fn refresh_model(&mut self, id: &str) {
         let dir = self.models.dir.as_ref().map(|dir| dir.join(id));
-        if dir.is_some() && self.session.model.as_ref().map(|model| &model.dir) == dir.as_ref() && !self.session.busy()
-        {
-            self.studio.run(move || studio::load_model(dir.unwrap_or_default()));
+        self.models.refresh |= dir.is_some() && self.session.model.as_ref().map(|model| &model.dir) == dir.as_ref();
+        self.refresh_if_due();
+    }
+
+    /// Reads further parts of the model in use once nothing is sampled with those it has.
+    pub(super) fn refresh_if_due(&mut self) {
+        if !self.models.refresh || self.model_is_held().is_some() {
+            return;
+        }
+        self.models.refresh = false;
+        if let Some(dir) = self.session.model.as_ref().map(|model| model.dir.clone()) {
+            self.studio.run(move || studio::load_model(dir));
         }
     }
 
@@ -261,6 +304,10 @@ impl Window {
     pub(super) fn take_model(&mut self, model: LoadedModel) {
         if let Some(old) = self.session.model.clone() {
             if let Some(reason) = self.model_is_held() {
+                if old.dir == model.dir {
+                    self.models.refresh = true;
+                    return;
+                }
                 return self.session.note(reason, true);
             }
             let same = old.manifest.modalities == model.manifest.modalities;

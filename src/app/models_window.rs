@@ -1,7 +1,7 @@
 //! The list of models: what each is, how much of it is here, and what can be done with it.
 
 use super::command::Command;
-use super::models::{Going, Models};
+use super::models::{Going, Models, Work};
 use super::session::Session;
 use super::{theme, widgets};
 use crate::hub::{Listed, State, Wish, size};
@@ -204,7 +204,7 @@ fn link(ui: &mut Ui, text: &str, url: Option<&str>) {
 
 fn state(listed: &Listed, going: Option<&Going>, used: bool) -> (&'static str, egui::Color32) {
     match (&listed.state, going) {
-        (_, Some(going)) if going.fetching => ("downloading", theme::SYNTHETIC),
+        (_, Some(going)) if going.work == Work::Fetching => ("downloading", theme::SYNTHETIC),
         _ if used => ("in use", theme::OBSERVED),
         (State::Bundled, _) => ("bundled", theme::OBSERVED),
         (State::Installed, _) => ("installed", theme::OBSERVED),
@@ -245,9 +245,13 @@ fn progress(ui: &mut Ui, listed: &Listed, going: &Going, commands: &mut Vec<Comm
     ui.horizontal(|ui| {
         let bar = egui::ProgressBar::new(share).desired_width(ui.available_width() - 90.0);
         ui.add(bar.fill(theme::SYNTHETIC.gamma_multiply(0.7)).show_percentage());
+        if going.work == Work::Removing {
+            return;
+        }
         let response = ui.button("Cancel");
         widgets::named(&response, egui::Role::Button, format!("Cancel {}", listed.id));
-        if response.on_hover_text("What has arrived is kept").clicked() {
+        let hover = if going.work == Work::Fetching { "What has arrived is kept" } else { "Nothing is changed" };
+        if response.on_hover_text(hover).clicked() {
             commands.push(Command::StopModel(listed.id.clone()));
         }
     });

@@ -6,7 +6,6 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use egui::{ColorImage, Context, Rect, TextureHandle, TextureOptions, pos2, vec2};
 use lru::LruCache;
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,28 +14,47 @@ use walkers::sources::Attribution;
 use walkers::{Tile, TileId, TilePiece, Tiles};
 
 /// Tiles kept in memory: several screens of them.
-const HELD: NonZeroUsize = match NonZeroUsize::new(384) {
-    Some(number) => number,
-    None => NonZeroUsize::MIN,
-};
+const HELD: usize = 384;
 /// Threads that read and decode.
 const READERS: usize = 2;
 /// No tile is wider or higher, pixels.
 const WIDEST: u32 = 2048;
+/// Pictures kept in memory, bytes: several large screens of them.
+const MOST: usize = 256 << 20;
+/// Pictures are scaled down to so many times the side they are shown with: screens have up to twice as many pixels as
+/// points.
+const DENSEST: u32 = 2;
 
 /// What is known of a tile.
 enum Held {
     /// It will come; whether it could not be had before.
     Asked(bool),
     Picture(TextureHandle),
+    /// A picture its server is to be asked about: from then on, or being asked about.
+    Old(TextureHandle, Option<Instant>),
     Nothing,
     /// Not to be asked for again before this.
     Failed(Instant),
 }
 
+impl Held {
+    fn picture(&self) -> Option<&TextureHandle> {
+        match self {
+            Self::Picture(picture) | Self::Old(picture, _) => Some(picture),
+            _ => None,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.picture().map_or(0, TextureHandle::byte_size)
+    }
+}
+
 /// What a thread found.
 enum Outcome {
     Picture(TextureHandle),
+    /// The better one is waited for.
+    Old(TextureHandle),
     Nothing,
     Failed(Instant),
     /// Nobody looks at it any more.
@@ -67,6 +85,8 @@ struct Shared {
 pub struct Loader {
     shared: Arc<Shared>,
     held: LruCache<TileAt, Held>,
+    /// Of the pictures in it.
+    bytes: usize,
     arrived: Receiver<(TileAt, Outcome)>,
     /// Frame that was drawn last, and the last one that lacked a tile.
     drawn: u64,
@@ -103,7 +123,7 @@ impl Loader {
                 }
             }
         }
-        Self { shared, held: LruCache::new(HELD), arrived, drawn: 0, lacking: None }
+        Self { shared, held: LruCache::unbounded(), bytes: 0, arrived, drawn: 0, lacking: None }
     }
 
     /// Why tiles are missing where the map looks, if they are.
@@ -121,22 +141,44 @@ impl Loader {
         let failed = self.held.iter().filter(|(_, held)| matches!(held, Held::Failed(_)));
         let failed: Vec<TileAt> = failed.map(|(at, _)| *at).collect();
         failed.iter().for_each(|at| drop(self.held.pop(at)));
+        for (_, held) in self.held.iter_mut() {
+            if let Held::Old(_, Some(again)) = held {
+                *again = Instant::now();
+            }
+        }
+    }
+
+    /// Remembers what is known of a tile; what was not looked at for longest is forgotten.
+    fn put(&mut self, at: TileAt, held: Held) {
+        self.bytes += held.bytes();
+        self.bytes -= self.held.put(at, held).map_or(0, |before| before.bytes());
+        while self.held.len() > HELD || self.bytes > MOST {
+            let Some((_, gone)) = self.held.pop_lru() else { return };
+            self.bytes -= gone.bytes();
+        }
+    }
+
+    /// Takes what the threads have found.
+    fn take(&mut self) {
+        while let Ok((at, outcome)) = self.arrived.try_recv() {
+            match (outcome, self.held.peek_mut(&at)) {
+                (Outcome::Picture(picture), _) => self.put(at, Held::Picture(picture)),
+                (Outcome::Old(picture), _) => self.put(at, Held::Old(picture, None)),
+                (Outcome::Nothing, _) => self.put(at, Held::Nothing),
+                // An old picture is better than none.
+                (Outcome::Failed(until), Some(Held::Old(_, again))) => *again = Some(until),
+                (Outcome::Failed(_), Some(Held::Picture(_))) => {}
+                (Outcome::Failed(until), _) => self.put(at, Held::Failed(until)),
+                (Outcome::Dropped, Some(Held::Old(_, again))) => *again = Some(Instant::now()),
+                (Outcome::Dropped, Some(Held::Asked(_))) => drop(self.held.pop(&at)),
+                (Outcome::Dropped, _) => {}
+            }
+        }
     }
 
     /// The tile, or the part of a coarser one that covers it.
     fn piece(&mut self, at: TileAt) -> Option<TilePiece> {
-        while let Ok((at, outcome)) = self.arrived.try_recv() {
-            match outcome {
-                Outcome::Picture(picture) => drop(self.held.put(at, Held::Picture(picture))),
-                Outcome::Nothing => drop(self.held.put(at, Held::Nothing)),
-                // An old picture is better than none.
-                Outcome::Failed(until) if !matches!(self.held.peek(&at), Some(Held::Picture(_))) => {
-                    drop(self.held.put(at, Held::Failed(until)));
-                }
-                Outcome::Dropped if matches!(self.held.peek(&at), Some(Held::Asked(_))) => drop(self.held.pop(&at)),
-                Outcome::Failed(_) | Outcome::Dropped => {}
-            }
-        }
+        self.take();
         let zooms = self.shared.source.zooms();
         let mut wanted = at;
         while wanted.zoom > *zooms.end() {
@@ -152,7 +194,7 @@ impl Loader {
             }
         }
         loop {
-            if let Some(Held::Picture(picture)) = self.held.get(&shown) {
+            if let Some(picture) = self.held.get(&shown).and_then(Held::picture) {
                 return Some(TilePiece::new(Tile::Raster(picture.clone()), part(at, shown.zoom)));
             }
             shown = shown.parent()?;
@@ -170,20 +212,27 @@ impl Loader {
         if before {
             self.lacking = Some(frame);
         }
-        let ask = match self.held.peek(&at) {
-            Some(Held::Asked(_)) => {
+        let now = Instant::now();
+        let ask = match self.held.peek_mut(&at) {
+            Some(Held::Asked(_) | Held::Old(_, None)) => {
                 // Still wanted.
                 for desk in lock(&self.shared.waiting).iter_mut() {
                     desk.entry(at).and_modify(|asked| *asked = frame);
                 }
                 false
             }
-            Some(Held::Failed(until)) => *until <= Instant::now(),
-            Some(Held::Picture(_) | Held::Nothing) => false,
+            Some(Held::Old(_, again)) if again.is_some_and(|again| again <= now) => {
+                *again = None;
+                lock(&self.shared.waiting)[Desk::Fetch as usize].insert(at, frame);
+                self.shared.bell.notify_all();
+                false
+            }
+            Some(Held::Failed(until)) => *until <= now,
+            Some(Held::Picture(_) | Held::Old(..) | Held::Nothing) => false,
             None => true,
         };
         if ask {
-            self.held.put(at, Held::Asked(before));
+            self.put(at, Held::Asked(before));
             lock(&self.shared.waiting)[Desk::Read as usize].insert(at, frame);
             self.shared.bell.notify_all();
         }
@@ -243,17 +292,15 @@ impl Shared {
     }
 
     fn read(&self, at: TileAt, frame: u64) {
-        let show = |tile: &[u8]| match self.picture(tile) {
-            Some(picture) => {
-                self.tell(at, Outcome::Picture(picture));
-                true
-            }
-            None => false,
-        };
         let further = match self.source.near(at) {
-            Ok(Near::Here(tile)) => !show(&tile),
+            Ok(Near::Here(tile)) => match self.picture(&tile) {
+                Some(picture) => return self.tell(at, Outcome::Picture(picture)),
+                None => true,
+            },
             Ok(Near::Old(tile)) => {
-                show(&tile);
+                if let Some(picture) = self.picture(&tile) {
+                    self.tell(at, Outcome::Old(picture));
+                }
                 true
             }
             Ok(Near::Far) => true,
@@ -295,7 +342,12 @@ impl Shared {
         let mut limits = image::Limits::default();
         (limits.max_image_width, limits.max_image_height) = (Some(WIDEST), Some(WIDEST));
         reader.limits(limits);
-        let picture = reader.decode().ok()?.to_rgba8();
+        let mut picture = reader.decode().ok()?;
+        let most = DENSEST * self.source.side();
+        if picture.width().max(picture.height()) > most {
+            picture = picture.resize(most, most, image::imageops::FilterType::Triangle);
+        }
+        let picture = picture.to_rgba8();
         let size = [picture.width() as usize, picture.height() as usize];
         let image = ColorImage::from_rgba_unmultiplied(size, picture.as_raw());
         Some(self.ctx.load_texture("tile", image, TextureOptions::LINEAR))
@@ -352,5 +404,78 @@ mod tests {
         assert_eq!(part(at, 3), Rect::from_min_max(pos2(0.25, 0.5), pos2(0.5, 0.75)));
         let deep = part(TileAt { zoom: 23, x: (1 << 23) - 1, y: 0 }, 0);
         assert!(deep.min.x < 1.0 && deep.width() > 0.0);
+    }
+
+    /// A server with slow, green answers; red ones lie on the disk.
+    struct Slow {
+        near: fn(Vec<u8>) -> Near,
+        side: u32,
+    }
+
+    fn png(side: u32, colour: [u8; 3]) -> Vec<u8> {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        let picture = image::RgbImage::from_pixel(side, side, image::Rgb(colour));
+        picture.write_to(&mut bytes, image::ImageFormat::Png).expect("encoded");
+        bytes.into_inner()
+    }
+
+    impl Source for Slow {
+        fn near(&self, _at: TileAt) -> crate::error::Result<Near> {
+            Ok((self.near)(png(self.side, [255, 0, 0])))
+        }
+        fn far(&self, _at: TileAt, _stop: &AtomicBool) -> crate::error::Result<Option<Vec<u8>>> {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            Ok(Some(png(4, [0, 255, 0])))
+        }
+        fn lanes(&self) -> usize {
+            2
+        }
+        fn zooms(&self) -> std::ops::RangeInclusive<u8> {
+            3..=19
+        }
+        fn side(&self) -> u32 {
+            256
+        }
+    }
+
+    /// Draws these tiles, frame after frame, until it is done.
+    fn draw(loader: &mut Loader, ctx: &Context, tiles: &[TileAt], done: impl Fn(&Loader) -> bool) {
+        let begun = Instant::now();
+        while !done(loader) {
+            assert!(begun.elapsed().as_secs() < 20, "it never comes to an end");
+            let _ = ctx.run_ui(egui::RawInput::default(), |_| tiles.iter().for_each(|at| drop(loader.piece(*at))));
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    }
+
+    #[test]
+    fn all_old_tiles_in_view_are_asked_about() {
+        let ctx = Context::default();
+        let mut loader = Loader::new(Arc::new(Slow { near: Near::Old, side: 4 }), &ctx);
+        let tiles: Vec<TileAt> = (0..30).map(|i| TileAt { zoom: 9, x: i % 6, y: i / 6 }).collect();
+        let fresh =
+            |loader: &Loader| tiles.iter().filter(|at| matches!(loader.held.peek(at), Some(Held::Picture(_)))).count();
+        draw(&mut loader, &ctx, &tiles, |loader| {
+            tiles.iter().all(|at| loader.held.peek(at).is_some_and(|h| h.bytes() > 0))
+        });
+        assert!(fresh(&loader) < tiles.len(), "old pictures are shown at once");
+        draw(&mut loader, &ctx, &tiles, |loader| fresh(loader) == tiles.len());
+    }
+
+    #[test]
+    fn large_pictures_fill_no_memory() {
+        let ctx = Context::default();
+        let mut loader = Loader::new(Arc::new(Slow { near: Near::Here, side: 1024 }), &ctx);
+        for row in 0..10 {
+            let tiles: Vec<TileAt> = (0..30).map(|x| TileAt { zoom: 9, x, y: row }).collect();
+            draw(&mut loader, &ctx, &tiles, |loader| {
+                tiles.iter().all(|at| matches!(loader.held.peek(at), Some(Held::Picture(_))))
+            });
+            let pictures = || loader.held.iter().filter_map(|(_, held)| held.picture());
+            assert!(pictures().all(|picture| picture.size() == [512, 512]));
+            assert_eq!(loader.bytes, pictures().map(TextureHandle::byte_size).sum::<usize>());
+            assert!(loader.bytes <= MOST, "{}", loader.bytes);
+        }
+        assert!(loader.bytes > MOST - (2 << 20), "what fits is kept: {}", loader.bytes);
     }
 }

@@ -14,6 +14,10 @@ use ureq::http::{HeaderMap, Request, Response};
 const UNSAID: Duration = Duration::from_secs(7 * 24 * 3600);
 /// From this size on, the oldest tiles of a layer go, bytes.
 const MOST: u64 = 400 << 20;
+/// Servers' headers hold any number; nothing is kept longer without asking.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Tiles of a layer none of which was fetched for so long go: it may be on no list any more.
+const FORGOTTEN: Duration = Duration::from_secs(180 * 24 * 3600);
 
 /// What is known of a tile on disk. Nothing of the request is, so no key can be.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -40,7 +44,7 @@ impl Kept {
             return None;
         }
         let said = headers.contains_key("cache-control") || headers.contains_key("expires");
-        let left = if said { policy.time_to_live(now) } else { UNSAID };
+        let left = if said { policy.time_to_live(now).min(LONGEST) } else { UNSAID };
         let text = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
         Some(Self { until: seconds(now + left), etag: text("etag"), modified: text("last-modified") })
     }
@@ -97,9 +101,23 @@ impl Cache {
         let _ = std::fs::remove_file(self.file(at));
     }
 
-    /// Removes the oldest tiles if there are too many.
+    /// Removes the oldest tiles if there are too many, and those of layers that were not used for long.
     pub fn prune(&self) {
         self.prune_to(MOST);
+        let list = |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().flatten();
+        let changed = |dir: &Path| std::fs::metadata(dir).and_then(|about| about.modified()).ok();
+        let name = |dir: &Path| dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let layer = |dir: &PathBuf| name(dir).len() == 16 && name(dir).bytes().all(|b| b.is_ascii_hexdigit());
+        let folders = self.dir.parent().into_iter().flat_map(list).map(|entry| entry.path());
+        for dir in folders.filter(|dir| *dir != self.dir && layer(dir)) {
+            // A folder changes when a tile is put into it.
+            let levels = list(&dir).filter_map(|level| changed(&level.path()));
+            let last = levels.chain(changed(&dir)).max();
+            if last.and_then(|last| last.elapsed().ok()).is_some_and(|since| since > FORGOTTEN) {
+                // What cannot be removed is tried again at the next start.
+                let _ = std::fs::remove_dir_all(&dir);
+            }
+        }
     }
 
     fn prune_to(&self, most: u64) {
@@ -153,6 +171,28 @@ mod tests {
         let kept = Kept::of(&headers(&[("expires", "Thu, 01 Jan 1970 00:00:00 GMT")])).expect("kept");
         assert!(!kept.fresh());
         assert_eq!(Kept::of(&headers(&[("cache-control", "no-store")])), None);
+        for huge in ["max-age=18446744073709551615", "max-age=9223372036854775807", "max-age=99999999999"] {
+            let kept = Kept::of(&headers(&[("cache-control", huge)])).expect("kept");
+            assert!(left(&kept) <= LONGEST.as_secs(), "{huge}");
+        }
+    }
+
+    #[test]
+    fn layers_that_are_gone_leave_nothing() {
+        let dir = tempfile::tempdir().expect("folder");
+        let caches = ["a", "b", "c"].map(|template| Cache::new(dir.path(), template));
+        let (at, kept) = (TileAt { zoom: 3, x: 1, y: 2 }, Kept::default());
+        caches.iter().for_each(|cache| cache.put(at, &kept, b"tile").expect("put"));
+        let other = dir.path().join("notes");
+        std::fs::create_dir(&other).expect("folder");
+        let old = SystemTime::now() - FORGOTTEN - Duration::from_secs(60);
+        let [own, gone, used] = &caches;
+        for folder in [&own.dir.join("3"), &own.dir, &gone.dir.join("3"), &gone.dir, &used.dir, &other] {
+            std::fs::File::open(folder).and_then(|folder| folder.set_modified(old)).expect("time");
+        }
+        own.prune();
+        assert_eq!([own, gone, used].map(|cache| cache.get(at).is_some()), [true, false, true]);
+        assert!(!gone.dir.exists() && other.exists(), "only layers' folders go");
     }
 
     #[test]

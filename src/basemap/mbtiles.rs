@@ -3,14 +3,25 @@
 use super::TileAt;
 use super::archive::{Found, not_pictures};
 use crate::error::{Error, Result};
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// No question to the database takes longer: its tables may be views that compute without end.
+const LONGEST: Duration = Duration::from_secs(5);
+/// Steps of the database between looks at the clock.
+const STEPS: i32 = 10_000;
+/// No value is larger, bytes.
+const LARGEST: i32 = 64 << 20;
 
 /// An open file.
 pub struct MbTiles {
     path: PathBuf,
     database: Mutex<Connection>,
+    /// When what is being asked for now was begun.
+    begun: Arc<Mutex<Instant>>,
 }
 
 impl MbTiles {
@@ -22,6 +33,11 @@ impl MbTiles {
         let failed = |e: rusqlite::Error| damaged(path, &e);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let database = Connection::open_with_flags(path, flags).map_err(failed)?;
+        let begun = Arc::new(Mutex::new(Instant::now()));
+        let own = begun.clone();
+        let over = move || own.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > LONGEST;
+        database.progress_handler(STEPS, Some(over));
+        database.set_limit(Limit::SQLITE_LIMIT_LENGTH, LARGEST).map_err(failed)?;
         let told = |name: &str| -> rusqlite::Result<String> {
             let sql = "SELECT CAST(value AS TEXT) FROM metadata WHERE name = ?1";
             let found: Option<Option<String>> = database.query_row(sql, [name], |row| row.get(0)).optional()?;
@@ -32,10 +48,11 @@ impl MbTiles {
             return Err(not_pictures(path));
         }
         // What the metadata says of zoom levels may be wrong or missing; the tiles know.
-        let sql = "SELECT MIN(zoom_level), MAX(zoom_level) FROM tiles";
-        let span: (Option<u8>, Option<u8>) =
-            database.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
-        let (Some(low), Some(high)) = span else {
+        // Asked for one by one, an index answers at once.
+        let end = |sql: &str| database.query_row(sql, [], |row| row.get::<_, Option<u8>>(0)).map_err(failed);
+        let low = end("SELECT MIN(zoom_level) FROM tiles")?;
+        let high = end("SELECT MAX(zoom_level) FROM tiles")?;
+        let (Some(low), Some(high)) = (low, high) else {
             return Err(Error::file(path, "This map file holds no tiles"));
         };
         let sql = "SELECT tile_data FROM tiles WHERE zoom_level = ?1 LIMIT 1";
@@ -43,7 +60,7 @@ impl MbTiles {
         let numbers: Vec<f64> =
             told("bounds").map_err(failed)?.split(',').filter_map(|v| v.trim().parse().ok()).collect();
         let found = Found { name, credit, zooms: low..=high, bounds: numbers.try_into().ok(), sample };
-        Ok((Self { path: path.to_path_buf(), database: Mutex::new(database) }, found))
+        Ok((Self { path: path.to_path_buf(), database: Mutex::new(database), begun }, found))
     }
 
     /// A tile's picture, if the file has it.
@@ -52,6 +69,7 @@ impl MbTiles {
     /// When the file is damaged.
     pub(super) fn tile(&self, at: TileAt) -> Result<Option<Vec<u8>>> {
         let database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         // Rows are counted from the south.
         let row = (1u64 << at.zoom).saturating_sub(1 + u64::from(at.y));
         let sql = "SELECT tile_data FROM tiles WHERE zoom_level = ?1 AND tile_column = ?2 AND tile_row = ?3";
@@ -62,6 +80,31 @@ impl MbTiles {
 }
 
 fn damaged(path: &Path, e: &rusqlite::Error) -> Error {
+    if e.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) {
+        let text = "The map file takes too long to find a tile: it may lack an index, or be none; get it anew";
+        return Error::file(path, text);
+    }
     let reason = e.sqlite_error().map_or_else(|| e.to_string(), ToString::to_string);
     Error::file(path, format!("The map file is damaged or no MBTiles ({reason}); get it anew"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn views_that_never_end_are_given_up() {
+        let dir = tempfile::tempdir().expect("folder");
+        let path = dir.path().join("endless.mbtiles");
+        let database = Connection::open(&path).expect("file");
+        let sql = "CREATE TABLE metadata (name text, value text);
+            CREATE VIEW tiles AS WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n)
+            SELECT i AS zoom_level, i AS tile_column, i AS tile_row, x'00' AS tile_data FROM n WHERE i < 0;";
+        database.execute_batch(sql).expect("made");
+        drop(database);
+        let begun = Instant::now();
+        let error = MbTiles::open(&path).err().expect("refused").to_string();
+        assert!(error.contains("too long"), "{error}");
+        assert!(begun.elapsed() < 2 * LONGEST, "{:?}", begun.elapsed());
+    }
 }

@@ -208,14 +208,25 @@ impl Shown {
 }
 
 fn check(model: Option<PathBuf>) -> Result<ExitCode> {
+    let named = model.is_some();
+    let there = |listed: &Listed| listed.usable() || matches!(listed.state, State::Broken(_));
     let folders = match model {
         Some(model) => vec![model_folder(&model)?],
-        None => Library::open()?.list().into_iter().filter(Listed::usable).map(|listed| listed.dir).collect(),
+        None => Library::open()?.list().into_iter().filter(there).map(|listed| listed.dir).collect(),
     };
     let mut whole = true;
     for dir in folders {
         println!("{}", dir.display());
-        for checked in verify(&dir, &AtomicBool::new(false), &mut |_| {})? {
+        let files = match verify(&dir, &AtomicBool::new(false), &mut |_| {}) {
+            // The others may be whole.
+            Err(error) if !named => {
+                println!("  {error}");
+                whole = false;
+                continue;
+            }
+            files => files?,
+        };
+        for checked in files {
             whole &= checked.problem.is_none();
             let found = checked.problem.unwrap_or_else(|| "as installed".into());
             println!("  {} ({}): {found}", checked.file.display(), size(checked.bytes));

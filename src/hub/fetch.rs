@@ -3,7 +3,7 @@
 use super::repository::Remote;
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
-use crate::net::{Ask, Network};
+use crate::net::{Ask, Fault, Network, plain};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
@@ -108,8 +108,8 @@ fn beside(target: &Path, ending: &str) -> PathBuf {
 /// Bytes of this file, or of its part, that are here already.
 pub fn here(target: &Path, remote: &Remote) -> u64 {
     let length = |path: &Path| std::fs::metadata(path).map(|file| file.len()).ok();
-    if let Some(bytes) = length(target) {
-        return bytes.min(remote.bytes);
+    if length(target) == Some(remote.bytes) {
+        return remote.bytes;
     }
     let label = std::fs::read(beside(target, ".part.json")).ok().and_then(|text| serde_json::from_slice(&text).ok());
     let own = Label { etag: remote.etag.clone(), bytes: remote.bytes };
@@ -132,10 +132,13 @@ impl Fetch<'_> {
         }
         if self.target.exists() {
             // Checked and named before an interruption.
-            let sha256 = crate::model::sha256_of(self.target)?;
-            if self.remote.sha256.as_ref().is_none_or(|expected| *expected == sha256) {
-                progress(self.remote.bytes);
-                return Ok(sha256);
+            let length = std::fs::metadata(self.target).map_err(|e| Error::io(self.target, "read", &e))?.len();
+            if length == self.remote.bytes {
+                let sha256 = crate::model::sha256_of(self.target)?;
+                if self.remote.sha256.as_ref().is_none_or(|expected| *expected == sha256) {
+                    progress(self.remote.bytes);
+                    return Ok(sha256);
+                }
             }
             std::fs::remove_file(self.target).map_err(|e| Error::io(self.target, "remove", &e))?;
         }
@@ -176,13 +179,23 @@ impl Fetch<'_> {
     ) -> Result<()> {
         let mut furthest = so_far.bytes;
         while so_far.bytes < self.remote.bytes {
-            let mut attempt = || match self.once(file, path, so_far, stop, progress) {
-                Err(Error::Network { fault, problem, .. }) if fault.passing() && so_far.bytes > furthest => {
-                    tracing::info!("{problem}; going on from byte {}", so_far.bytes);
-                    furthest = so_far.bytes;
-                    Ok(())
+            let mut attempt = || {
+                let done = self.once(file, path, so_far, stop, progress);
+                let nearer = so_far.bytes > furthest;
+                furthest = furthest.max(so_far.bytes);
+                match done {
+                    Err(Error::Network { fault, problem, .. }) if fault.passing() && nearer => {
+                        tracing::info!("{problem}; going on from byte {}", so_far.bytes);
+                        Ok(())
+                    }
+                    // An answer that ends well but brings nothing would be asked for without end.
+                    Ok(()) if !nearer && so_far.bytes < self.remote.bytes => Err(Error::Network {
+                        fault: Fault::Broken,
+                        problem: "The server's answers end before all of it has arrived; try again".into(),
+                        address: plain(&self.remote.url),
+                    }),
+                    done => done,
                 }
-                done => done,
             };
             self.network.retry(stop, &mut attempt)?;
             if so_far.bytes < self.remote.bytes {

@@ -4,11 +4,11 @@ use super::catalog::{Entry, Part};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::modality::ModalityTable;
-use crate::model::{AutoencoderEntry, DenoiserSizes, MANIFEST_FILE, Manifest, Published, WeightFile};
+use crate::model::{AutoencoderEntry, DENOISER_FILE, DenoiserSizes, MANIFEST_FILE, Manifest, Published, WeightFile};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// What is finished of an installation that goes on.
 const RECORD_FILE: &str = "installing.json";
@@ -143,21 +143,34 @@ impl Locked {
         remove(&self.dir.join(PAUSED_FILE))
     }
 
+    /// Weights by the names this program gives them, where no manifest tells.
+    fn weights(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name()).filter(|name| {
+            let name = name.to_string_lossy();
+            name == DENOISER_FILE || (name.starts_with("autoencoder") && name.ends_with(".safetensors"))
+        });
+        names.map(PathBuf::from).collect()
+    }
+
     /// Removes the model: the manifest first, so that half a model is never taken for one; what this program did not put
     /// there stays.
     ///
     /// # Errors
     /// When something cannot be removed.
     pub fn remove(self) -> Result<()> {
-        let mut files: Vec<PathBuf> = Vec::new();
-        let recorded = Record::read(&self.dir);
-        for record in Manifest::open(&self.dir).ok().map(Record::of).into_iter().chain(recorded) {
+        let manifest = Manifest::open(&self.dir).ok();
+        let mut files = if manifest.is_none() { self.weights() } else { Vec::new() };
+        for record in manifest.map(Record::of).into_iter().chain(Record::read(&self.dir)) {
             files.extend(record.denoiser.map(|(_, file)| file.file));
             files.extend(record.autoencoders.into_values().map(|entry| entry.weights.file));
         }
         remove(&self.dir.join(MANIFEST_FILE))?;
         self.tidy();
-        files.iter().try_for_each(|file| remove(&self.dir.join(file)))?;
+        // The record is a file like any other: what it names elsewhere is not ours.
+        let own = |file: &&PathBuf| file.components().all(|part| matches!(part, Component::Normal(_)));
+        let own = files.iter().filter(own).map(|file| self.dir.join(file)).filter(|path| !path.is_dir());
+        own.into_iter().try_for_each(|path| remove(&path))?;
         self.finish()?;
         remove(&self.dir.join(LOCK_FILE))?;
         // Another file may lie there.

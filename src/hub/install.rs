@@ -66,7 +66,9 @@ pub fn install(
         && !matches!(error, Error::Cancelled)
     {
         // What failed does not begin again by itself.
-        super::folder::pause(&work.folder.dir)?;
+        if let Err(second) = super::folder::pause(&work.folder.dir) {
+            tracing::warn!("{second}");
+        }
     }
     done
 }

@@ -5,8 +5,13 @@ use super::catalog::Part;
 use crate::error::{Error, Result};
 use crate::net::{Ask, Fault, Network};
 use hf_hub::{Cache, Repo, RepoType};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
+use ureq::http::Uri;
+
+/// What a part of an address cannot hold as it is.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Where files are, and how to ask for them. Never printed: it may hold a key.
 #[derive(Clone)]
@@ -58,10 +63,7 @@ impl Hub {
 
     /// Address of a file.
     pub fn url(&self, part: &Part) -> String {
-        let encode = |text: &str| -> String {
-            let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
-            text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
-        };
+        let encode = |text: &str| utf8_percent_encode(text, ENCODED).to_string();
         let file: Vec<String> = part.file.split('/').map(encode).collect();
         format!("{}/{}/resolve/{}/{}", self.endpoint, part.repository, encode(&part.revision), file.join("/"))
     }
@@ -91,9 +93,10 @@ impl Hub {
 
     /// Headers of a request: the key goes only to the hub itself, and never in the clear.
     pub fn headers(&self) -> Vec<(String, String)> {
-        let safe = self.endpoint.starts_with("https://")
-            || self.endpoint.starts_with("http://127.0.0.1")
-            || self.endpoint.starts_with("http://localhost");
+        let safe = self.endpoint.parse::<Uri>().is_ok_and(|uri| {
+            let here = uri.host().is_some_and(|host| ["127.0.0.1", "localhost", "[::1]"].contains(&host));
+            uri.scheme_str() == Some("https") || (uri.scheme_str() == Some("http") && here)
+        });
         let token = self.token.iter().filter(|_| safe);
         token.map(|token| ("authorization".into(), format!("Bearer {token}"))).collect()
     }
@@ -143,4 +146,33 @@ pub(super) fn explained(error: Error, part: &Part) -> Error {
 
 fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_stays_with_the_hub() {
+        let sent = |endpoint: &str| !Hub { token: Some("key".into()), ..Hub::at(endpoint) }.headers().is_empty();
+        for endpoint in ["https://huggingface.co", "http://127.0.0.1:8000/", "http://localhost:1", "http://[::1]:1"] {
+            assert!(sent(endpoint), "{endpoint}");
+        }
+        for endpoint in
+            ["http://127.0.0.1.evil", "http://localhost.evil:80", "http://127.0.0.1:80@evil", "http://hub", "hub"]
+        {
+            assert!(!sent(endpoint), "{endpoint}");
+        }
+    }
+
+    #[test]
+    fn addresses_hold_what_names_hold() {
+        let (file, revision) = ("a b/ü+(1).pth".into(), "refs/pr/1".into());
+        let repository = "some/where".into();
+        let part = Part { repository, revision, file, modalities: Vec::new(), about_bytes: 1, sha256: None };
+        assert_eq!(
+            Hub::at("https://h/").url(&part),
+            "https://h/some/where/resolve/refs%2Fpr%2F1/a%20b/%C3%BC%2B%281%29.pth"
+        );
+    }
 }

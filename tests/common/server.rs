@@ -23,6 +23,8 @@ pub enum Fault {
     Silent,
     /// Names a length that is so much larger than it is, and closes at the end.
     LieAboutLength(usize),
+    /// Sends at most so many bytes, tells no length and closes: the answer ends as if it were whole.
+    Untold(usize),
     /// Sends all bytes changed.
     WrongBytes,
     /// Sends everything from the start, whatever range was asked for.
@@ -267,7 +269,9 @@ fn serve(mut stream: TcpStream, state: &State) -> std::io::Result<()> {
     }
     let lie = if let Some(Fault::LieAboutLength(more)) = fault { more } else { 0 };
     let mut head = format!("HTTP/1.1 {status} X\r\nconnection: close\r\naccept-ranges: bytes\r\n");
-    head += &format!("content-length: {}\r\n", length as usize + lie);
+    if !matches!(fault, Some(Fault::Untold(_))) {
+        head += &format!("content-length: {}\r\n", length as usize + lie);
+    }
     if status == 206 {
         head += &format!("content-range: bytes {from}-{}/{}\r\n", from + length - 1, total as usize + lie);
     }
@@ -284,7 +288,7 @@ fn serve(mut stream: TcpStream, state: &State) -> std::io::Result<()> {
         Ok(())
     };
     match fault {
-        Some(Fault::BreakAfter(n)) => send(&mut stream, &body[..n.min(body.len())])?,
+        Some(Fault::BreakAfter(n) | Fault::Untold(n)) => send(&mut stream, &body[..n.min(body.len())])?,
         Some(Fault::Slow(n, pause)) => {
             for piece in body.chunks(n.max(1)) {
                 send(&mut stream, piece)?;
