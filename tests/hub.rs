@@ -204,7 +204,7 @@ fn removing_takes_all_of_the_model_and_nothing_else() {
     });
     std::fs::write(folder.join("installing.json"), record.to_string()).expect("written");
     std::fs::write(folder.join("manifest.json"), "{").expect("written");
-    [&near, &far].map(|path| std::fs::write(path, "mine").expect("written"));
+    [&near, &far].into_iter().for_each(|path| std::fs::write(path, "mine").expect("written"));
     let listed = library.list().into_iter().find(|listed| listed.id == "tiny").expect("listed");
     assert!(listed.going_on.is_some() && matches!(listed.state, State::Broken(_)), "{listed:?}");
     // A check of all models goes on after one that cannot be read, and tells of it.

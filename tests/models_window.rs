@@ -151,9 +151,9 @@ fn models_are_fetched_used_and_removed_in_the_window() {
     mirror.hub.heal();
     // Stopped while the last file is looked for: it does not begin by itself at the next start.
     mirror.hub.handle("/some/where/resolve/main/shared.pth", slow_answer(&mirror));
-    apply(&mut harness, Command::FetchModel(Wish { id: "tiny".into(), ..Wish::default() }));
     let asked = |mirror: &Mirror| mirror.hub.seen().iter().filter(|seen| seen.path.ends_with("shared.pth")).count();
     let before = asked(&mirror);
+    apply(&mut harness, Command::FetchModel(Wish { id: "tiny".into(), ..Wish::default() }));
     wait(&mut harness, "looking", |_| asked(&mirror) > before);
     apply(&mut harness, Command::StopModel("tiny".into()));
     wait(&mut harness, "stopping", |window| outcome(window).contains("Stopped"));

@@ -4,7 +4,9 @@ use super::map_names::{self, Label};
 use super::theme::{self, MapInk};
 use crate::basemap::{Kind, Lines, Places};
 use crate::error::Result;
-use egui::{Color32, FontId, Galley, Painter, Pos2, Rect, Stroke, pos2, vec2};
+use egui::epaint::{Mesh, PathShape, TessellationOptions, Tessellator};
+use egui::{Color32, FontId, Galley, Painter, Pos2, Rect, Shape, Stroke, pos2, vec2};
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use walkers::{Projector, lat_lon};
@@ -13,6 +15,12 @@ use walkers::{Projector, lat_lon};
 const SPECK: f32 = 2.5;
 /// Time for names in one frame: letters that were never drawn before take long.
 const PATIENCE: Duration = Duration::from_millis(3);
+/// Lines are made so far beyond the map's edge that moving it a little needs no new ones, points.
+const MARGIN: f32 = 96.0;
+/// While the zoom changes, triangles that were made for so much less or more are good enough.
+const STRETCH: f64 = 1.12;
+/// A zoom that changes by less than this share does not change: positions are rounded.
+const STILL: f64 = 1e-5;
 
 /// Where the unit square of web mercator lies on the screen.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,6 +59,55 @@ impl View {
 pub struct Chart {
     lines: Lines,
     places: Places,
+    drawn: RefCell<Option<Drawn>>,
+}
+
+/// Lines as triangles, which take most of the time.
+struct Drawn {
+    /// What they were made for.
+    view: View,
+    look: Look,
+    mesh: Arc<Mesh>,
+    /// Scale of the last frame.
+    scale: f64,
+}
+
+/// What lines look like.
+#[derive(Clone, Copy, PartialEq)]
+struct Look {
+    coast: Color32,
+    border: Color32,
+    pixels_per_point: f32,
+    options: TessellationOptions,
+}
+
+impl Drawn {
+    /// The triangles where this view has them, if they can be used for it; whether they are as exact as new ones.
+    fn moved(&mut self, view: &View) -> Option<(Arc<Mesh>, bool)> {
+        let same = |a: f64, b: f64| (a / b - 1.0).abs() < STILL;
+        let (ratio, exact) = (view.scale / self.view.scale, same(view.scale, self.view.scale));
+        let still = same(view.scale, self.scale);
+        self.scale = view.scale;
+        if !exact && (still || !(1.0 / STRETCH..STRETCH).contains(&ratio)) {
+            return None;
+        }
+        // By the middle of the map, so that rounding stays small.
+        let middle = self.view.clip.center();
+        let unit = |at: f32, axis: usize| (f64::from(at) - self.view.origin[axis]) / self.view.scale;
+        let to = view.screen([unit(middle.x, 0), unit(middle.y, 1)]);
+        let ratio = if exact { 1.0 } else { ratio as f32 };
+        let place = |p: Pos2| to + (p - middle) * ratio;
+        let own = self.view.clip.expand(MARGIN);
+        if !Rect::from_min_max(place(own.min), place(own.max)).contains_rect(view.clip) {
+            return None;
+        }
+        if exact && to == middle {
+            return Some((self.mesh.clone(), true));
+        }
+        let mut mesh = Mesh::clone(&self.mesh);
+        mesh.vertices.iter_mut().for_each(|vertex| vertex.pos = place(vertex.pos));
+        Some((Arc::new(mesh), exact))
+    }
 }
 
 impl Chart {
@@ -59,7 +116,7 @@ impl Chart {
     /// # Errors
     /// When the program's own files are missing or damaged.
     pub fn open() -> Result<Self> {
-        Ok(Self { lines: Lines::open()?, places: Places::open()? })
+        Ok(Self { lines: Lines::open()?, places: Places::open()?, drawn: RefCell::default() })
     }
 
     /// Draws what is in view; names keep away from what is `taken`.
@@ -76,17 +133,46 @@ impl Chart {
     }
 
     fn lines(&self, painter: &Painter, view: &View, ink: &MapInk) {
-        let zoom = view.zoom();
+        let ctx = painter.ctx();
+        let (pixels_per_point, options) = (ctx.pixels_per_point(), ctx.tessellation_options(|options| *options));
+        let look = Look { coast: ink.coast, border: ink.border, pixels_per_point, options };
+        let mut drawn = self.drawn.borrow_mut();
+        let known = drawn.as_mut().filter(|drawn| drawn.look == look).and_then(|drawn| drawn.moved(view));
+        let mesh = match known {
+            Some((mesh, exact)) => {
+                if !exact {
+                    // Exact ones follow as soon as the zoom stands still.
+                    ctx.request_repaint();
+                }
+                mesh
+            }
+            None => {
+                let mesh = Arc::new(self.triangles(view, &look));
+                *drawn = Some(Drawn { view: *view, look, mesh: mesh.clone(), scale: view.scale });
+                mesh
+            }
+        };
+        if !mesh.is_empty() {
+            painter.add(Shape::mesh(mesh));
+        }
+    }
+
+    fn triangles(&self, view: &View, look: &Look) -> Mesh {
+        let (zoom, clip, mut mesh) = (view.zoom(), view.clip.expand(MARGIN), Mesh::default());
+        // Lines use nothing of the letters' texture.
+        let mut tessellator = Tessellator::new(look.pixels_per_point, look.options, [1, 1], Vec::new());
         let width = if zoom < 4.0 { 0.8 } else { 1.1 };
         for line in &self.lines.0 {
             let [low, high] = line.bounds.map(|p| view.screen(p));
             let bounds = Rect::from_min_max(low, high);
-            if !bounds.intersects(view.clip) || bounds.size().max_elem() < SPECK {
+            if !bounds.intersects(clip) || bounds.size().max_elem() < SPECK {
                 continue;
             }
             let points: Vec<Pos2> = line.points(zoom).iter().map(|p| view.screen(*p)).collect();
-            painter.line(points, Stroke::new(width, if line.border { ink.border } else { ink.coast }));
+            let stroke = Stroke::new(width, if line.border { look.border } else { look.coast });
+            tessellator.tessellate_path(&PathShape::line(points, stroke), &mut mesh);
         }
+        mesh
     }
 
     /// The names that find room, and whether there was time for all.
@@ -221,6 +307,41 @@ mod tests {
         });
     }
 
+    /// Largest distance of two sets of triangles, points.
+    fn apart(a: &Mesh, b: &Mesh) -> f32 {
+        assert_eq!(a.vertices.len(), b.vertices.len());
+        a.vertices.iter().zip(&b.vertices).map(|(a, b)| (a.pos - b.pos).length()).fold(0.0, f32::max)
+    }
+
+    #[test]
+    fn lines_that_were_moved_lie_where_new_ones_would() {
+        let (chart, ctx) = (Chart::open().expect("bundled"), Context::default());
+        let at = view(12.0, 48.0, 5.0);
+        let ink = theme::map_ink(true, 5.0);
+        let look = Look { coast: ink.coast, border: ink.border, pixels_per_point: 1.0, options: Default::default() };
+        let mut drawn = Drawn { view: at, look, mesh: Arc::new(chart.triangles(&at, &look)), scale: at.scale };
+        let shifted = |x: f64, y: f64| View { origin: [at.origin[0] + x, at.origin[1] + y], ..at };
+        let (same, exact) = drawn.moved(&at).expect("still");
+        assert!(exact && Arc::ptr_eq(&same, &drawn.mesh));
+        let (moved, exact) = drawn.moved(&shifted(31.0, -17.5)).expect("within the margin");
+        let mut expected = Mesh::clone(&drawn.mesh);
+        expected.translate(vec2(31.0, -17.5));
+        assert!(exact && apart(&moved, &expected) < 0.02);
+        assert!(drawn.moved(&shifted(2.0 * f64::from(MARGIN), 0.0)).is_none(), "beyond the margin");
+        // A zoom that goes on is followed roughly, one that has ended exactly.
+        let near = view(12.0, 48.0, 5.1);
+        assert!(drawn.moved(&near).is_some_and(|(_, exact)| !exact));
+        assert!(drawn.moved(&near).is_none(), "it stands still");
+        assert!(drawn.moved(&view(12.0, 48.0, 5.6)).is_none(), "too far");
+        // What the window draws in the end is what it would draw anew.
+        let anew = chart.triangles(&near, &look);
+        for at in [at, near, near] {
+            frame(&ctx, |painter| chart.lines(painter, &at, &ink));
+        }
+        let kept = chart.drawn.borrow().as_ref().map(|drawn| drawn.mesh.clone()).expect("drawn");
+        assert!(apart(&kept, &anew) < 1e-3);
+    }
+
     /// The figure in benches/README.md is printed by `cargo test --release --lib chart -- --nocapture`.
     #[test]
     fn a_frame_is_drawn_in_no_time() {
@@ -229,7 +350,7 @@ mod tests {
             [(10.0, 20.0, 2.0), (10.0, 50.0, 3.0), (12.0, 48.0, 5.0), (11.35, 46.5, 8.0), (8.0, 61.0, 7.0)]
         {
             let at = view(lon, lat, zoom);
-            let once = || {
+            let once = |at: View| {
                 let begun = Instant::now();
                 let own = frame(&ctx, |painter| {
                     let begun = Instant::now();
@@ -239,9 +360,13 @@ mod tests {
                 (own, begun.elapsed())
             };
             for _ in 0..5 {
-                once();
+                once(at);
             }
-            let all: Vec<_> = (0..31).map(|_| once()).collect();
+            let all: Vec<_> = (0..31).map(|_| once(at)).collect();
+            let moved = |i: i32| View { origin: [at.origin[0] + 5.0 * f64::from(i), at.origin[1]], ..at };
+            let moving: Vec<_> = (0..31).map(|i| once(moved(i)).1).collect();
+            let zooming: Vec<_> = (0..31).map(|i| once(view(lon, lat, zoom - 0.02 * f64::from(i))).1).collect();
+            let most = moving.iter().chain(&zooming).max().copied().unwrap_or_default();
             let median = |mut times: Vec<Duration>| {
                 times.sort();
                 times[15]
@@ -249,7 +374,9 @@ mod tests {
             let own = median(all.iter().map(|(own, _)| *own).collect());
             let whole = median(all.iter().map(|(_, whole)| *whole).collect());
             let ms = |time: std::time::Duration| time.as_secs_f64() * 1e3;
+            let (moving, zooming) = (median(moving), median(zooming));
             println!("zoom {zoom}: {:.2} ms, {:.2} ms with triangles", ms(own), ms(whole));
+            println!("    moving {:.2} ms, zooming {:.2} ms, at most {:.2} ms", ms(moving), ms(zooming), ms(most));
             // Ten times what was measured: a busy machine must not fail it.
             assert!(own.as_millis() < 20, "{own:?}");
         }
