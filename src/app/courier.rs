@@ -26,8 +26,8 @@ pub enum News {
     Models(u64, Result<Vec<hub::Listed>>),
     /// Something about a model, by its name.
     Model(String, ModelNews),
-    /// It failed in a way nobody foresaw.
-    Broken(String),
+    /// Something failed that nobody waits for.
+    Broken(Error),
     /// What was found of a place, by number of the search.
     Surveyed(u64, Result<Box<(Site, Survey)>>),
     /// A small picture from this address.
@@ -90,16 +90,22 @@ impl Courier {
         Self { network, news, teller: Teller { outbox, wake: Arc::new(wake) } }
     }
 
-    /// Begins an exchange.
+    /// Begins an exchange; `broken` makes the news of it if it fails in a way nobody foresaw.
     ///
     /// # Errors
     /// When the system cannot start a thread.
-    pub fn send(&self, errand: impl FnOnce(&Network, &Teller, &Arc<AtomicBool>) + Send + 'static) -> Result<Errand> {
+    pub fn send(
+        &self,
+        broken: impl FnOnce(Error) -> News + Send + 'static,
+        errand: impl FnOnce(&Network, &Teller, &Arc<AtomicBool>) + Send + 'static,
+    ) -> Result<Errand> {
         let (network, teller, stop) = (self.network.clone(), self.teller.clone(), Arc::new(AtomicBool::new(false)));
         let own = stop.clone();
         let work = move || {
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| errand(&network, &teller, &own))) {
-                teller.tell(News::Broken(panic_text(panic.as_ref())));
+                let text = panic_text(panic.as_ref());
+                let text = format!("A task in the background failed ({text}); please report it. Work goes on.");
+                teller.tell(broken(Error::Compute(text)));
             }
         };
         let started = std::thread::Builder::new().name("courier".into()).spawn(work);

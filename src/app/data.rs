@@ -72,11 +72,14 @@ impl Window {
             let wish = Wish { corners, from, to, most_cloud };
             self.data.serial += 1;
             let (serial, sources) = (self.data.serial, self.sources.clone());
-            self.courier.send(move |network, teller, stop| {
-                let families = FAMILIES.map(str::to_owned);
-                let found = survey(network, &sources, &families, &wish, stop);
-                teller.tell(News::Surveyed(serial, found.map(|survey| Box::new((site, survey)))));
-            })
+            self.courier.send(
+                move |e| News::Surveyed(serial, Err(e)),
+                move |network, teller, stop| {
+                    let families = FAMILIES.map(str::to_owned);
+                    let found = survey(network, &sources, &families, &wish, stop);
+                    teller.tell(News::Surveyed(serial, found.map(|survey| Box::new((site, survey)))));
+                },
+            )
         });
         match begun {
             Ok(errand) => self.data.search = Some(errand),
@@ -103,7 +106,9 @@ impl Window {
 
     fn picture_data(&mut self) {
         let (wanted, kept) = (self.data.wanted_pictures(), self.session.kept.clone());
-        let begun = self.courier.send(move |network, teller, stop| pictures(network, &wanted, kept, teller, stop));
+        let begun = self
+            .courier
+            .send(News::Broken, move |network, teller, stop| pictures(network, &wanted, kept, teller, stop));
         // Without small pictures everything else still works.
         self.data.picturing = begun.ok();
     }
@@ -124,14 +129,17 @@ impl Window {
         let (sources, spare) = (self.sources.clone(), spared(&self.session));
         self.data.serial += 1;
         let serial = self.data.serial;
-        let begun = self.courier.send(move |network, teller, stop| {
-            let mut told = |progress| teller.tell(News::Fetching(serial, progress));
-            let made = fetch(network, &sources, &order, &kept.scenes_dir(), stop, &mut told);
-            if let Ok(dir) = &made {
-                teller.tell(News::MadeRoom(kept.make_room(dir, spare)));
-            }
-            teller.tell(News::Fetched(serial, made));
-        });
+        let begun = self.courier.send(
+            move |e| News::Fetched(serial, Err(e)),
+            move |network, teller, stop| {
+                let mut told = |progress| teller.tell(News::Fetching(serial, progress));
+                let made = fetch(network, &sources, &order, &kept.scenes_dir(), stop, &mut told);
+                if let Ok(dir) = &made {
+                    teller.tell(News::MadeRoom(kept.make_room(dir, spare)));
+                }
+                teller.tell(News::Fetched(serial, made));
+            },
+        );
         let progress = Progress { what: "beginning …".into(), done: 0, total: 1 };
         match begun {
             Ok(errand) => self.data.fetching = Some(Fetching { serial, errand, progress }),

@@ -58,11 +58,7 @@ impl Window {
     pub(super) fn news(&mut self, ctx: &Context) {
         while let Ok(news) = self.courier.news.try_recv() {
             match news {
-                News::Broken(text) => {
-                    (self.data.search, self.data.fetching) = (None, None);
-                    self.cells_form.close();
-                    self.broken(&text);
-                }
+                News::Broken(error) => self.session.note(error.to_string(), true),
                 News::Surveyed(serial, found) => self.surveyed(serial, found),
                 News::Pictured(url, image) => self.pictured(ctx, url, image),
                 News::Fetching(serial, progress) => {

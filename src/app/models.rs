@@ -94,9 +94,9 @@ impl Window {
         let Some(dir) = self.models.dir.clone() else { return };
         self.models.listings[0] += 1;
         let number = self.models.listings[0];
-        let listing = self
-            .courier
-            .send(move |_, teller, _| teller.tell(News::Models(number, Library::at(dir).map(|l| l.list()))));
+        let listing = self.courier.send(News::Broken, move |_, teller, _| {
+            teller.tell(News::Models(number, Library::at(dir).map(|l| l.list())))
+        });
         self.keep_on(listing);
     }
 
@@ -175,7 +175,7 @@ impl Window {
     fn pause_model(&mut self, id: &str) {
         let Some(dir) = self.models.dir.clone() else { return };
         let name = id.to_owned();
-        let paused = self.courier.send(move |_, _, _| {
+        let paused = self.courier.send(News::Broken, move |_, _, _| {
             // If this fails, it goes on at the next start and can be stopped again.
             if let Err(error) = Library::at(dir).and_then(|library| library.pause(&name)) {
                 tracing::warn!("{error}");
@@ -204,7 +204,9 @@ impl Window {
         self.models.outcomes.remove(id);
         let name = id.to_owned();
         let errand = self.models.library().and_then(|dir| {
-            self.courier.send(move |network, teller, stop| {
+            let id = name.clone();
+            let broken = move |error| News::Model(id, ModelNews::Failed(error));
+            self.courier.send(broken, move |network, teller, stop| {
                 let mut tell = |news| teller.tell(News::Model(name.clone(), news));
                 match errand(dir, network, stop, &mut tell) {
                     Ok(news) => tell(news),

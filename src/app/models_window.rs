@@ -4,7 +4,8 @@ use super::command::Command;
 use super::models::{Going, Models, Work};
 use super::session::Session;
 use super::{theme, widgets};
-use crate::hub::{Listed, State, Wish, size};
+use crate::files::size_text;
+use crate::hub::{Listed, State, Wish};
 use egui::{Align, Button, Layout, RichText, Ui};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -112,7 +113,7 @@ impl ModelsForm {
                     ui.add_enabled(!part.here && !busy, egui::Checkbox::new(&mut wanted, RichText::new(&name).small()));
                 let label = format!("Fetch {} {name}", listed.id);
                 widgets::choice(&response, egui::Role::CheckBox, !part.here && !busy, wanted, &label);
-                let response = response.on_hover_text(size(part.bytes)).on_disabled_hover_text("installed");
+                let response = response.on_hover_text(size_text(part.bytes)).on_disabled_hover_text("installed");
                 if response.changed() {
                     if wanted {
                         left_out.remove(&name)
@@ -145,8 +146,8 @@ impl ModelsForm {
             }
             if listed.parts.iter().any(|part| !part.here) {
                 let text = match listed.state {
-                    State::Begun => format!("Download the rest ({})", size(bytes)),
-                    _ => format!("Download ({})", size(bytes)),
+                    State::Begun => format!("Download the rest ({})", size_text(bytes)),
+                    _ => format!("Download ({})", size_text(bytes)),
                 };
                 let response = named(ui, !session.offline && !wanted.is_empty(), &text);
                 let hover = "About so much; what is interrupted goes on where it stopped";
@@ -224,14 +225,14 @@ fn figures(ui: &mut Ui, session: &Session, listed: &Listed) {
     let mut parts = Vec::new();
     if listed.bytes > 0 {
         let half = if listed.half { " in half precision" } else { "" };
-        parts.push(format!("{} on disk{half}", size(listed.bytes)));
+        parts.push(format!("{} on disk{half}", size_text(listed.bytes)));
     }
     if listed.missing_bytes() > 0 {
-        parts.push(format!("about {} not here", size(listed.missing_bytes())));
+        parts.push(format!("about {} not here", size_text(listed.missing_bytes())));
     }
     let short = session.memory_limit.is_some_and(|limit| listed.memory_bytes > limit);
-    let free = session.memory_limit.map(|limit| format!(", {} are free", size(limit))).unwrap_or_default();
-    parts.push(format!("a run with all of it takes about {} of memory{free}", size(listed.memory_bytes)));
+    let free = session.memory_limit.map(|limit| format!(", {} are free", size_text(limit))).unwrap_or_default();
+    parts.push(format!("a run with all of it takes about {} of memory{free}", size_text(listed.memory_bytes)));
     let text = RichText::new(parts.join(" · ")).small();
     match short {
         true => ui.colored_label(theme::ink(ui.visuals(), theme::ALERT), text),
@@ -257,7 +258,7 @@ fn progress(ui: &mut Ui, listed: &Listed, going: &Going, commands: &mut Vec<Comm
     });
     let mut text = progress.what.clone();
     if progress.total > 0 {
-        text += &format!(" · {} of {}", size(progress.done), size(progress.total));
+        text += &format!(" · {} of {}", size_text(progress.done), size_text(progress.total));
     }
     let pace = progress.pace();
     if !pace.is_empty() {

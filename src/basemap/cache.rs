@@ -2,7 +2,7 @@
 
 use super::TileAt;
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
+use crate::files::{hex, write_atomically};
 use http_cache_semantics::{CacheOptions, CachePolicy};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -68,7 +68,7 @@ pub struct Cache {
 impl Cache {
     /// The folder of a layer's tiles, named by its address without any key.
     pub fn new(within: &Path, template: &str) -> Self {
-        let name: String = Sha256::digest(template).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let name = hex(&Sha256::digest(template)[..8]);
         Self { dir: within.join(name) }
     }
 

@@ -2,8 +2,9 @@
 
 use super::interrupt;
 use crate::error::{Error, Result};
+use crate::files::size_text;
 use crate::hub::{
-    Hub, Library, Listed, Progress, Source, State, Wish, import_files, install, model_folder, remove, size, verify,
+    Hub, Library, Listed, Progress, Source, State, Wish, import_files, install, model_folder, remove, verify,
 };
 use crate::model::{Engine, MANIFEST_FILE, Manifest, Model, read_weights, sha256_of};
 use crate::net::{Network, Patience};
@@ -142,10 +143,11 @@ fn list() -> Result<()> {
     let library = Library::open()?;
     for listed in library.list() {
         println!("{:<14} {}: {}", listed.id, listed.name, state(&listed));
-        let (fetch, memory) = (listed.missing_bytes(), size(listed.memory_bytes));
+        let (fetch, memory) = (listed.missing_bytes(), size_text(listed.memory_bytes));
         let half = if listed.half { " in half precision" } else { "" };
-        let here = if listed.bytes > 0 { format!("{} on disk{half}, ", size(listed.bytes)) } else { String::new() };
-        let fetch = if fetch > 0 { format!("about {} to fetch, ", size(fetch)) } else { String::new() };
+        let here =
+            if listed.bytes > 0 { format!("{} on disk{half}, ", size_text(listed.bytes)) } else { String::new() };
+        let fetch = if fetch > 0 { format!("about {} to fetch, ", size_text(fetch)) } else { String::new() };
         println!("{:14} {here}{fetch}about {memory} of memory; licence: {}", "", listed.licence);
         println!("{:14} {}", "", listed.description);
     }
@@ -203,7 +205,7 @@ impl Shown {
             return;
         }
         self.line = Some((progress.what.clone(), Instant::now()));
-        eprintln!("{} ({} of {}) {speed}", progress.what, size(progress.done), size(progress.total));
+        eprintln!("{} ({} of {}) {speed}", progress.what, size_text(progress.done), size_text(progress.total));
     }
 }
 
@@ -229,7 +231,7 @@ fn check(model: Option<PathBuf>) -> Result<ExitCode> {
         for checked in files {
             whole &= checked.problem.is_none();
             let found = checked.problem.unwrap_or_else(|| "as installed".into());
-            println!("  {} ({}): {found}", checked.file.display(), size(checked.bytes));
+            println!("  {} ({}): {found}", checked.file.display(), size_text(checked.bytes));
         }
     }
     if !whole {

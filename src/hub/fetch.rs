@@ -2,7 +2,7 @@
 
 use super::repository::Remote;
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
+use crate::files::{hex, size_text, write_atomically};
 use crate::net::{Ask, Fault, Network, plain};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -39,16 +39,7 @@ impl Progress {
             90..5400 => format!("{} min left", left.div_ceil(60)),
             _ => format!("{} h left", left.div_ceil(3600)),
         };
-        format!("{}/s · {left}", size(self.bytes_per_s as u64))
-    }
-}
-
-/// A number of bytes in words.
-pub fn size(bytes: u64) -> String {
-    match bytes as f64 {
-        b if b < 1e6 => format!("{:.0} kB", b / 1e3),
-        b if b < 1e9 => format!("{:.0} MB", b / 1e6),
-        b => format!("{:.2} GB", b / 1e9),
+        format!("{}/s · {left}", size_text(self.bytes_per_s as u64))
     }
 }
 
@@ -153,7 +144,7 @@ impl Fetch<'_> {
         progress(so_far.bytes);
         self.receive(&mut file, &part, &mut so_far, stop, progress)?;
         file.sync_all().map_err(|e| Error::io(&part, "write", &e))?;
-        let sha256: String = so_far.hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        let sha256 = hex(&so_far.hash.finalize());
         let gone = |path: &Path| std::fs::remove_file(path).map_err(|e| Error::io(path, "remove", &e));
         if let Some(expected) = self.remote.sha256.as_ref().filter(|expected| **expected != sha256) {
             gone(&part)?;

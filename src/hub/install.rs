@@ -1,11 +1,12 @@
 //! Published files become a model folder.
 
 use super::catalog::{Entry, Part};
-use super::fetch::{Fetch, Meter, Progress, here, size};
+use super::fetch::{Fetch, Meter, Progress, here};
 use super::folder::{Locked, Record};
 use super::library::Library;
 use super::repository::{Hub, Remote, explained};
 use crate::error::{Error, Result};
+use crate::files::size_text;
 use crate::modality::{Modality, ModalityTable};
 use crate::model::{
     AutoencoderEntry, DENOISER_FILE, MANIFEST_FILE, Manifest, Origin, Published, check_autoencoder, check_denoiser,
@@ -243,8 +244,8 @@ impl Work<'_> {
             dir,
             format!(
                 "Installing this needs {} on this disk, and {} are free: free some space, take fewer modalities, or choose a folder on another disk (COPGEN_MODELS)",
-                size(needed),
-                size(free)
+                size_text(needed),
+                size_text(free)
             ),
         ))
     }

@@ -12,7 +12,7 @@ mod repository;
 mod upkeep;
 
 pub use catalog::{Catalogue, Entry, Part};
-pub use fetch::{Progress, size};
+pub use fetch::Progress;
 pub use install::{Source, Wish, import_files, install};
 pub use library::{Library, Listed, ListedPart, State, model_folder};
 pub use repository::Hub;
