@@ -1,6 +1,5 @@
 //! Opens what holds many cells: data sets in the Major TOM layout, and parquet files of Major TOM Core.
 
-use super::cells_window::Line;
 use super::courier::News;
 use super::data_window::spared;
 use super::map_cells::around;
@@ -16,9 +15,7 @@ use std::path::PathBuf;
 pub struct Listed {
     /// The files.
     files: Vec<Origin>,
-    /// Scenes that their rows can make, with a line for each.
-    scenes: Vec<Vec<Row>>,
-    lines: Vec<Line>,
+    rows: Vec<Row>,
     /// Whether a cell has to be named before anything can be listed.
     ask: bool,
 }
@@ -34,8 +31,7 @@ fn looked_into(files: Vec<Origin>, cell: Option<GridCell>, access: &Access) -> R
             },
         }
     }
-    let scenes = entries(&rows);
-    Ok(Listed { files, lines: scenes.iter().map(|rows| Line::of(rows)).collect(), scenes, ask })
+    Ok(Listed { files, rows, ask })
 }
 
 impl Window {
@@ -70,13 +66,10 @@ impl Window {
         self.scene_form.open = false;
         let names: Vec<String> = files.iter().map(Origin::name).collect();
         let (number, read) = self.cells_form.begin(names.join(", "));
-        let sent = self.courier.send(
-            move |e| News::CellsListed(number, Err(e)),
-            move |network, teller, stop| {
-                let access = Access::new(network.clone(), Stop::Errand(stop.clone())).counting(read);
-                teller.tell(News::CellsListed(number, looked_into(files, cell, &access)));
-            },
-        );
+        let sent = self.courier.send(move |network, teller, stop| {
+            let access = Access::new(network.clone(), Stop::Errand(stop.clone())).counting(read);
+            teller.tell(News::CellsListed(number, looked_into(files, cell, &access)));
+        });
         self.going(sent);
     }
 
@@ -110,11 +103,11 @@ impl Window {
             };
             return self.cells_form.ask_for_cell(listed.files, picked);
         }
-        let Listed { mut scenes, lines, .. } = listed;
+        let mut scenes = entries(&listed.rows);
         match scenes.len() {
             0 => self.failed(&Error::request("The files hold no cell.")),
             1 => self.fetch_rows(scenes.swap_remove(0)),
-            _ => self.cells_form.choose(scenes, lines),
+            _ => self.cells_form.choose(scenes),
         }
     }
 
@@ -126,17 +119,14 @@ impl Window {
         let spare = spared(&self.session);
         let name = rows.first().map(|row| format!("cell {}", row.cell)).unwrap_or_default();
         let (number, read) = self.cells_form.begin(name);
-        let sent = self.courier.send(
-            move |e| News::CellFetched(number, Err(e)),
-            move |network, teller, stop| {
-                let access = Access::new(network.clone(), Stop::Errand(stop.clone())).counting(read);
-                let made = fetch_within(&rows, &within, &access);
-                if let (Ok(made), Some(kept)) = (&made, kept) {
-                    teller.tell(News::MadeRoom(kept.make_room(&made.dir, spare)));
-                }
-                teller.tell(News::CellFetched(number, made));
-            },
-        );
+        let sent = self.courier.send(move |network, teller, stop| {
+            let access = Access::new(network.clone(), Stop::Errand(stop.clone())).counting(read);
+            let made = fetch_within(&rows, &within, &access);
+            if let (Ok(made), Some(kept)) = (&made, kept) {
+                teller.tell(News::MadeRoom(kept.make_room(&made.dir, spare)));
+            }
+            teller.tell(News::CellFetched(number, made));
+        });
         self.going(sent);
     }
 
@@ -157,7 +147,7 @@ impl Window {
     /// A data set was opened: one cell is picked at once, of many one is picked on the map.
     pub(super) fn collected(&mut self, collection: Collection) {
         self.remember(&collection.root);
-        let (name, count) = (collection.name.clone(), collection.cells.len());
+        let (name, count) = (collection.name(), collection.cells.len());
         let only = collection.cells.keys().next().copied().filter(|_| count == 1);
         let place = around(&collection);
         self.session.add_collection(collection);

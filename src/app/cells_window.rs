@@ -31,24 +31,10 @@ enum State {
     /// An index needs the name of a cell.
     Cell(Vec<Origin>),
     /// Scenes that can be made, with a line for each, and which of them are listed.
-    Choose { scenes: Vec<Vec<Row>>, lines: Vec<Line>, listed: Vec<usize> },
+    Choose { scenes: Vec<Vec<Row>>, lines: Vec<String>, listed: Vec<usize> },
 }
 
-/// A scene in words.
-pub struct Line {
-    text: String,
-    /// To be searched in.
-    upper: String,
-}
-
-impl Line {
-    /// Cell, day, products and clouds.
-    pub fn of(rows: &[Row]) -> Self {
-        let text = line(rows);
-        Self { upper: text.to_uppercase(), text }
-    }
-}
-
+/// Cell, day, products and clouds of a scene.
 fn line(rows: &[Row]) -> String {
     let Some(first) = rows.first() else { return String::new() };
     let families: Vec<&str> = rows.iter().map(|row| row.family.as_str()).collect();
@@ -95,8 +81,9 @@ impl CellsForm {
     }
 
     /// Asks which scene to make.
-    pub fn choose(&mut self, scenes: Vec<Vec<Row>>, lines: Vec<Line>) {
+    pub fn choose(&mut self, scenes: Vec<Vec<Row>>) {
         self.text.clear();
+        let lines: Vec<String> = scenes.iter().map(|rows| line(rows)).collect();
         let listed = (0..lines.len()).collect();
         self.state = State::Choose { scenes, lines, listed };
     }
@@ -165,7 +152,7 @@ fn cell(ui: &mut egui::Ui, files: &[Origin], text: &mut String, commands: &mut V
 fn choice(
     ui: &mut egui::Ui,
     scenes: &[Vec<Row>],
-    lines: &[Line],
+    lines: &[String],
     listed: &mut Vec<usize>,
     text: &mut String,
     commands: &mut Vec<Command>,
@@ -178,7 +165,7 @@ fn choice(
     widgets::named(&field, egui::Role::TextInput, "Find a cell or a date");
     if field.changed() {
         let words: Vec<String> = text.split([' ', ',']).map(str::to_uppercase).collect();
-        let fits = |line: &Line| words.iter().all(|word| line.upper.contains(word.as_str()));
+        let fits = |line: &String| words.iter().all(|word| line.to_uppercase().contains(word.as_str()));
         *listed = (0..lines.len()).filter(|&i| fits(&lines[i])).collect();
     }
     let height = ui.text_style_height(&egui::TextStyle::Button) + 2.0 * ui.spacing().button_padding.y;
@@ -186,7 +173,7 @@ fn choice(
     area.show_rows(ui, height, listed.len(), |ui, rows| {
         ui.with_layout(Layout::top_down_justified(Align::LEFT), |ui| {
             for &i in &listed[rows] {
-                let button = Button::selectable(false, &lines[i].text).truncate().min_size(vec2(0.0, height));
+                let button = Button::selectable(false, &lines[i]).truncate().min_size(vec2(0.0, height));
                 if ui.add(button).on_hover_text(details(&scenes[i])).clicked() {
                     commands.push(Command::FetchRows(scenes[i].clone()));
                 }

@@ -23,23 +23,13 @@ pub(super) fn around(collection: &Collection) -> Option<(Location, f64)> {
     Some((middle, side_m * 1.2))
 }
 
-/// Cells of a data set between two latitudes, in degrees.
-fn between(collection: &Collection, [south, north]: [f64; 2]) -> impl Iterator<Item = GridCell> {
-    let row = |lat: f64| GridCell::containing(Location { lat: lat.clamp(-84.9, 84.9), lon: 0.0 }).map(|cell| cell.row);
-    let from = GridCell { row: row(south).map_or(i32::MIN, |row| row - 1), column: i32::MIN };
-    let to = GridCell { row: row(north).map_or(i32::MAX, |row| row + 1), column: i32::MAX };
-    collection.cells.range(from.min(to)..=to.max(from)).map(|(cell, _)| *cell)
-}
-
 impl Scenery<'_> {
     /// Cells that wait to be opened.
     pub(super) fn collected(&self) {
         let seen = self.clip.expand(20.0);
         let fill = theme::OBSERVED.gamma_multiply(0.16);
-        let at = |p: Pos2| self.projector.unproject(p.to_vec2()).y();
-        let rows = [at(seen.left_bottom()), at(seen.left_top())];
         for collection in &self.session.collections {
-            for cell in between(collection, rows) {
+            for &cell in collection.cells.keys() {
                 let rect = self.cell_rect(cell);
                 if !seen.intersects(rect) {
                     continue;
@@ -74,9 +64,7 @@ impl Scenery<'_> {
             return None;
         }
         // From afar the nearest dot is meant.
-        let reach = |by: f32| self.projector.unproject((at + vec2(0.0, by)).to_vec2()).y();
-        let rows = [reach(2.0 * REACH), reach(-2.0 * REACH)];
-        let cells = self.session.collections.iter().flat_map(|collection| between(collection, rows));
+        let cells = self.session.collections.iter().flat_map(|collection| collection.cells.keys().copied());
         let distance = |cell: GridCell| self.cell_rect(cell).center().distance(at);
         let nearest = cells.map(|cell| (distance(cell), cell)).min_by(|a, b| a.0.total_cmp(&b.0))?;
         (nearest.0 <= REACH).then_some(nearest.1)

@@ -110,11 +110,9 @@ fn places(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
             }
         }
         for collection in &session.collections {
-            let text = format!("{}  ({} cells on the map)", collection.name, collection.cells.len());
+            let text = format!("{}  ({} cells on the map)", collection.name(), collection.cells.len());
             let label = ui.selectable_label(false, text).on_hover_text("Move the map there; a click opens a cell");
-            if label.clicked()
-                && let Some((middle, side_m)) = around(collection)
-            {
+            if let Some((middle, side_m)) = around(collection).filter(|_| label.clicked()) {
                 commands.push(Command::Fit(middle, side_m));
             }
         }

@@ -29,8 +29,6 @@ impl Holding {
 pub struct Collection {
     /// The folder that holds `Core-S2L2A` and its like.
     pub root: PathBuf,
-    /// Name for people.
-    pub name: String,
     /// Its cells.
     pub cells: BTreeMap<GridCell, Holding>,
 }
@@ -108,9 +106,13 @@ impl Collection {
                 "Its folders are those of Major TOM, but they hold no cell; expected folders such as Core-S2L2A/618U/618U_30L",
             ));
         }
-        let full = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
-        let name = full.file_name().map_or_else(|| "data set".into(), |n| n.to_string_lossy().into_owned());
-        Ok(Self { root: root.to_path_buf(), name, cells })
+        Ok(Self { root: root.to_path_buf(), cells })
+    }
+
+    /// Name for people.
+    pub fn name(&self) -> String {
+        let full = self.root.canonicalize().unwrap_or_else(|_| self.root.clone());
+        full.file_name().map_or_else(|| "data set".into(), |n| n.to_string_lossy().into_owned())
     }
 
     /// The folder that stands for a cell, which opens as a scene; `None` if it has none.

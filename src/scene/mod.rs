@@ -391,11 +391,10 @@ impl Scene {
                     Given { value: Value::Date(date), sources: Vec::new(), date: Some(date.to_string()), origin: None }
                 }
                 _ => {
-                    let layer = match (self.parts.layer(m), self.parts.broken.get(&m.name)) {
-                        (Some(layer), _) => layer,
-                        (None, Some((path, problem))) => return Err(Error::file(path, problem.clone())),
-                        (None, None) => return Err(missing()),
-                    };
+                    if let Some((path, problem)) = self.parts.broken.get(&m.name) {
+                        return Err(Error::file(path, problem.clone()));
+                    }
+                    let layer = self.parts.layer(m).ok_or_else(missing)?;
                     if layer.header().grid.is_none() && !layer.covers_like(&self.extent, m.ground_m) {
                         return Err(Error::file(
                             &layer.header().path,

@@ -66,10 +66,6 @@ pub(super) fn find(dir: &Path, parts: &mut Parts) -> Result<()> {
             // Rasters that are named by a modality were looked at already.
             continue;
         }
-        // Others are not worth opening: a folder may hold thousands.
-        if !is_named(name) {
-            continue;
-        }
         let Ok(file) = RasterFile::open(&path) else { continue };
         if certain || is_picture(&file) {
             parts.put_picture(name, layer(file))?;

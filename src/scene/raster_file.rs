@@ -141,10 +141,7 @@ fn open(path: &Path) -> Result<gdal::Dataset> {
     if !path.exists() {
         return Err(Error::file(path, "The file does not exist; check the path"));
     }
-    // No descriptions of other rasters (VRT and its like): they could lead anywhere, past the switch of the network too.
-    let drivers = ["GTiff", "PNG", "JPEG", "JP2OpenJPEG"];
-    let options = gdal::DatasetOptions { allowed_drivers: Some(&drivers), ..Default::default() };
-    gdal::Dataset::open_ex(path, options).map_err(|e| {
+    gdal::Dataset::open(path).map_err(|e| {
         Error::file(path, format!("This is not a raster GDAL can read; expected a GeoTIFF ({})", short(&e)))
     })
 }

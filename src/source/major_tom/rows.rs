@@ -327,46 +327,26 @@ pub fn entries(rows: &[Row]) -> Vec<Vec<Row>> {
     rows.iter().for_each(|row| cells.entry(row.cell).or_default().push(row));
     let mut all = Vec::new();
     for rows in cells.values() {
-        let mut families: BTreeMap<&str, Vec<(Option<i32>, &Row)>> = BTreeMap::new();
-        for row in rows.iter().copied() {
-            families.entry(row.family.as_str()).or_default().push((day_number(row), row));
-        }
-        families.values_mut().for_each(|all| all.sort_by(|a, b| (a.0, &a.1.time).cmp(&(b.0, &b.1.time))));
+        let of = |family: &str| rows.iter().copied().filter(|row| row.family == family).collect::<Vec<&Row>>();
         let Some(lead) = FAMILIES.into_iter().find(|family| rows.iter().any(|row| row.family == *family)) else {
             continue;
         };
-        let mut leading = families.get(lead).cloned().unwrap_or_default();
-        leading.sort_by_key(|(_, row)| std::cmp::Reverse(&row.time));
-        for (day, first) in leading {
-            let others = FAMILIES.iter().filter(|family| **family != lead);
-            let others = others.filter_map(|family| nearest(families.get(family)?, day));
+        let mut leading = of(lead);
+        leading.sort_by_key(|row| std::cmp::Reverse(&row.time));
+        for first in leading {
+            let apart =
+                |row: &&Row| (days_between(first, row).unwrap_or(i32::MAX), std::cmp::Reverse(row.time.clone()));
+            let others =
+                FAMILIES.iter().filter(|family| **family != lead).filter_map(|f| of(f).into_iter().min_by_key(apart));
             all.push(std::iter::once(first).chain(others).cloned().collect());
         }
     }
     all
 }
 
-/// Of rows in the order of their days, the one nearest to a day; of equals the later one.
-fn nearest<'a>(rows: &[(Option<i32>, &'a Row)], day: Option<i32>) -> Option<&'a Row> {
-    // Those without a day come first.
-    let dated = &rows[rows.partition_point(|(own, _)| own.is_none())..];
-    let Some(day) = day.filter(|_| !dated.is_empty()) else { return rows.last().map(|(_, row)| *row) };
-    let days_off = |at: usize| dated[at].0.map_or(i32::MAX, |own| own.abs_diff(day) as i32);
-    let next = dated.partition_point(|(own, _)| *own < Some(day));
-    let before = next.checked_sub(1);
-    let after = dated.get(next).map(|(own, _)| dated.partition_point(|(other, _)| other <= own) - 1);
-    let at = match (before, after) {
-        (Some(before), Some(after)) if days_off(before) < days_off(after) => before,
-        (_, Some(after)) => after,
-        (before, None) => before?,
-    };
-    Some(dated[at].1)
-}
-
-/// Days since the beginning of 1970.
-fn day_number(row: &Row) -> Option<i32> {
-    let day = row.time.as_ref()?.get(..10)?.parse::<jiff::civil::Date>().ok()?;
-    Some(jiff::civil::date(1970, 1, 1).until(day).ok()?.get_days())
+fn days_between(a: &Row, b: &Row) -> Option<i32> {
+    let day = |row: &Row| row.time.as_ref()?.get(..10)?.parse::<jiff::civil::Date>().ok();
+    Some(day(a)?.until(day(b)?).ok()?.get_days().abs())
 }
 
 /// The rows of one scene: per family the named product, else as [`entries`] puts them together.
