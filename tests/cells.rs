@@ -9,10 +9,13 @@ use common::{COMPLETE, copgen, failure, success};
 use copgen::app::{Command, Selection, Window};
 use copgen::grid::GridCell;
 use copgen::modality::ModalityTable;
+use copgen::net::Network;
 use copgen::scene::{Collection, Scene};
+use copgen::source::major_tom::{Access, Origin, Stop, list, look_up};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 fn cell() -> GridCell {
@@ -237,4 +240,36 @@ fn parquet_files_are_opened_by_name_and_by_address() {
     apply(&mut harness, Command::OpenPaths(vec![PathBuf::from(&address)]));
     wait(&mut harness, "telling", |w| told(w, "offline"));
     assert_eq!(server.seen().len(), before);
+}
+
+/// Nobody stops it.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+#[test]
+fn claims_of_many_rows_are_answered_before_they_are_read() {
+    let dir = tempfile::tempdir().expect("folder");
+    let path = dir.path().join("many.parquet");
+    let origin = Origin::File(path.clone());
+    let access = || Access::new(Network::default(), Stop::Program(&NEVER));
+    let bands = std::collections::BTreeMap::from([("DEM".to_owned(), b"x".to_vec())]);
+    let one = Row { cell: "1U_1R".into(), blobs: bands, ..Row::default() };
+    let format = |statistics| Format { rows_per_group: 60_000, statistics, dictionary: false, ..Format::default() };
+    // Different labels would have to be read.
+    let mut rows = vec![one; 60_000];
+    rows.iter_mut().enumerate().for_each(|(i, row)| row.cell = format!("{}U_{}R", 1 + i / 2000, i % 2000));
+    for statistics in [true, false] {
+        write(&path, &rows, &format(statistics));
+        let access = access();
+        let error = list(&origin, &access).expect_err("too many").to_string();
+        assert!(error.contains("60000 rows") && error.contains("name a cell"), "{error}");
+        assert!(access.bytes_read() < 20_000, "{} bytes", access.bytes_read());
+        assert_eq!(look_up(&origin, "1U_7R".parse().expect("cell"), &access).expect("one").len(), 1);
+    }
+    // Equal ones need no reading, and are not spread out.
+    rows.iter_mut().for_each(|row| row.cell = "1U_1R".into());
+    write(&path, &rows, &format(true));
+    let access = access();
+    let error = look_up(&origin, "1U_1R".parse().expect("cell"), &access).expect_err("too many").to_string();
+    assert!(error.contains("60000 rows"), "{error}");
+    assert!(access.bytes_read() < 20_000, "{} bytes", access.bytes_read());
 }

@@ -101,3 +101,40 @@ fn the_major_tom_layout_gives_the_same_window_and_the_same_realisations() {
     assert!(Scene::open_major_tom(root.path(), "1U_1R").is_err());
     assert!(Scene::open_major_tom(root.path(), "../../etc").is_err());
 }
+
+#[test]
+fn a_bad_picture_does_not_hide_good_measurements() {
+    let dir = tempfile::tempdir().expect("folder");
+    let name = "DEM.tif";
+    std::fs::copy(scene(COMPLETE).join(name), dir.path().join(name)).expect("copy");
+    let deep = image::ImageBuffer::<image::Luma<u16>, Vec<u16>>::from_pixel(300, 300, image::Luma([40_000]));
+    deep.save(dir.path().join("DEM.png")).expect("picture");
+    let table = ModalityTable::published();
+    let opened = Scene::open(dir.path()).expect("scene");
+    let window = opened.window(table.window_m(), Window::Centre).expect("window");
+    let observed = opened.read(&table, &window, &[index(&table, "DEM")]).expect("elevations");
+    let given = observed.values[index(&table, "DEM")].as_ref().expect("given");
+    assert!(given.sources[0].ends_with(name), "{:?}", given.sources);
+    // Where both are bad, the measurements are named.
+    std::fs::write(dir.path().join(name), "no raster").expect("file");
+    assert!(Scene::open(dir.path()).expect_err("nothing good").to_string().contains(name));
+}
+
+#[test]
+fn a_description_of_rasters_elsewhere_is_no_raster() {
+    let dir = tempfile::tempdir().expect("folder");
+    let target = scene(COMPLETE).join("DEM.tif");
+    let from = Dataset::open(&target).expect("raster");
+    let place = dir.path().join("place");
+    std::fs::create_dir_all(&place).expect("folder");
+    let vrt = place.join("DEM.vrt");
+    gdal::programs::raster::build_vrt(Some(&vrt), std::slice::from_ref(&from), None)
+        .expect("VRT")
+        .close()
+        .expect("VRT");
+    std::fs::rename(&vrt, place.join("DEM.tif")).expect("renamed");
+    assert!(Dataset::open(place.join("DEM.tif")).is_ok(), "GDAL would follow it");
+    let error = Scene::open(&place).expect_err("refused").to_string();
+    assert!(error.contains("not a raster") && error.contains("GeoTIFF") && error.contains("DEM.tif"), "{error}");
+    assert!(copgen::scene::recognise(&place.join("DEM.tif")).is_err());
+}

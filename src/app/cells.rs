@@ -1,5 +1,6 @@
 //! Opens what holds many cells: data sets in the Major TOM layout, and parquet files of Major TOM Core.
 
+use super::cells_window::Choice;
 use super::courier::News;
 use super::data_window::spared;
 use super::map_cells::around;
@@ -15,7 +16,8 @@ use std::path::PathBuf;
 pub struct Listed {
     /// The files.
     files: Vec<Origin>,
-    rows: Vec<Row>,
+    /// Scenes that can be made of them.
+    scenes: Vec<Choice>,
     /// Whether a cell has to be named before anything can be listed.
     ask: bool,
 }
@@ -31,7 +33,9 @@ fn looked_into(files: Vec<Origin>, cell: Option<GridCell>, access: &Access) -> R
             },
         }
     }
-    Ok(Listed { files, rows, ask })
+    // Here and not on the window's thread: there may be tens of thousands.
+    let scenes = entries(&rows).into_iter().map(Choice::of).collect();
+    Ok(Listed { files, scenes, ask })
 }
 
 impl Window {
@@ -103,10 +107,10 @@ impl Window {
             };
             return self.cells_form.ask_for_cell(listed.files, picked);
         }
-        let mut scenes = entries(&listed.rows);
+        let mut scenes = listed.scenes;
         match scenes.len() {
             0 => self.failed(&Error::request("The files hold no cell.")),
-            1 => self.fetch_rows(scenes.swap_remove(0)),
+            1 => self.fetch_rows(scenes.swap_remove(0).rows),
             _ => self.cells_form.choose(scenes),
         }
     }
@@ -147,7 +151,7 @@ impl Window {
     /// A data set was opened: one cell is picked at once, of many one is picked on the map.
     pub(super) fn collected(&mut self, collection: Collection) {
         self.remember(&collection.root);
-        let (name, count) = (collection.name(), collection.cells.len());
+        let (name, count) = (collection.name().to_owned(), collection.cells.len());
         let only = collection.cells.keys().next().copied().filter(|_| count == 1);
         let place = around(&collection);
         self.session.add_collection(collection);

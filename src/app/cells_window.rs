@@ -30,8 +30,26 @@ enum State {
     Reading { what: String, read: Arc<AtomicU64>, _errand: Option<Errand> },
     /// An index needs the name of a cell.
     Cell(Vec<Origin>),
-    /// Scenes that can be made, with a line for each, and which of them are listed.
-    Choose { scenes: Vec<Vec<Row>>, lines: Vec<String>, listed: Vec<usize> },
+    /// Scenes that can be made, and which of them are listed.
+    Choose { scenes: Vec<Choice>, listed: Vec<usize> },
+}
+
+/// A scene that can be made.
+pub struct Choice {
+    /// Of these.
+    pub rows: Vec<Row>,
+    /// What is read of it.
+    line: String,
+    /// The same in capitals, where words are looked for.
+    capitals: String,
+}
+
+impl Choice {
+    /// Of rows that belong together.
+    pub fn of(rows: Vec<Row>) -> Self {
+        let line = line(&rows);
+        Self { capitals: line.to_uppercase(), line, rows }
+    }
 }
 
 /// Cell, day, products and clouds of a scene.
@@ -81,11 +99,10 @@ impl CellsForm {
     }
 
     /// Asks which scene to make.
-    pub fn choose(&mut self, scenes: Vec<Vec<Row>>) {
+    pub fn choose(&mut self, scenes: Vec<Choice>) {
         self.text.clear();
-        let lines: Vec<String> = scenes.iter().map(|rows| line(rows)).collect();
-        let listed = (0..lines.len()).collect();
-        self.state = State::Choose { scenes, lines, listed };
+        let listed = (0..scenes.len()).collect();
+        self.state = State::Choose { scenes, listed };
     }
 
     /// Ends what goes on.
@@ -121,7 +138,7 @@ impl CellsForm {
                     ctx.request_repaint_after(Duration::from_millis(100));
                 }
                 State::Cell(files) => cell(ui, files, &mut self.text, commands),
-                State::Choose { scenes, lines, listed } => choice(ui, scenes, lines, listed, &mut self.text, commands),
+                State::Choose { scenes, listed } => choice(ui, scenes, listed, &mut self.text, commands),
             }
         });
         if !open {
@@ -151,8 +168,7 @@ fn cell(ui: &mut egui::Ui, files: &[Origin], text: &mut String, commands: &mut V
 
 fn choice(
     ui: &mut egui::Ui,
-    scenes: &[Vec<Row>],
-    lines: &[String],
+    scenes: &[Choice],
     listed: &mut Vec<usize>,
     text: &mut String,
     commands: &mut Vec<Command>,
@@ -165,21 +181,21 @@ fn choice(
     widgets::named(&field, egui::Role::TextInput, "Find a cell or a date");
     if field.changed() {
         let words: Vec<String> = text.split([' ', ',']).map(str::to_uppercase).collect();
-        let fits = |line: &String| words.iter().all(|word| line.to_uppercase().contains(word.as_str()));
-        *listed = (0..lines.len()).filter(|&i| fits(&lines[i])).collect();
+        let fits = |scene: &Choice| words.iter().all(|word| scene.capitals.contains(word.as_str()));
+        *listed = (0..scenes.len()).filter(|&i| fits(&scenes[i])).collect();
     }
     let height = ui.text_style_height(&egui::TextStyle::Button) + 2.0 * ui.spacing().button_padding.y;
     let area = ScrollArea::vertical().max_height(320.0).auto_shrink([false, true]);
     area.show_rows(ui, height, listed.len(), |ui, rows| {
         ui.with_layout(Layout::top_down_justified(Align::LEFT), |ui| {
             for &i in &listed[rows] {
-                let button = Button::selectable(false, &lines[i]).truncate().min_size(vec2(0.0, height));
-                if ui.add(button).on_hover_text(details(&scenes[i])).clicked() {
-                    commands.push(Command::FetchRows(scenes[i].clone()));
+                let button = Button::selectable(false, &scenes[i].line).truncate().min_size(vec2(0.0, height));
+                if ui.add(button).on_hover_text(details(&scenes[i].rows)).clicked() {
+                    commands.push(Command::FetchRows(scenes[i].rows.clone()));
                 }
             }
         });
     });
-    let count = format!("{} of {} listed; a click reads one and opens it as a scene", listed.len(), lines.len());
+    let count = format!("{} of {} listed; a click reads one and opens it as a scene", listed.len(), scenes.len());
     ui.label(RichText::new(count).small().weak());
 }

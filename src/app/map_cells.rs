@@ -5,7 +5,7 @@ use super::theme;
 use crate::grid::GridCell;
 use crate::modality::Location;
 use crate::scene::Collection;
-use egui::{Pos2, Rect, Stroke, StrokeKind, vec2};
+use egui::{Pos2, Rect, Stroke, StrokeKind, Vec2, vec2};
 
 /// Cells smaller than this on the screen are drawn as dots, points.
 const DOT_BELOW: f32 = 7.0;
@@ -29,11 +29,8 @@ impl Scenery<'_> {
         let seen = self.clip.expand(20.0);
         let fill = theme::OBSERVED.gamma_multiply(0.16);
         for collection in &self.session.collections {
-            for &cell in collection.cells.keys() {
+            for cell in self.cells_within(collection, seen) {
                 let rect = self.cell_rect(cell);
-                if !seen.intersects(rect) {
-                    continue;
-                }
                 if rect.width() < DOT_BELOW {
                     self.painter.rect_filled(
                         Rect::from_center_size(rect.center(), vec2(DOT, DOT) * 2.0),
@@ -46,6 +43,13 @@ impl Scenery<'_> {
                 }
             }
         }
+    }
+
+    /// Cells of a data set in a part of the screen; those elsewhere cost nothing.
+    fn cells_within<'a>(&self, collection: &'a Collection, part: Rect) -> impl Iterator<Item = GridCell> + use<'a> {
+        let at = |corner: Pos2| self.projector.unproject(corner.to_vec2());
+        let (nw, se) = (at(part.left_top()), at(part.right_bottom()));
+        collection.cells_in(nw.x(), se.y(), se.x(), nw.y())
     }
 
     /// The cell of a data set at a place on the screen.
@@ -64,7 +68,8 @@ impl Scenery<'_> {
             return None;
         }
         // From afar the nearest dot is meant.
-        let cells = self.session.collections.iter().flat_map(|collection| collection.cells.keys().copied());
+        let near = Rect::from_center_size(at, Vec2::splat(2.0 * (REACH + DOT_BELOW)));
+        let cells = self.session.collections.iter().flat_map(|collection| self.cells_within(collection, near));
         let distance = |cell: GridCell| self.cell_rect(cell).center().distance(at);
         let nearest = cells.map(|cell| (distance(cell), cell)).min_by(|a, b| a.0.total_cmp(&b.0))?;
         (nearest.0 <= REACH).then_some(nearest.1)

@@ -112,7 +112,9 @@ fn places(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
         for collection in &session.collections {
             let text = format!("{}  ({} cells on the map)", collection.name(), collection.cells.len());
             let label = ui.selectable_label(false, text).on_hover_text("Move the map there; a click opens a cell");
-            if let Some((middle, side_m)) = around(collection).filter(|_| label.clicked()) {
+            if label.clicked()
+                && let Some((middle, side_m)) = around(collection)
+            {
                 commands.push(Command::Fit(middle, side_m));
             }
         }

@@ -46,9 +46,6 @@ impl Scene {
                 if file.is_empty() && metadata.is_empty() {
                     return Err(Error::request("Name a parquet file with --file, or an index with --metadata."));
                 }
-                if out.exists() {
-                    return Err(Error::file(&out, "It exists already; choose the name of a new folder"));
-                }
                 let mut rows = Vec::new();
                 for text in file.iter().chain(&metadata) {
                     rows.extend(look_up(&Origin::of(text), cell, &access)?);

@@ -16,6 +16,9 @@ pub use values::{Location, PostOptions, Raster, Value, class_index, from_network
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+/// Families of rasters (products), in the order in which they lead.
+pub const FAMILIES: [&str; 5] = ["S2L2A", "S2L1C", "S1RTC", "DEM", "LULC"];
+
 /// One class of a class raster.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

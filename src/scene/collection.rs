@@ -2,12 +2,11 @@
 
 use crate::error::{Error, Result};
 use crate::grid::GridCell;
+use crate::modality::FAMILIES;
 use std::collections::BTreeMap;
 use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 
-/// Product folders, in the order in which they lead.
-const FAMILIES: [&str; 5] = ["S2L2A", "S2L1C", "S1RTC", "DEM", "LULC"];
 /// How far below a folder the data set may begin: `data/majorTOM/edinburgh`.
 const DEPTH: usize = 3;
 /// No more folders are looked into to find it.
@@ -31,6 +30,7 @@ pub struct Collection {
     pub root: PathBuf,
     /// Its cells.
     pub cells: BTreeMap<GridCell, Holding>,
+    name: String,
 }
 
 impl Collection {
@@ -106,13 +106,34 @@ impl Collection {
                 "Its folders are those of Major TOM, but they hold no cell; expected folders such as Core-S2L2A/618U/618U_30L",
             ));
         }
-        Ok(Self { root: root.to_path_buf(), cells })
+        let full = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
+        let name = full.file_name().map_or_else(|| "data set".into(), |n| n.to_string_lossy().into_owned());
+        Ok(Self { root: root.to_path_buf(), cells, name })
     }
 
     /// Name for people.
-    pub fn name(&self) -> String {
-        let full = self.root.canonicalize().unwrap_or_else(|_| self.root.clone());
-        full.file_name().map_or_else(|| "data set".into(), |n| n.to_string_lossy().into_owned())
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its cells that touch a rectangle of degrees, found without looking at the others. Those of a border may be among
+    /// them though they lie just outside.
+    pub fn cells_in(&self, west: f64, south: f64, east: f64, north: f64) -> impl Iterator<Item = GridCell> {
+        let height = GridCell { row: 1, column: 0 }.south_west().lat;
+        let whole = |number: f64| number.floor() as i32;
+        let rows = self.cells.keys().next().zip(self.cells.keys().next_back()).map(|(first, last)| {
+            // What is no number, or beyond every row, becomes the nearest row.
+            whole(south / height).saturating_sub(1).max(first.row)
+                ..=whole(north / height).saturating_add(1).min(last.row)
+        });
+        rows.into_iter().flatten().flat_map(move |row| {
+            let width = GridCell { row, column: 1 }.south_west().lon;
+            // One more on each side, for what rounding hides.
+            let at = |column| GridCell { row, column };
+            let (from, to) = (at(whole(west / width).saturating_sub(1)), at(whole(east / width).saturating_add(1)));
+            // A range that ends before it begins is none.
+            (from <= to).then(|| self.cells.range(from..=to)).into_iter().flatten().map(|(cell, _)| *cell)
+        })
     }
 
     /// The folder that stands for a cell, which opens as a scene; `None` if it has none.
@@ -152,4 +173,41 @@ fn folders(dir: &Path) -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = folder_names(dir).into_iter().map(|name| dir.join(name)).collect();
     all.sort();
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_in_view_are_those_that_touch_it() {
+        let every = (-900..=900).step_by(50).flat_map(|row| (-1000..1000).map(move |column| GridCell { row, column }));
+        let cells = every.filter(|cell| cell.to_string().parse::<GridCell>().is_ok());
+        let all = Collection {
+            root: PathBuf::new(),
+            cells: cells.map(|cell| (cell, Holding::default())).collect(),
+            name: String::new(),
+        };
+        for (west, south, east, north) in [
+            (-10.0, 40.0, 12.0, 61.0),
+            (-180.0, -90.0, 180.0, 90.0),
+            (3.01, 8.99, 3.02, 9.01),
+            (100.0, -81.0, 190.0, -22.2),
+            (5.0, 60.0, 4.0, 50.0),
+            (-1e300, -1e300, 1e300, 1e300),
+            (f64::NAN, f64::NAN, f64::NAN, f64::NAN),
+        ] {
+            let touches = |cell: &&GridCell| {
+                let (w, s, e, n) = cell.bounds();
+                w < east && e > west && s < north && n > south
+            };
+            let found: Vec<GridCell> = all.cells_in(west, south, east, north).collect();
+            let wanted = all.cells.keys().filter(touches).count();
+            assert!(all.cells.keys().filter(touches).all(|cell| found.binary_search(cell).is_ok()), "{west} {south}");
+            // No more than a row and a column beside.
+            assert!(found.len() <= wanted + 4000 + 4 * 37, "{} of {wanted}", found.len());
+        }
+        let one = all.cells_in(3.01, 8.99, 3.02, 9.01).count();
+        assert!(one <= 4, "{one}");
+    }
 }

@@ -1,10 +1,11 @@
 //! One raster as a GeoTIFF: written under a temporary name, read back, then moved to its own.
 
+use super::read_back::{Bits, read_back};
 use crate::error::{Error, Result};
 use crate::files::readable;
 use crate::grid::Footprint;
 use crate::modality::Class;
-use gdal::raster::{Buffer, ColorEntry, ColorTable, GdalDataType, GdalType, RasterCreationOptions};
+use gdal::raster::{Buffer, ColorEntry, ColorTable, GdalDataType, RasterCreationOptions};
 use gdal::spatial_ref::SpatialRef;
 use gdal::{Dataset, DriverManager, Metadata};
 use std::path::{Path, PathBuf};
@@ -89,12 +90,7 @@ impl GeoTiff<'_> {
     }
 
     /// Writes and reads back; a cloud-optimised file is a copy of a plain one, which lies at `plain`.
-    fn fill<T: GdalType + Copy + PartialEq>(
-        &self,
-        plain: Option<&Path>,
-        path: &Path,
-        convert: impl Fn(f32) -> T,
-    ) -> Result<(), String> {
+    fn fill<T: Bits>(&self, plain: Option<&Path>, path: &Path, convert: impl Fn(f32) -> T) -> Result<(), String> {
         let text = |e: gdal::errors::GdalError| e.to_string();
         let predictor = if T::datatype() == GdalDataType::Float32 { "PREDICTOR=3" } else { "PREDICTOR=2" };
         let coloured = self.pixels == Pixels::Picture && self.bands.len() == 3;
@@ -166,16 +162,7 @@ impl GeoTiff<'_> {
             let source = Dataset::open(plain).map_err(text)?;
             source.create_copy(&driver, path, &options).map_err(text)?.close().map_err(text)?;
         }
-        // A full disk shows itself at the latest here.
-        let back = Dataset::open(path).map_err(text)?;
-        for (i, expected) in expected.iter().enumerate() {
-            let band = back.rasterband(i + 1).map_err(text)?;
-            let read = band.read_as::<T>((0, 0), self.size, self.size, None).map_err(text)?;
-            if read.data() != expected.data() {
-                return Err(format!("band {} does not read back as written", i + 1));
-            }
-        }
-        Ok(())
+        read_back(path, &expected)
     }
 }
 

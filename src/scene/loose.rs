@@ -1,5 +1,6 @@
 //! GeoTIFFs that lie anywhere: which modality each is, and a scene made of several.
 
+use super::dates::day_in;
 use super::raster_file::RasterFile;
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
@@ -78,21 +79,7 @@ pub fn recognise(path: &Path) -> Result<LooseFile> {
             ),
         ));
     }
-    Ok(LooseFile { path: path.to_path_buf(), candidates, date: date_in(&name) })
-}
-
-/// A day written as eight digits, or as three numbers with dashes between, from 2014 on.
-fn date_in(name: &str) -> Option<Date> {
-    let day = |at: usize| {
-        let part = name.get(at..)?;
-        let plain = part.get(..8).filter(|p| p.bytes().all(|b| b.is_ascii_digit()));
-        let text = match plain {
-            Some(p) => format!("{}-{}-{}", &p[..4], &p[4..6], &p[6..]),
-            None => part.get(..10)?.to_owned(),
-        };
-        text.parse::<Date>().ok().filter(|date| (2014..2100).contains(&date.year()))
-    };
-    (0..name.len()).find_map(day)
+    Ok(LooseFile { path: path.to_path_buf(), candidates, date: day_in(&name) })
 }
 
 /// Makes a scene folder in `within` that names files where they are; opened like any other. An equal one that is there
@@ -135,18 +122,4 @@ pub fn scene_of(within: &Path, files: &[(PathBuf, String, Option<Date>)]) -> Res
         }
     }
     Err(Error::Compute("No name is left for the scene.".into()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn days_are_found_in_file_names() {
-        let find = |name: &str| date_in(name).map(|date| date.to_string());
-        assert_eq!(find("s2a_msil2a_20220614t101031_x"), Some("2022-06-14".into()));
-        assert_eq!(find("dem_2021-03-05"), Some("2021-03-05".into()));
-        assert_eq!(find("tile_99999999_é_20221332"), None);
-        assert_eq!(find(""), None);
-    }
 }

@@ -1,6 +1,7 @@
 //! The Major TOM folder layout (specification B.10): one file per band below product folders.
 
 use super::Parts;
+use super::dates::day_in;
 use super::layer::Layer;
 use super::raster_file::RasterFile;
 use crate::error::{Error, Result};
@@ -46,13 +47,13 @@ pub(super) fn open(root: &Path, cell: &str) -> Result<Parts> {
                 let mut products =
                     sorted(&root.join(format!("Core-{family}")).join(row).join(cell), |path| path.is_dir());
                 // The latest acquisition, whichever satellite it came from.
-                products.sort_by_key(|path| path.file_name().and_then(|n| date_in(&n.to_string_lossy())));
+                products.sort_by_key(|path| path.file_name().and_then(|n| day_in(&n.to_string_lossy())));
                 let Some(product) = products.last() else { continue };
                 let id = product.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
                 if products.len() > 1 {
                     parts.notes.push(format!("{} products of {family} for {cell}; {id} was taken.", products.len()));
                 }
-                if let Some(date) = date_in(&id) {
+                if let Some(date) = day_in(&id).map(|day| day.to_string()) {
                     parts.metadata.dates.insert(family.to_owned(), Some(date.clone()));
                     parts.metadata.dates.insert(m.family.clone(), Some(date));
                 }
@@ -93,13 +94,4 @@ fn sorted(dir: &Path, keep: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| keep(p)).collect();
     paths.sort();
     paths
-}
-
-/// First date such as 20230418 in a product id.
-fn date_in(id: &str) -> Option<String> {
-    id.split(['_', 'T']).find_map(|part| {
-        let digits = part.len() == 8 && part.bytes().all(|b| b.is_ascii_digit());
-        let iso = digits.then(|| format!("{}-{}-{}", &part[..4], &part[4..6], &part[6..]))?;
-        iso.parse::<jiff::civil::Date>().is_ok().then_some(iso)
-    })
 }

@@ -2,6 +2,7 @@
 
 mod checks;
 mod collection;
+mod dates;
 mod geotiff;
 mod layer;
 mod loose;
@@ -9,11 +10,14 @@ mod major_tom;
 mod metadata;
 mod pictures;
 mod raster_file;
+mod read_back;
 
 pub use collection::{Collection, Holding};
+pub use dates::day_in;
 pub use geotiff::{GeoTiff, Pixels, refuse_existing};
 pub use loose::{LooseFile, recognise, scene_of};
 pub use raster_file::quiet_gdal;
+pub(crate) use read_back::{Bits, read_back};
 
 use crate::error::{Error, Result};
 use crate::grid::Footprint;
@@ -146,7 +150,8 @@ impl Parts {
                 self.layers.insert(name.to_owned(), layer);
             }
             Err(Error::File { problem, path }) => {
-                self.broken.insert(name.to_owned(), (path, problem));
+                // The first is what matters more: measurements are looked at before pictures of them.
+                self.broken.entry(name.to_owned()).or_insert((path, problem));
             }
             Err(other) => return Err(other),
         }
@@ -221,10 +226,8 @@ impl Scene {
         let finest =
             parts.layers.iter().min_by(|a, b| ground(a.0).total_cmp(&ground(b.0)).then(rank(a.0).cmp(&rank(b.0))));
         let Some((finest, layer)) = finest else {
-            // Pictures are a scene of their own if a model may know one.
-            if let Some(layer) =
-                parts.pictures.values().next().filter(|_| parts.pictures.keys().any(|n| pictures::is_named(n)))
-            {
+            // Pictures are a scene of their own.
+            if let Some(layer) = parts.pictures.values().next() {
                 let pixel_m = layer.header().grid.map_or(pictures::PIXEL_M, |[_, _, pixel, _]| pixel);
                 let extent = layer.footprint(pixel_m);
                 return Ok(Self { name, dir: dir.to_path_buf(), extent, parts: parts.with_notes() });
@@ -391,10 +394,11 @@ impl Scene {
                     Given { value: Value::Date(date), sources: Vec::new(), date: Some(date.to_string()), origin: None }
                 }
                 _ => {
-                    if let Some((path, problem)) = self.parts.broken.get(&m.name) {
-                        return Err(Error::file(path, problem.clone()));
-                    }
-                    let layer = self.parts.layer(m).ok_or_else(missing)?;
+                    // A bad picture does not hide good measurements.
+                    let layer = self.parts.layer(m).ok_or_else(|| match self.parts.broken.get(&m.name) {
+                        Some((path, problem)) => Error::file(path, problem.clone()),
+                        None => missing(),
+                    })?;
                     if layer.header().grid.is_none() && !layer.covers_like(&self.extent, m.ground_m) {
                         return Err(Error::file(
                             &layer.header().path,

@@ -49,7 +49,7 @@ pub(super) fn layer(mut file: RasterFile) -> Result<Layer> {
     }
 }
 
-/// Puts every picture of a scene folder among its parts.
+/// Puts every picture of a scene folder that some model may know by its name among the scene's parts.
 ///
 /// # Errors
 /// As [`Parts::put`].
@@ -60,6 +60,10 @@ pub(super) fn find(dir: &Path, parts: &mut Parts) -> Result<()> {
     for path in paths {
         let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase();
         let Some(name) = path.file_stem().and_then(|stem| stem.to_str()) else { continue };
+        // Other files of the folder are not even opened.
+        if !is_named(name) {
+            continue;
+        }
         let known = table.iter().any(|m| m.name == name && !m.is_scalar());
         let certain = ["png", "jpg", "jpeg"].contains(&ending.as_str());
         if !certain && (!["tif", "tiff"].contains(&ending.as_str()) || known) {
@@ -75,6 +79,6 @@ pub(super) fn find(dir: &Path, parts: &mut Parts) -> Result<()> {
 }
 
 /// Whether a picture has a name that some model may know.
-pub(super) fn is_named(name: &str) -> bool {
+fn is_named(name: &str) -> bool {
     ModalityTable::published().iter().any(|m| !m.is_scalar() && (m.family == name || m.name == name))
 }

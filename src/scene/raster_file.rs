@@ -2,9 +2,13 @@
 
 use crate::error::{Error, Result};
 use crate::grid::Crs;
-use gdal::Metadata;
+use gdal::{Dataset, DatasetOptions, Metadata};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
+
+/// What a scene is made of (cloud-optimised GeoTIFFs are GeoTIFFs). Other kinds, such as virtual rasters, may name files
+/// and servers elsewhere, which would be opened whatever the user said about the network.
+const DRIVERS: [&str; 4] = ["GTiff", "PNG", "JPEG", "JP2OpenJPEG"];
 
 /// Header of a raster.
 #[derive(Debug, Clone)]
@@ -136,13 +140,20 @@ impl RasterFile {
     }
 }
 
-fn open(path: &Path) -> Result<gdal::Dataset> {
+fn open(path: &Path) -> Result<Dataset> {
     quiet_gdal();
     if !path.exists() {
         return Err(Error::file(path, "The file does not exist; check the path"));
     }
-    gdal::Dataset::open(path).map_err(|e| {
-        Error::file(path, format!("This is not a raster GDAL can read; expected a GeoTIFF ({})", short(&e)))
+    let options = DatasetOptions { allowed_drivers: Some(&DRIVERS), ..DatasetOptions::default() };
+    Dataset::open_ex(path, options).map_err(|e| {
+        Error::file(
+            path,
+            format!(
+                "This is not a raster that can be read; expected a GeoTIFF, PNG, JPEG or JPEG 2000 ({})",
+                short(&e)
+            ),
+        )
     })
 }
 

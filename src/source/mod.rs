@@ -14,10 +14,11 @@ mod signing;
 mod stac;
 mod survey;
 
+pub use crate::modality::FAMILIES;
 pub use fetch::{Area, Order, Progress, fetch};
 pub use kept::{Kept, KeptScene};
 pub use mask::cloud_code;
 pub use providers::{Access, Product, Provider, Time, providers, providers_in};
 pub use remote::{Grid, Layer, Resampling};
 pub use stac::{Acquisition, Wish, search, thumbnail};
-pub use survey::{FAMILIES, Survey, best, survey};
+pub use survey::{Survey, best, survey};

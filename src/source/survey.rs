@@ -8,8 +8,6 @@ use jiff::civil::Date;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Families in the order people look for them.
-pub const FAMILIES: [&str; 5] = ["S2L2A", "S2L1C", "S1RTC", "DEM", "LULC"];
 /// Less cover than this is taken only if there is nothing better.
 const WHOLE: f32 = 0.999;
 

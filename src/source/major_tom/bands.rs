@@ -2,8 +2,8 @@
 
 use super::Origin;
 use crate::error::{Error, Result};
-use crate::scene::quiet_gdal;
-use gdal::raster::{Buffer, GdalDataType, GdalType, RasterCreationOptions};
+use crate::scene::{Bits, quiet_gdal, read_back};
+use gdal::raster::{Buffer, GdalDataType, RasterCreationOptions};
 use gdal::{Dataset, DatasetOptions, DriverManager, Metadata};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -118,18 +118,6 @@ enum Trouble {
     Writing(String),
 }
 
-/// Bits, so that what is no number is equal to itself.
-trait Bits: GdalType + Copy {
-    fn bits(self) -> u64;
-}
-
-macro_rules! bits {
-    ($($kind:ty: $value:ident => $bits:expr),*) => { $(impl Bits for $kind { fn bits(self) -> u64 { let $value = self; $bits } })* };
-}
-
-bits!(u8: v => v.into(), u16: v => v.into(), u32: v => v.into(), i16: v => v as u64, i32: v => v as u64,
-      f32: v => v.to_bits().into(), f64: v => v.to_bits());
-
 fn copy<T: Bits>(bands: &[Band], path: &Path, predictor: &str) -> Result<(), Trouble> {
     let writing = |e: gdal::errors::GdalError| Trouble::Writing(text(e));
     let first = &bands[0].dataset;
@@ -159,13 +147,5 @@ fn copy<T: Bits>(bands: &[Band], path: &Path, predictor: &str) -> Result<(), Tro
         written.push(pixels);
     }
     target.close().map_err(writing)?;
-    // A full disk shows itself at the latest here.
-    let back = Dataset::open(path).map_err(writing)?;
-    for (i, pixels) in written.iter().enumerate() {
-        let read = back.rasterband(i + 1).and_then(|b| b.read_as::<T>((0, 0), size, size, None)).map_err(writing)?;
-        if !read.data().iter().zip(pixels.data()).all(|(a, b)| a.bits() == b.bits()) {
-            return Err(Trouble::Writing(format!("band {} does not read back as written", i + 1)));
-        }
-    }
-    Ok(())
+    read_back(path, &written).map_err(Trouble::Writing)
 }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Ranges closer than this are asked for together: an exchange costs more than so many bytes.
 const GAP: u64 = 128 << 10;
-/// No exchange is larger.
+/// No exchange is larger; longer ranges are asked for piece by piece.
 const LONGEST: u64 = 32 << 20;
 /// What is read where nobody says how much is needed.
 const PEEK: u64 = 16 << 10;
@@ -180,18 +180,28 @@ impl Ranges {
             (_, origin) => {
                 let Origin::Web(url) = origin else { return Err(origin.problem("It is not open")) };
                 let mut state = self.state();
-                (state.read, state.exchanges) = (state.read + length, state.exchanges + 1);
+                let exchanges = length.div_ceil(LONGEST).max(1);
+                (state.read, state.exchanges) = (state.read + length, state.exchanges + exchanges);
                 if state.read > MOST || state.exchanges > MOST_EXCHANGES {
                     return Err(origin.problem(
                         "Its row groups are so large or so many that one cell would cost a good part of the file; download it and open it from the disk",
                     ));
                 }
                 drop(state);
-                let part = inner.access.network.part(url, range, &inner.access.stop)?;
-                if part.total.is_some_and(|total| total != inner.length) {
-                    return Err(origin.problem("The file was changed while it was read; try again"));
+                let mut all = Vec::new();
+                for i in 0..exchanges {
+                    let start = range.start + i * LONGEST;
+                    let piece = start..range.end.min(start + LONGEST);
+                    let part = inner.access.network.part(url, piece, &inner.access.stop)?;
+                    if part.total.is_some_and(|total| total != inner.length) {
+                        return Err(origin.problem("The file was changed while it was read; try again"));
+                    }
+                    match exchanges {
+                        1 => all = part.bytes,
+                        _ => all.extend(part.bytes),
+                    }
                 }
-                part.bytes
+                all
             }
         };
         inner.access.read.fetch_add(length, Ordering::Relaxed);

@@ -5,6 +5,9 @@ use super::table::Table;
 use super::{Access, Origin};
 use crate::error::{Error, Result};
 use crate::grid::GridCell;
+use crate::modality::FAMILIES;
+use crate::scene::day_in;
+use jiff::civil::Date;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A list longer than this is none that a person reads.
@@ -125,19 +128,38 @@ fn labelled(table: &Table, cell: Option<GridCell>) -> Result<Vec<Group>> {
         table.rows(*group) > 0 && possible
     };
     let groups: Vec<usize> = (0..table.groups()).filter(open).collect();
-    let mut found = Vec::new();
+    let too_many = |count: usize| {
+        let text = format!("It holds {count} rows or more, too many to list; name a cell, or choose another file");
+        table.origin.problem(&text)
+    };
+    let claimed: usize = groups.iter().map(|&group| table.rows(group)).sum();
+    if cell.is_none() && claimed > MOST_LISTED {
+        return Err(too_many(claimed));
+    }
+    let (mut found, mut count) = (Vec::new(), 0);
+    let parsed = |value: Option<Datum>| value?.text()?.parse::<GridCell>().ok();
+    let wanted = |this: &GridCell| cell.is_none_or(|wanted| wanted == *this);
     // A few at a time: labels of a large index are not held all at once.
     for some in groups.chunks(64) {
         table.hold(some.iter().filter(|&&group| same(group).is_none()).map(|&group| (group, CELL.to_owned())))?;
         for &group in some {
-            let all: Vec<usize> = (0..table.rows(group)).collect();
-            let (mut rows, mut cells) = (Vec::new(), Vec::new());
-            for (row, value) in all.iter().zip(table.values(group, CELL, &all)?) {
-                let parsed = value.and_then(|v| v.text()).and_then(|text| text.parse::<GridCell>().ok());
-                if let Some(this) = parsed.filter(|this| cell.is_none_or(|wanted| wanted == *this)) {
-                    rows.push(*row);
-                    cells.push(this);
+            let all = table.rows(group);
+            let (rows, cells): (Vec<usize>, Vec<GridCell>) = match same(group) {
+                // A few bytes can claim millions of equal labels.
+                Some(value) => match parsed(Some(value)).filter(wanted) {
+                    Some(_) if count + all > MOST_LISTED => return Err(too_many(count + all)),
+                    Some(this) => ((0..all).collect(), vec![this; all]),
+                    None => continue,
+                },
+                None => {
+                    let values = table.values(group, CELL, &(0..all).collect::<Vec<_>>())?;
+                    let labelled = values.into_iter().map(parsed).enumerate();
+                    labelled.filter_map(|(row, this)| Some((row, this.filter(wanted)?))).unzip()
                 }
+            };
+            count += rows.len();
+            if count > MOST_LISTED {
+                return Err(too_many(count));
             }
             if !rows.is_empty() {
                 found.push((group, rows, cells));
@@ -157,9 +179,6 @@ fn rows_in(table: &Table, cell: Option<GridCell>) -> Result<Vec<Row>> {
     })?;
     let found = labelled(table, cell)?;
     let count: usize = found.iter().map(|(_, rows, _)| rows.len()).sum();
-    if count > MOST_LISTED {
-        return Err(table.origin.problem(&format!("It holds {count} rows, too many to list; name a cell")));
-    }
     if count == 0 && cell.is_none() {
         return Err(table.origin.problem("It holds no row that names a Major TOM cell"));
     }
@@ -213,19 +232,10 @@ fn described(table: &Table, group: usize, rows: &[usize]) -> Result<Vec<Descript
     Ok(each
         .map(|(((product, time), cloud), no_data)| {
             let product = product.as_ref().and_then(Datum::text).filter(|id| !id.is_empty() && id != "id");
-            let time = time.or_else(|| day_in(product.as_deref()?));
+            let time = time.or_else(|| Some(day_in(product.as_deref()?)?.to_string()));
             Description { time, product, cloud_cover: number(cloud), no_data: number(no_data) }
         })
         .collect())
-}
-
-/// The first day such as 20230418 in a product's name, ISO 8601.
-fn day_in(product: &str) -> Option<String> {
-    product.split(['_', 'T']).find_map(|part| {
-        let digits = part.len() == 8 && part.bytes().all(|b| b.is_ascii_digit());
-        let iso = digits.then(|| format!("{}-{}-{}", &part[..4], &part[4..6], &part[6..]))?;
-        iso.parse::<jiff::civil::Date>().is_ok().then_some(iso)
-    })
 }
 
 /// What an index says of a cell.
@@ -244,7 +254,7 @@ fn indexed(table: &Table, cell: GridCell) -> Result<Vec<Row>> {
                     _ => None,
                 };
                 // Without a product the address tells: …/Core-DEM/resolve/…
-                let known = ["S2L1C", "S2L2A", "S1RTC", "DEM"].into_iter().find(|f| url.contains(f));
+                let known = FAMILIES.into_iter().find(|f| url.contains(f));
                 all.push(Row {
                     origin: table.origin.beside(&url)?,
                     family: family(known.unwrap_or("S2L2A"), description.product.as_deref()),
@@ -317,9 +327,6 @@ impl Row {
     }
 }
 
-/// The order of families: the first that is there leads.
-const FAMILIES: [&str; 4] = ["S2L2A", "S2L1C", "S1RTC", "DEM"];
-
 /// Scenes that rows can make: one for each cell and acquisition of its leading family, the newest first, each with those
 /// of the other families that are nearest in time.
 pub fn entries(rows: &[Row]) -> Vec<Vec<Row>> {
@@ -327,26 +334,48 @@ pub fn entries(rows: &[Row]) -> Vec<Vec<Row>> {
     rows.iter().for_each(|row| cells.entry(row.cell).or_default().push(row));
     let mut all = Vec::new();
     for rows in cells.values() {
-        let of = |family: &str| rows.iter().copied().filter(|row| row.family == family).collect::<Vec<&Row>>();
-        let Some(lead) = FAMILIES.into_iter().find(|family| rows.iter().any(|row| row.family == *family)) else {
-            continue;
-        };
-        let mut leading = of(lead);
-        leading.sort_by_key(|row| std::cmp::Reverse(&row.time));
-        for first in leading {
-            let apart =
-                |row: &&Row| (days_between(first, row).unwrap_or(i32::MAX), std::cmp::Reverse(row.time.clone()));
-            let others =
-                FAMILIES.iter().filter(|family| **family != lead).filter_map(|f| of(f).into_iter().min_by_key(apart));
-            all.push(std::iter::once(first).chain(others).cloned().collect());
+        let of = |family: &&str| ByDay::of(rows.iter().copied().filter(|row| row.family == *family));
+        let mut families = FAMILIES.iter().map(of).filter(|family| !family.0.is_empty());
+        let Some(lead) = families.next() else { continue };
+        let others: Vec<ByDay> = families.collect();
+        for (day, first) in lead.newest_first() {
+            let beside = others.iter().filter_map(|family| family.nearest(day));
+            all.push(std::iter::once(first).chain(beside).cloned().collect());
         }
     }
     all
 }
 
-fn days_between(a: &Row, b: &Row) -> Option<i32> {
-    let day = |row: &Row| row.time.as_ref()?.get(..10)?.parse::<jiff::civil::Date>().ok();
-    Some(day(a)?.until(day(b)?).ok()?.get_days().abs())
+/// Rows of a family, the earliest first; those without a day before all others. Of equal ones the first comes last.
+struct ByDay<'a>(Vec<(Option<Date>, &'a Row)>);
+
+impl<'a> ByDay<'a> {
+    fn of(rows: impl DoubleEndedIterator<Item = &'a Row>) -> Self {
+        let day = |row: &Row| row.time.as_ref()?.get(..10)?.parse::<Date>().ok();
+        let mut all: Vec<_> = rows.rev().map(|row| (day(row), row)).collect();
+        all.sort_by(|a, b| (a.0, &a.1.time).cmp(&(b.0, &b.1.time)));
+        Self(all)
+    }
+
+    fn newest_first(&self) -> impl Iterator<Item = (Option<Date>, &'a Row)> {
+        self.0.iter().rev().copied()
+    }
+
+    /// The row nearest to a day, of equally near ones the latest; the latest where no day is known.
+    fn nearest(&self, day: Option<Date>) -> Option<&'a Row> {
+        let latest = self.0.last()?;
+        let Some(day) = day else { return Some(latest.1) };
+        let until = |end: Option<Date>| self.0.partition_point(|row| row.0 <= end).checked_sub(1);
+        let before = until(Some(day)).map(|i| self.0[i]).filter(|row| row.0.is_some());
+        // The latest of the first day that follows.
+        let next = self.0.get(until(Some(day)).map_or(0, |i| i + 1)).and_then(|row| until(row.0));
+        let after = next.map(|i| self.0[i]);
+        let apart = |row: &(Option<Date>, &Row)| row.0?.until(day).ok().map(|span| span.get_days().abs());
+        match (before, after) {
+            (Some(a), Some(b)) => Some(if apart(&a) < apart(&b) { a.1 } else { b.1 }),
+            (one, other) => Some(one.or(other).map_or(latest.1, |row| row.1)),
+        }
+    }
 }
 
 /// The rows of one scene: per family the named product, else as [`entries`] puts them together.
@@ -383,5 +412,64 @@ pub fn choose(rows: &[Row], cell: GridCell, products: &[String]) -> Result<Vec<R
             Ok(chosen.into_values().collect())
         }
         None => Err(Error::request(format!("None of the files holds the cell {cell}."))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    fn row(family: &str, time: Option<String>) -> Row {
+        Row {
+            origin: Origin::File("part.parquet".into()),
+            family: family.into(),
+            cell: GridCell { row: 618, column: -30 },
+            product: None,
+            time,
+            cloud_cover: None,
+            no_data: None,
+            at: At::Known(0, 0),
+        }
+    }
+
+    #[test]
+    fn the_nearest_in_time_stands_beside() {
+        let lead = |time: &str| row("S2L2A", Some(time.into()));
+        let beside = |time: &str| row("S1RTC", (!time.is_empty()).then(|| time.into()));
+        for (others, day, nearest) in [
+            (&["2022-01-01", "2022-01-09"][..], "2022-01-04", "2022-01-01"),
+            (&["2022-01-01", "2022-01-09"], "2022-01-05T10:00:00Z", "2022-01-09"),
+            (&["2022-01-01", "2022-01-09"], "2023-01-01", "2022-01-09"),
+            (&["2022-01-01", "2022-01-09"], "2021-01-01", "2022-01-01"),
+            (&["2022-01-09T05:00:00Z", "2022-01-09T17:00:00Z", "2022-01-20"], "2022-01-08", "2022-01-09T17:00:00Z"),
+            (&["", "2022-01-09"], "2000-01-01", "2022-01-09"),
+            (&["2022-01-01", "2022-01-09"], "some day", "2022-01-09"),
+            (&["some day", ""], "2022-01-09", "some day"),
+        ] {
+            let mut rows: Vec<Row> = others.iter().map(|time| beside(time)).collect();
+            rows.push(lead(day));
+            let made = entries(&rows);
+            assert_eq!(made.len(), 1);
+            assert_eq!(made[0][1].time.as_deref().unwrap_or_default(), nearest, "{day} {others:?}");
+        }
+    }
+
+    #[test]
+    fn many_rows_of_one_cell_are_put_together_at_once() {
+        let day =
+            |i: i64| Some(format!("{}Z", jiff::civil::datetime(2015, 7, 1, 10, 0, 0, 0) + jiff::Span::new().hours(i)));
+        let rows: Vec<Row> =
+            (0..50_000).map(|i| row(if i % 2 == 0 { "S2L2A" } else { "S1RTC" }, day(i64::from(i)))).collect();
+        let started = Instant::now();
+        let made = entries(&rows);
+        let took = started.elapsed();
+        println!("{} scenes in {took:?}", made.len());
+        assert_eq!(made.len(), 25_000);
+        assert!(
+            made.iter()
+                .all(|scene| scene[0].time.as_ref().map(|t| &t[..10]) == scene[1].time.as_ref().map(|t| &t[..10]))
+        );
+        assert!(took < Duration::from_secs(1), "{took:?}");
     }
 }
