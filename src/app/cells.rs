@@ -70,10 +70,13 @@ impl Window {
         self.scene_form.open = false;
         let names: Vec<String> = files.iter().map(Origin::name).collect();
         let (number, read) = self.cells_form.begin(names.join(", "));
-        let sent = self.courier.send(move |network, teller, stop| {
-            let access = Access::new(network.clone(), Stop::Errand(stop.clone())).counting(read);
-            teller.tell(News::CellsListed(number, looked_into(files, cell, &access)));
-        });
+        let sent = self.courier.send(
+            move |e| News::CellsListed(number, Err(e)),
+            move |network, teller, stop| {
+                let access = Access::new(network.clone(), Stop::Errand(stop.clone())).counting(read);
+                teller.tell(News::CellsListed(number, looked_into(files, cell, &access)));
+            },
+        );
         self.going(sent);
     }
 
@@ -123,14 +126,17 @@ impl Window {
         let spare = spared(&self.session);
         let name = rows.first().map(|row| format!("cell {}", row.cell)).unwrap_or_default();
         let (number, read) = self.cells_form.begin(name);
-        let sent = self.courier.send(move |network, teller, stop| {
-            let access = Access::new(network.clone(), Stop::Errand(stop.clone())).counting(read);
-            let made = fetch_within(&rows, &within, &access);
-            if let (Ok(made), Some(kept)) = (&made, kept) {
-                teller.tell(News::MadeRoom(kept.make_room(&made.dir, spare)));
-            }
-            teller.tell(News::CellFetched(number, made));
-        });
+        let sent = self.courier.send(
+            move |e| News::CellFetched(number, Err(e)),
+            move |network, teller, stop| {
+                let access = Access::new(network.clone(), Stop::Errand(stop.clone())).counting(read);
+                let made = fetch_within(&rows, &within, &access);
+                if let (Ok(made), Some(kept)) = (&made, kept) {
+                    teller.tell(News::MadeRoom(kept.make_room(&made.dir, spare)));
+                }
+                teller.tell(News::CellFetched(number, made));
+            },
+        );
         self.going(sent);
     }
 
