@@ -22,7 +22,7 @@ fn a_model_is_fetched_used_checked_completed_and_removed() {
     let mirror = Mirror::published(dir.path());
     let models = dir.path().join("models");
     let listed = success(mirror.command(&models).args(["models", "list"]));
-    assert!(listed.contains("cop-gen ") && listed.contains("not here") && listed.contains("4.50 GB"), "{listed}");
+    assert!(listed.contains("cop-gen ") && listed.contains("not here") && listed.contains("4.5 GB"), "{listed}");
     let run = |out: &str, given: &str| {
         let mut command = mirror.command(&models);
         command.args([

@@ -49,7 +49,9 @@ impl Settings {
             let chunks = &reader.info().utf8_text;
             chunks.iter().find(|c| c.keyword == SETTINGS_KEY).and_then(|c| c.get_text().ok())
         } else {
-            gdal::Dataset::open(path).ok().and_then(|dataset| dataset.metadata_item(SETTINGS_KEY, ""))
+            // Exported rasters are GeoTIFFs; descriptions of others are not followed.
+            let options = gdal::DatasetOptions { allowed_drivers: Some(&["GTiff"]), ..Default::default() };
+            gdal::Dataset::open_ex(path, options).ok().and_then(|dataset| dataset.metadata_item(SETTINGS_KEY, ""))
         };
         let Some(text) = text else { return Ok(None) };
         let damaged = |e: serde_json::Error| Error::file(path, format!("Its settings are damaged: {e}"));
