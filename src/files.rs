@@ -116,6 +116,11 @@ pub fn readable(_file: &std::fs::File) -> std::io::Result<()> {
     Ok(())
 }
 
+/// What a variable of the environment is set to, without blanks around it; `None` if that is nothing.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
 /// A folder of the user's that the program keeps something in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Own {

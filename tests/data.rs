@@ -42,16 +42,22 @@ fn pick_by_click(harness: &mut Harness<'_, Window>) {
     wait(harness, "reading the cell", observed);
 }
 
-#[test]
-fn from_a_click_to_exported_files() {
-    let catalogue = Catalogue::start();
-    let dir = tempfile::tempdir().expect("folder");
-    let mut harness = window_opening(opening(&catalogue, dir.path()));
+/// A window in which the cell was clicked and its data of the year were found.
+fn found(catalogue: &Catalogue, dir: &Path) -> Harness<'static, Window> {
+    let mut harness = window_opening(opening(catalogue, dir));
     wait(&mut harness, "reading the first scene", observed);
     pick_by_click(&mut harness);
     harness.state_mut().data_days(jiff::civil::date(2023, 1, 1), jiff::civil::date(2023, 12, 31), 100.0);
     press(&mut harness, "Get open data …");
     wait(&mut harness, "the search", |w| w.data().found.is_some());
+    harness
+}
+
+#[test]
+fn from_a_click_to_exported_files() {
+    let catalogue = Catalogue::start();
+    let dir = tempfile::tempdir().expect("folder");
+    let mut harness = found(&catalogue, dir.path());
     wait(&mut harness, "a small picture", |w| !w.data().pictures.is_empty());
     harness.get_by_label_contains("S2L2A of 2023-03-08 · 2 % cloud");
     harness.get_by_label_contains("Nothing found of S2L1C.");
@@ -74,12 +80,7 @@ fn from_a_click_to_exported_files() {
     snapshot(&mut harness, "data_sampled");
     let out = dir.path().join("out");
     press(&mut harness, "Export …");
-    harness.get_by_role_and_label(egui::accesskit::Role::TextInput, "Folder").focus();
-    harness.run_steps(2);
-    harness.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::A);
-    harness.run_steps(2);
-    harness.event(egui::Event::Text(out.display().to_string()));
-    harness.run_steps(2);
+    fill(&mut harness, "Folder", &out.display().to_string());
     press(&mut harness, "Write files");
     let written = out.clone();
     wait(&mut harness, "the export", move |_| {
@@ -95,12 +96,7 @@ fn from_a_click_to_exported_files() {
 fn without_a_network_kept_places_are_there_and_nobody_is_asked() {
     let catalogue = Catalogue::start();
     let dir = tempfile::tempdir().expect("folder");
-    let mut harness = window_opening(opening(&catalogue, dir.path()));
-    wait(&mut harness, "reading the first scene", observed);
-    pick_by_click(&mut harness);
-    harness.state_mut().data_days(jiff::civil::date(2023, 1, 1), jiff::civil::date(2023, 12, 31), 100.0);
-    press(&mut harness, "Get open data …");
-    wait(&mut harness, "the search", |w| w.data().found.is_some());
+    let mut harness = found(&catalogue, dir.path());
     press(&mut harness, "Fetch");
     wait(&mut harness, "the fetch", |w| matches!(w.session().selection, Some(Selection::Scene(i)) if i > 1));
     drop(harness);

@@ -68,12 +68,7 @@ fn export_with(
     for name in boxes {
         press(harness, name);
     }
-    harness.get_by_role_and_label(egui::accesskit::Role::TextInput, "Folder").focus();
-    harness.run_steps(2);
-    harness.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::A);
-    harness.run_steps(2);
-    harness.event(egui::Event::Text(out.display().to_string()));
-    harness.run_steps(2);
+    fill(harness, "Folder", &out.display().to_string());
     press(harness, "Write files");
     wait(harness, "exporting", |w| w.session().notes.iter().any(|note| note.text.contains("files were written")));
     common::files(out)

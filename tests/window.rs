@@ -62,13 +62,7 @@ fn a_place_is_read_sampled_shown_and_exported() {
     press(&mut harness, "Export …");
     harness.get_by_label("Folder").click();
     harness.run_steps(2);
-    let field = harness.get_by_role_and_label(egui::accesskit::Role::TextInput, "Folder");
-    field.focus();
-    harness.run_steps(2);
-    harness.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::A);
-    harness.run_steps(2);
-    harness.event(egui::Event::Text(out.path().display().to_string()));
-    harness.run_steps(2);
+    fill(&mut harness, "Folder", &out.path().display().to_string());
     press(&mut harness, "Write files");
     wait(&mut harness, "exporting", |w| w.session().notes.iter().any(|note| note.text.contains("files were written")));
     let names = common::files(out.path());

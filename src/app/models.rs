@@ -82,9 +82,7 @@ impl Models {
     }
 
     fn library(&self) -> Result<PathBuf> {
-        self.dir.clone().ok_or_else(|| {
-            Error::request("This system has no folder for models; name one with the variable COPGEN_MODELS.")
-        })
+        self.dir.clone().ok_or_else(Library::nowhere)
     }
 }
 

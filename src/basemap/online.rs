@@ -4,6 +4,7 @@ use super::archive::DEEPEST;
 use super::cache::{Cache, Kept};
 use super::{Near, Source, TileAt};
 use crate::error::{Error, Result};
+use crate::files::variable;
 use crate::net::{Ask, Fault, Network};
 use serde::Deserialize;
 use std::ops::RangeInclusive;
@@ -118,11 +119,11 @@ impl OnlineLayer {
     }
 
     fn key(&self) -> Result<Option<String>> {
-        let Some(variable) = &self.key_variable else { return Ok(None) };
-        match std::env::var(variable) {
-            Ok(key) if !key.trim().is_empty() => Ok(Some(key.trim().to_owned())),
-            _ => Err(Error::Request(format!(
-                "{} needs a key: set the environment variable {variable} to it and start the program anew",
+        let Some(name) = &self.key_variable else { return Ok(None) };
+        match variable(name) {
+            Some(key) => Ok(Some(key)),
+            None => Err(Error::Request(format!(
+                "{} needs a key: set the environment variable {name} to it and start the program anew",
                 self.name
             ))),
         }

@@ -109,10 +109,13 @@ impl Library {
     /// # Errors
     /// When the system has no such folder.
     pub fn folder() -> Result<PathBuf> {
-        Own::Models.folder().ok_or_else(|| {
-            let variable = Own::Models.variable();
-            Error::request(format!("This system has no folder for models; name one with the variable {variable}."))
-        })
+        Own::Models.folder().ok_or_else(Self::nowhere)
+    }
+
+    /// That there is no folder for models.
+    pub fn nowhere() -> Error {
+        let variable = Own::Models.variable();
+        Error::request(format!("This system has no folder for models; name one with the variable {variable}."))
     }
 
     /// That of a folder.

@@ -3,6 +3,7 @@
 
 use super::catalog::Part;
 use crate::error::{Error, Result};
+use crate::files::variable;
 use crate::net::{Ask, Fault, Network};
 use hf_hub::{Cache, Repo, RepoType};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -33,10 +34,6 @@ pub struct Remote {
     pub etag: String,
     /// Its SHA-256, from servers that tell.
     pub sha256: Option<String>,
-}
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
 impl Hub {

@@ -1,7 +1,7 @@
 //! Providers of open data, as configuration: `assets/sources.toml` says what its fields mean.
 
 use crate::error::{Error, Result};
-use crate::files::{Own, bundled};
+use crate::files::{Own, bundled, variable};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -133,11 +133,6 @@ impl Default for Access {
     fn default() -> Self {
         Self::Open { replace: Vec::new() }
     }
-}
-
-/// A variable of the environment that is set to something.
-pub(super) fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
 impl Access {

@@ -1,7 +1,8 @@
 //! How files are reached: addresses, signatures, keys. Keys live in the environment and in memory only.
 
-use super::providers::{Access, variable};
+use super::providers::Access;
 use crate::error::{Error, Result};
+use crate::files::variable;
 use crate::net::{Ask, Network};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::sync::atomic::AtomicBool;

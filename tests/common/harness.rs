@@ -69,6 +69,16 @@ pub fn press(harness: &mut Harness<'_, Window>, name: &str) {
     harness.run_steps(3);
 }
 
+/// Writes a text into the field that is called so, in place of what stands there.
+pub fn fill(harness: &mut Harness<'_, Window>, name: &str, text: &str) {
+    harness.get_by_role_and_label(egui::accesskit::Role::TextInput, name).focus();
+    harness.run_steps(2);
+    harness.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::A);
+    harness.run_steps(2);
+    harness.event(egui::Event::Text(text.to_owned()));
+    harness.run_steps(2);
+}
+
 /// Carries out a command.
 pub fn apply(harness: &mut Harness<'_, Window>, command: Command) {
     let ctx = harness.ctx.clone();
