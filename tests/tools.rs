@@ -217,7 +217,7 @@ fn a_newcomer_is_led_to_a_result() {
     harness.get_all_by_label("Generate").last().expect("the guide's button").click();
     harness.run_steps(3);
     assert!(harness.state().session().busy());
-    wait(&mut harness, "the comparison", |w| w.shown().spread.is_some() && !w.session().busy());
+    wait(&mut harness, "the comparison", |w| compared(w) && !w.session().busy());
     press(&mut harness, "Show variance");
     assert!(harness.state().shown().spread_wanted);
     press(&mut harness, "Close the guide");

@@ -53,7 +53,7 @@ fn a_place_is_read_sampled_shown_and_exported() {
     assert_eq!(harness.state().shown().base, Base::Observed);
     // Classes show the share that disagrees.
     press(&mut harness, "Show LULC");
-    wait(&mut harness, "painting the classes", |w| w.shown().spread.is_some());
+    wait(&mut harness, "painting the classes", compared);
     assert!(harness.query_by_label_contains("Disagreement over realisations").is_some());
     harness.render().expect("a picture with the overlay");
 
@@ -301,7 +301,7 @@ fn what_was_finished_comes_back_after_the_window_is_gone() {
     drop(harness);
 
     let mut harness = window_with(Some(dir.path().into()));
-    wait(&mut harness, "coming back", |w| observed(w) && w.shown().spread.is_some());
+    wait(&mut harness, "coming back", |w| observed(w) && compared(w));
     let session = harness.state().session();
     let run = session.run().expect("run");
     assert_eq!((&run.request, &run.realisations), (&before.request, &before.realisations));

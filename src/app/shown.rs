@@ -113,7 +113,10 @@ pub struct Shown {
     pub fresh_run: bool,
     /// Whether something was observed of the modality that is shown where the run samples.
     truth: bool,
+    /// Number of the latest order.
     serial: u64,
+    /// Number of the order whose answer is shown.
+    answered: u64,
 }
 
 impl Default for Shown {
@@ -150,6 +153,7 @@ impl Default for Shown {
             preview: None,
             fresh_run: false,
             serial: 0,
+            answered: 0,
         }
     }
 }
@@ -310,11 +314,17 @@ impl Shown {
         })
     }
 
+    /// Whether what is shown of the run is of all that was ordered, and not of fewer realisations or another look.
+    pub fn is_current(&self) -> bool {
+        self.answered == self.serial
+    }
+
     /// Takes what was painted, unless it is out of date.
     pub fn painted(&mut self, ctx: &egui::Context, painted: Painted) {
         if painted.serial != self.serial {
             return;
         }
+        self.answered = painted.serial;
         self.observed = painted.observed.map(|image| texture(ctx, "observed", image));
         self.mean = painted.mean.map(|image| texture(ctx, "mean", image));
         self.realisations = painted

@@ -51,7 +51,7 @@ const STAGES: &[Stage] = &[
     }),
     Stage::Picture("roles"),
     Stage::Do(|_, _| vec![Command::Generate]),
-    Stage::Until(|w| w.session().run().is_some_and(|run| !run.active()) && w.shown().spread.is_some()),
+    Stage::Until(|w| w.session().run().is_some_and(|run| !run.active()) && w.shown().is_current()),
     Stage::Do(|_, _| vec![Command::Base(Base::Realisation(0)), Command::Spread(false)]),
     Stage::Picture("realisation"),
     Stage::Do(|_, _| vec![Command::Base(Base::Mean), Command::Spread(true), Command::Opacity(0.85)]),

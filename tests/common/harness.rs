@@ -86,9 +86,14 @@ pub fn apply(harness: &mut Harness<'_, Window>, command: Command) {
     harness.run_steps(3);
 }
 
-/// Whether the run is finished and painted.
+/// Whether the run is finished and painted, with its last realisation.
 pub fn sampled(window: &Window) -> bool {
-    window.session().run().is_some_and(|run| run.state == RunState::Finished) && window.shown().spread.is_some()
+    window.session().run().is_some_and(|run| run.state == RunState::Finished) && compared(window)
+}
+
+/// Whether the spread of all realisations is painted.
+pub fn compared(window: &Window) -> bool {
+    window.shown().is_current() && window.shown().spread.is_some()
 }
 
 /// Samples what is chosen.
