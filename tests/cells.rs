@@ -11,11 +11,11 @@ use copgen::grid::GridCell;
 use copgen::modality::ModalityTable;
 use copgen::net::Network;
 use copgen::scene::{Collection, Scene};
-use copgen::source::major_tom::{Access, Origin, Stop, list, look_up};
+use copgen::source::major_tom::{Access, Origin, list, look_up};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 fn cell() -> GridCell {
@@ -242,15 +242,12 @@ fn parquet_files_are_opened_by_name_and_by_address() {
     assert_eq!(server.seen().len(), before);
 }
 
-/// Nobody stops it.
-static NEVER: AtomicBool = AtomicBool::new(false);
-
 #[test]
 fn claims_of_many_rows_are_answered_before_they_are_read() {
     let dir = tempfile::tempdir().expect("folder");
     let path = dir.path().join("many.parquet");
     let origin = Origin::File(path.clone());
-    let access = || Access::new(Network::default(), Stop::Program(&NEVER));
+    let access = || Access::new(Network::default(), Arc::default());
     let bands = std::collections::BTreeMap::from([("DEM".to_owned(), b"x".to_vec())]);
     let one = Row { cell: "1U_1R".into(), blobs: bands, ..Row::default() };
     let format = |statistics| Format { rows_per_group: 60_000, statistics, dictionary: false, ..Format::default() };

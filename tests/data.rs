@@ -124,7 +124,12 @@ fn without_a_network_kept_places_are_there_and_nobody_is_asked() {
     assert!(kept.exists());
     apply(&mut harness, Command::ForgetRun(0));
     apply(&mut harness, Command::Pick(Selection::Scene(0)));
-    apply(&mut harness, Command::RemoveKept(kept.clone()));
+    harness.get_by_label_contains("Kept for offline use").click();
+    harness.run_steps(20);
+    let name = kept.file_name().expect("name").to_string_lossy().into_owned();
+    press(&mut harness, &format!("Remove {name}"));
+    assert!(kept.exists(), "it asks once more");
+    press(&mut harness, &format!("Remove for good? {name}"));
     wait(&mut harness, "the removal", |w| w.data().store.scenes.is_empty());
     assert!(!kept.exists());
     assert_eq!(harness.state().session().scenes.len(), at);

@@ -10,14 +10,13 @@ use copgen::grid::GridCell;
 use copgen::modality::{ModalityTable, Value};
 use copgen::net::{Network, Patience};
 use copgen::scene::{Scene, Window};
-use copgen::source::major_tom::{Access, Found, Origin, Stop, choose, entries, fetch, fetch_within, list, look_up};
+use copgen::source::major_tom::{Access, Found, Origin, choose, entries, fetch, fetch_within, list, look_up};
 use gdal::{Dataset, Metadata};
 use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-static GO_ON: AtomicBool = AtomicBool::new(false);
 
 fn access() -> Access {
     let patience = Patience {
@@ -26,7 +25,7 @@ fn access() -> Access {
         longest_wait: Duration::from_millis(20),
         silence: Duration::from_millis(600),
     };
-    Access::new(Network::new(patience), Stop::Program(&GO_ON))
+    Access::new(Network::new(patience), Arc::default())
 }
 
 fn cell() -> GridCell {
@@ -465,8 +464,8 @@ fn servers_fail_in_ways_that_are_told() {
     // A stop ends it at once.
     server.put("/p", Reply::file(&path));
     server.fail("/p", Fault::Slow(200, Duration::from_millis(20)), 99);
-    let flag = std::sync::Arc::new(AtomicBool::new(false));
-    let stopped = Access::new(access().network, Stop::Errand(flag.clone()));
+    let flag = Arc::new(AtomicBool::new(false));
+    let stopped = Access::new(access().network, flag.clone());
     let started = Instant::now();
     std::thread::scope(|scope| {
         let work = scope.spawn(|| look_up(&web, cell(), &stopped));

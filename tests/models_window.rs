@@ -232,7 +232,7 @@ fn models_are_fetched_used_and_removed_in_the_window() {
     harness.run_steps(3);
     press(&mut harness, "Remove tiny");
     assert_eq!(listed(harness.state()), Some(State::Installed), "it asks once more");
-    press(&mut harness, "Remove tiny");
+    press(&mut harness, "Remove for good? tiny");
     wait(&mut harness, "removal", |window| listed(window) == Some(State::Absent));
     assert!(!models.join("tiny").exists());
 }

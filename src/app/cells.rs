@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::grid::GridCell;
 use crate::scene::Collection;
 use crate::source::Kept;
-use crate::source::major_tom::{Access, Fetched, Found, Origin, Row, Stop, entries, fetch_within, list, look_up};
+use crate::source::major_tom::{Access, Fetched, Found, Origin, Row, entries, fetch_within, list, look_up};
 use std::path::PathBuf;
 
 /// What parquet files hold.
@@ -73,7 +73,7 @@ impl Window {
         let sent = self.courier.send(
             move |e| News::CellsListed(number, Err(e)),
             move |network, teller, stop| {
-                let access = Access::new(network.clone(), Stop::Errand(stop.clone())).counting(read);
+                let access = Access::new(network.clone(), stop.clone()).counting(read);
                 teller.tell(News::CellsListed(number, looked_into(files, cell, &access)));
             },
         );
@@ -129,7 +129,7 @@ impl Window {
         let sent = self.courier.send(
             move |e| News::CellFetched(number, Err(e)),
             move |network, teller, stop| {
-                let access = Access::new(network.clone(), Stop::Errand(stop.clone())).counting(read);
+                let access = Access::new(network.clone(), stop.clone()).counting(read);
                 let made = fetch_within(&rows, &within, &access);
                 if let (Ok(made), Some(kept)) = (&made, kept) {
                     teller.tell(News::MadeRoom(kept.make_room(&made.dir, spare)));

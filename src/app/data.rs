@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::grid::GridCell;
 use crate::net::Network;
 use crate::source::{Acquisition, Area, FAMILIES, Kept, Progress, Survey, Wish, fetch, survey, thumbnail};
+use crate::view;
 use egui::{ColorImage, Context, TextureOptions};
 use jiff::civil::Date;
 use std::path::PathBuf;
@@ -17,6 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Small pictures are shown no larger, pixels.
 const PICTURE: u32 = 96;
+/// No larger ones are read, pixels.
+const WIDEST: u32 = 8192;
 
 impl Window {
     /// Opens the window of open data; looks at once where it has not looked before.
@@ -235,13 +238,7 @@ fn pictures(network: &Network, wanted: &[Acquisition], kept: Option<Kept>, telle
     }
 }
 
-/// A picture from a server, made small; `None` for what is none, or would not fit the memory.
-fn small(bytes: &[u8]) -> Option<image::RgbImage> {
-    let mut reader = image::ImageReader::new(std::io::Cursor::new(bytes)).with_guessed_format().ok()?;
-    let mut limits = image::Limits::default();
-    limits.max_image_width = Some(8192);
-    limits.max_image_height = Some(8192);
-    limits.max_alloc = Some(256 << 20);
-    reader.limits(limits);
-    Some(reader.decode().ok()?.thumbnail(PICTURE, PICTURE).to_rgb8())
+/// A picture from a server, made small.
+fn small(file: &[u8]) -> Option<image::RgbImage> {
+    Some(view::decoded(file, WIDEST)?.thumbnail(PICTURE, PICTURE).to_rgb8())
 }

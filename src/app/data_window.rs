@@ -78,6 +78,8 @@ pub struct DataForm {
     pub store: Store,
     /// The limit that is being typed or dragged, GB.
     limit_typed: Option<f64>,
+    /// The kept place whose removal was asked for once.
+    removing: Option<PathBuf>,
 }
 
 impl Default for DataForm {
@@ -99,6 +101,7 @@ impl Default for DataForm {
             problem: None,
             store: Store::default(),
             limit_typed: None,
+            removing: None,
         }
     }
 }
@@ -122,6 +125,7 @@ impl DataForm {
     /// Draws it.
     pub fn show(&mut self, ctx: &egui::Context, session: &Session, commands: &mut Vec<Command>) {
         if !self.open {
+            self.removing = None;
             return;
         }
         let mut open = !widgets::escaped(ctx);
@@ -256,9 +260,7 @@ impl DataForm {
                     }
                     ui.label(RichText::new(size_text(scene.bytes)).small().weak());
                     let used = session.uses(&scene.dir);
-                    let button = ui.add_enabled(!used, egui::Button::new(RichText::new("Remove").small()));
-                    widgets::named(&button, egui::Role::Button, format!("Remove {name}"));
-                    if button.on_disabled_hover_text("It is picked, or a run was made of it").clicked() {
+                    if widgets::removal(ui, !used, &mut self.removing, &scene.dir, &name) {
                         commands.push(Command::RemoveKept(scene.dir.clone()));
                     }
                 });

@@ -168,15 +168,8 @@ impl ModelsForm {
                 commands.push(Command::VerifyModel(listed.id.clone()));
             }
             let removable = !matches!(listed.state, State::Bundled | State::Absent);
-            if removable && !used {
-                let asked = self.removing.as_ref() == Some(&listed.id);
-                let text = if asked { "Remove for good?" } else { "Remove" };
-                if named(ui, true, text).clicked() {
-                    self.removing = (!asked).then(|| listed.id.clone());
-                    if asked {
-                        commands.push(Command::RemoveModel(listed.id.clone()));
-                    }
-                }
+            if removable && !used && widgets::removal(ui, true, &mut self.removing, &listed.id, &listed.id) {
+                commands.push(Command::RemoveModel(listed.id.clone()));
             }
             if listed.state == State::Absent {
                 let mut half = self.half.contains(&listed.id);

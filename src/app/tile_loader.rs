@@ -2,6 +2,7 @@
 
 use crate::basemap::{Near, Source, TileAt};
 use crate::error::Error;
+use crate::view;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use egui::{ColorImage, Context, Rect, TextureHandle, TextureOptions, pos2, vec2};
 use lru::LruCache;
@@ -338,11 +339,7 @@ impl Shared {
 
     /// Decodes a tile; what it may cost is limited, whatever the file says.
     fn picture(&self, tile: &[u8]) -> Option<TextureHandle> {
-        let mut reader = image::ImageReader::new(std::io::Cursor::new(tile)).with_guessed_format().ok()?;
-        let mut limits = image::Limits::default();
-        (limits.max_image_width, limits.max_image_height) = (Some(WIDEST), Some(WIDEST));
-        reader.limits(limits);
-        let mut picture = reader.decode().ok()?;
+        let mut picture = view::decoded(tile, WIDEST)?;
         let most = DENSEST * self.source.side();
         if picture.width().max(picture.height()) > most {
             picture = picture.resize(most, most, image::imageops::FilterType::Triangle);

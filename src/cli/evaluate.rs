@@ -54,6 +54,7 @@ impl Evaluate {
         let (recipe, _) = Recipe::open(&self.recipe)?;
         let computing = Computing { device: self.device.clone(), precision: self.precision };
         let model = Model::open_on(&model_folder(&self.model)?, &computing, &mut |note| eprintln!("note: {note}"))?;
+        let cancel = interrupt()?;
         let evaluation = Evaluation {
             model: &model,
             recipe: &recipe,
@@ -61,7 +62,7 @@ impl Evaluate {
             samples: self.samples,
             steps: self.steps,
             seed: self.seed,
-            cancel: interrupt()?,
+            cancel: &cancel,
         };
         let started = std::time::Instant::now();
         let report = evaluate(&evaluation, &self.task, &mut |what| eprintln!("{what} …"))?;

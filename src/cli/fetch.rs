@@ -85,7 +85,7 @@ impl Fetch {
         if let Some(odd) = families.iter().find(|f| !FAMILIES.contains(&f.as_str())) {
             return Err(Error::request(format!("There is no \"{odd}\" to fetch. Known: {}.", FAMILIES.join(", "))));
         }
-        let survey = survey(&network, &providers, &families, &wish, stop)?;
+        let survey = survey(&network, &providers, &families, &wish, &stop)?;
         survey.problems.iter().for_each(|problem| eprintln!("note: {problem}"));
         let chosen = self.chosen(&survey)?;
         print(&survey, &chosen);
@@ -104,7 +104,7 @@ impl Fetch {
         };
         let order = Order { name: cell.to_string(), footprint, chosen };
         let bar = progress_bar(0);
-        let dir = fetch(&network, &providers, &order, &within, stop, &mut |progress| {
+        let dir = fetch(&network, &providers, &order, &within, &stop, &mut |progress| {
             bar.set_length(progress.total as u64);
             bar.set_position(progress.done as u64);
             bar.set_message(progress.what);

@@ -127,7 +127,7 @@ impl Generate {
         // Hidden until there is something to count.
         let bar = progress_bar(0);
         bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
-        let result = run(&model, &request, cancel, false, &mut |event| {
+        let result = run(&model, &request, &cancel, false, &mut |event| {
             match &event {
                 Event::Stage(stage) => bar.set_prefix(stage.clone()),
                 Event::Progress { done, total, .. } => {
@@ -139,7 +139,7 @@ impl Generate {
                 }
                 _ => {}
             }
-            out.take(event, cancel);
+            out.take(event, &cancel);
         });
         bar.finish_and_clear();
         let finished = out.members.len();

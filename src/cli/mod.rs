@@ -23,6 +23,7 @@ use candle_core::Device;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Explore what a place on Earth could plausibly look like (COP-GEN). Without a command, the window opens.
@@ -127,16 +128,17 @@ fn progress_bar(length: u64) -> indicatif::ProgressBar {
 
 /// A flag that Ctrl-C sets: the job stops after the evaluation it is in and keeps what is finished. A second Ctrl-C
 /// ends the program at once.
-fn interrupt() -> Result<&'static AtomicBool> {
-    static STOP: AtomicBool = AtomicBool::new(false);
-    let handler = || {
-        if STOP.swap(true, Ordering::Relaxed) {
+fn interrupt() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    let handler = move || {
+        if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
         eprintln!("Stopping after this step; once more to quit at once.");
     };
     ctrlc::set_handler(handler).map_err(|e| Error::Compute(format!("The program cannot listen for Ctrl-C: {e}")))?;
-    Ok(&STOP)
+    Ok(stop)
 }
 
 /// The device of this name to train on.

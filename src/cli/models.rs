@@ -159,7 +159,7 @@ fn fetch(wish: &Wish, source: &Source) -> Result<()> {
     let library = Library::open()?;
     let stop = interrupt()?;
     let mut shown = Shown::new();
-    let done = install(&library, wish, source, stop, &mut |progress| shown.show(progress));
+    let done = install(&library, wish, source, &stop, &mut |progress| shown.show(progress));
     shown.bar.finish_and_clear();
     if matches!(done, Err(Error::Cancelled)) {
         library.pause(&wish.id)?;

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::grid::GridCell;
 use crate::net::Network;
 use crate::scene::Collection;
-use crate::source::major_tom::{Access, Found, Origin, Stop, choose, fetch, list, look_up};
+use crate::source::major_tom::{Access, Found, Origin, choose, fetch, list, look_up};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -39,7 +39,7 @@ pub enum Scene {
 
 impl Scene {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let access = Access::new(Network::default(), Stop::Program(interrupt()?));
+        let access = Access::new(Network::default(), interrupt()?);
         match self {
             Self::List { root } => list_all(&root, &access)?,
             Self::MajorTom { file, metadata, cell, product, out } => {

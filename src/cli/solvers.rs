@@ -46,6 +46,7 @@ impl Solvers {
     pub(super) fn run(self) -> Result<ExitCode> {
         let dir = self.model.as_deref().map_or_else(|| bundled("models/demo"), model_folder)?;
         let model = Model::open(&dir, &Engine::cpu())?;
+        let cancel = interrupt()?;
         let study = SolverStudy {
             model: &model,
             places: &self.places,
@@ -54,7 +55,7 @@ impl Solvers {
             reference: self.reference,
             samples: self.samples,
             seed: self.seed,
-            cancel: interrupt()?,
+            cancel: &cancel,
         };
         let found = compare_solvers(&study, &mut |what| eprintln!("{what} …"))?;
         let text = format!("{}\n{}", self.heading(&model), found.markdown());

@@ -133,7 +133,7 @@ impl Train {
                     options: &options,
                 };
                 let mut shown = Shown::new(steps.log_every)?;
-                let stop = shown.stop;
+                let stop = shown.stop.clone();
                 let mut windows = None;
                 let mut look = |dir: &Path, step: u64| -> Result<()> {
                     let model = Model::open(dir, &Engine::Candle(device.clone(), crate::model::Precision::F32))?;
@@ -145,7 +145,7 @@ impl Train {
                         Some(windows) if !windows.is_empty() => {
                             let path = common.out.join("sheets").join(format!("{step:06}.png"));
                             // A sheet that cannot be drawn is no reason to end a training.
-                            if let Err(error) = contact_sheet(&model, windows, &path, stop) {
+                            if let Err(error) = contact_sheet(&model, windows, &path, &stop) {
                                 tracing::warn!("no contact sheet at step {step}: {error}");
                             }
                             Ok(())
@@ -163,7 +163,7 @@ impl Train {
 /// Shows steps as they are done; Ctrl-C ends the training after a checkpoint.
 struct Shown {
     every: u64,
-    stop: &'static std::sync::atomic::AtomicBool,
+    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
     bar: Option<(String, Bar)>,
 }
 

@@ -2,6 +2,8 @@
 
 use super::look::Look;
 use crate::modality::{Class, Modality, Raster};
+use image::{DynamicImage, ImageReader, Limits};
+use std::io::Cursor;
 
 /// 8-bit sRGB pixels, row-major from the north-west.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +19,17 @@ pub struct Picture {
 /// Values shown as black and as full, for each of the three colours.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stretch(pub [[f32; 2]; 3]);
+
+/// A picture file (PNG, JPEG, WebP …) that came from elsewhere; `None` for what is none, is wider or higher than `widest`
+/// pixels, or would need more than 256 MB while it is decoded.
+pub fn decoded(file: &[u8], widest: u32) -> Option<DynamicImage> {
+    let mut reader = ImageReader::new(Cursor::new(file)).with_guessed_format().ok()?;
+    let mut limits = Limits::default();
+    (limits.max_image_width, limits.max_image_height) = (Some(widest), Some(widest));
+    limits.max_alloc = Some(256 << 20);
+    reader.limits(limits);
+    reader.decode().ok()
+}
 
 /// A stretch shared by several rasters of one modality, so that their pictures can be compared.
 pub fn stretch(look: Look, rasters: &[&Raster]) -> Stretch {

@@ -16,42 +16,22 @@ pub use origin::Origin;
 pub use rows::{Found, Row, choose, entries, list, look_up};
 
 use crate::net::Network;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-/// A flag that ends the work.
-#[derive(Debug, Clone)]
-pub enum Stop {
-    /// The program's own.
-    Program(&'static AtomicBool),
-    /// Of one errand.
-    Errand(Arc<AtomicBool>),
-}
-
-impl Deref for Stop {
-    type Target = AtomicBool;
-    fn deref(&self) -> &AtomicBool {
-        match self {
-            Self::Program(flag) => flag,
-            Self::Errand(flag) => flag,
-        }
-    }
-}
 
 /// What reading needs besides the place: clones share the counter.
 #[derive(Debug, Clone)]
 pub struct Access {
     /// The way to servers.
     pub network: Network,
-    /// Ends the work.
-    pub stop: Stop,
+    /// Ends the work once it is set.
+    pub stop: Arc<AtomicBool>,
     read: Arc<AtomicU64>,
 }
 
 impl Access {
     /// Nothing read yet.
-    pub fn new(network: Network, stop: Stop) -> Self {
+    pub fn new(network: Network, stop: Arc<AtomicBool>) -> Self {
         Self { network, stop, read: Arc::default() }
     }
 
