@@ -28,6 +28,11 @@ fn opening(catalogue: &Catalogue, dir: &Path) -> Options {
     }
 }
 
+/// Images of the year 2023, however cloudy.
+fn days() -> Command {
+    Command::DataDays(jiff::civil::date(2023, 1, 1), jiff::civil::date(2023, 12, 31), 100.0)
+}
+
 fn pick_by_click(harness: &mut Harness<'_, Window>) {
     let centre = CELL.parse::<copgen::grid::GridCell>().expect("cell").centre();
     // A corner of the cell, where no scene lies.
@@ -47,7 +52,7 @@ fn found(catalogue: &Catalogue, dir: &Path) -> Harness<'static, Window> {
     let mut harness = window_opening(opening(catalogue, dir));
     wait(&mut harness, "reading the first scene", observed);
     pick_by_click(&mut harness);
-    harness.state_mut().data_days(jiff::civil::date(2023, 1, 1), jiff::civil::date(2023, 12, 31), 100.0);
+    apply(&mut harness, days());
     press(&mut harness, "Get open data …");
     wait(&mut harness, "the search", |w| w.data().found.is_some());
     harness
@@ -143,7 +148,7 @@ fn failures_are_told_and_a_fetch_can_be_stopped() {
     wait(&mut harness, "reading the first scene", observed);
     apply(&mut harness, Command::Find(CELL.into()));
     wait(&mut harness, "reading the cell", observed);
-    harness.state_mut().data_days(jiff::civil::date(2023, 1, 1), jiff::civil::date(2023, 12, 31), 100.0);
+    apply(&mut harness, days());
     catalogue.server.fail("/search", Fault::Status(403), 100);
     apply(&mut harness, Command::DataWindow(true));
     wait(&mut harness, "the refusal", |w| w.data().problem.is_some());

@@ -192,6 +192,7 @@ impl Window {
             Command::OpenTables(files, cell) => self.open_tables(files, cell),
             Command::FetchRows(rows) => self.fetch_rows(rows),
             Command::CloseCells => self.cells_form.close(),
+            Command::ExportInto(dir) => self.form.dir = dir.display().to_string(),
             Command::Export => {
                 if let Some(order) = self.form.order(session, &self.shown) {
                     self.form.writing = true;
@@ -199,6 +200,9 @@ impl Window {
                 }
             }
             Command::DataWindow(open) => self.data_window(open),
+            Command::DataDays(from, to, most_cloud) => {
+                (self.data.from, self.data.to, self.data.most_cloud) = (from, to, most_cloud);
+            }
             Command::SearchData => self.search_data(),
             Command::FetchData => self.fetch_data(),
             Command::StopFetch => self.data.fetching = None,

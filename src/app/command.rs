@@ -162,10 +162,14 @@ pub enum Command {
     FetchRows(Vec<Row>),
     /// Ask no longer which cell, and stop reading.
     CloseCells,
+    /// Write into this folder.
+    ExportInto(std::path::PathBuf),
     /// Write what is ticked.
     Export,
     /// Open or close the window of open data.
     DataWindow(bool),
+    /// Look for images of these days, from the first to the last, with no more than so many percent of cloud.
+    DataDays(jiff::civil::Date, jiff::civil::Date, f64),
     /// Ask the catalogues what there is of the picked place.
     SearchData,
     /// Fetch what is chosen.

@@ -11,7 +11,6 @@ use crate::net::Network;
 use crate::source::{Acquisition, Area, FAMILIES, Kept, Progress, Survey, Wish, fetch, survey, thumbnail};
 use crate::view;
 use egui::{ColorImage, Context, TextureOptions};
-use jiff::civil::Date;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,11 +40,6 @@ impl Window {
     /// What is known of open data; for tests.
     pub fn data(&self) -> &DataForm {
         &self.data
-    }
-
-    /// Sets days and largest share of cloud (percent) that are looked for.
-    pub fn data_days(&mut self, from: Date, to: Date, most_cloud: f64) {
-        (self.data.from, self.data.to, self.data.most_cloud) = (from, to, most_cloud);
     }
 
     /// The picked place, as ground to fetch.

@@ -7,9 +7,10 @@ pub const LIMIT: Duration = Duration::from_millis(10);
 /// As many frames are remembered.
 const KEPT: usize = 20_000;
 
-/// Times of frames: all, and those while a run went on.
+/// Times of frames: the first, which makes all letters; all further ones; and of these those while a run went on.
 #[derive(Debug, Default)]
 pub struct Frames {
+    first: Option<Duration>,
     all: Vec<Duration>,
     sampling: Vec<Duration>,
 }
@@ -17,6 +18,10 @@ pub struct Frames {
 impl Frames {
     /// Remembers a frame.
     pub fn add(&mut self, took: Duration, sampling: bool) {
+        if self.first.is_none() {
+            self.first = Some(took);
+            return;
+        }
         if cfg!(debug_assertions) && took > LIMIT {
             tracing::warn!("a frame took {took:?} of the window's own work");
         }
@@ -27,9 +32,11 @@ impl Frames {
         }
     }
 
-    /// Both in words.
+    /// All in words.
     pub fn summary(&self) -> String {
-        format!("own work per frame: {}; while sampling: {}", words(&self.all), words(&self.sampling))
+        let first = self.first.map_or(0.0, |took| took.as_secs_f64() * 1e3);
+        let (all, sampling) = (words(&self.all), words(&self.sampling));
+        format!("own work: first frame {first:.1} ms; then {all}; while sampling: {sampling}")
     }
 }
 
@@ -50,9 +57,11 @@ mod tests {
     fn frames_are_summed_up() {
         let mut frames = Frames::default();
         assert!(frames.summary().contains("no frames"));
+        frames.add(Duration::from_millis(500), false);
         (1..=100).for_each(|ms| frames.add(Duration::from_millis(ms), ms == 7));
         let text = frames.summary();
         assert!(text.contains("100 frames, median 50.0 ms, 99 % within 99.0 ms, longest 100.0 ms"), "{text}");
+        assert!(text.contains("first frame 500.0 ms"), "{text}");
         assert!(text.contains("sampling: 1 frames, median 7.0 ms"), "{text}");
     }
 }

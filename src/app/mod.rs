@@ -69,7 +69,7 @@ pub use presets::Preset;
 pub use runs::{Run, RunState, Runs};
 pub use session::{Selection, Session};
 pub use shown::{Base, Shown, Sort};
-pub use tour::Tour;
+pub use tour::{Tour, Trip};
 pub use window::Window;
 
 use crate::basemap::Folders;

@@ -1,6 +1,7 @@
-//! A tour that takes pictures of the true window: picks a scene, samples, shows the overlay, and closes.
+//! Tours that take pictures of the true window: one picks the bundled scene, samples, shows the overlay, and closes; the
+//! other begins with a grid cell without data and goes from open data to exported files.
 //!
-//! `copgen screenshots DIR` runs it, so that the project's pictures can be remade by the program itself.
+//! `copgen screenshots DIR` runs them, so that the project's pictures can be remade by the program itself.
 
 use super::command::Command;
 use super::map_tools::{Brush, Stroked, Tool};
@@ -9,12 +10,14 @@ use super::shown::Base;
 use super::window::Window;
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
+use crate::grid::GridCell;
 use crate::modality::{Location, ModalityTable};
 use crate::sampler::Role;
 use crate::view::Spot;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use egui::{ColorImage, Context, ViewportCommand};
 use image::ImageEncoder;
+use jiff::civil::Date;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +26,8 @@ use std::time::{Duration, Instant};
 const SETTLE: Duration = Duration::from_millis(1500);
 /// A tour that has not ended by then has failed.
 const LIMIT: Duration = Duration::from_secs(900);
+/// How far in the map looks at a place.
+const NEAR: f64 = 10.3;
 /// What is given in the pictures: what changes slowly, radar, and how clear the sky is.
 const GIVEN: [&str; 5] = ["location", "DEM", "LULC", "S1RTC", "cloud_mask"];
 
@@ -38,20 +43,15 @@ enum Stage {
     Picture(&'static str),
 }
 
-const STAGES: &[Stage] = &[
+/// The bundled scene, and most of what can be done with it.
+const SCENE: &[Stage] = &[
     Stage::Until(|w| w.session().observed.is_some() && w.shown().thumbnails.iter().any(Option::is_some)),
-    Stage::Do(|_, w| place(w).map(|at| Command::Centre(at, 10.3)).into_iter().collect()),
+    Stage::Do(|_, w| place(w).map(|at| Command::Centre(at, NEAR)).into_iter().collect()),
     Stage::Picture("map"),
-    Stage::Do(|tour, w| {
-        let mut commands = roles(w);
-        let side = w.session().table().map_or(0.0, ModalityTable::window_m);
-        commands.extend(place(w).map(|at| Command::Fit(at, side)));
-        commands.extend([Command::Samples(tour.samples), Command::Steps(tour.steps), Command::Seed(7)]);
-        commands
-    }),
+    Stage::Do(question),
     Stage::Picture("roles"),
     Stage::Do(|_, _| vec![Command::Generate]),
-    Stage::Until(|w| w.session().run().is_some_and(|run| !run.active()) && w.shown().is_current()),
+    Stage::Until(sampled),
     Stage::Do(|_, _| vec![Command::Base(Base::Realisation(0)), Command::Spread(false)]),
     Stage::Picture("realisation"),
     Stage::Do(|_, _| vec![Command::Base(Base::Mean), Command::Spread(true), Command::Opacity(0.85)]),
@@ -85,8 +85,56 @@ const STAGES: &[Stage] = &[
     Stage::Picture("light"),
 ];
 
+/// From a grid cell without data to exported files.
+const OPEN_DATA: &[Stage] = &[
+    Stage::Until(|w| w.session().observed.is_some()),
+    Stage::Do(|tour, _| {
+        let Some(Trip { cell, .. }) = &tour.trip else { return Vec::new() };
+        vec![Command::Centre(cell.centre(), NEAR), Command::Pick(Selection::Cell(*cell))]
+    }),
+    Stage::Picture("cell"),
+    Stage::Do(|tour, _| {
+        let Some(Trip { from, to, .. }) = tour.trip else { return Vec::new() };
+        vec![Command::DataDays(from, to, 100.0), Command::DataWindow(true)]
+    }),
+    Stage::Until(|w| w.data().found.is_some()),
+    Stage::Picture("found"),
+    Stage::Do(|_, _| vec![Command::FetchData]),
+    Stage::Until(|w| matches!(w.session().selection, Some(Selection::Scene(_))) && w.session().observed.is_some()),
+    Stage::Do(question),
+    Stage::Picture("fetched"),
+    Stage::Do(|_, _| vec![Command::Generate]),
+    Stage::Until(sampled),
+    Stage::Do(|_, _| vec![Command::Base(Base::Realisation(0))]),
+    Stage::Picture("sampled"),
+    Stage::Do(|tour, _| {
+        let into = tour.trip.iter().map(|trip| Command::ExportInto(trip.exports.clone()));
+        into.chain([Command::ExportWindow(true)]).collect()
+    }),
+    Stage::Picture("export"),
+    Stage::Do(|_, _| vec![Command::Export]),
+    Stage::Until(|w| w.session().notes.iter().any(|note| note.text.contains("files were written"))),
+    Stage::Picture("exported"),
+];
+
+/// Where a tour of open data goes.
+#[derive(Debug, Clone)]
+pub struct Trip {
+    /// The grid cell to fetch data of.
+    pub cell: GridCell,
+    /// First day of the images that are looked for.
+    pub from: Date,
+    /// Last day.
+    pub to: Date,
+    /// Folder to export to.
+    pub exports: PathBuf,
+}
+
 /// See the module.
 pub struct Tour {
+    stages: &'static [Stage],
+    trip: Option<Trip>,
+
     samples: usize,
     steps: usize,
     stage: usize,
@@ -108,14 +156,22 @@ struct Times {
 }
 
 /// Where the pictures of a tour arrive, and what was measured on the way.
-pub struct Pictures(Receiver<Shot>, Receiver<String>);
+pub struct Pictures {
+    taken: Receiver<Shot>,
+    told: Receiver<String>,
+    expected: usize,
+}
 
 impl Tour {
-    /// A tour with so many realisations of so many steps; the clock starts now.
-    pub fn new(samples: usize, steps: usize) -> (Self, Pictures) {
+    /// A tour with so many realisations of so many steps, of the bundled scene or of open data; the clock starts now.
+    pub fn new(samples: usize, steps: usize, trip: Option<Trip>) -> (Self, Pictures) {
         let ((pictures, taken), (report, told)) = (unbounded(), unbounded());
         let now = Instant::now();
+        let stages = if trip.is_some() { OPEN_DATA } else { SCENE };
+        let expected = stages.iter().filter(|stage| matches!(stage, Stage::Picture(_))).count();
         let tour = Self {
+            stages,
+            trip,
             samples,
             steps,
             stage: 0,
@@ -126,18 +182,21 @@ impl Tour {
             waiting: false,
             times: Times::default(),
         };
-        (tour, Pictures(taken, told))
+        (tour, Pictures { taken, told, expected })
     }
 
     /// What to do in this frame.
     pub fn next(&mut self, ctx: &Context, window: &Window) -> Vec<Command> {
         ctx.request_repaint_after(Duration::from_millis(50));
         self.look_at_the_clock(window);
-        let Some(stage) = STAGES.get(self.stage).filter(|_| self.started.elapsed() < LIMIT) else {
+        let problem = problem(window);
+        let goes_on = self.started.elapsed() < LIMIT && problem.is_none();
+        let Some(stage) = self.stages.get(self.stage).filter(|_| goes_on) else {
+            let problem = problem.map(|problem| format!("{problem}\n")).unwrap_or_default();
             // Nobody listens if the program ends already.
-            let _ = self.report.send(self.times.summary() + &window.frames().summary());
+            let _ = self.report.send(problem + &self.times.summary() + &window.frames().summary());
             ctx.send_viewport_cmd(ViewportCommand::Close);
-            self.stage = STAGES.len();
+            self.stage = self.stages.len();
             return Vec::new();
         };
         match stage {
@@ -207,6 +266,30 @@ impl Times {
     }
 }
 
+/// What a tour cannot go on after.
+fn problem(window: &Window) -> Option<String> {
+    let data = window.data();
+    if data.found.is_some() && data.order().is_none() {
+        return Some("No catalogue has anything of this cell and these days.".into());
+    }
+    let note = window.session().notes.iter().find(|note| note.problem);
+    data.problem.clone().or_else(|| note.map(|note| note.text.clone()))
+}
+
+/// Whether the run has ended and is painted.
+fn sampled(window: &Window) -> bool {
+    window.session().run().is_some_and(|run| !run.active()) && window.shown().is_current()
+}
+
+/// What is asked at the picked scene, and the map there.
+fn question(tour: &Tour, window: &Window) -> Vec<Command> {
+    let mut commands = roles(window);
+    let side = window.session().table().map_or(0.0, ModalityTable::window_m);
+    commands.extend(place(window).map(|at| Command::Fit(at, side)));
+    commands.extend([Command::Samples(tour.samples), Command::Steps(tour.steps), Command::Seed(7)]);
+    commands
+}
+
 /// The middle of the picked scene.
 fn place(window: &Window) -> Option<Location> {
     match window.session().selection {
@@ -248,7 +331,7 @@ fn painting(window: &Window) -> Vec<Command> {
 impl Pictures {
     /// What was measured on the way: times to the first frame, place and realisation, and the window's own work.
     pub fn report(&self) -> String {
-        self.1.try_recv().unwrap_or_default()
+        self.told.try_recv().unwrap_or_default()
     }
 
     /// Writes all pictures that were taken as PNG files.
@@ -257,8 +340,8 @@ impl Pictures {
     /// When the tour was cut short or a file cannot be written.
     pub fn write(self, dir: &Path) -> Result<Vec<PathBuf>> {
         let mut written = Vec::new();
-        let expected = STAGES.iter().filter(|stage| matches!(stage, Stage::Picture(_))).count();
-        while let Ok((name, picture)) = self.0.try_recv() {
+        let expected = self.expected;
+        while let Ok((name, picture)) = self.taken.try_recv() {
             let [width, height] = picture.size;
             let rgb: Vec<u8> = picture.pixels.iter().flat_map(|p| [p.r(), p.g(), p.b()]).collect();
             let path = dir.join(format!("{name}.png"));
