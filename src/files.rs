@@ -3,6 +3,9 @@
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 
+/// So begin names of files and folders that are being made or removed.
+pub const UNFINISHED: &str = ".unfinished-";
+
 /// Writes a file under a temporary name in the same folder, then renames it.
 ///
 /// # Errors
@@ -50,7 +53,7 @@ pub fn make_folder(dir: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result
     }
     let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(|e| Error::io(parent, "create", &e))?;
-    let hidden = tempfile::Builder::new().prefix(".unfinished-").tempdir_in(parent);
+    let hidden = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(parent);
     let hidden = hidden.map_err(|e| Error::io(parent, "write to", &e))?;
     fill(hidden.path())?;
     open_to_all(hidden.path()).map_err(|e| Error::io(dir, "write", &e))?;

@@ -3,11 +3,14 @@
 mod common;
 
 use common::catalogue::{CELL, Catalogue, elevation, ground, real};
-use common::server::Fault;
+use common::server::{Fault, Reply, Seen, Server};
 use common::{copgen, failure, files, generate, success};
-use copgen::grid::Crs;
-use copgen::modality::{ModalityTable, Value};
+use copgen::grid::{Crs, GridCell};
+use copgen::modality::{Location, ModalityTable, Value};
+use copgen::net::Network;
 use copgen::scene::{Scene, Window};
+use copgen::source::{Area, Wish, providers_in, survey};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -349,4 +352,50 @@ fn of_a_large_file_only_the_window_is_read() {
     assert!(sent < size / 100, "{sent} of {size} bytes were sent");
     // GDAL's blocks and the rasters of one window; nowhere near the file.
     assert!(cfg!(not(target_os = "linux")) || (1..400_000_000).contains(&most), "{most} bytes");
+}
+
+#[test]
+fn ground_lies_on_the_grid_of_the_tiles_in_both_hemispheres() {
+    for (cell, equator) in [("618U_30L", 0.0), (CELL, 10_000_000.0)] {
+        let cell: GridCell = cell.parse().expect("cell");
+        let centre = cell.centre();
+        let aside = Location { lat: centre.lat + 0.004, lon: centre.lon - 0.007 };
+        for (area, around) in [(Area::Cell, None), (Area::Window(1920.0), None), (Area::Window(2040.0), Some(aside))] {
+            let ground = area.ground(cell, around).expect("ground");
+            // As of published tiles: 53HPA (south) begins at 6 100 000 m, 40 m beyond a multiple of 60.
+            let off = [ground.left, ground.top - equator].map(|v| v.rem_euclid(60.0));
+            assert_eq!(off, [0.0, 0.0], "{cell} {area:?}");
+        }
+    }
+}
+
+#[test]
+fn a_catalogue_without_end_is_read_in_part_and_that_is_told() {
+    let server = Server::start();
+    let url = server.url.clone();
+    server.handle("/search", move |seen: &Seen| {
+        let page = serde_json::from_slice::<serde_json::Value>(&seen.body).expect("question")["page"].as_u64();
+        let page = page.unwrap_or(0);
+        let item = json!({
+            "id": format!("tile {page}"), "bbox": [-180, -90, 180, 90], "properties": {},
+            "assets": {"data": {"href": format!("{url}/dem.tif")}},
+        });
+        let next = json!({"rel": "next", "method": "POST", "merge": true, "href": format!("{url}/search"), "body": {"page": page + 1}});
+        Reply::json(&json!({"type": "FeatureCollection", "features": [item], "links": [next]}))
+    });
+    let dir = tempfile::tempdir().expect("folder");
+    let sources = dir.path().join("sources.toml");
+    let text = format!(
+        "[[provider]]\nname = \"Endless\"\napi = \"{}\"\n[[provider.product]]\nfamily = \"DEM\"\ncollection = \"c\"\nlicence = \"l\"\nattribution = \"a\"\ntime = \"always\"\nbands = {{ DEM = \"data\" }}\n",
+        server.url
+    );
+    std::fs::write(&sources, text).expect("sources");
+    let providers: Vec<_> =
+        providers_in(&sources).expect("sources").into_iter().filter(|p| p.name == "Endless").collect();
+    let day = jiff::civil::date(2023, 1, 1);
+    let wish = Wish { corners: ground().corners().expect("corners"), from: day, to: day, most_cloud: 100.0 };
+    let go_on = std::sync::atomic::AtomicBool::new(false);
+    let found = survey(&Network::default(), &providers, &["DEM".to_owned()], &wish, &go_on).expect("survey");
+    assert_eq!(found.found["DEM"].len(), 1, "pages of one map belong together");
+    assert!(found.problems[0].contains("more images than are looked at"), "{:?}", found.problems);
 }

@@ -12,6 +12,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+/// The largest piece (a tile, a directory, the description) that is read: what is compressed may grow a thousandfold.
+const LARGEST_PIECE: u64 = 2 << 20;
+/// Where the header says how directories and tiles are compressed, and the two ways that are usual and safe: not at
+/// all, and gzip (others grow further).
+const COMPRESSIONS: (std::ops::RangeInclusive<usize>, [u8; 2]) = (97..=98, [1, 2]);
+
 /// An open file.
 pub struct PmTiles {
     path: PathBuf,
@@ -26,6 +32,9 @@ struct Plain {
 
 impl Plain {
     fn bytes(&self, offset: usize, length: usize) -> std::io::Result<Bytes> {
+        if length as u64 > LARGEST_PIECE {
+            return Err(std::io::Error::other("a single piece of it is too large"));
+        }
         let left = self.length.saturating_sub(offset as u64);
         let mut bytes = vec![0; left.min(length as u64) as usize];
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,6 +60,14 @@ impl PmTiles {
         let file = File::open(path).map_err(read)?;
         let length = file.metadata().map_err(read)?.len();
         let backend = Plain { file: Mutex::new(file), length };
+        let start = backend.bytes(0, *COMPRESSIONS.0.end() + 1).map_err(read)?;
+        let told = start.get(COMPRESSIONS.0).unwrap_or_default();
+        if !told.iter().all(|way| COMPRESSIONS.1.contains(way)) {
+            return Err(Error::file(
+                path,
+                "It is compressed in a way that is not read (only gzip is), or is no PMTiles file",
+            ));
+        }
         let reader = guarded(path, || pollster::block_on(AsyncPmTilesReader::try_from_source(backend)))?;
         let header = reader.get_header();
         if !matches!(header.tile_type, TileType::Png | TileType::Jpeg | TileType::Webp) {

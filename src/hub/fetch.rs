@@ -205,12 +205,8 @@ impl Fetch<'_> {
         progress: &mut dyn FnMut(u64),
     ) -> Result<()> {
         let url = &self.remote.url;
-        let mut headers = self.headers.to_vec();
-        if so_far.bytes == 0 {
-            // A compressed body could not be continued.
-            headers.push(("accept-encoding".into(), "identity".into()));
-        }
-        let mut answer = self.network.open(&Ask { headers: &headers, from: so_far.bytes, ..Ask::get(url) })?;
+        let ask = Ask { headers: self.headers, from: so_far.bytes, plain: true, ..Ask::get(url) };
+        let mut answer = self.network.open(&ask)?;
         if answer.total.is_some_and(|total| total != self.remote.bytes) {
             let what = format!(
                 "of another length ({}) than announced ({} bytes)",

@@ -79,6 +79,8 @@ pub struct Ask<'a> {
     pub from: u64,
     /// One past the last byte wanted; all that follow if left out.
     pub to: Option<u64>,
+    /// The body must come uncompressed: it may have to be continued, or its length is known.
+    pub plain: bool,
 }
 
 impl<'a> Ask<'a> {
@@ -201,9 +203,10 @@ impl Network {
             let mut request = self.agent.get(&url).config().max_redirects(0).build();
             if ask.from > 0 || ask.to.is_some() {
                 let last = ask.to.map_or(String::new(), |to| to.saturating_sub(1).to_string());
-                // A compressed body could not be continued.
-                request =
-                    request.header("range", format!("bytes={}-{last}", ask.from)).header("accept-encoding", "identity");
+                request = request.header("range", format!("bytes={}-{last}", ask.from));
+            }
+            if ask.plain || ask.from > 0 || ask.to.is_some() {
+                request = request.header("accept-encoding", "identity");
             }
             let all = headers.iter().fold(request, |r, (name, value)| r.header(name, value));
             let response = all.call().map_err(|e| fault::of(&url, &e))?;

@@ -2,7 +2,7 @@
 
 use super::read_back::{Bits, read_back};
 use crate::error::{Error, Result};
-use crate::files::readable;
+use crate::files::{UNFINISHED, readable};
 use crate::grid::Footprint;
 use crate::modality::Class;
 use gdal::raster::{Buffer, ColorEntry, ColorTable, GdalDataType, RasterCreationOptions};
@@ -59,7 +59,7 @@ impl GeoTiff<'_> {
         super::quiet_gdal();
         let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let unfinished = || {
-            let named = tempfile::Builder::new().prefix(".unfinished-").suffix(".tif").tempfile_in(dir);
+            let named = tempfile::Builder::new().prefix(UNFINISHED).suffix(".tif").tempfile_in(dir);
             named.map_err(|e| Error::io(dir, "write to", &e))
         };
         let (plain, temporary) = match self.cloud_optimised {

@@ -2,7 +2,7 @@
 
 use super::mask::cloud_code;
 use super::providers::{Product, Provider};
-use super::remote::{Grid, Resampling, read};
+use super::remote::{Grid, Kind, Resampling, read};
 use super::signing::Pass;
 use super::stac::{Acquisition, Item, SCENE_CLASSES};
 use crate::error::{Error, Result};
@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// Files read side by side.
 const SIDE_BY_SIDE: usize = 4;
 /// From this processing baseline on, Sentinel-2 products carry an offset (25 January 2022).
-const OFFSET_FROM: f32 = 4.0;
+pub(super) const OFFSET_FROM: f32 = 4.0;
 /// That offset, digital numbers.
 const OFFSET_DN: f32 = 1000.0;
 /// Stands for no data in radar files.
@@ -30,6 +30,11 @@ const RADAR_NO_DATA: f32 = -32768.0;
 const MASK_NO_DATA: u8 = 255;
 /// The smallest piece of ground that is fetched, metres: a window of the published model.
 const LEAST_M: f64 = 1920.0;
+
+/// Raised when what is made of the same order changes, so that what was made before is not taken for it.
+const EDITION: u8 = 2;
+/// Northing of the equator in the southern zones of UTM, metres.
+const SOUTHERN_EQUATOR_M: f64 = 10_000_000.0;
 
 /// How much ground to fetch.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,9 +64,16 @@ impl Area {
                 Footprint { crs: Some(crs), left, top, width_m: side, height_m: side }
             }
         };
-        let snapped = |v: f64| (v / WINDOW_STEP_M).round() * WINDOW_STEP_M;
-        Ok(Footprint { left: snapped(square.left), top: snapped(square.top), ..square })
+        Ok(snapped(square))
     }
+}
+
+/// The same ground on the 60 m grid of the Sentinel-2 tiles, which is counted from the equator in either hemisphere.
+fn snapped(ground: Footprint) -> Footprint {
+    let south = ground.crs.as_ref().is_some_and(|crs| crs.0.starts_with("EPSG:327"));
+    let equator = if south { SOUTHERN_EQUATOR_M } else { 0.0 };
+    let snapped = |v: f64| (v / WINDOW_STEP_M).round() * WINDOW_STEP_M;
+    Footprint { left: snapped(ground.left), top: equator + snapped(ground.top - equator), ..ground }
 }
 
 /// What to fetch.
@@ -82,6 +94,7 @@ impl Order {
         let day = ["S2L2A", "S2L1C", "S1RTC"].into_iter().find_map(of);
         let day = day.map(|a| format!("_{}", a.day)).unwrap_or_default();
         let mut hash = Sha256::new();
+        hash.update([EDITION]);
         hash.update(format!("{:?}", self.footprint));
         for acquisition in &self.chosen {
             hash.update(acquisition.key());
@@ -158,6 +171,15 @@ pub fn fetch(
         sources.push(Source { product, pass });
     }
     let jobs = jobs(&table, order);
+    for (i, chosen) in order.chosen.iter().enumerate() {
+        if !jobs.iter().any(|job| job.acquisition == i) {
+            let what = if chosen.day.is_empty() { chosen.collection.clone() } else { chosen.day.clone() };
+            return Err(Error::request(format!(
+                "{} ({what}) of {} has not all bands of any modality; choose another one.",
+                chosen.family, chosen.provider
+            )));
+        }
+    }
     let bands = read_all(network, &sources, order, &jobs, stop, progress)?;
     match make_folder(&target, |dir| write(&table, order, &sources, &jobs, &bands, dir)) {
         // Somebody else may have fetched the same meanwhile.
@@ -238,10 +260,12 @@ fn read_band(
 ) -> Result<Band> {
     let (width, height) = grid.size();
     let mut band = Band { values: vec![f32::NAN; width * height], parts: Vec::new(), corrected: BTreeSet::new() };
-    let classes = job.modality.classes().is_some();
+    // JPEG 2000 files do not say that 0 is no data.
+    let reflectance = matches!(job.modality.values, ValueKind::Reflectance { .. });
+    let kind = Kind { classes: job.modality.classes().is_some(), nothing: reflectance.then_some(0.0) };
     for item in &chosen.items {
         let Some(href) = item.assets.get(job.channel) else { continue };
-        let layer = read(network, &source.pass, href, grid, classes, stop)?;
+        let layer = read(network, &source.pass, href, grid, kind, stop)?;
         let mut used = false;
         for (to, &from) in band.values.iter_mut().zip(&layer.values) {
             if to.is_nan() && !from.is_nan() {

@@ -1,7 +1,7 @@
 //! Fetched places and pictures, kept for when there is no network, up to a size.
 
 use crate::error::{Error, Result};
-use crate::files::{Own, folders, hex, write_atomically};
+use crate::files::{Own, UNFINISHED, folders, hex, write_atomically};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -65,14 +65,14 @@ impl Kept {
         write_atomically(&self.thumbnail_file(url), bytes)
     }
 
-    /// What is left of a fetch or removal that broke off a day ago or more.
+    /// What is left of a fetch or removal that broke off a day ago or more. Other things in the folder are not ours.
     fn leftovers(&self) -> Vec<PathBuf> {
         let old = |dir: &PathBuf| {
             let made = std::fs::metadata(dir).and_then(|m| m.modified());
             made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > Duration::from_secs(24 * 3600)))
         };
         let all = folders(&self.scenes_dir()).unwrap_or_default();
-        all.into_iter().filter(|dir| !is_scene(dir) && old(dir)).collect()
+        all.into_iter().filter(|dir| is_unfinished(dir) && old(dir)).collect()
     }
 
     /// All scenes, the one that was used longest ago first.
@@ -112,9 +112,21 @@ impl Kept {
         write_atomically(&self.dir.join("limit"), bytes.to_string().as_bytes())
     }
 
-    /// Bytes that are kept.
+    /// Bytes that are kept: of scenes and small pictures, not of what others have put into the folder.
     pub fn bytes(&self) -> u64 {
-        size(&self.dir)
+        let all = folders(&self.scenes_dir()).unwrap_or_default();
+        let scenes = all.into_iter().filter(|dir| is_unfinished(dir) || is_scene(dir));
+        scenes.chain(self.thumbnails()).map(|path| size(&path)).sum()
+    }
+
+    /// Files of small pictures.
+    fn thumbnails(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.dir.join("thumbnails")).into_iter().flatten().flatten();
+        let ours = |name: &str| name.len() == 24 && name.bytes().all(|b| b.is_ascii_hexdigit());
+        entries
+            .map(|entry| entry.path())
+            .filter(|p| p.file_name().is_some_and(|n| ours(&n.to_string_lossy())))
+            .collect()
     }
 
     /// Removes what was used longest ago until everything fits the limit, small pictures first, and never one of `spare`;
@@ -124,14 +136,15 @@ impl Kept {
     /// When something cannot be removed.
     pub fn shrink(&self, spare: &[PathBuf]) -> Result<Vec<PathBuf>> {
         for dir in self.leftovers() {
-            std::fs::remove_dir_all(&dir).map_err(|e| Error::io(&dir, "remove", &e))?;
+            absent(std::fs::remove_dir_all(&dir)).map_err(|e| Error::io(&dir, "remove", &e))?;
         }
         let (limit, mut now) = (self.limit(), self.bytes());
         let mut removed = Vec::new();
-        let thumbnails = self.dir.join("thumbnails");
-        if now > limit && thumbnails.exists() {
-            now -= size(&thumbnails);
-            std::fs::remove_dir_all(&thumbnails).map_err(|e| Error::io(&thumbnails, "remove", &e))?;
+        if now > limit {
+            for file in self.thumbnails() {
+                now = now.saturating_sub(size(&file));
+                absent(std::fs::remove_file(&file)).map_err(|e| Error::io(&file, "remove", &e))?;
+            }
         }
         for scene in self.scenes() {
             if now <= limit {
@@ -157,18 +170,21 @@ impl Kept {
         self.shrink(&spare)
     }
 
-    /// Removes one scene. Its description goes first: what is left of a removal that breaks off is no scene.
+    /// Removes one scene. It gets another name first: what is left of a removal that breaks off is no scene, and goes with
+    /// the next one. A scene that is gone already is removed, too.
     ///
     /// # Errors
     /// When it is not kept here, or cannot be removed.
     pub fn remove(&self, dir: &Path) -> Result<()> {
-        if dir.parent() != Some(&self.scenes_dir()) {
+        let Some(name) = dir.file_name().filter(|_| dir.parent() == Some(&self.scenes_dir())) else {
             return Err(Error::file(dir, "This is not one of the kept places"));
-        }
+        };
         let failed = |e: std::io::Error| Error::io(dir, "remove", &e);
-        std::fs::remove_file(dir.join("scene.json")).map_err(failed)?;
+        let doomed = dir.with_file_name(format!("{UNFINISHED}{}", name.to_string_lossy()));
+        absent(std::fs::remove_dir_all(&doomed)).map_err(failed)?;
+        absent(std::fs::rename(dir, &doomed)).map_err(failed)?;
         let _ = std::fs::remove_file(mark(dir));
-        std::fs::remove_dir_all(dir).map_err(failed)
+        absent(std::fs::remove_dir_all(&doomed)).map_err(failed)
     }
 }
 
@@ -178,13 +194,30 @@ fn mark(dir: &Path) -> PathBuf {
     dir.with_file_name(format!(".{name}.used"))
 }
 
-/// Whether a folder is whole: those that are being made begin with a dot.
-fn is_scene(dir: &Path) -> bool {
-    let hidden = dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-    !hidden && dir.join("scene.json").exists()
+/// Done, too, if somebody else was faster.
+fn absent(removed: std::io::Result<()>) -> std::io::Result<()> {
+    removed.or_else(|e| if e.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
 }
 
+/// Whether a folder is being made or removed.
+fn is_unfinished(dir: &Path) -> bool {
+    dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with(UNFINISHED))
+}
+
+/// Whether a folder is a whole scene that was fetched, and none that somebody has put here.
+fn is_scene(dir: &Path) -> bool {
+    let told = std::fs::read(dir.join("scene.json")).ok();
+    let told: Option<serde_json::Value> = told.and_then(|text| serde_json::from_slice(&text).ok());
+    !is_unfinished(dir) && told.is_some_and(|told| told["fetched"].is_string())
+}
+
+/// Bytes of a file, or of all files in a folder.
 fn size(dir: &Path) -> u64 {
+    if let Ok(file) = std::fs::metadata(dir)
+        && file.is_file()
+    {
+        return file.len();
+    }
     let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
     let one = |entry: std::fs::DirEntry| match entry.metadata() {
         Ok(m) if m.is_dir() => size(&entry.path()),
@@ -205,7 +238,7 @@ mod tests {
         for name in ["a", "b", "c", "d"] {
             let scene = kept.scenes_dir().join(name);
             std::fs::create_dir_all(&scene).expect("folder");
-            std::fs::write(scene.join("scene.json"), "{}").expect("file");
+            std::fs::write(scene.join("scene.json"), r#"{"fetched": "2026"}"#).expect("file");
             std::fs::write(scene.join("DEM.tif"), vec![0; 1000]).expect("file");
             std::thread::sleep(std::time::Duration::from_millis(15));
         }
@@ -225,5 +258,40 @@ mod tests {
         assert_eq!(names(&kept), ["b", "d", "a"]);
         assert!(kept.remove(dir.path()).is_err(), "only scenes can be removed");
         assert!(kept.bytes() <= 3100);
+    }
+
+    #[test]
+    fn what_others_put_into_the_folder_stays_and_does_not_count() {
+        let dir = tempfile::tempdir().expect("folder");
+        let kept = Kept::new(dir.path().to_path_buf());
+        let old = SystemTime::now() - Duration::from_secs(3 * 24 * 3600);
+        let folder = |name: &str, description: Option<&str>| {
+            let made = dir.path().join(name);
+            std::fs::create_dir_all(&made).expect("folder");
+            std::fs::write(made.join("DEM.tif"), vec![0; 100_000]).expect("file");
+            if let Some(text) = description {
+                std::fs::write(made.join("scene.json"), text).expect("file");
+            }
+            std::fs::File::open(&made).and_then(|f| f.set_modified(old)).expect("date");
+            made
+        };
+        let theirs = [
+            folder("scenes/plain", None),
+            folder("scenes/described", Some(r#"{"name": "by hand"}"#)),
+            folder("scenes/damaged", Some("{")),
+            folder("thumbnails", None),
+            folder("pictures of mine", None),
+        ];
+        let broken_off = folder("scenes/.unfinished-x", None);
+        let ours = folder("scenes/ours", Some(r#"{"fetched": "2026-11-01T00:00:00Z"}"#));
+        kept.keep_thumbnail("https://h/a.png", &[0; 5000]).expect("picture");
+        assert_eq!(kept.scenes().len(), 1);
+        kept.set_limit(1000).expect("limit");
+        assert_eq!(kept.shrink(&[]).expect("shrunk"), std::slice::from_ref(&ours));
+        assert!(theirs.iter().all(|dir| dir.join("DEM.tif").exists()));
+        assert!(!broken_off.exists() && !ours.exists());
+        assert_eq!(kept.bytes(), 0);
+        // Another process was faster.
+        kept.remove(&ours).expect("nothing left to do");
     }
 }

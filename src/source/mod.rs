@@ -8,6 +8,7 @@ mod fetch;
 mod kept;
 pub mod major_tom;
 mod mask;
+mod outline;
 mod providers;
 mod remote;
 mod signing;

@@ -47,6 +47,9 @@ pub struct Product {
     /// Property that says whether the offset of newer baselines is already gone.
     #[serde(default)]
     pub offset_applied: Option<String>,
+    /// Images of newer baselines that do not say so are left out, because the catalogue is known to forget it.
+    #[serde(default)]
+    pub newer_must_say_applied: bool,
     /// Factor from stored values to ours.
     #[serde(default = "one")]
     pub multiply: f64,

@@ -76,7 +76,19 @@ pub struct Layer {
     pub resampling: Resampling,
 }
 
-/// Reads the first band of a file where it covers a grid. `classes`: values must not be mixed.
+/// What is known of the pixels of a file that it may not say itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Kind {
+    /// Values must not be mixed.
+    pub classes: bool,
+    /// The value that stands for nothing, unless the file names one.
+    pub nothing: Option<f64>,
+}
+
+/// Fresh addresses for GDAL: those of retries must not come again, because it remembers failures by address.
+static RETRIES: AtomicU32 = AtomicU32::new(1);
+
+/// Reads the first band of a file where it covers a grid.
 ///
 /// # Errors
 /// [`Error::Network`] when the server fails, tried again as [`Network::retry`] does; [`Error::Cancelled`]; when the file is
@@ -86,15 +98,16 @@ pub(super) fn read(
     pass: &Pass,
     href: &str,
     grid: &Grid,
-    classes: bool,
+    kind: Kind,
     stop: &AtomicBool,
 ) -> Result<Layer> {
     quiet_gdal();
-    let attempts = AtomicU32::new(0);
+    let mut attempt = 0;
     network.retry(stop, &mut || {
         network.check(href)?;
-        let opening = pass.opening(href, attempts.fetch_add(1, Ordering::Relaxed))?;
-        with_settings(&opening, || on_grid(&opening.name, grid, classes)).map_err(|problem| {
+        let opening = pass.opening(href, attempt)?;
+        attempt = RETRIES.fetch_add(1, Ordering::Relaxed);
+        with_settings(&opening, || on_grid(&opening.name, grid, kind)).map_err(|problem| {
             pass.diagnosis(network, href).unwrap_or_else(|| Error::Network {
                 fault: Fault::Broken,
                 problem: format!("The raster cannot be read from there ({}); try again", scrubbed(&problem)),
@@ -146,7 +159,7 @@ fn text(e: gdal::errors::GdalError) -> String {
 }
 
 /// The first band of what GDAL opens under this name, on a grid.
-fn on_grid(name: &str, grid: &Grid, classes: bool) -> Result<Layer, String> {
+fn on_grid(name: &str, grid: &Grid, kind: Kind) -> Result<Layer, String> {
     // A server must not have GDAL read descriptions of other things, such as VRT files, with our keys.
     let drivers = DatasetOptions { allowed_drivers: Some(&["GTiff", "JP2OpenJPEG"]), ..Default::default() };
     let dataset = Dataset::open_ex(name, drivers).map_err(text)?;
@@ -164,12 +177,12 @@ fn on_grid(name: &str, grid: &Grid, classes: bool) -> Result<Layer, String> {
         true => transform[5].abs() * 111_320.0,
         false => transform[5].abs() * own.linear_units(),
     };
-    let resampling = match (classes, pixel_m < FINER * grid.pixel_m) {
+    let resampling = match (kind.classes, pixel_m < FINER * grid.pixel_m) {
         (true, _) => Resampling::Nearest,
         (false, true) => Resampling::Average,
         (false, false) => Resampling::Bilinear,
     };
-    let no_data = dataset.rasterband(1).map_err(text)?.no_data_value();
+    let no_data = dataset.rasterband(1).map_err(text)?.no_data_value().or(kind.nothing);
     let description = warped(name, &transform, &own, grid, &target, resampling, no_data)?;
     drop(dataset);
     let warped = Dataset::open(&description).map_err(text)?;
@@ -273,6 +286,8 @@ mod tests {
     use crate::scene::{GeoTiff, Pixels};
     use std::path::Path;
 
+    const VALUES: Kind = Kind { classes: false, nothing: None };
+
     fn ground(epsg: u32, left: f64, top: f64, width_m: f64, height_m: f64) -> Footprint {
         Footprint { crs: Some(Crs(format!("EPSG:{epsg}"))), left, top, width_m, height_m }
     }
@@ -305,13 +320,13 @@ mod tests {
         let whole = ground(32632, 600_000.0, 5_200_020.0, 600.0, 600.0);
         plane(&path, &whole, 10.0, (60, 60), |x, y| (x - 600_000.0 + (5_200_020.0 - y) / 1000.0) as f32);
         let grid = Grid { footprint: ground(32632, 599_940.0, 5_199_900.0, 240.0, 240.0), pixel_m: 10.0 };
-        let layer = on_grid(&path.display().to_string(), &grid, false).expect("layer");
+        let layer = on_grid(&path.display().to_string(), &grid, VALUES).expect("layer");
         assert_eq!(layer.resampling, Resampling::None);
         assert_eq!(layer.values.len(), 24 * 24);
         assert!(layer.values[..6].iter().all(|v| v.is_nan()), "west of the source is nothing");
         assert!((layer.values[6] - 5.125).abs() < 1e-3, "{}", layer.values[6]);
         let away = Grid { footprint: ground(32632, 700_020.0, 5_199_900.0, 240.0, 240.0), pixel_m: 10.0 };
-        assert!(on_grid(&path.display().to_string(), &away, false).expect("layer").values.iter().all(|v| v.is_nan()));
+        assert!(on_grid(&path.display().to_string(), &away, VALUES).expect("layer").values.iter().all(|v| v.is_nan()));
     }
 
     #[test]
@@ -327,7 +342,7 @@ mod tests {
         let crs = Crs("EPSG:32632".into());
         let (x, y) = crs.from_location(centre).expect("projected");
         let grid = Grid { footprint: ground(32632, x - 960.0, y + 960.0, 1920.0, 1920.0), pixel_m: 30.0 };
-        let layer = on_grid(&name(&degrees), &grid, false).expect("layer");
+        let layer = on_grid(&name(&degrees), &grid, VALUES).expect("layer");
         assert_eq!(layer.resampling, Resampling::Bilinear);
         // Pixel 32, 32 begins at the centre: its middle is 15 m east and south of it.
         let expected = 10.1 * 1000.0 + 46.9 * 100.0 + 15.0 / 76_050.0 * 1000.0 - 15.0 / 111_180.0 * 100.0;
@@ -337,15 +352,15 @@ mod tests {
         let fine = dir.path().join("fine.tif");
         let whole = ground(32632, x - 1200.0, y + 1200.0, 2400.0, 2400.0);
         plane(&fine, &whole, 10.0, (240, 240), |x, _| if ((x / 10.0) as i64) % 2 == 0 { 0.0 } else { 2.0 });
-        let averaged = on_grid(&name(&fine), &grid, false).expect("layer");
+        let averaged = on_grid(&name(&fine), &grid, VALUES).expect("layer");
         assert_eq!(averaged.resampling, Resampling::Average);
         assert!(averaged.values.iter().all(|v| (0.5..=1.5).contains(v)));
-        let classes = on_grid(&name(&fine), &grid, true).expect("layer");
+        let classes = on_grid(&name(&fine), &grid, Kind { classes: true, nothing: None }).expect("layer");
         assert_eq!(classes.resampling, Resampling::Nearest);
         assert!(classes.values.iter().all(|v| *v == 0.0 || *v == 2.0));
         let (x, y) = Crs("EPSG:32633".into()).from_location(centre).expect("projected");
         let zone = Grid { footprint: ground(32633, x - 300.0, y + 300.0, 600.0, 600.0), pixel_m: 10.0 };
-        let turned = on_grid(&name(&fine), &zone, false).expect("layer");
+        let turned = on_grid(&name(&fine), &zone, VALUES).expect("layer");
         assert_eq!(turned.resampling, Resampling::Bilinear);
         assert!(turned.values.iter().all(|v| (0.0..=2.0).contains(v)));
     }
@@ -358,7 +373,7 @@ mod tests {
         plane(&path, &whole, 10.0, (60, 60), |x, _| if x < 600_300.0 { f32::NAN } else { 5.0 });
         for (pixel_m, resampling) in [(10.0, Resampling::None), (20.0, Resampling::Average)] {
             let grid = Grid { footprint: ground(32632, 600_000.0, 5_200_020.0, 600.0, 600.0), pixel_m };
-            let layer = on_grid(&path.display().to_string(), &grid, false).expect("layer");
+            let layer = on_grid(&path.display().to_string(), &grid, VALUES).expect("layer");
             assert_eq!(layer.resampling, resampling);
             let missing = layer.values.iter().filter(|v| v.is_nan()).count();
             assert_eq!(missing * 2, layer.values.len());

@@ -89,6 +89,8 @@ impl Pass {
             if *requester_pays {
                 settings.push(("AWS_REQUEST_PAYER", "requester".into()));
             }
+            // Names cannot be made to differ here, so nothing is remembered.
+            settings.push(("CPL_VSIL_CURL_NON_CACHED", "/vsis3/".into()));
             return Ok(Opening { name: format!("/vsis3/{path}"), settings });
         }
         let url = self.address(href);

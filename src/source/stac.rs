@@ -1,10 +1,13 @@
 //! What a STAC catalogue holds of a place (STAC API, item search; STAC 1.0 items).
 
+use super::fetch::OFFSET_FROM;
+use super::outline::Outline;
 use super::providers::{Product, Provider, Time};
 use crate::error::{Error, Result};
 use crate::modality::Location;
 use crate::net::{Ask, Network, plain, unexpected};
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -15,6 +18,8 @@ const PAGE: usize = 100;
 const PAGES: usize = 5;
 /// Largest picture worth showing, bytes.
 const LARGEST_THUMBNAIL: u64 = 8 << 20;
+/// Tiles of one pass were seen within this time.
+const ONE_PASS: SignedDuration = SignedDuration::from_mins(15);
 /// A window is looked at in so many points each way to see how much of it is covered.
 const PROBES: usize = 9;
 
@@ -44,8 +49,8 @@ impl Wish {
         ]
     }
 
-    /// Share of the ground that a polygon covers, 0…1.
-    fn covered_by(&self, outline: &Outline) -> f32 {
+    /// Which points of the ground a polygon covers: a bit for each.
+    fn covered_by(&self, outline: &Outline) -> u128 {
         let [nw, ne, se, sw] = self.corners;
         let along = |a: f64, b: f64, share: f64| a + (b - a) * share;
         let mut inside = 0;
@@ -54,11 +59,16 @@ impl Wish {
                 let [x, y] = [i, k].map(|n| n as f64 / (PROBES - 1) as f64);
                 let lat = along(along(nw.lat, ne.lat, x), along(sw.lat, se.lat, x), y);
                 let lon = along(along(nw.lon, ne.lon, x), along(sw.lon, se.lon, x), y);
-                inside += usize::from(outline.holds([lon, lat]));
+                inside |= u128::from(outline.holds([lon, lat])) << (i * PROBES + k);
             }
         }
-        inside as f32 / (PROBES * PROBES) as f32
+        inside
     }
+}
+
+/// Share of the ground that these points stand for, 0…1.
+fn share(covered: u128) -> f32 {
+    covered.count_ones() as f32 / (PROBES * PROBES) as f32
 }
 
 /// Something that can be fetched: one or several files of one day that together cover the ground.
@@ -105,7 +115,8 @@ pub struct Item {
     pub baseline: Option<f32>,
     /// Whether the offset of newer baselines is gone already.
     pub offset_applied: bool,
-    coverage: f32,
+    /// Which points of the ground it covers.
+    covered: u128,
 }
 
 /// Channel name under which the scene classification is kept.
@@ -131,7 +142,8 @@ struct Link {
     merge: bool,
 }
 
-/// What a product has of a place: newest first; what covers nothing of it is left out.
+/// What a product has of a place: newest first; what covers nothing of it is left out. And whether that is all: no
+/// more than 500 items are read.
 ///
 /// # Errors
 /// [`Error::Network`], [`Error::Cancelled`], or when the answer is no item collection.
@@ -141,7 +153,7 @@ pub fn search(
     product: &Product,
     wish: &Wish,
     stop: &AtomicBool,
-) -> Result<Vec<Acquisition>> {
+) -> Result<(Vec<Acquisition>, bool)> {
     let [west, south, east, north] = wish.bounds();
     if ![west, south, east, north].iter().all(|v| v.is_finite()) || east - west > 180.0 {
         return Err(Error::request("Places on the antimeridian cannot be searched; choose one beside it."));
@@ -157,14 +169,16 @@ pub fn search(
     let mut url = format!("{}/search", provider.api.trim_end_matches('/'));
     let mut body = Some(question.clone());
     let mut items = Vec::new();
+    let mut all = false;
     for _ in 0..PAGES {
         let ask = Ask { body: body.as_ref(), ..Ask::get(&url) };
         let answer: Answer = network.json(&ask, stop)?;
         items.extend(answer.features.iter().filter_map(|feature| read(product, wish, feature)));
-        let Some(next) = answer.links.into_iter().find(|link| link.rel == "next") else { break };
-        if answer.features.is_empty() {
+        let next = answer.links.into_iter().find(|link| link.rel == "next");
+        let Some(next) = next.filter(|_| !answer.features.is_empty()) else {
+            all = true;
             break;
-        }
+        };
         if host(&next.href) != host(&url) {
             return Err(unexpected(&url, &format!("continued on another server ({})", plain(&next.href))));
         }
@@ -178,7 +192,7 @@ pub fn search(
     let mut found = grouped(provider, product, items);
     found.retain(|a| a.cloud.is_none_or(|cloud| f64::from(cloud) <= wish.most_cloud));
     found.sort_by(|a, b| b.day.cmp(&a.day).then(b.coverage.total_cmp(&a.coverage)));
-    Ok(found)
+    Ok((found, all))
 }
 
 fn host(url: &str) -> &str {
@@ -211,15 +225,16 @@ fn read(product: &Product, wish: &Wish, feature: &Value) -> Option<Said> {
     let href = |name: &str| text(&feature["assets"][name]["href"]);
     let mut assets: BTreeMap<String, String> =
         product.bands.iter().filter_map(|(channel, name)| Some((channel.clone(), href(name)?))).collect();
-    if assets.is_empty() {
+    // Some are of one polarisation only; modalities want all.
+    if assets.len() < product.bands.len() {
         return None;
     }
     if let Some(classes) = product.scene_classes.as_deref().and_then(href) {
         assets.insert(SCENE_CLASSES.into(), classes);
     }
     let outline = Outline::of(feature)?;
-    let coverage = wish.covered_by(&outline);
-    if coverage == 0.0 {
+    let covered = wish.covered_by(&outline);
+    if covered == 0 {
         return None;
     }
     let instant = text(&properties["datetime"]).or_else(|| text(&properties["start_datetime"]));
@@ -237,8 +252,11 @@ fn read(product: &Product, wish: &Wish, feature: &Value) -> Option<Said> {
         baseline: product.baseline.as_ref().and_then(|name| number(&properties[name])),
         offset_applied: product.offset_applied.as_ref().is_some_and(|name| properties[name] == true),
         assets,
-        coverage,
+        covered,
     };
+    if product.newer_must_say_applied && item.baseline.is_some_and(|b| b >= OFFSET_FROM) && !item.offset_applied {
+        return None;
+    }
     let thumbnail = ["thumbnail", "rendered_preview", "preview"].iter().find_map(|name| {
         let asset = &feature["assets"][*name];
         let kind = asset["type"].as_str().unwrap_or("");
@@ -256,18 +274,23 @@ fn read(product: &Product, wish: &Wish, feature: &Value) -> Option<Said> {
     })
 }
 
-/// Items of one day and satellite belong together: tiles side by side, or one tile processed twice.
+/// Items of one pass of one satellite belong together: tiles side by side, or one tile processed twice.
 fn grouped(provider: &Provider, product: &Product, items: Vec<Said>) -> Vec<Acquisition> {
     let mut groups: BTreeMap<(String, Option<String>), Vec<Said>> = BTreeMap::new();
     for said in items {
         groups.entry((said.day.clone(), said.platform.clone())).or_default().push(said);
     }
+    let passes =
+        groups.into_iter().flat_map(|(key, group)| passes(group).into_iter().map(move |pass| (key.clone(), pass)));
     let acquisition = |((day, platform), mut group): ((String, Option<String>), Vec<Said>)| {
         // What covers most comes first, of equals what was processed last.
         group.sort_by(|a, b| {
             let newest = |s: &Said| s.item.baseline.unwrap_or(0.0);
             let (x, y) = (&a.item, &b.item);
-            y.coverage.total_cmp(&x.coverage).then(newest(b).total_cmp(&newest(a))).then(b.updated.cmp(&a.updated))
+            share(y.covered)
+                .total_cmp(&share(x.covered))
+                .then(newest(b).total_cmp(&newest(a)))
+                .then(b.updated.cmp(&a.updated))
         });
         let first = group.first()?;
         Some(Acquisition {
@@ -279,55 +302,30 @@ fn grouped(provider: &Provider, product: &Product, items: Vec<Said>) -> Vec<Acqu
             cloud: first.cloud,
             platform,
             thumbnail: first.thumbnail.clone(),
-            // Tiles beside each other add up; how far is known once they are read.
-            coverage: group.iter().map(|s| s.item.coverage).sum::<f32>().min(1.0),
+            coverage: share(group.iter().fold(0, |all, s| all | s.item.covered)),
             items: group.into_iter().map(|said| said.item).collect(),
         })
     };
-    groups.into_iter().filter_map(acquisition).collect()
+    passes.filter_map(acquisition).collect()
 }
 
-/// A polygon in degrees: rings, the first of each polygon outside.
-struct Outline(Vec<Vec<[f64; 2]>>);
-
-impl Outline {
-    fn of(feature: &Value) -> Option<Self> {
-        let ring = |value: &Value| -> Option<Vec<[f64; 2]>> {
-            value.as_array()?.iter().map(|p| Some([p.get(0)?.as_f64()?, p.get(1)?.as_f64()?])).collect()
-        };
-        let polygon = |value: &Value| -> Option<Vec<Vec<[f64; 2]>>> { value.as_array()?.iter().map(ring).collect() };
-        let geometry = &feature["geometry"];
-        let rings = match geometry["type"].as_str() {
-            Some("Polygon") => polygon(&geometry["coordinates"])?,
-            Some("MultiPolygon") => {
-                let all: Option<Vec<_>> = geometry["coordinates"].as_array()?.iter().map(polygon).collect();
-                all?.concat()
-            }
-            _ => {
-                let b: Vec<f64> = feature["bbox"].as_array()?.iter().filter_map(Value::as_f64).collect();
-                let [west, south, east, north] = match b[..] {
-                    [w, s, e, n] => [w, s, e, n],
-                    [w, s, _, e, n, _] => [w, s, e, n],
-                    _ => return None,
-                };
-                vec![vec![[west, south], [east, south], [east, north], [west, north]]]
-            }
-        };
-        Some(Self(rings))
+/// Items of one day, parted where more time lies between them than a pass over neighbouring tiles takes.
+fn passes(mut group: Vec<Said>) -> Vec<Vec<Said>> {
+    let at = |said: &Said| said.instant.as_deref().and_then(|instant| instant.parse::<Timestamp>().ok());
+    group.sort_by_key(at);
+    let mut passes: Vec<Vec<Said>> = Vec::new();
+    for said in group {
+        let before = passes.last().and_then(|pass| pass.last()).map(at);
+        let together = before.is_some_and(|before| match (before, at(&said)) {
+            (Some(before), Some(now)) => now.duration_since(before) <= ONE_PASS,
+            (before, now) => before == now,
+        });
+        match passes.last_mut().filter(|_| together) {
+            Some(pass) => pass.push(said),
+            None => passes.push(vec![said]),
+        }
     }
-
-    /// By the even-odd rule: holes are rings too.
-    fn holds(&self, [x, y]: [f64; 2]) -> bool {
-        let crosses = |ring: &Vec<[f64; 2]>| {
-            let next = ring.iter().cycle().skip(1);
-            let edges = ring
-                .iter()
-                .zip(next)
-                .filter(|(a, b)| (a[1] > y) != (b[1] > y) && x < (b[0] - a[0]) * (y - a[1]) / (b[1] - a[1]) + a[0]);
-            edges.count()
-        };
-        self.0.iter().map(crosses).sum::<usize>() % 2 == 1
-    }
+    passes
 }
 
 /// The small picture of an acquisition, as it lies at its address.
@@ -362,14 +360,64 @@ mod tests {
             Outline::of(&json!({"geometry": {"type": "Polygon", "coordinates": coordinates}})).expect("outline")
         };
         let whole = json!([[[10, 45], [13, 45], [13, 48], [10, 48], [10, 45]]]);
-        assert_eq!(wish().covered_by(&outline(whole.clone())), 1.0);
+        let covers = |outline: &Outline| share(wish().covered_by(outline));
+        assert_eq!(covers(&outline(whole.clone())), 1.0);
         let west = json!([[[10, 45], [11.5, 45], [11.5, 48], [10, 48], [10, 45]]]);
-        let share = wish().covered_by(&outline(west));
-        assert!((0.4..=0.6).contains(&share), "{share}");
+        let half = covers(&outline(west));
+        assert!((0.4..=0.6).contains(&half), "{half}");
         let hole = json!([whole[0], [[10.5, 45.5], [12.5, 45.5], [12.5, 47.5], [10.5, 47.5], [10.5, 45.5]]]);
-        assert_eq!(wish().covered_by(&outline(hole)), 0.0);
+        assert_eq!(covers(&outline(hole)), 0.0);
         let boxed = Outline::of(&json!({"bbox": [10, 45, 0, 13, 48, 4000]})).expect("box");
-        assert_eq!(wish().covered_by(&boxed), 1.0);
+        assert_eq!(covers(&boxed), 1.0);
+    }
+
+    /// An item of surface reflectance between two meridians.
+    fn seen(id: &str, at: &str, west: f64, east: f64, properties: Value) -> Value {
+        let mut item = json!({
+            "id": id, "bbox": [west, 45, east, 48], "properties": properties,
+            "assets": {"red": {"href": format!("https://h/{id}.tif")}},
+        });
+        item["properties"]["datetime"] = json!(at);
+        item["properties"]["platform"] = json!("sentinel-2a");
+        item
+    }
+
+    fn reflectance(more: &str) -> (Provider, Product) {
+        let text = format!(
+            "family = 'S2L2A'\ncollection = 'c'\nlicence = 'l'\nattribution = 'a'\ntime = 'acquisition'\nbands = {{ B04 = 'red' }}\nbaseline = 'b'\noffset_applied = 'gone'\n{more}"
+        );
+        let provider = toml::from_str("name = 'p'\napi = 'https://h'").expect("provider");
+        (provider, toml::from_str(&text).expect("product"))
+    }
+
+    #[test]
+    fn tiles_of_one_pass_belong_together_and_do_not_count_twice() {
+        let (provider, product) = reflectance("");
+        let found = |items: &[Value]| {
+            grouped(&provider, &product, items.iter().filter_map(|item| read(&product, &wish(), item)).collect())
+        };
+        let west = |id: &str, at: &str| seen(id, at, 10.0, 11.6, json!({}));
+        let east = |id: &str, at: &str| seen(id, at, 11.4, 13.0, json!({}));
+        let twice = found(&[west("a", "2023-04-19T10:00:00Z"), west("b", "2023-04-19T10:00:03Z")]);
+        assert_eq!((twice.len(), twice[0].items.len()), (1, 2));
+        assert!((0.4..0.8).contains(&twice[0].coverage), "processed twice, it covers no more: {}", twice[0].coverage);
+        let beside = found(&[west("a", "2023-04-19T10:00:00Z"), east("b", "2023-04-19T10:00:17Z")]);
+        assert_eq!((beside.len(), beside[0].coverage), (1, 1.0));
+        // The next orbit, as it happens far in the north.
+        let orbits = found(&[west("a", "2023-04-19T10:00:00Z"), east("b", "2023-04-19T11:40:00Z")]);
+        assert_eq!(orbits.iter().map(|a| a.items.len()).collect::<Vec<_>>(), [1, 1]);
+    }
+
+    #[test]
+    fn images_whose_offset_is_uncertain_are_left_out_where_the_source_says_so() {
+        let items = [json!({"b": "03.01"}), json!({"b": "05.09"}), json!({"b": "05.09", "gone": true})];
+        let kept = |more: &str| {
+            let (_, product) = reflectance(more);
+            let all = items.iter().map(|said| seen("a", "2023-04-19T10:00:00Z", 10.0, 13.0, said.clone()));
+            all.filter_map(|item| read(&product, &wish(), &item)).count()
+        };
+        assert_eq!(kept(""), 3);
+        assert_eq!(kept("newer_must_say_applied = true"), 2);
     }
 
     #[test]
@@ -383,6 +431,10 @@ mod tests {
             "assets": {"data": {"href": "https://h/a.tif"}},
         });
         assert_eq!(read(&product, &wish(), &good).expect("item").day, "2023-04-19");
+        let half = json!({"data": {"href": "https://h/a.tif"}});
+        let mut both = product.clone();
+        both.bands.insert("more".into(), "second".into());
+        assert!(read(&both, &wish(), &json!({"assets": half})).is_none(), "one band of two");
         let spoilt: [fn(&mut Value); 6] = [
             |v| v["assets"] = json!({}),
             |v| v["assets"]["data"] = json!(7),

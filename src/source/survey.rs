@@ -34,11 +34,11 @@ pub fn survey(
     let asked = |product: &&Product| families.contains(&product.family);
     let all: Vec<(&Provider, &Product)> =
         providers.iter().flat_map(|p| p.products.iter().filter(asked).map(move |product| (p, product))).collect();
-    let ask = |(provider, product): &(&Provider, &Product)| -> Result<Vec<Acquisition>> {
+    let ask = |(provider, product): &(&Provider, &Product)| -> Result<(Vec<Acquisition>, bool)> {
         provider.access(product).ready()?;
         search(network, provider, product, wish, stop)
     };
-    let answers: Vec<Result<Vec<Acquisition>>> = std::thread::scope(|scope| {
+    let answers: Vec<Result<(Vec<Acquisition>, bool)>> = std::thread::scope(|scope| {
         let running: Vec<_> = all.iter().map(|one| scope.spawn(|| ask(one))).collect();
         let broken = |_| Err(Error::Compute("A search failed in a way nobody foresaw.".into()));
         running.into_iter().map(|thread| thread.join().unwrap_or_else(broken)).collect()
@@ -51,7 +51,15 @@ pub fn survey(
     let several = answers.len();
     for ((provider, product), answer) in all.iter().zip(answers) {
         match answer {
-            Ok(found) => survey.found.entry(product.family.clone()).or_default().extend(found),
+            Ok((found, all)) => {
+                if !all {
+                    survey.problems.push(format!(
+                        "{} from {}: there are more images than are looked at; ask for fewer days.",
+                        product.family, provider.name
+                    ));
+                }
+                survey.found.entry(product.family.clone()).or_default().extend(found);
+            }
             Err(error) => {
                 survey.problems.push(format!("{} from {}: {error}", product.family, provider.name));
                 failures.push(error);
@@ -63,7 +71,7 @@ pub fn survey(
     }
     survey.found.retain(|_, found| !found.is_empty());
     match failures.pop() {
-        Some(error) if several > 0 && survey.problems.len() == several => Err(error),
+        Some(error) if failures.len() + 1 == several => Err(error),
         _ => Ok(survey),
     }
 }

@@ -27,13 +27,15 @@ pub fn real(name: &str) -> (BTreeMap<String, Vec<f32>>, usize) {
     (bands.collect(), width)
 }
 
-/// Ground that the catalogue's images cover: the middle of the cell, on the 60 m grid of the Sentinel-2 tiles.
+/// Ground that the catalogue's images cover: the middle of the cell, on the 60 m grid of the Sentinel-2 tiles, which is
+/// counted from the equator (at 10 000 km, which is no multiple of 60 m, in the southern hemisphere).
 pub fn ground() -> Footprint {
     let cell: GridCell = CELL.parse().expect("cell");
     let whole = cell.footprint().expect("footprint");
     let snapped = |v: f64| (v / 60.0).round() * 60.0;
     let inner = whole.centre_window(2160.0, 60.0);
-    Footprint { left: snapped(inner.left), top: snapped(inner.top), ..inner }
+    let equator = 10_000_000.0;
+    Footprint { left: snapped(inner.left), top: equator - snapped(equator - inner.top), ..inner }
 }
 
 fn cog(dir: &Path, name: &str, footprint: &Footprint, pixel_m: f64, side: usize, values: &[f32], pixels: Pixels) {
