@@ -4,6 +4,7 @@ mod common;
 
 use common::harness::*;
 use copgen::app::{Command, GuideStep, Preset, RunState, Selection};
+use copgen::basemap::LayerId;
 use copgen::sampler::Role;
 use copgen::view::Spot;
 use egui_kittest::kittest::{NodeT, Queryable};
@@ -13,9 +14,10 @@ use std::path::Path;
 fn runs_queue_and_stay() {
     let mut harness = window();
     wait(&mut harness, "reading the first scene", observed);
-    apply(&mut harness, Command::Steps(30));
-    apply(&mut harness, Command::Samples(2));
-    for seed in 1..=3 {
+    // The first would take minutes.
+    for (seed, steps, samples) in [(1, 150, 200), (2, 2, 2), (3, 2, 2)] {
+        apply(&mut harness, Command::Steps(steps));
+        apply(&mut harness, Command::Samples(samples));
         apply(&mut harness, Command::Seed(seed));
         apply(&mut harness, Command::Generate);
     }
@@ -23,6 +25,8 @@ fn runs_queue_and_stay() {
     assert_eq!(session.runs.waiting().count(), 2);
     assert_eq!(session.run().map(|run| run.request.seed), Some(1), "what is looked at stays");
     press(&mut harness, "Withdraw 1");
+    assert!(harness.state().session().busy(), "the first goes on");
+    apply(&mut harness, Command::Stop);
     let finished = |seed: u64| {
         move |w: &copgen::app::Window| {
             w.session().runs.all().iter().any(|r| r.request.seed == seed && r.state == RunState::Finished)
@@ -189,13 +193,7 @@ fn loose_rasters_become_a_scene() {
     apply(&mut harness, Command::OpenPaths(vec![radar.clone(), optical, height]));
     let asks = |w: &copgen::app::Window| w.session().scenes.len() == 2;
     wait(&mut harness, "looking into the files", asks);
-    for _ in 0..200 {
-        harness.step();
-        if harness.query_by_label_contains("What are these files?").is_some() {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    wait_for_words(&mut harness, "What are these files?");
     press(&mut harness, "Modality of picture.tif");
     harness.get_by_role_and_label(egui::accesskit::Role::Button, "S2L2A_10m").click();
     harness.run_steps(3);
@@ -429,14 +427,48 @@ fn an_export_that_would_replace_a_file_writes_none() {
     }
     press(&mut harness, "Export …");
     press(&mut harness, "Write files");
-    wait(&mut harness, "the problem", |_| true);
-    for _ in 0..400 {
-        harness.step();
-        if harness.query_by_label_contains("exists already").is_some() {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    assert!(harness.query_by_label_contains("exists already").is_some());
+    wait_for_words(&mut harness, "exists already");
     assert_eq!(common::files(out.path()).len(), 1, "of {before}");
+}
+
+#[test]
+fn what_opens_late_does_not_replace_what_was_picked_meanwhile() {
+    let place = tempfile::tempdir().expect("folder");
+    let scene = common::copy_scene(common::COMPLETE, place.path());
+    let project = place.path().join("project");
+    let mut harness = window();
+    wait(&mut harness, "reading the scenes", |w| observed(w) && w.session().scenes.len() == 2);
+    sample(&mut harness, 2, 2);
+    apply(&mut harness, Command::SaveProject(project.clone()));
+    wait(&mut harness, "saving", |w| w.session().notes.iter().any(|note| note.text.contains("was saved")));
+    drop(harness);
+    let mut harness = window();
+    wait(&mut harness, "reading the scenes", |w| observed(w) && w.session().scenes.len() == 2);
+    let (ctx, cell) = (harness.ctx.clone(), Selection::Cell("618U_30L".parse().expect("cell")));
+    // Both before any answer is taken, as from a slow disk.
+    for (late, scenes, runs) in [(scene, 3, 0), (project, 3, 1)] {
+        harness.state_mut().apply(&ctx, Command::OpenScene(late));
+        harness.state_mut().apply(&ctx, Command::Pick(cell.clone()));
+        let opened = |w: &copgen::app::Window| (w.session().scenes.len(), w.session().runs.all().len());
+        wait(&mut harness, "opening", |w| opened(w) == (scenes, runs) && observed(w));
+        let session = harness.state().session();
+        assert_eq!(session.selection, Some(cell.clone()));
+        assert_eq!(session.observed.as_ref().map(|o| o.observation.tile.as_str()), Some("618U_30L"));
+    }
+}
+
+#[test]
+fn a_map_file_that_opens_late_does_not_replace_a_newer_choice() {
+    let mut harness = window();
+    wait(&mut harness, "reading the first scene", observed);
+    let path = common::project("assets/basemap/world.pmtiles");
+    let (ctx, own) = (harness.ctx.clone(), LayerId::File(path.clone()));
+    // Both before any answer is taken, as from a slow disk.
+    harness.state_mut().apply(&ctx, Command::OpenPaths(vec![path]));
+    harness.state_mut().apply(&ctx, Command::Basemap(LayerId::Bundled));
+    wait(&mut harness, "opening", |w| w.session().layers.all().contains(&own));
+    assert_eq!(*harness.state().session().layers.shown(), LayerId::Bundled);
+    // It is in the list, and shown once it is the newest choice.
+    apply(&mut harness, Command::Basemap(own.clone()));
+    wait(&mut harness, "showing", |w| *w.session().layers.shown() == own);
 }

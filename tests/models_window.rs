@@ -11,7 +11,7 @@ use common::server::{Fault, Reply, Seen};
 use common::{failure, files, generate, project, success};
 use copgen::Result;
 use copgen::app::{Command, Options, Window};
-use copgen::hub::{Catalogue, Hub, State, Wish};
+use copgen::hub::{Catalogue, Hub, Progress, State, Wish};
 use copgen::model::{Engine, Model};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
@@ -19,6 +19,7 @@ use mirror::{Mirror, network, on, thumbnails, tiny};
 use published::{write_autoencoder, write_denoiser};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 #[test]
@@ -126,11 +127,13 @@ fn outcome(window: &Window) -> String {
     window.models().outcomes.get("tiny").map(|outcome| outcome.text.clone()).unwrap_or_default()
 }
 
-/// What the hub says of a file, after a while.
-fn slow_answer(mirror: &Mirror) -> impl Fn(&Seen) -> Reply + Send + Sync + 'static {
+/// What the hub says of a file, once it may.
+fn late_answer(mirror: &Mirror, may: Arc<AtomicBool>) -> impl Fn(&Seen) -> Reply + Send + Sync + 'static {
     let to = format!("{}/some/where/shared.pth", mirror.storage.url);
     move |_| {
-        std::thread::sleep(Duration::from_millis(300));
+        while !may.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let reply = Reply::new("text/plain", "moved").status(302).header("location", &to);
         reply.header("x-linked-etag", "\"v1\"").header("x-linked-size", "1000000")
     }
@@ -150,22 +153,27 @@ fn models_are_fetched_used_and_removed_in_the_window() {
     wait(&mut harness, "refusal", |window| outcome(window).contains("HF_TOKEN"));
     mirror.hub.heal();
     // Stopped while the last file is looked for: it does not begin by itself at the next start.
-    mirror.hub.handle("/some/where/resolve/main/shared.pth", slow_answer(&mirror));
+    let may = Arc::new(AtomicBool::new(false));
+    mirror.hub.handle("/some/where/resolve/main/shared.pth", late_answer(&mirror, may.clone()));
     let asked = |mirror: &Mirror| mirror.hub.seen().iter().filter(|seen| seen.path.ends_with("shared.pth")).count();
     let before = asked(&mirror);
     apply(&mut harness, Command::FetchModel(Wish { id: "tiny".into(), ..Wish::default() }));
     wait(&mut harness, "looking", |_| asked(&mirror) > before);
     apply(&mut harness, Command::StopModel("tiny".into()));
+    may.store(true, Ordering::Relaxed);
     wait(&mut harness, "stopping", |window| outcome(window).contains("Stopped"));
     wait(&mut harness, "pause", |_| models.join("tiny/paused").exists());
     mirror.put("some/where", "shared.pth", &dir.path().join("published/shared.pth"));
     wait(&mut harness, "listing", |window| listed(window) == Some(State::Begun));
-    // Stopped in the middle, with the list closed meanwhile.
-    mirror.storage.fail("/some/where/shared.pth", Fault::Slow(8_000, Duration::from_millis(20)), 1);
+    // Stopped in the middle of the last file, some 20 s long, with the list closed meanwhile.
+    mirror.storage.fail("/some/where/shared.pth", Fault::Slow(1_000, Duration::from_millis(20)), 1);
     harness.get_by_label("Download tiny").scroll_to_me();
     harness.run_steps(3);
     press(&mut harness, "Download tiny");
-    let far = |window: &Window| window.models().going.get("tiny").is_some_and(|going| going.progress.bytes_per_s > 0.0);
+    let far = |window: &Window| {
+        let last = |now: &Progress| now.what.contains("downloading the autoencoder") && now.bytes_per_s > 0.0;
+        window.models().going.get("tiny").is_some_and(|going| last(&going.progress))
+    };
     wait(&mut harness, "progress", far);
     apply(&mut harness, Command::ModelsWindow(false));
     assert!(far(harness.state()), "it goes on without its window");

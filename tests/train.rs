@@ -150,7 +150,7 @@ fn a_training_that_was_stopped_goes_on_as_if_it_had_not_been() {
         .expect("training");
     let stopped = recipes.path("stopped");
     let began = std::time::Instant::now();
-    while !stopped.join("denoiser_checkpoint.safetensors").exists() && began.elapsed().as_secs() < 120 {
+    while !stopped.join("denoiser_checkpoint.safetensors").exists() && began.elapsed().as_secs() < 600 {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     child.kill().expect("kill");

@@ -34,7 +34,7 @@ fn a_place_is_read_sampled_shown_and_exported() {
     apply(&mut harness, Command::Steps(3));
     apply(&mut harness, Command::Samples(3));
     press(&mut harness, "Generate");
-    assert!(harness.state().session().busy());
+    assert!(harness.state().session().run().is_some());
     wait(&mut harness, "sampling", sampled);
     let run = harness.state().session().run().expect("run");
     assert_eq!(run.realisations.len(), 3);
@@ -86,7 +86,7 @@ fn stopping_keeps_what_is_finished_and_what_cannot_start_says_why() {
     let before = Instant::now();
     press(&mut harness, "Stop");
     wait(&mut harness, "stopping", |w| w.session().run().is_some_and(|run| run.state == RunState::Cancelled));
-    assert!(before.elapsed() < Duration::from_secs(20));
+    assert!(before.elapsed() < Duration::from_secs(60));
     assert!(harness.query_by_label_contains("are kept").is_some());
 
     let table = harness.state().session().table().expect("table").clone();
@@ -214,7 +214,7 @@ fn more_adds_to_the_run_and_changes_nothing_of_it() {
     // Other choices meanwhile do not change what is added.
     press(&mut harness, "LULC generated");
     press(&mut harness, "More");
-    wait(&mut harness, "adding", finished(4));
+    wait(&mut harness, "adding", |w| finished(4)(w) && compared(w));
     let run = harness.state().session().run().expect("run");
     assert_eq!(run.realisations.iter().map(|r| r.index).collect::<Vec<_>>(), [0, 1, 2, 3]);
     assert!(first.iter().zip(&run.realisations).all(|(a, b)| std::sync::Arc::ptr_eq(a, b)));

@@ -9,16 +9,12 @@ use super::shown::Shown;
 use super::studio::{self, Purpose, Reply};
 use super::window::Window;
 use super::{exporting, find, shown::Base};
-use crate::basemap::{Archive, LayerId};
+use crate::basemap::LayerId;
 use crate::job::Event;
-use crate::modality::ModalityTable;
-use crate::project::{PROJECT_FILE, Project};
 use crate::sampler::Role;
-use crate::scene::scene_of;
 use egui::Context;
-use jiff::civil::Date;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -27,7 +23,10 @@ impl Window {
     pub fn apply(&mut self, ctx: &Context, command: Command) {
         let session = &mut self.session;
         match command {
-            Command::Pick(selection) => self.pick(selection),
+            Command::Pick(selection) => {
+                self.new_place();
+                self.pick(selection);
+            }
             Command::MoveWindow(window) => {
                 if let Some(selection) = session.selection.clone() {
                     (session.window, session.moved, session.observed) = (window, true, None);
@@ -38,7 +37,7 @@ impl Window {
             Command::Fit(at, side_m) => self.map.fit(at, side_m),
             Command::Zoom(levels) => self.map.zoom_by(levels),
             Command::Basemap(layer) => self.basemap(ctx, layer),
-            Command::ForgetMap(path) => self.forget_map(ctx, &path),
+            Command::ForgetMap(path) => self.forget_map(&path),
             Command::MapNames(on) => self.map.set_names(on),
             Command::Theme(theme) => ctx.set_theme(theme),
             Command::Role(i, role) => session.choices.role(i, role),
@@ -181,16 +180,23 @@ impl Window {
             Command::ProjectWindow(open) => self.project_form.open = open,
             Command::SaveProject(dir) => self.save_project(dir),
             Command::ChooseFolder(purpose) => self.studio.choose_folder(purpose),
-            Command::OpenScene(dir) => self.open_scene(dir),
+            Command::OpenScene(dir) => {
+                let place = self.new_place();
+                self.open_scene(dir, place);
+            }
             Command::OpenPaths(paths) => self.open_paths(paths),
             Command::OpenFiles(files) => {
                 self.files_form.close();
                 if let Some(files) = files {
-                    self.open_files(files);
+                    let place = self.new_place();
+                    self.open_files(files, place);
                 }
             }
             Command::OpenTables(files, cell) => self.open_tables(files, cell),
-            Command::FetchRows(rows) => self.fetch_rows(rows),
+            Command::FetchRows(rows) => {
+                let place = self.new_place();
+                self.fetch_rows(rows, place);
+            }
             Command::CloseCells => self.cells_form.close(),
             Command::ExportInto(dir) => self.form.dir = dir.display().to_string(),
             Command::Export => {
@@ -238,7 +244,7 @@ impl Window {
         if let Selection::Cell(cell) = selection
             && let Some(dir) = self.session.collected(cell)
         {
-            return self.open_scene(dir);
+            return self.open_scene(dir, self.places);
         }
         let known = self.session.observed.is_some() || self.session.reading > 0;
         if self.session.selection.as_ref() == Some(&selection) && known && !self.session.moved {
@@ -336,10 +342,14 @@ impl Window {
         match find::place(text) {
             Some(found) => {
                 self.map.fit(found.middle, found.side_m);
+                self.new_place();
                 self.pick(Selection::Cell(found.cell));
             }
             None => match self.session.scenes.iter().position(named) {
-                Some(i) => self.pick(Selection::Scene(i)),
+                Some(i) => {
+                    self.new_place();
+                    self.pick(Selection::Scene(i));
+                }
                 None => self.session.note(
                     format!("\"{text}\" was not found: type a latitude and longitude such as 46.5, 11.35, a grid cell such as 618U_30L, or part of a scene's name."),
                     true,
@@ -364,61 +374,6 @@ impl Window {
             let latest = self.newest.clone();
             latest.store(order.serial, Ordering::Relaxed);
             self.studio.run(move || studio::paint(&order, &latest));
-        }
-    }
-
-    pub(super) fn open_scene(&mut self, dir: PathBuf) {
-        self.scene_form.open = false;
-        if Project::is_at(&dir) {
-            self.studio.run(move || keeper::restore(dir));
-        } else {
-            self.studio.run(move || studio::open_scene(&dir, true));
-        }
-    }
-
-    /// Opens folders; GeoTIFFs named by modality stand for their folder, others are looked into.
-    fn open_paths(&mut self, paths: Vec<PathBuf>) {
-        let table = ModalityTable::published();
-        let named = |path: &Path| path.file_stem().and_then(|s| s.to_str()).is_some_and(|s| table.index(s).is_some());
-        let mut loose = Vec::new();
-        let mut folders = BTreeSet::new();
-        let (maps, paths): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| Archive::is_one(path));
-        for path in maps {
-            self.scene_form.open = false;
-            self.open_map(LayerId::File(path));
-        }
-        for path in self.without_tables(paths) {
-            match path.parent() {
-                Some(parent) if path.is_file() && (named(&path) || path.ends_with(PROJECT_FILE)) => {
-                    folders.insert(parent.to_path_buf());
-                }
-                _ if path.is_file() => loose.push(path),
-                _ => {
-                    folders.insert(path);
-                }
-            }
-        }
-        folders.into_iter().for_each(|dir| self.open_scene(dir));
-        if !loose.is_empty() {
-            self.scene_form.open = false;
-            self.studio.run(move || studio::look_into(&loose));
-        }
-    }
-
-    /// Opens GeoTIFFs as one scene.
-    pub(super) fn open_files(&mut self, files: Vec<(PathBuf, String, Option<Date>)>) {
-        let within = self.own_scenes();
-        self.studio.run(move || match scene_of(&within, &files) {
-            Ok(dir) => studio::open_scene(&dir, true),
-            Err(error) => Reply::Scene(Err(error), true),
-        });
-    }
-
-    /// Remembers a folder that was opened or saved.
-    pub(super) fn remember(&mut self, dir: &Path) {
-        if self.recent.add(dir) {
-            let recent = self.recent.clone();
-            self.studio.run(move || Reply::Kept(recent.write()));
         }
     }
 
@@ -451,7 +406,10 @@ impl Window {
 
     pub(super) fn chosen(&mut self, purpose: Purpose, dir: PathBuf) {
         match purpose {
-            Purpose::OpenScene => self.open_scene(dir),
+            Purpose::OpenScene => {
+                let place = self.new_place();
+                self.open_scene(dir, place);
+            }
             Purpose::Export => self.form.dir = dir.display().to_string(),
             Purpose::MapFile => self.open_map(LayerId::File(dir)),
             Purpose::Project => self.project_form.dir = dir.display().to_string(),

@@ -69,7 +69,8 @@ impl Window {
     pub(super) fn open_tables(&mut self, files: Vec<Origin>, cell: Option<GridCell>) {
         self.scene_form.open = false;
         let names: Vec<String> = files.iter().map(Origin::name).collect();
-        let (number, read) = self.cells_form.begin(names.join(", "));
+        let place = self.new_place();
+        let (number, read) = self.cells_form.begin(names.join(", "), place);
         let sent = self.courier.send(
             move |e| News::CellsListed(number, Err(e)),
             move |network, teller, stop| {
@@ -113,19 +114,19 @@ impl Window {
         let mut scenes = listed.scenes;
         match scenes.len() {
             0 => self.failed(&Error::request("The files hold no cell.")),
-            1 => self.fetch_rows(scenes.swap_remove(0).rows),
+            1 => self.fetch_rows(scenes.swap_remove(0).rows, self.cells_form.place),
             _ => self.cells_form.choose(scenes),
         }
     }
 
-    /// Has a scene made of rows.
-    pub(super) fn fetch_rows(&mut self, rows: Vec<Row>) {
+    /// Has a scene made of rows; `place` is the number of the wish for it.
+    pub(super) fn fetch_rows(&mut self, rows: Vec<Row>, place: u64) {
         // What was read over the network or out of a large file is kept like other fetched places.
         let kept = self.session.kept.clone();
         let within = kept.as_ref().map_or_else(|| self.own_scenes(), Kept::scenes_dir);
         let spare = spared(&self.session);
         let name = rows.first().map(|row| format!("cell {}", row.cell)).unwrap_or_default();
-        let (number, read) = self.cells_form.begin(name);
+        let (number, read) = self.cells_form.begin(name, place);
         let sent = self.courier.send(
             move |e| News::CellFetched(number, Err(e)),
             move |network, teller, stop| {
@@ -148,23 +149,24 @@ impl Window {
         match fetched {
             Ok(fetched) => {
                 self.cells_form.close();
-                self.open_scene(fetched.dir);
+                self.open_scene(fetched.dir, self.cells_form.place);
             }
             Err(error) => self.failed(&error),
         }
     }
 
-    /// A data set was opened: one cell is picked at once, of many one is picked on the map.
-    pub(super) fn collected(&mut self, collection: Collection) {
+    /// A data set was opened: one cell is picked at once, of many one is picked on the map, which moves there unless
+    /// another place was picked meanwhile.
+    pub(super) fn collected(&mut self, collection: Collection, wish: u64) {
         self.remember(&collection.root);
         let (name, count) = (collection.name().to_owned(), collection.cells.len());
         let only = collection.cells.keys().next().copied().filter(|_| count == 1);
         let place = around(&collection);
         self.session.add_collection(collection);
         if let Some(dir) = only.and_then(|cell| self.session.collected(cell)) {
-            return self.open_scene(dir);
+            return self.open_scene(dir, wish);
         }
-        if let Some((middle, side_m)) = place {
+        if let Some((middle, side_m)) = place.filter(|_| wish == self.places) {
             self.map.fit(middle, side_m);
         }
         self.session

@@ -19,6 +19,8 @@ pub struct CellsForm {
     state: State,
     /// Errands so far.
     number: u64,
+    /// Number of the wish for a place that the newest one answers.
+    pub place: u64,
     text: String,
 }
 
@@ -72,9 +74,9 @@ fn details(rows: &[Row]) -> String {
 }
 
 impl CellsForm {
-    /// Reading begins: the errand's number, and a counter of bytes.
-    pub fn begin(&mut self, what: String) -> (u64, Arc<AtomicU64>) {
-        self.number += 1;
+    /// Reading begins for a wish: the errand's number, and a counter of bytes.
+    pub fn begin(&mut self, what: String, place: u64) -> (u64, Arc<AtomicU64>) {
+        (self.number, self.place) = (self.number + 1, place);
         let read = Arc::<AtomicU64>::default();
         self.state = State::Reading { what, read: read.clone(), _errand: None };
         (self.number, read)

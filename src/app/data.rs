@@ -139,21 +139,23 @@ impl Window {
         );
         let progress = Progress { what: "beginning …".into(), done: 0, total: 1 };
         match begun {
-            Ok(errand) => self.data.fetching = Some(Fetching { serial, errand, progress }),
+            Ok(errand) => {
+                let place = self.new_place();
+                self.data.fetching = Some(Fetching { serial, place, errand, progress });
+            }
             Err(error) => self.data.problem = Some(error.to_string()),
         }
     }
 
     pub(super) fn fetched(&mut self, serial: u64, done: Result<PathBuf>) {
         // What was told to stop has been forgotten; another fetch may go on.
-        if self.data.fetching.as_ref().is_none_or(|fetching| fetching.serial != serial) {
+        let Some(Fetching { place, .. }) = self.data.fetching.take_if(|fetching| fetching.serial == serial) else {
             return self.look_what_is_kept();
-        }
-        self.data.fetching = None;
+        };
         match done {
             Ok(dir) => {
                 self.data.open = false;
-                self.studio.run(move || studio::open_scene(&dir, true));
+                self.studio.run(move || studio::open_scene(&dir, Some(place)));
                 self.look_what_is_kept();
             }
             Err(Error::Cancelled) => {}

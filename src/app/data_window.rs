@@ -29,6 +29,8 @@ pub struct Site {
 pub struct Fetching {
     /// Its number.
     pub serial: u64,
+    /// Number of the wish for the place.
+    pub place: u64,
     /// Ends it when dropped.
     pub errand: Errand,
     /// How far it is.

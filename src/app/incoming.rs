@@ -3,15 +3,12 @@
 use super::courier::News;
 use super::keeper::Restored;
 use super::runs::Run;
-use super::session::Selection;
 use super::shown::{Base, Shown};
 use super::studio::{self, Purpose, Reply};
 use super::window::Window;
 use crate::error::Result;
 use crate::job::Event;
-use crate::scene::LooseFile;
 use egui::Context;
-use std::collections::BTreeSet;
 use std::path::Path;
 
 impl Window {
@@ -85,27 +82,16 @@ impl Window {
     pub(super) fn replies(&mut self, ctx: &Context) {
         while let Ok(reply) = self.studio.replies.try_recv() {
             match reply {
-                Reply::Model(Ok(model)) => self.take_model(model),
-                Reply::Scene(Ok(known), pick) => {
-                    // A data set is remembered as a whole.
-                    let own = |root: &Path| known.scene.dir().starts_with(root);
-                    let single = !self.session.collections.iter().any(|collection| own(&collection.root));
-                    if pick && single && self.session.observed.is_some() {
-                        self.remember(known.scene.dir());
-                    }
-                    let at = self.session.add_scene(known);
-                    if pick {
-                        self.pick(Selection::Scene(at));
-                    }
-                }
-                Reply::Collection(collection) => self.collected(*collection),
+                Reply::Model(dir, read) => self.model_read(&dir, read),
+                Reply::Scene(Ok(known), place) => self.scene_opened(known, place),
+                Reply::Collection(collection, place) => self.collected(*collection, place.unwrap_or_default()),
                 Reply::Settings(path, settings) => {
                     self.session.take(*settings);
                     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                     let text = format!("Roles, values, switches and seed of {name} were taken over.");
                     self.session.note(text, false);
                 }
-                Reply::Recognised(files) => self.recognised(files),
+                Reply::Recognised(files, place) => self.recognised(files, place),
                 Reply::KeptScenes(scenes) => scenes.into_iter().for_each(|known| {
                     self.session.add_scene(known);
                 }),
@@ -149,7 +135,9 @@ impl Window {
                     self.broken(&text);
                 }
                 Reply::Preview(run, index, modality, image) => {
-                    if self.session.runs.working().is_some_and(|working| working.folder == run) {
+                    // It may come after what it is a preview of.
+                    let made = |run: &Run| run.realisations.iter().any(|made| made.index == index);
+                    if self.session.runs.working().is_some_and(|working| working.folder == run && !made(working)) {
                         self.shown.previewed(ctx, index, modality, image);
                     }
                 }
@@ -164,7 +152,7 @@ impl Window {
                         Err(error) => self.form.problem = Some(error.to_string()),
                     }
                 }
-                Reply::Restored(dir, restored) => self.restored(&dir, *restored),
+                Reply::Restored(dir, restored, place) => self.restored(&dir, *restored, place),
                 Reply::Kept(Ok(())) => {}
                 Reply::Kept(Err(error)) => {
                     if let Some(keeper) = &mut self.keeper {
@@ -187,32 +175,12 @@ impl Window {
                     "No folder was chosen. If no dialog opened, type the folder instead or drop it on the window.",
                     false,
                 ),
-                Reply::Model(Err(error)) | Reply::Scene(Err(error), _) | Reply::Chart(Err(error)) => {
-                    self.session.note(error.to_string(), true);
-                }
+                Reply::Scene(Err(error), _) | Reply::Chart(Err(error)) => self.session.note(error.to_string(), true),
             }
         }
     }
 
-    /// What cannot be used becomes a note; the rest is opened, or asked about.
-    fn recognised(&mut self, files: Vec<Result<LooseFile>>) {
-        let mut usable = Vec::new();
-        for file in files {
-            match file {
-                Ok(file) => usable.push(file),
-                Err(error) => self.session.note(error.to_string(), true),
-            }
-        }
-        let names: BTreeSet<&String> = usable.iter().filter_map(|file| file.candidates.first()).collect();
-        let certain = names.len() == usable.len() && usable.iter().all(|file| file.candidates.len() == 1);
-        if certain && !usable.is_empty() {
-            self.open_files(usable.into_iter().map(|f| (f.path, f.candidates.concat(), f.date)).collect());
-        } else {
-            self.files_form.ask(usable);
-        }
-    }
-
-    fn restored(&mut self, dir: &Path, restored: Result<Restored>) {
+    fn restored(&mut self, dir: &Path, restored: Result<Restored>, place: u64) {
         let own = self.keeper.as_ref().is_some_and(|keeper| keeper.dir() == dir);
         let restored = match restored {
             Ok(restored) => restored,
@@ -241,7 +209,8 @@ impl Window {
             return self.session.note(text, true);
         }
         let before = self.session.runs.all().len();
-        restored.apply(&mut self.session);
+        // A place that was picked meanwhile stays.
+        restored.apply(&mut self.session, place == self.places);
         if !own {
             self.remember(dir);
             self.keep_runs_from(before);
@@ -250,7 +219,7 @@ impl Window {
             self.shown.modality = Shown::first_choice(table);
         }
         self.show_run();
-        if let Some(selection) = self.session.selection.clone() {
+        if let Some(selection) = self.session.selection.clone().filter(|_| self.session.observed.is_none()) {
             self.look();
             self.observe(selection);
         }
@@ -263,5 +232,32 @@ impl Window {
         let runs: Vec<_> = runs.map(|run| (run.folder.clone(), run.realisations.clone())).collect();
         let dir = keeper.dir().to_path_buf();
         self.studio.run(move || studio::keep_missing(&dir, &table, &runs));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{runs, window};
+    use super::*;
+    use crate::ensemble::Realisation;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_preview_does_not_appear_beside_what_it_was_a_preview_of() {
+        let mut harness = window::bare(crate::files::bundled("models/demo").expect("model"), None);
+        let ctx = harness.ctx.clone();
+        let window = harness.state_mut();
+        window.session.runs.add(runs::tests::run(1));
+        window.session.runs.begin_next();
+        let run = window.session.runs.working_mut().expect("a run");
+        run.realisations.push(Arc::new(Realisation { index: 0, seed: 1, values: Vec::new() }));
+        for index in [1, 0] {
+            let folder = window.session.runs.working().expect("a run").folder.clone();
+            let picture = Arc::new(egui::ColorImage::filled([1, 1], egui::Color32::BLACK));
+            window.studio.run(move || Reply::Preview(folder, index, 0, picture));
+        }
+        window.studio.finish();
+        window.replies(&ctx);
+        assert_eq!(window.shown.preview.as_ref().map(|(index, ..)| *index), Some(1));
     }
 }

@@ -144,10 +144,10 @@ pub struct Restored {
     pub problems: Vec<String>,
 }
 
-/// Reads a project with everything it names.
-pub fn restore(dir: PathBuf) -> Reply {
+/// Reads a project with everything it names; `place` is the number of the wish for it.
+pub fn restore(dir: PathBuf, place: u64) -> Reply {
     let restored = restored(&dir);
-    Reply::Restored(dir, Box::new(restored))
+    Reply::Restored(dir, Box::new(restored), place)
 }
 
 fn restored(dir: &Path) -> Result<Restored> {
@@ -220,8 +220,9 @@ fn restored_run(dir: &Path, kept: &KeptRun, model: &LoadedModel, problems: &mut 
 }
 
 impl Restored {
-    /// Puts it in place of what the session holds; the picked place has still to be read.
-    pub fn apply(self, session: &mut Session) {
+    /// Puts it in place of what the session holds; the picked place has still to be read. If it is not to be picked,
+    /// the place of the session stays with its choices, which need the same modalities.
+    pub fn apply(self, session: &mut Session, pick: bool) {
         let Self { project, model, scenes, collections, runs, shown, unread, problems, .. } = self;
         let table: &ModalityTable = &model.manifest.modalities;
         let mut choices = super::choices::usual(table, &|_| false);
@@ -233,7 +234,11 @@ impl Restored {
         for (name, text) in &project.typed {
             choices.typed.extend(table.index(name).map(|i| (i, text.clone())));
         }
-        session.choices.restart(choices);
+        let anew = pick || session.table() != Some(table);
+        if anew {
+            session.choices.restart(choices);
+            session.observed = None;
+        }
         session.model = Some(Arc::new(model));
         for known in scenes {
             session.add_scene(known);
@@ -241,13 +246,17 @@ impl Restored {
         for collection in collections {
             session.add_collection(collection);
         }
-        session.selection = project.picked.and_then(|picked| match picked {
-            Picked::Scene(dir) => {
-                session.scenes.iter().position(|known| known.scene.dir() == dir).map(Selection::Scene)
-            }
-            Picked::Cell(name) => name.parse().ok().map(Selection::Cell),
-        });
-        (session.window, session.moved, session.observed) = (project.window, true, None);
+        if pick {
+            session.selection = project.picked.and_then(|picked| match picked {
+                Picked::Scene(dir) => {
+                    session.scenes.iter().position(|known| known.scene.dir() == dir).map(Selection::Scene)
+                }
+                Picked::Cell(name) => name.parse().ok().map(Selection::Cell),
+            });
+            (session.window, session.moved) = (project.window, true);
+        } else if anew {
+            (session.window, session.moved) = (crate::scene::Window::Centre, false);
+        }
         session.samples = project.samples.max(1);
         (session.options, session.post) = (project.options, project.post);
         session.computing = project.computing;

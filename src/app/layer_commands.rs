@@ -14,11 +14,13 @@ impl Window {
     pub(super) fn basemap(&mut self, ctx: &Context, layer: LayerId) {
         match &layer {
             LayerId::Bundled => {
+                self.layer_wanted = LayerId::Bundled;
                 self.map.set_layer(None);
                 self.layer_shown(layer);
             }
             LayerId::Online(name) => {
                 let Some(described) = self.session.layers.online(name).cloned() else { return };
+                self.layer_wanted = layer.clone();
                 let told = Told::online(&described);
                 let source = Online::new(described, self.courier.network.clone(), self.tiles.as_deref());
                 self.map.set_layer(Some((Arc::new(source), told, ctx)));
@@ -28,8 +30,9 @@ impl Window {
         }
     }
 
-    /// Opens a map file; it is shown when it has been.
+    /// Opens a map file; it is shown when it has been, unless another layer is wished for by then.
     pub(super) fn open_map(&mut self, layer: LayerId) {
+        self.layer_wanted = layer.clone();
         self.studio.run(move || studio::open_map(layer));
     }
 
@@ -39,15 +42,17 @@ impl Window {
             (Ok(archive), LayerId::File(path)) => {
                 let fresh = !self.session.layers.all().contains(&layer);
                 let changed = self.session.layers.add(path, &archive.card);
-                let told = Told::file(&archive.card);
-                let bounds = archive.card.bounds;
-                let source: Arc<dyn Source> = Arc::new(archive);
-                self.map.set_layer(Some((source, told, ctx)));
-                // Who opens a map wants to see it.
-                if let Some(bounds) = bounds.filter(|_| fresh) {
-                    self.map.bring_into_view(bounds);
+                if self.layer_wanted == layer {
+                    let told = Told::file(&archive.card);
+                    let bounds = archive.card.bounds;
+                    let source: Arc<dyn Source> = Arc::new(archive);
+                    self.map.set_layer(Some((source, told, ctx)));
+                    // Who opens a map wants to see it.
+                    if let Some(bounds) = bounds.filter(|_| fresh) {
+                        self.map.bring_into_view(bounds);
+                    }
+                    self.layer_shown(layer);
                 }
-                self.layer_shown(layer);
                 if changed {
                     self.keep_layers();
                 }
@@ -55,19 +60,26 @@ impl Window {
             (Ok(archive), _) => self.map.set_bundled(Arc::new(archive), ctx),
             (Err(error), _) => {
                 self.session.note(error.to_string(), true);
-                if *self.session.layers.shown() == layer {
-                    self.basemap(ctx, LayerId::Bundled);
-                }
+                self.layer_gone(&layer);
             }
         }
     }
 
-    /// Takes a map file off the list.
-    pub(super) fn forget_map(&mut self, ctx: &Context, path: &Path) {
-        let changed = self.session.layers.forget(path);
-        if *self.session.layers.shown() == LayerId::File(path.to_path_buf()) {
-            self.basemap(ctx, LayerId::Bundled);
+    /// A layer is not to be had: the bundled one is shown in its place, until a newer wish is answered.
+    fn layer_gone(&mut self, layer: &LayerId) {
+        if self.session.layers.shown() == layer {
+            self.map.set_layer(None);
+            self.layer_shown(LayerId::Bundled);
         }
+        if self.layer_wanted == *layer {
+            self.layer_wanted = self.session.layers.shown().clone();
+        }
+    }
+
+    /// Takes a map file off the list.
+    pub(super) fn forget_map(&mut self, path: &Path) {
+        let changed = self.session.layers.forget(path);
+        self.layer_gone(&LayerId::File(path.to_path_buf()));
         if changed {
             self.keep_layers();
         }

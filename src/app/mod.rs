@@ -34,6 +34,7 @@ mod map_tools;
 mod models;
 mod models_window;
 mod notes;
+mod opening;
 mod palette;
 mod presets;
 mod project_form;

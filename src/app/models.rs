@@ -10,7 +10,9 @@ use crate::hub::{Checked, Hub, Library, Listed, Progress, Source, Wish, install,
 use crate::model::Manifest;
 use crate::sampler::Role;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What can be done to a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,9 +25,33 @@ pub enum Work {
     Removing,
 }
 
+/// Keeps an installation that is stopped from going on by itself at the next start: written at once, since it may take
+/// long to end, and once more at its end, since it has perhaps left its record only then.
+#[derive(Clone, Default)]
+struct Pause {
+    wished: Arc<AtomicBool>,
+    /// Whether the installation has ended: what comes later would pause the next one.
+    over: Arc<Mutex<bool>>,
+}
+
+impl Pause {
+    fn write(&self, dir: PathBuf, id: &str, last: bool) {
+        let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        // If this fails, it goes on at the next start and can be stopped again.
+        if !*over
+            && self.wished.load(Ordering::Relaxed)
+            && let Err(error) = Library::at(dir).and_then(|library| library.pause(id))
+        {
+            tracing::warn!("{error}");
+        }
+        *over |= last;
+    }
+}
+
 /// What is done to a model in the background.
 pub struct Going {
     errand: Errand,
+    pause: Pause,
     /// How far it is.
     pub progress: Progress,
     /// What it is.
@@ -58,6 +84,8 @@ pub struct Models {
     listings: [u64; 2],
     /// The model in use has got further parts that are still to be read.
     refresh: bool,
+    /// Folder of the model that is being read to be used from then on.
+    wanted: Option<PathBuf>,
 }
 
 /// What an exchange about a model tells.
@@ -78,7 +106,7 @@ impl Models {
     /// With models in this folder, and files from there.
     pub fn new(dir: Option<PathBuf>, hub: Hub) -> Self {
         let (listed, going, outcomes) = Default::default();
-        Self { dir, hub, listed, going, outcomes, resumed: false, listings: [0; 2], refresh: false }
+        Self { dir, hub, listed, going, outcomes, resumed: false, listings: [0; 2], refresh: false, wanted: None }
     }
 
     fn library(&self) -> Result<PathBuf> {
@@ -125,11 +153,13 @@ impl Window {
     /// Begins to fetch a model, or the rest of it.
     pub(super) fn fetch_model(&mut self, wish: Wish) {
         let (id, hub) = (wish.id.clone(), self.models.hub.clone());
-        self.begin(&id, "beginning", Work::Fetching, move |dir, network, stop, tell| {
-            let library = Library::at(dir)?;
+        let pause = Pause::default();
+        self.begin(&id, "beginning", Work::Fetching, pause.clone(), move |dir, network, stop, tell| {
+            let library = Library::at(dir.clone())?;
             let done = install(&library, &wish, &Source::Hub(&hub, network), stop, &mut |progress| {
                 tell(ModelNews::Progress(progress.clone()));
             });
+            pause.write(dir, &wish.id, true);
             Ok(ModelNews::Installed(Box::new(done)))
         });
     }
@@ -137,8 +167,8 @@ impl Window {
     /// Compares a model's files with their hashes.
     pub(super) fn verify_model(&mut self, id: &str) {
         let Some(listed) = self.models.listed.iter().find(|listed| listed.id == id).cloned() else { return };
-        self.begin(id, "checking", Work::Checking, move |_, _, stop, tell| {
-            let told = &mut |file: &std::path::Path| {
+        self.begin(id, "checking", Work::Checking, Pause::default(), move |_, _, stop, tell| {
+            let told = &mut |file: &Path| {
                 let what = format!("checking {}", file.display());
                 tell(ModelNews::Progress(Progress { what, ..Progress::default() }));
             };
@@ -154,7 +184,7 @@ impl Window {
             return self.outcome(id, "It is in use; use another model first.", true);
         }
         let name = id.to_owned();
-        self.begin(id, "removing", Work::Removing, move |dir, _, _, _| {
+        self.begin(id, "removing", Work::Removing, Pause::default(), move |dir, _, _, _| {
             Ok(ModelNews::Removed(remove(&Library::at(dir)?, &name)))
         });
     }
@@ -162,24 +192,16 @@ impl Window {
     /// Ends what is done to a model; what was fetched of it is kept, and does not go on by itself.
     pub(super) fn stop_model(&mut self, id: &str) {
         let Some(going) = self.models.going.get_mut(id) else { return };
+        going.pause.wished.store(true, Ordering::Relaxed);
         going.errand.stop();
         going.progress.what = "stopping".into();
-        if going.work == Work::Fetching {
-            self.pause_model(id);
+        if going.work == Work::Fetching
+            && let Some(dir) = self.models.dir.clone()
+        {
+            let (pause, name) = (going.pause.clone(), id.to_owned());
+            let paused = self.courier.send(News::Broken, move |_, _, _| pause.write(dir, &name, false));
+            self.keep_on(paused);
         }
-    }
-
-    /// Keeps an installation from going on by itself at the next start.
-    fn pause_model(&mut self, id: &str) {
-        let Some(dir) = self.models.dir.clone() else { return };
-        let name = id.to_owned();
-        let paused = self.courier.send(News::Broken, move |_, _, _| {
-            // If this fails, it goes on at the next start and can be stopped again.
-            if let Err(error) = Library::at(dir).and_then(|library| library.pause(&name)) {
-                tracing::warn!("{error}");
-            }
-        });
-        self.keep_on(paused);
     }
 
     fn begin(
@@ -187,12 +209,8 @@ impl Window {
         id: &str,
         what: &str,
         work: Work,
-        errand: impl FnOnce(
-            PathBuf,
-            &crate::net::Network,
-            &std::sync::atomic::AtomicBool,
-            &mut dyn FnMut(ModelNews),
-        ) -> Result<ModelNews>
+        pause: Pause,
+        errand: impl FnOnce(PathBuf, &crate::net::Network, &AtomicBool, &mut dyn FnMut(ModelNews)) -> Result<ModelNews>
         + Send
         + 'static,
     ) {
@@ -215,7 +233,7 @@ impl Window {
         match errand {
             Ok(errand) => {
                 let progress = Progress { what: what.into(), ..Progress::default() };
-                self.models.going.insert(id.to_owned(), Going { errand, progress, work });
+                self.models.going.insert(id.to_owned(), Going { errand, pause, progress, work });
             }
             Err(error) => self.outcome(id, error.to_string(), true),
         }
@@ -242,8 +260,6 @@ impl Window {
                     (format!("{} is installed.", manifest.name), false)
                 }
                 Err(Error::Cancelled) => {
-                    // What was stopped while its files were looked for has left its record only now.
-                    self.pause_model(id);
                     ("Stopped. What has arrived is kept; Download goes on from there.".into(), false)
                 }
                 Err(error) => (error.to_string(), true),
@@ -274,9 +290,9 @@ impl Window {
         self.refresh_if_due();
     }
 
-    /// Reads further parts of the model in use once nothing is sampled with those it has.
+    /// Reads further parts of the model in use once nothing is sampled with those it has and no other one is wanted.
     pub(super) fn refresh_if_due(&mut self) {
-        if !self.models.refresh || self.model_is_held().is_some() {
+        if !self.models.refresh || self.models.wanted.is_some() || self.model_is_held().is_some() {
             return;
         }
         self.models.refresh = false;
@@ -295,13 +311,27 @@ impl Window {
     pub(super) fn use_model(&mut self, dir: PathBuf) {
         match self.model_is_held() {
             Some(reason) => self.session.note(reason, true),
-            None => self.studio.run(move || studio::load_model(dir)),
+            None => {
+                self.models.wanted = Some(dir.clone());
+                self.studio.run(move || studio::load_model(dir));
+            }
+        }
+    }
+
+    /// A model was read: the one wished for last, or the one in use with further parts. Any other one comes too late.
+    pub(super) fn model_read(&mut self, dir: &Path, read: Result<LoadedModel>) {
+        let wanted = self.models.wanted.take_if(|wanted| *wanted == dir).is_some();
+        let in_use = self.session.model.as_ref().is_none_or(|model| model.dir == dir);
+        match read {
+            _ if !wanted && !in_use => {}
+            Ok(model) => self.take_model(model),
+            Err(error) => self.session.note(error.to_string(), true),
         }
     }
 
     /// Uses a model that was read: the first of the session, or another one. Runs of the old one stay if the new one has
     /// the same modalities; otherwise they have to be forgotten first.
-    pub(super) fn take_model(&mut self, model: LoadedModel) {
+    fn take_model(&mut self, model: LoadedModel) {
         if let Some(old) = self.session.model.clone() {
             if let Some(reason) = self.model_is_held() {
                 if old.dir == model.dir {
@@ -325,6 +355,7 @@ impl Window {
                 (self.session.window, self.session.moved) = (crate::scene::Window::Centre, false);
             }
             if old.dir != model.dir {
+                self.models.refresh = false;
                 self.session.note(format!("{} is used from now on.", model.manifest.name), false);
             }
             self.shown.modality =
@@ -334,7 +365,7 @@ impl Window {
         }
         let absent: Vec<usize> =
             (0..model.manifest.modalities.len()).filter(|&i| model.manifest.is_absent(i)).collect();
-        self.session.model = Some(std::sync::Arc::new(model));
+        self.session.model = Some(Arc::new(model));
         if !absent.is_empty() {
             self.session.choices.roles(&absent, Role::Ignored);
         }
@@ -344,5 +375,68 @@ impl Window {
             self.look();
             self.observe(selection);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::window::bare;
+    use super::*;
+
+    /// Folders of models that are their manifests alone.
+    fn models() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().expect("folder");
+        let manifest = crate::files::bundled("models/demo/manifest.json").expect("manifest");
+        for name in ["a", "b"] {
+            std::fs::create_dir(dir.path().join(name)).expect("folder");
+            std::fs::copy(&manifest, dir.path().join(name).join("manifest.json")).expect("copy");
+        }
+        dir
+    }
+
+    #[test]
+    fn further_parts_of_a_model_do_not_bring_it_back() {
+        let dir = models();
+        let at = |name: &str| dir.path().join(name);
+        // One can be used, the other one turns out to be gone.
+        for (wanted, then) in [("b", "b"), ("gone", "a")] {
+            let mut harness = bare(at("a"), Some(dir.path().to_path_buf()));
+            let ctx = harness.ctx.clone();
+            let window = harness.state_mut();
+            let begun = std::time::Instant::now();
+            while window.session.model.is_none() {
+                assert!(begun.elapsed().as_secs() < 60, "the model is not read: {:?}", window.session.notes);
+                window.replies(&ctx);
+                std::thread::yield_now();
+            }
+            // Both before any answer is taken.
+            window.use_model(at(wanted));
+            window.model_news("a", ModelNews::Installed(Box::new(Manifest::open(&at("a")))));
+            window.studio.finish();
+            window.replies(&ctx);
+            assert_eq!(window.session.model.as_ref().map(|model| model.dir.clone()), Some(at(then)));
+            assert_eq!(window.models.refresh, then == "a", "what stays in use has still to be read anew");
+            assert_eq!(window.models.wanted, None);
+        }
+    }
+
+    #[test]
+    fn a_pause_that_comes_late_does_not_meet_the_next_installation() {
+        let dir = models();
+        let (record, paused) = (dir.path().join("a/installing.json"), dir.path().join("a/paused"));
+        std::fs::write(record, "{}").expect("written");
+        let write = |pause: &Pause, last: bool| pause.write(dir.path().to_path_buf(), "a", last);
+        // Nobody stopped this one: the window was closed.
+        write(&Pause::default(), true);
+        assert!(!paused.exists());
+        let pause = Pause::default();
+        pause.wished.store(true, Ordering::Relaxed);
+        for last in [false, true] {
+            write(&pause, last);
+            assert!(paused.exists());
+            std::fs::remove_file(&paused).expect("as the next installation does");
+        }
+        write(&pause, false);
+        assert!(!paused.exists());
     }
 }

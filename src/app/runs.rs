@@ -237,7 +237,7 @@ impl Runs {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::app) mod tests {
     use super::super::session::Ground;
     use super::*;
     use crate::grid::GridCell;
@@ -246,7 +246,8 @@ mod tests {
     use crate::sampler::{Roles, SamplerOptions};
     use crate::scene::Observation;
 
-    fn run(seed: u64) -> Run {
+    /// A run in a grid cell that waits for its turn.
+    pub(in crate::app) fn run(seed: u64) -> Run {
         let table = ModalityTable::published();
         let footprint = "618U_30L".parse::<GridCell>().and_then(|cell| cell.footprint()).expect("cell");
         let request = Request {

@@ -29,16 +29,16 @@ pub type Thumbnails = Vec<Option<Arc<ColorImage>>>;
 
 /// What the thread answers.
 pub enum Reply {
-    /// The model's manifest was read.
-    Model(Result<LoadedModel>),
-    /// A scene was opened; whether it is to be picked at once.
-    Scene(Result<KnownScene>, bool),
-    /// A folder turned out to be a data set of many cells.
-    Collection(Box<Collection>),
+    /// The manifest of the model in this folder was read.
+    Model(PathBuf, Result<LoadedModel>),
+    /// A scene was opened; by number of the wish for it, if it is to be picked at once.
+    Scene(Result<KnownScene>, Option<u64>),
+    /// A folder turned out to be a data set of many cells; the number is as for a scene.
+    Collection(Box<Collection>, Option<u64>),
     /// A file that this program exported was looked into: its name and settings.
     Settings(PathBuf, Box<Settings>),
-    /// GeoTIFFs were looked into.
-    Recognised(Vec<Result<LooseFile>>),
+    /// GeoTIFFs were looked into, by number of the wish for them.
+    Recognised(Vec<Result<LooseFile>>, u64),
     /// Places kept for offline use.
     KeptScenes(Vec<KnownScene>),
     /// What is kept, and which places had to make room; or why it cannot be told.
@@ -59,8 +59,8 @@ pub enum Reply {
     Exported(PathBuf, Result<Vec<PathBuf>>),
     /// A task failed in a way nobody foresaw.
     Broken(String),
-    /// A session was read back from this folder.
-    Restored(PathBuf, Box<Result<Restored>>),
+    /// A session was read back from this folder, by number of the wish for it.
+    Restored(PathBuf, Box<Result<Restored>>, u64),
     /// The session's own folder was written, or could not be.
     Kept(Result<()>),
     /// A project was saved to this folder.
@@ -203,17 +203,18 @@ impl Studio {
 
 /// Reads a model's manifest.
 pub fn load_model(dir: PathBuf) -> Reply {
-    Reply::Model(LoadedModel::open(dir))
+    let read = LoadedModel::open(dir.clone());
+    Reply::Model(dir, read)
 }
 
 /// Looks into files: one that this program exported holds settings, others may be part of a scene.
-pub fn look_into(paths: &[PathBuf]) -> Reply {
+pub fn look_into(paths: &[PathBuf], place: u64) -> Reply {
     if let [path] = paths
         && let Ok(Some(settings)) = Settings::in_file(path)
     {
         return Reply::Settings(path.clone(), Box::new(settings));
     }
-    Reply::Recognised(paths.iter().map(|path| recognise(path)).collect())
+    Reply::Recognised(paths.iter().map(|path| recognise(path)).collect(), place)
 }
 
 /// Opens a file with map tiles.
@@ -225,12 +226,12 @@ pub fn open_map(layer: LayerId) -> Reply {
     Reply::MapFile(layer, Box::new(opened))
 }
 
-/// Opens a scene folder, or a data set of many cells.
-pub fn open_scene(dir: &Path, pick: bool) -> Reply {
+/// Opens a scene folder, or a data set of many cells; `place` is the number of the wish, if it is to be picked.
+pub fn open_scene(dir: &Path, place: Option<u64>) -> Reply {
     match known_place(dir) {
-        Ok(Known::Scene(known)) => Reply::Scene(Ok(*known), pick),
-        Ok(Known::Collection(collection)) => Reply::Collection(collection),
-        Err(error) => Reply::Scene(Err(error), pick),
+        Ok(Known::Scene(known)) => Reply::Scene(Ok(*known), place),
+        Ok(Known::Collection(collection)) => Reply::Collection(collection, place),
+        Err(error) => Reply::Scene(Err(error), place),
     }
 }
 

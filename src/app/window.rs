@@ -58,6 +58,10 @@ pub struct Window {
     logic_took: Duration,
     /// Orders to read a place so far.
     pub(super) orders: u64,
+    /// Wishes for another place so far, picked or opened: what answers an older one is no longer picked.
+    pub(super) places: u64,
+    /// The layer that is wished for: a file's is shown only once it is opened.
+    pub(super) layer_wanted: LayerId,
     /// Number of the newest order to paint.
     pub(super) newest: Arc<AtomicU64>,
     pub(super) recent: Recent,
@@ -114,15 +118,15 @@ impl Window {
         let model = options.model;
         studio.run(move || studio::load_model(model));
         let others = options.scenes.into_iter().filter(|dir| Some(dir) != first.as_ref());
-        let others: Vec<_> = others.map(|dir| (dir, false)).collect();
+        let others: Vec<_> = others.map(|dir| (dir, None)).collect();
         for problem in options.problems {
             session.note(problem, true);
         }
-        for (dir, pick) in first.into_iter().map(|dir| (dir, true)).chain(others) {
-            studio.run(move || studio::open_scene(&dir, pick));
+        for (dir, place) in first.into_iter().map(|dir| (dir, Some(0))).chain(others) {
+            studio.run(move || studio::open_scene(&dir, place));
         }
         if let Some(dir) = before {
-            studio.run(move || keeper::restore(dir));
+            studio.run(move || keeper::restore(dir, 0));
         }
         if let Some(kept) = session.kept.clone() {
             studio.run(move || studio::open_kept(&kept));
@@ -146,6 +150,8 @@ impl Window {
             frames: Frames::default(),
             logic_took: Duration::ZERO,
             orders: 0,
+            places: 0,
+            layer_wanted: LayerId::Bundled,
             newest: Arc::default(),
             recent,
             keeper,
@@ -294,4 +300,24 @@ impl eframe::App for Window {
         }
         self.frames.add(begun.elapsed() + self.logic_took, self.session.busy());
     }
+}
+
+/// One with a model and no scenes, for tests beside the code.
+#[cfg(test)]
+pub(super) fn bare(model: PathBuf, models: Option<PathBuf>) -> egui_kittest::Harness<'static, Window> {
+    let options = Options {
+        model,
+        scenes: Vec::new(),
+        first: None,
+        session: None,
+        models,
+        hub: crate::hub::Hub::at("http://127.0.0.1:9"),
+        network: crate::net::Network::default(),
+        sources: Vec::new(),
+        kept: None,
+        problems: Vec::new(),
+        maps: crate::basemap::Folders::default(),
+        tour: None,
+    };
+    egui_kittest::Harness::builder().build_eframe(|cc| Window::new(cc, options).expect("window"))
 }

@@ -117,28 +117,31 @@ pub fn tiny(dir: &Path) -> (PathBuf, PathBuf, Mirror) {
     (models, files, mirror)
 }
 
+/// Patient with busy machines.
 pub fn network() -> Network {
-    Network::new(Patience {
-        tries: 3,
-        first_wait: Duration::from_millis(5),
-        longest_wait: Duration::from_millis(20),
-        silence: Duration::from_millis(400),
-    })
+    network_with(Duration::from_secs(10))
+}
+
+/// Gives a server up that is silent for so long.
+pub fn network_with(silence: Duration) -> Network {
+    let (first_wait, longest_wait) = (Duration::from_millis(5), Duration::from_millis(20));
+    Network::new(Patience { tries: 3, first_wait, longest_wait, silence })
 }
 
 pub fn fetch_with(
     models: &Path,
     mirror: &Mirror,
+    network: &Network,
     stop: &AtomicBool,
     tell: &mut dyn FnMut(&Progress),
 ) -> Result<Manifest> {
     let library = Library::at(models.to_path_buf())?;
     let wish = Wish { id: "tiny".into(), ..Wish::default() };
-    install(&library, &wish, &Source::Hub(&Hub::at(&mirror.hub.url), &network()), stop, tell)
+    install(&library, &wish, &Source::Hub(&Hub::at(&mirror.hub.url), network), stop, tell)
 }
 
 pub fn fetch(models: &Path, mirror: &Mirror) -> Result<Manifest> {
-    fetch_with(models, mirror, &GO_ON, &mut |_| {})
+    fetch_with(models, mirror, &network(), &GO_ON, &mut |_| {})
 }
 
 /// Everything in an installed model folder: name and hash.

@@ -152,7 +152,7 @@ impl Server {
         self.state.seen.lock().expect("seen").clone()
     }
 
-    /// Bytes of bodies sent for this path.
+    /// Bytes of bodies sent, or begun to be sent, for this path.
     pub fn sent(&self, path: &str) -> u64 {
         self.state.sent.lock().expect("sent").get(path).copied().unwrap_or(0)
     }
@@ -283,9 +283,9 @@ fn serve(mut stream: TcpStream, state: &State) -> std::io::Result<()> {
         return Ok(());
     }
     let send = |stream: &mut TcpStream, bytes: &[u8]| -> std::io::Result<()> {
-        stream.write_all(bytes)?;
+        // Counted before the other side can have them.
         *state.sent.lock().expect("sent").entry(seen.path.clone()).or_default() += bytes.len() as u64;
-        Ok(())
+        stream.write_all(bytes)
     };
     match fault {
         Some(Fault::BreakAfter(n) | Fault::Untold(n)) => send(&mut stream, &body[..n.min(body.len())])?,
