@@ -10,6 +10,7 @@ use copgen::grid::GridCell;
 use copgen::modality::{ModalityTable, Value};
 use copgen::net::{Network, Patience};
 use copgen::scene::{Scene, Window};
+use copgen::source::Kept;
 use copgen::source::major_tom::{Access, Found, Origin, choose, entries, fetch, fetch_within, list, look_up};
 use gdal::{Dataset, Metadata};
 use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
@@ -229,6 +230,9 @@ fn a_cell_on_the_web_costs_its_own_bytes() {
     assert_eq!(sent, one.bytes_read(), "what is told is what was sent");
     let text = std::fs::read_to_string(made.dir.join("scene.json")).expect("description");
     assert!(text.contains("/part.parquet") && !text.contains("secret"));
+
+    let kept = Kept::new(dir.path().to_path_buf()).scenes();
+    assert!(kept.len() == 1 && kept[0].dir == made.dir, "it counts as kept");
 
     // The same again costs nothing, even without a network; another date is another folder.
     let off = access();

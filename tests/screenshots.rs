@@ -86,5 +86,5 @@ fn what_cannot_be_found_ends_the_tour_with_a_sentence() {
     let output = command.output().expect("program");
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
-    assert!(told.contains("No catalogue has anything of this cell"), "{told}");
+    assert!(told.contains("Nothing was found of this cell"), "{told}");
 }

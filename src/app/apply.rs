@@ -24,7 +24,10 @@ impl Window {
         let session = &mut self.session;
         match command {
             Command::Pick(selection) => {
-                self.new_place();
+                // A click on what is picked already is no new wish.
+                if session.selection.as_ref() != Some(&selection) {
+                    self.new_place();
+                }
                 self.pick(selection);
             }
             Command::MoveWindow(window) => {
@@ -198,7 +201,7 @@ impl Window {
                 self.fetch_rows(rows, place);
             }
             Command::CloseCells => self.cells_form.close(),
-            Command::ExportInto(dir) => self.form.dir = dir.display().to_string(),
+            Command::ExportOver(dir) => (self.form.dir, self.form.overwrite) = (dir.display().to_string(), true),
             Command::Export => {
                 if let Some(order) = self.form.order(session, &self.shown) {
                     self.form.writing = true;

@@ -162,8 +162,8 @@ pub enum Command {
     FetchRows(Vec<Row>),
     /// Ask no longer which cell, and stop reading.
     CloseCells,
-    /// Write into this folder.
-    ExportInto(std::path::PathBuf),
+    /// Write into this folder, in place of what an earlier export left there.
+    ExportOver(std::path::PathBuf),
     /// Write what is ticked.
     Export,
     /// Open or close the window of open data.

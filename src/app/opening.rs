@@ -93,7 +93,8 @@ impl Window {
         if place == self.places {
             self.pick(Selection::Scene(at));
         } else if place > 0 {
-            self.session.note(format!("{name} was opened; another place had been picked meanwhile."), false);
+            let text = format!("{name} was opened, but not picked: something else was picked or opened meanwhile.");
+            self.session.note(text, false);
         }
     }
 

@@ -108,7 +108,7 @@ const OPEN_DATA: &[Stage] = &[
     Stage::Do(|_, _| vec![Command::Base(Base::Realisation(0))]),
     Stage::Picture("sampled"),
     Stage::Do(|tour, _| {
-        let into = tour.trip.iter().map(|trip| Command::ExportInto(trip.exports.clone()));
+        let into = tour.trip.iter().map(|trip| Command::ExportOver(trip.exports.clone()));
         into.chain([Command::ExportWindow(true)]).collect()
     }),
     Stage::Picture("export"),
@@ -143,6 +143,7 @@ pub struct Tour {
     pictures: Sender<Shot>,
     report: Sender<String>,
     waiting: bool,
+    notes_before: usize,
     times: Times,
 }
 
@@ -180,6 +181,7 @@ impl Tour {
             pictures,
             report,
             waiting: false,
+            notes_before: 0,
             times: Times::default(),
         };
         (tour, Pictures { taken, told, expected })
@@ -189,7 +191,7 @@ impl Tour {
     pub fn next(&mut self, ctx: &Context, window: &Window) -> Vec<Command> {
         ctx.request_repaint_after(Duration::from_millis(50));
         self.look_at_the_clock(window);
-        let problem = problem(window);
+        let problem = self.problem(window);
         let goes_on = self.started.elapsed() < LIMIT && problem.is_none();
         let Some(stage) = self.stages.get(self.stage).filter(|_| goes_on) else {
             let problem = problem.map(|problem| format!("{problem}\n")).unwrap_or_default();
@@ -216,6 +218,22 @@ impl Tour {
                 Vec::new()
             }
         }
+    }
+
+    /// What a trip cannot go on after; what was told at the start is none of it.
+    fn problem(&mut self, window: &Window) -> Option<String> {
+        let (data, notes) = (window.data(), &window.session().notes);
+        if self.stage == 0 {
+            self.notes_before = notes.len();
+        }
+        self.trip.as_ref()?;
+        if let Some((_, survey)) = data.found.as_ref().filter(|_| data.order().is_none()) {
+            let nothing = "Nothing was found of this cell and these days.".to_owned();
+            return Some([vec![nothing], survey.problems.clone()].concat().join(" "));
+        }
+        let note = notes.iter().skip(self.notes_before).find(|note| note.problem);
+        let problems = [data.problem.clone(), window.form.problem.clone(), note.map(|note| note.text.clone())];
+        problems.into_iter().flatten().next()
     }
 
     fn look_at_the_clock(&mut self, window: &Window) {
@@ -266,16 +284,6 @@ impl Times {
     }
 }
 
-/// What a tour cannot go on after.
-fn problem(window: &Window) -> Option<String> {
-    let data = window.data();
-    if data.found.is_some() && data.order().is_none() {
-        return Some("No catalogue has anything of this cell and these days.".into());
-    }
-    let note = window.session().notes.iter().find(|note| note.problem);
-    data.problem.clone().or_else(|| note.map(|note| note.text.clone()))
-}
-
 /// Whether the run has ended and is painted.
 fn sampled(window: &Window) -> bool {
     window.session().run().is_some_and(|run| !run.active()) && window.shown().is_current()
@@ -298,11 +306,15 @@ fn place(window: &Window) -> Option<Location> {
     }
 }
 
-/// Roles of the pictures.
+/// Roles of the pictures: what is not known cannot be given.
 fn roles(window: &Window) -> Vec<Command> {
-    let role = |name: &String| if GIVEN.contains(&name.as_str()) { Role::Given } else { Role::Generated };
+    let session = window.session();
+    let role = |i: usize, name: &String| {
+        let given = GIVEN.contains(&name.as_str()) && session.known(i).is_some();
+        if given { Role::Given } else { Role::Generated }
+    };
     let all = window.session().table().into_iter().flat_map(|table| table.iter().enumerate());
-    all.map(|(i, m)| Command::Role(i, role(&m.name))).collect()
+    all.map(|(i, m)| Command::Role(i, role(i, &m.name))).collect()
 }
 
 /// A lake across the window.

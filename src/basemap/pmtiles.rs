@@ -14,9 +14,14 @@ use std::sync::{Mutex, PoisonError};
 
 /// The largest piece (a tile, a directory, the description) that is read: what is compressed may grow a thousandfold.
 const LARGEST_PIECE: u64 = 2 << 20;
-/// Where the header says how directories and tiles are compressed, and the two ways that are usual and safe: not at
-/// all, and gzip (others grow further).
-const COMPRESSIONS: (std::ops::RangeInclusive<usize>, [u8; 2]) = (97..=98, [1, 2]);
+/// How files begin.
+const MAGIC: &[u8] = b"PMTiles";
+/// Where the header says how directories and tiles are compressed.
+const DIRECTORIES: usize = 97;
+const TILES: usize = 98;
+/// Ways to compress: not at all, and gzip. Others grow further; pictures are compressed already.
+const PLAIN: u8 = 1;
+const GZIP: u8 = 2;
 
 /// An open file.
 pub struct PmTiles {
@@ -60,13 +65,13 @@ impl PmTiles {
         let file = File::open(path).map_err(read)?;
         let length = file.metadata().map_err(read)?.len();
         let backend = Plain { file: Mutex::new(file), length };
-        let start = backend.bytes(0, *COMPRESSIONS.0.end() + 1).map_err(read)?;
-        let told = start.get(COMPRESSIONS.0).unwrap_or_default();
-        if !told.iter().all(|way| COMPRESSIONS.1.contains(way)) {
-            return Err(Error::file(
-                path,
-                "It is compressed in a way that is not read (only gzip is), or is no PMTiles file",
-            ));
+        let start = backend.bytes(0, TILES + 1).map_err(read)?;
+        let squeezed = start.starts_with(MAGIC)
+            && start.len() > TILES
+            && !(matches!(start[DIRECTORIES], PLAIN | GZIP) && start[TILES] == PLAIN);
+        if squeezed {
+            let what = "It is compressed in a way that is not read: directories may be with gzip, pictures not again";
+            return Err(Error::file(path, format!("{what}; convert it with the pmtiles tool")));
         }
         let reader = guarded(path, || pollster::block_on(AsyncPmTilesReader::try_from_source(backend)))?;
         let header = reader.get_header();

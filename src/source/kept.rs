@@ -208,7 +208,8 @@ fn is_unfinished(dir: &Path) -> bool {
 fn is_scene(dir: &Path) -> bool {
     let told = std::fs::read(dir.join("scene.json")).ok();
     let told: Option<serde_json::Value> = told.and_then(|text| serde_json::from_slice(&text).ok());
-    !is_unfinished(dir) && told.is_some_and(|told| told["fetched"].is_string())
+    // Older ones out of Major TOM have only the latter.
+    !is_unfinished(dir) && told.is_some_and(|told| told["fetched"].is_string() || told["sources"].is_array())
 }
 
 /// Bytes of a file, or of all files in a folder.

@@ -21,5 +21,5 @@ pub use kept::{Kept, KeptScene};
 pub use mask::cloud_code;
 pub use providers::{Access, Product, Provider, Time, providers, providers_in};
 pub use remote::{Grid, Layer, Resampling};
-pub use stac::{Acquisition, Wish, search, thumbnail};
+pub use stac::{Acquisition, Found, Wish, search, thumbnail};
 pub use survey::{Survey, best, survey};

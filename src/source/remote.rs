@@ -184,12 +184,13 @@ fn on_grid(name: &str, grid: &Grid, kind: Kind) -> Result<Layer, String> {
     };
     let no_data = dataset.rasterband(1).map_err(text)?.no_data_value().or(kind.nothing);
     let description = warped(name, &transform, &own, grid, &target, resampling, no_data)?;
-    drop(dataset);
     let warped = Dataset::open(&description).map_err(text)?;
     let (width, height) = grid.size();
     let band = warped.rasterband(1).map_err(text)?;
     let read = band.read_as::<f32>((0, 0), (width, height), (width, height), None).map_err(text)?;
     let values = read.data().iter().map(|&v| if v > NOTHING { v } else { f32::NAN }).collect();
+    // Not before: what is remembered of a file may go when it is closed.
+    drop(dataset);
     Ok(Layer { values, resampling })
 }
 

@@ -4,7 +4,7 @@ use super::fetch::OFFSET_FROM;
 use super::outline::Outline;
 use super::providers::{Product, Provider, Time};
 use crate::error::{Error, Result};
-use crate::modality::Location;
+use crate::modality::{Location, Modality, ModalityTable};
 use crate::net::{Ask, Network, plain, unexpected};
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
@@ -71,7 +71,7 @@ fn share(covered: u128) -> f32 {
     covered.count_ones() as f32 / (PROBES * PROBES) as f32
 }
 
-/// Something that can be fetched: one or several files of one day that together cover the ground.
+/// Something that can be fetched: one or several files of one pass, or one map, that together cover the ground.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Acquisition {
     /// Who has it.
@@ -142,8 +142,18 @@ struct Link {
     merge: bool,
 }
 
-/// What a product has of a place: newest first; what covers nothing of it is left out. And whether that is all: no
-/// more than 500 items are read.
+/// What a product has of a place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// Newest first; what covers nothing of the place is left out.
+    pub acquisitions: Vec<Acquisition>,
+    /// Whether that is all: no more than 500 items are read.
+    pub all: bool,
+    /// Images left out because nobody knows whether their offset is gone.
+    pub uncertain: usize,
+}
+
+/// Asks a catalogue what it has of a place.
 ///
 /// # Errors
 /// [`Error::Network`], [`Error::Cancelled`], or when the answer is no item collection.
@@ -153,7 +163,7 @@ pub fn search(
     product: &Product,
     wish: &Wish,
     stop: &AtomicBool,
-) -> Result<(Vec<Acquisition>, bool)> {
+) -> Result<Found> {
     let [west, south, east, north] = wish.bounds();
     if ![west, south, east, north].iter().all(|v| v.is_finite()) || east - west > 180.0 {
         return Err(Error::request("Places on the antimeridian cannot be searched; choose one beside it."));
@@ -168,12 +178,13 @@ pub fn search(
     }
     let mut url = format!("{}/search", provider.api.trim_end_matches('/'));
     let mut body = Some(question.clone());
+    let table = ModalityTable::published();
     let mut items = Vec::new();
     let mut all = false;
     for _ in 0..PAGES {
         let ask = Ask { body: body.as_ref(), ..Ask::get(&url) };
         let answer: Answer = network.json(&ask, stop)?;
-        items.extend(answer.features.iter().filter_map(|feature| read(product, wish, feature)));
+        items.extend(answer.features.iter().filter_map(|feature| read(&table, product, wish, feature)));
         let next = answer.links.into_iter().find(|link| link.rel == "next");
         let Some(next) = next.filter(|_| !answer.features.is_empty()) else {
             all = true;
@@ -189,10 +200,19 @@ pub fn search(
         };
         url = next.href;
     }
+    let read = items.len();
+    items.retain(|said| !uncertain(product, &said.item));
+    let uncertain = read - items.len();
     let mut found = grouped(provider, product, items);
     found.retain(|a| a.cloud.is_none_or(|cloud| f64::from(cloud) <= wish.most_cloud));
     found.sort_by(|a, b| b.day.cmp(&a.day).then(b.coverage.total_cmp(&a.coverage)));
-    Ok((found, all))
+    Ok(Found { acquisitions: found, all, uncertain })
+}
+
+/// Whether an image may or may not carry the offset of newer baselines.
+fn uncertain(product: &Product, item: &Item) -> bool {
+    let newer = item.baseline.is_some_and(|baseline| baseline >= OFFSET_FROM);
+    product.newer_must_say_applied && newer && !item.offset_applied
 }
 
 fn host(url: &str) -> &str {
@@ -218,15 +238,16 @@ struct Said {
     item: Item,
 }
 
-/// An item, if it has everything that is needed and covers something.
-fn read(product: &Product, wish: &Wish, feature: &Value) -> Option<Said> {
+/// An item, if it has all bands of a modality and covers something.
+fn read(table: &ModalityTable, product: &Product, wish: &Wish, feature: &Value) -> Option<Said> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let properties = &feature["properties"];
     let href = |name: &str| text(&feature["assets"][name]["href"]);
     let mut assets: BTreeMap<String, String> =
         product.bands.iter().filter_map(|(channel, name)| Some((channel.clone(), href(name)?))).collect();
-    // Some are of one polarisation only; modalities want all.
-    if assets.len() < product.bands.len() {
+    // Some radar images are of one polarisation only.
+    let whole = |m: &Modality| m.channels.iter().all(|channel| assets.contains_key(channel));
+    if !table.iter().filter(|m| m.family == product.family).any(whole) {
         return None;
     }
     if let Some(classes) = product.scene_classes.as_deref().and_then(href) {
@@ -254,9 +275,6 @@ fn read(product: &Product, wish: &Wish, feature: &Value) -> Option<Said> {
         assets,
         covered,
     };
-    if product.newer_must_say_applied && item.baseline.is_some_and(|b| b >= OFFSET_FROM) && !item.offset_applied {
-        return None;
-    }
     let thumbnail = ["thumbnail", "rendered_preview", "preview"].iter().find_map(|name| {
         let asset = &feature["assets"][*name];
         let kind = asset["type"].as_str().unwrap_or("");
@@ -344,6 +362,10 @@ pub fn thumbnail(network: &Network, acquisition: &Acquisition, stop: &AtomicBool
 mod tests {
     use super::*;
 
+    fn table() -> ModalityTable {
+        ModalityTable::published()
+    }
+
     fn wish() -> Wish {
         let at = |lat, lon| Location { lat, lon };
         Wish {
@@ -384,7 +406,7 @@ mod tests {
 
     fn reflectance(more: &str) -> (Provider, Product) {
         let text = format!(
-            "family = 'S2L2A'\ncollection = 'c'\nlicence = 'l'\nattribution = 'a'\ntime = 'acquisition'\nbands = {{ B04 = 'red' }}\nbaseline = 'b'\noffset_applied = 'gone'\n{more}"
+            "family = 'S2L2A'\ncollection = 'c'\nlicence = 'l'\nattribution = 'a'\ntime = 'acquisition'\nbands = {{ B02 = 'red', B03 = 'red', B04 = 'red', B08 = 'red' }}\nbaseline = 'b'\noffset_applied = 'gone'\n{more}"
         );
         let provider = toml::from_str("name = 'p'\napi = 'https://h'").expect("provider");
         (provider, toml::from_str(&text).expect("product"))
@@ -394,7 +416,11 @@ mod tests {
     fn tiles_of_one_pass_belong_together_and_do_not_count_twice() {
         let (provider, product) = reflectance("");
         let found = |items: &[Value]| {
-            grouped(&provider, &product, items.iter().filter_map(|item| read(&product, &wish(), item)).collect())
+            grouped(
+                &provider,
+                &product,
+                items.iter().filter_map(|item| read(&table(), &product, &wish(), item)).collect(),
+            )
         };
         let west = |id: &str, at: &str| seen(id, at, 10.0, 11.6, json!({}));
         let east = |id: &str, at: &str| seen(id, at, 11.4, 13.0, json!({}));
@@ -414,7 +440,8 @@ mod tests {
         let kept = |more: &str| {
             let (_, product) = reflectance(more);
             let all = items.iter().map(|said| seen("a", "2023-04-19T10:00:00Z", 10.0, 13.0, said.clone()));
-            all.filter_map(|item| read(&product, &wish(), &item)).count()
+            let all = all.filter_map(|item| read(&table(), &product, &wish(), &item));
+            all.filter(|said| !uncertain(&product, &said.item)).count()
         };
         assert_eq!(kept(""), 3);
         assert_eq!(kept("newer_must_say_applied = true"), 2);
@@ -430,11 +457,14 @@ mod tests {
             "id": "a", "bbox": [10, 45, 13, 48], "properties": {"datetime": "2023-04-19T10:00:00Z"},
             "assets": {"data": {"href": "https://h/a.tif"}},
         });
-        assert_eq!(read(&product, &wish(), &good).expect("item").day, "2023-04-19");
-        let half = json!({"data": {"href": "https://h/a.tif"}});
-        let mut both = product.clone();
-        both.bands.insert("more".into(), "second".into());
-        assert!(read(&both, &wish(), &json!({"assets": half})).is_none(), "one band of two");
+        assert_eq!(read(&table(), &product, &wish(), &good).expect("item").day, "2023-04-19");
+        let mut radar = product.clone();
+        radar.family = "S1RTC".into();
+        radar.bands = [("vv", "data"), ("vh", "second")].map(|(ours, theirs)| (ours.into(), theirs.into())).into();
+        assert!(read(&table(), &radar, &wish(), &good).is_none(), "one polarisation of two");
+        let mut both = good.clone();
+        both["assets"]["second"] = json!({"href": "https://h/b.tif"});
+        assert!(read(&table(), &radar, &wish(), &both).is_some());
         let spoilt: [fn(&mut Value); 6] = [
             |v| v["assets"] = json!({}),
             |v| v["assets"]["data"] = json!(7),
@@ -446,7 +476,7 @@ mod tests {
         for (i, spoil) in spoilt.iter().enumerate() {
             let mut item = good.clone();
             spoil(&mut item);
-            assert!(read(&product, &wish(), &item).is_none(), "{i}");
+            assert!(read(&table(), &product, &wish(), &item).is_none(), "{i}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What all providers together have of a place, and which of it to take unless somebody chooses.
 
 use super::providers::{Product, Provider};
-use super::stac::{Acquisition, Wish, search};
+use super::stac::{Acquisition, Found, Wish, search};
 use crate::error::{Error, Result};
 use crate::net::Network;
 use jiff::civil::Date;
@@ -16,7 +16,7 @@ const WHOLE: f32 = 0.999;
 pub struct Survey {
     /// By family, newest first.
     pub found: BTreeMap<String, Vec<Acquisition>>,
-    /// Why a source gave nothing: sentences for people.
+    /// Why a source gave nothing, or not everything: sentences for people.
     pub problems: Vec<String>,
 }
 
@@ -34,11 +34,11 @@ pub fn survey(
     let asked = |product: &&Product| families.contains(&product.family);
     let all: Vec<(&Provider, &Product)> =
         providers.iter().flat_map(|p| p.products.iter().filter(asked).map(move |product| (p, product))).collect();
-    let ask = |(provider, product): &(&Provider, &Product)| -> Result<(Vec<Acquisition>, bool)> {
+    let ask = |(provider, product): &(&Provider, &Product)| -> Result<Found> {
         provider.access(product).ready()?;
         search(network, provider, product, wish, stop)
     };
-    let answers: Vec<Result<(Vec<Acquisition>, bool)>> = std::thread::scope(|scope| {
+    let answers: Vec<Result<Found>> = std::thread::scope(|scope| {
         let running: Vec<_> = all.iter().map(|one| scope.spawn(|| ask(one))).collect();
         let broken = |_| Err(Error::Compute("A search failed in a way nobody foresaw.".into()));
         running.into_iter().map(|thread| thread.join().unwrap_or_else(broken)).collect()
@@ -51,14 +51,18 @@ pub fn survey(
     let several = answers.len();
     for ((provider, product), answer) in all.iter().zip(answers) {
         match answer {
-            Ok((found, all)) => {
+            Ok(Found { acquisitions, all, uncertain }) => {
+                let mut tell = |what: String| {
+                    survey.problems.push(format!("{} from {}: {what}.", product.family, provider.name));
+                };
                 if !all {
-                    survey.problems.push(format!(
-                        "{} from {}: there are more images than are looked at; ask for fewer days.",
-                        product.family, provider.name
-                    ));
+                    tell("there are more images than are looked at; ask for fewer days".into());
                 }
-                survey.found.entry(product.family.clone()).or_default().extend(found);
+                if uncertain > 0 {
+                    let what = "left out, because their catalogue may be wrong about the offset of their values";
+                    tell(format!("{uncertain} images were {what}"));
+                }
+                survey.found.entry(product.family.clone()).or_default().extend(acquisitions);
             }
             Err(error) => {
                 survey.problems.push(format!("{} from {}: {error}", product.family, provider.name));

@@ -207,6 +207,7 @@ fn description(rows: &[Row], modalities: &BTreeMap<String, Value>, notes: &[Stri
     }
     let text = json!({
         "name": rows.first().map(|row| row.cell.to_string()),
+        "fetched": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         "source": "Major TOM Core, one row per product; pixels and grids unchanged",
         "licence": "CC-BY-SA-4.0; Copernicus Sentinel data and Copernicus DEM under their own terms",
         "attribution": attribution.join("; "),
