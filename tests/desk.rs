@@ -444,16 +444,17 @@ fn what_opens_late_does_not_replace_what_was_picked_meanwhile() {
     drop(harness);
     let mut harness = window();
     wait(&mut harness, "reading the scenes", |w| observed(w) && w.session().scenes.len() == 2);
-    let (ctx, cell) = (harness.ctx.clone(), Selection::Cell("618U_30L".parse().expect("cell")));
+    let ctx = harness.ctx.clone();
     // Both before any answer is taken, as from a slow disk.
-    for (late, scenes, runs) in [(scene, 3, 0), (project, 3, 1)] {
+    for (late, name, scenes, runs) in [(scene, "618U_30L", 3, 0), (project, "619U_30L", 3, 1)] {
+        let cell = Selection::Cell(name.parse().expect("cell"));
         harness.state_mut().apply(&ctx, Command::OpenScene(late));
         harness.state_mut().apply(&ctx, Command::Pick(cell.clone()));
         let opened = |w: &copgen::app::Window| (w.session().scenes.len(), w.session().runs.all().len());
         wait(&mut harness, "opening", |w| opened(w) == (scenes, runs) && observed(w));
         let session = harness.state().session();
         assert_eq!(session.selection, Some(cell.clone()));
-        assert_eq!(session.observed.as_ref().map(|o| o.observation.tile.as_str()), Some("618U_30L"));
+        assert_eq!(session.observed.as_ref().map(|o| o.observation.tile.as_str()), Some(name));
     }
 }
 
