@@ -9,9 +9,10 @@ use copgen::grid::{Crs, GridCell};
 use copgen::modality::{Location, ModalityTable, Value};
 use copgen::net::Network;
 use copgen::scene::{Scene, Window};
-use copgen::source::{Area, Wish, providers_in, survey};
+use copgen::source::{Area, Provider, Wish, providers_in, survey};
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The program with this catalogue as its only source.
@@ -369,6 +370,18 @@ fn ground_lies_on_the_grid_of_the_tiles_in_both_hemispheres() {
     }
 }
 
+/// A provider on loopback that has elevation, and no other.
+fn elevation_of(server: &Server) -> Vec<Provider> {
+    let dir = tempfile::tempdir().expect("folder");
+    let sources = dir.path().join("sources.toml");
+    let text = format!(
+        "[[provider]]\nname = \"Loopback\"\napi = \"{}\"\n[[provider.product]]\nfamily = \"DEM\"\ncollection = \"c\"\nlicence = \"l\"\nattribution = \"a\"\ntime = \"always\"\nbands = {{ DEM = \"data\" }}\n",
+        server.url
+    );
+    std::fs::write(&sources, text).expect("sources");
+    providers_in(&sources).expect("sources").into_iter().filter(|provider| provider.name == "Loopback").collect()
+}
+
 #[test]
 fn a_catalogue_without_end_is_read_in_part_and_that_is_told() {
     let server = Server::start();
@@ -383,19 +396,37 @@ fn a_catalogue_without_end_is_read_in_part_and_that_is_told() {
         let next = json!({"rel": "next", "method": "POST", "merge": true, "href": format!("{url}/search"), "body": {"page": page + 1}});
         Reply::json(&json!({"type": "FeatureCollection", "features": [item], "links": [next]}))
     });
-    let dir = tempfile::tempdir().expect("folder");
-    let sources = dir.path().join("sources.toml");
-    let text = format!(
-        "[[provider]]\nname = \"Endless\"\napi = \"{}\"\n[[provider.product]]\nfamily = \"DEM\"\ncollection = \"c\"\nlicence = \"l\"\nattribution = \"a\"\ntime = \"always\"\nbands = {{ DEM = \"data\" }}\n",
-        server.url
-    );
-    std::fs::write(&sources, text).expect("sources");
-    let providers: Vec<_> =
-        providers_in(&sources).expect("sources").into_iter().filter(|p| p.name == "Endless").collect();
+    let providers = elevation_of(&server);
     let day = jiff::civil::date(2023, 1, 1);
     let wish = Wish { corners: ground().corners().expect("corners"), from: day, to: day, most_cloud: 100.0 };
     let go_on = std::sync::atomic::AtomicBool::new(false);
     let found = survey(&Network::default(), &providers, &["DEM".to_owned()], &wish, &go_on).expect("survey");
     assert_eq!(found.found["DEM"].len(), 1, "pages of one map belong together");
     assert!(found.problems[0].contains("more images than are looked at"), "{:?}", found.problems);
+}
+
+#[test]
+fn ground_on_the_antimeridian_is_asked_for_from_both_sides() {
+    let server = Server::start();
+    let url = server.url.clone();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let told = asked.clone();
+    server.handle("/search", move |seen: &Seen| {
+        let question: serde_json::Value = serde_json::from_slice(&seen.body).expect("question");
+        told.lock().expect("list").push(question["bbox"].clone());
+        let assets = json!({"data": {"href": format!("{url}/dem.tif")}});
+        let item = json!({"id": "both sides", "bbox": [179, -17, -179, -15], "properties": {}, "assets": assets});
+        Reply::json(&json!({"type": "FeatureCollection", "features": [item], "links": []}))
+    });
+    let day = jiff::civil::date(2023, 1, 1);
+    let corner = |lat, lon| Location { lat, lon };
+    let corners = [corner(-16.0, 179.5), corner(-16.0, -179.5), corner(-16.25, -179.5), corner(-16.25, 179.5)];
+    let wish = Wish { corners, from: day, to: day, most_cloud: 100.0 };
+    let go_on = std::sync::atomic::AtomicBool::new(false);
+    let families = ["DEM".to_owned()];
+    let found = survey(&Network::default(), &elevation_of(&server), &families, &wish, &go_on).expect("survey");
+    let [elevation] = &found.found["DEM"][..] else { panic!("{found:?}") };
+    assert_eq!((elevation.items.len(), elevation.coverage), (1, 1.0), "one tile, told twice");
+    let asked = asked.lock().expect("list");
+    assert_eq!(asked[..], [json!([179.5, -16.25, 180.0, -16.0]), json!([-180.0, -16.25, -179.5, -16.0])]);
 }

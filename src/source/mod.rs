@@ -14,6 +14,7 @@ mod remote;
 mod signing;
 mod stac;
 mod survey;
+mod wish;
 
 pub use crate::modality::FAMILIES;
 pub use fetch::{Area, Order, Progress, fetch};
@@ -21,5 +22,6 @@ pub use kept::{Kept, KeptScene};
 pub use mask::cloud_code;
 pub use providers::{Access, Product, Provider, Time, providers, providers_in};
 pub use remote::{Grid, Layer, Resampling};
-pub use stac::{Acquisition, Found, Wish, search, thumbnail};
+pub use stac::{Acquisition, Found, search, thumbnail};
 pub use survey::{Survey, best, survey};
+pub use wish::Wish;

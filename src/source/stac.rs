@@ -3,8 +3,9 @@
 use super::fetch::OFFSET_FROM;
 use super::outline::Outline;
 use super::providers::{Product, Provider, Time};
+use super::wish::{Wish, share};
 use crate::error::{Error, Result};
-use crate::modality::{Location, Modality, ModalityTable};
+use crate::modality::{Modality, ModalityTable};
 use crate::net::{Ask, Network, plain, unexpected};
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
@@ -20,56 +21,6 @@ const PAGES: usize = 5;
 const LARGEST_THUMBNAIL: u64 = 8 << 20;
 /// Tiles of one pass were seen within this time.
 const ONE_PASS: SignedDuration = SignedDuration::from_mins(15);
-/// A window is looked at in so many points each way to see how much of it is covered.
-const PROBES: usize = 9;
-
-/// What is looked for.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Wish {
-    /// Corners of the ground: north-west, north-east, south-east, south-west.
-    pub corners: [Location; 4],
-    /// First day.
-    pub from: Date,
-    /// Last day.
-    pub to: Date,
-    /// Largest share of cloud, percent; what does not say it is kept.
-    pub most_cloud: f64,
-}
-
-impl Wish {
-    /// West, south, east, north in degrees.
-    fn bounds(&self) -> [f64; 4] {
-        let most =
-            |pick: fn(&Location) -> f64, of: fn(f64, f64) -> f64, start| self.corners.iter().map(pick).fold(start, of);
-        [
-            most(|c| c.lon, f64::min, f64::INFINITY),
-            most(|c| c.lat, f64::min, f64::INFINITY),
-            most(|c| c.lon, f64::max, f64::NEG_INFINITY),
-            most(|c| c.lat, f64::max, f64::NEG_INFINITY),
-        ]
-    }
-
-    /// Which points of the ground a polygon covers: a bit for each.
-    fn covered_by(&self, outline: &Outline) -> u128 {
-        let [nw, ne, se, sw] = self.corners;
-        let along = |a: f64, b: f64, share: f64| a + (b - a) * share;
-        let mut inside = 0;
-        for i in 0..PROBES {
-            for k in 0..PROBES {
-                let [x, y] = [i, k].map(|n| n as f64 / (PROBES - 1) as f64);
-                let lat = along(along(nw.lat, ne.lat, x), along(sw.lat, se.lat, x), y);
-                let lon = along(along(nw.lon, ne.lon, x), along(sw.lon, se.lon, x), y);
-                inside |= u128::from(outline.holds([lon, lat])) << (i * PROBES + k);
-            }
-        }
-        inside
-    }
-}
-
-/// Share of the ground that these points stand for, 0…1.
-fn share(covered: u128) -> f32 {
-    covered.count_ones() as f32 / (PROBES * PROBES) as f32
-}
 
 /// Something that can be fetched: one or several files of one pass, or one map, that together cover the ground.
 #[derive(Debug, Clone, PartialEq)]
@@ -164,13 +115,42 @@ pub fn search(
     wish: &Wish,
     stop: &AtomicBool,
 ) -> Result<Found> {
-    let [west, south, east, north] = wish.bounds();
-    if ![west, south, east, north].iter().all(|v| v.is_finite()) || east - west > 180.0 {
-        return Err(Error::request("Places on the antimeridian cannot be searched; choose one beside it."));
+    let boxes = wish.boxes();
+    if !boxes.iter().flatten().all(|v| v.is_finite()) {
+        return Err(Error::request("This ground has no place on Earth; choose another one."));
     }
+    let mut items: Vec<Said> = Vec::new();
+    let mut all = true;
+    for bounds in boxes {
+        all &= pages(network, provider, product, bounds, wish, stop, &mut |said| {
+            // A tile on the antimeridian lies in both boxes.
+            if !items.iter().any(|other| other.item.id == said.item.id) {
+                items.push(said);
+            }
+        })?;
+    }
+    let read = items.len();
+    items.retain(|said| !uncertain(product, &said.item));
+    let uncertain = read - items.len();
+    let mut found = grouped(provider, product, items);
+    found.retain(|a| a.cloud.is_none_or(|cloud| f64::from(cloud) <= wish.most_cloud));
+    found.sort_by(|a, b| b.day.cmp(&a.day).then(b.coverage.total_cmp(&a.coverage)));
+    Ok(Found { acquisitions: found, all, uncertain })
+}
+
+/// What lies in a box (west, south, east, north in degrees), page by page; whether that was all.
+fn pages(
+    network: &Network,
+    provider: &Provider,
+    product: &Product,
+    bounds: [f64; 4],
+    wish: &Wish,
+    stop: &AtomicBool,
+    take: &mut dyn FnMut(Said),
+) -> Result<bool> {
     let mut question = json!({
         "collections": [product.collection],
-        "bbox": [west, south, east, north],
+        "bbox": bounds,
         "limit": PAGE,
     });
     if product.time == Time::Acquisition {
@@ -179,17 +159,12 @@ pub fn search(
     let mut url = format!("{}/search", provider.api.trim_end_matches('/'));
     let mut body = Some(question.clone());
     let table = ModalityTable::published();
-    let mut items = Vec::new();
-    let mut all = false;
     for _ in 0..PAGES {
         let ask = Ask { body: body.as_ref(), ..Ask::get(&url) };
         let answer: Answer = network.json(&ask, stop)?;
-        items.extend(answer.features.iter().filter_map(|feature| read(&table, product, wish, feature)));
+        answer.features.iter().filter_map(|feature| read(&table, product, wish, feature)).for_each(&mut *take);
         let next = answer.links.into_iter().find(|link| link.rel == "next");
-        let Some(next) = next.filter(|_| !answer.features.is_empty()) else {
-            all = true;
-            break;
-        };
+        let Some(next) = next.filter(|_| !answer.features.is_empty()) else { return Ok(true) };
         if host(&next.href) != host(&url) {
             return Err(unexpected(&url, &format!("continued on another server ({})", plain(&next.href))));
         }
@@ -200,13 +175,7 @@ pub fn search(
         };
         url = next.href;
     }
-    let read = items.len();
-    items.retain(|said| !uncertain(product, &said.item));
-    let uncertain = read - items.len();
-    let mut found = grouped(provider, product, items);
-    found.retain(|a| a.cloud.is_none_or(|cloud| f64::from(cloud) <= wish.most_cloud));
-    found.sort_by(|a, b| b.day.cmp(&a.day).then(b.coverage.total_cmp(&a.coverage)));
-    Ok(Found { acquisitions: found, all, uncertain })
+    Ok(false)
 }
 
 /// Whether an image may or may not carry the offset of newer baselines.
@@ -361,6 +330,7 @@ pub fn thumbnail(network: &Network, acquisition: &Acquisition, stop: &AtomicBool
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::modality::Location;
 
     fn table() -> ModalityTable {
         ModalityTable::published()
@@ -374,23 +344,6 @@ mod tests {
             to: jiff::civil::date(2023, 12, 31),
             most_cloud: 100.0,
         }
-    }
-
-    #[test]
-    fn coverage_is_the_share_of_the_ground() {
-        let outline = |coordinates: Value| {
-            Outline::of(&json!({"geometry": {"type": "Polygon", "coordinates": coordinates}})).expect("outline")
-        };
-        let whole = json!([[[10, 45], [13, 45], [13, 48], [10, 48], [10, 45]]]);
-        let covers = |outline: &Outline| share(wish().covered_by(outline));
-        assert_eq!(covers(&outline(whole.clone())), 1.0);
-        let west = json!([[[10, 45], [11.5, 45], [11.5, 48], [10, 48], [10, 45]]]);
-        let half = covers(&outline(west));
-        assert!((0.4..=0.6).contains(&half), "{half}");
-        let hole = json!([whole[0], [[10.5, 45.5], [12.5, 45.5], [12.5, 47.5], [10.5, 47.5], [10.5, 45.5]]]);
-        assert_eq!(covers(&outline(hole)), 0.0);
-        let boxed = Outline::of(&json!({"bbox": [10, 45, 0, 13, 48, 4000]})).expect("box");
-        assert_eq!(covers(&boxed), 1.0);
     }
 
     /// An item of surface reflectance between two meridians.

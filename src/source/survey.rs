@@ -1,7 +1,8 @@
 //! What all providers together have of a place, and which of it to take unless somebody chooses.
 
 use super::providers::{Product, Provider};
-use super::stac::{Acquisition, Found, Wish, search};
+use super::stac::{Acquisition, Found, search};
+use super::wish::Wish;
 use crate::error::{Error, Result};
 use crate::net::Network;
 use jiff::civil::Date;
