@@ -473,3 +473,18 @@ fn a_map_file_that_opens_late_does_not_replace_a_newer_choice() {
     apply(&mut harness, Command::Basemap(own.clone()));
     wait(&mut harness, "showing", |w| *w.session().layers.shown() == own);
 }
+
+#[test]
+fn the_network_stays_off_and_colours_stay_light_at_the_next_start() {
+    let dir = tempfile::tempdir().expect("folder");
+    let open = || window_opening(options(Some(dir.path().to_path_buf())));
+    let mut harness = open();
+    assert!(!harness.state().session().offline && harness.ctx.theme() == egui::Theme::Dark);
+    apply(&mut harness, Command::Offline(true));
+    apply(&mut harness, Command::Theme(egui::Theme::Light));
+    let written = || std::fs::read_to_string(dir.path().join("window.json")).unwrap_or_default();
+    wait(&mut harness, "keeping", |_| written().contains("\"light\":true") && written().contains("\"offline\":true"));
+    drop(harness);
+    let harness = open();
+    assert!(harness.state().session().offline && harness.ctx.theme() == egui::Theme::Light);
+}

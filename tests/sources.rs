@@ -430,3 +430,32 @@ fn ground_on_the_antimeridian_is_asked_for_from_both_sides() {
     let asked = asked.lock().expect("list");
     assert_eq!(asked[..], [json!([179.5, -16.25, 180.0, -16.0]), json!([-180.0, -16.25, -179.5, -16.0])]);
 }
+
+#[test]
+fn of_sources_that_all_fail_each_is_named_and_none_for_want_of_an_account() {
+    let config = tempfile::tempdir().expect("folder");
+    let provider = |name: &str, api: &str, more: &str| {
+        format!(
+            "[[provider]]\nname = \"{name}\"\napi = \"{api}\"\n{more}\n[[provider.product]]\nfamily = \"DEM\"\ncollection = \"c\"\nlicence = \"l\"\nattribution = \"a\"\ntime = \"always\"\nbands = {{ DEM = \"data\" }}\n"
+        )
+    };
+    // Nobody listens there.
+    let closed = "http://127.0.0.1:9";
+    let keys = "access = { kind = \"s3\", id = \"NO_SUCH_ID\", secret = \"NO_SUCH_SECRET\" }";
+    let text = provider("Earth Search", closed, "")
+        + &provider("Planetary Computer", closed, "")
+        + &provider("Copernicus Data Space", closed, keys);
+    let fails = |text: &str, code: i32| {
+        std::fs::write(config.path().join("sources.toml"), text).expect("sources");
+        let mut command = copgen();
+        command.env("COPGEN_CONFIG", config.path()).args(["fetch", "--cell", CELL, "--families", "DEM"]);
+        failure(&mut command, code)
+    };
+    let told = fails(&text, 2);
+    assert!(told.contains("Earth Search: ") && told.contains("Planetary Computer: "), "{told}");
+    assert!(told.contains("takes no connection") && !told.contains("NO_SUCH_ID"), "{told}");
+    let told = fails(&text.replacen("family = \"DEM\"", "family = \"DOM\"", 1), 2);
+    assert!(told.contains("there is no family DOM"), "{told}");
+    let told = fails(&text.replacen(closed, "nonsense", 1), 2);
+    assert!(told.contains("Earth Search: api must be an address"), "{told}");
+}

@@ -42,7 +42,11 @@ impl Window {
             Command::Basemap(layer) => self.basemap(ctx, layer),
             Command::ForgetMap(path) => self.forget_map(&path),
             Command::MapNames(on) => self.map.set_names(on),
-            Command::Theme(theme) => ctx.set_theme(theme),
+            Command::Theme(theme) => {
+                ctx.set_theme(theme);
+                self.habits.light = theme == egui::Theme::Light;
+                self.keep_habits();
+            }
             Command::Role(i, role) => session.choices.role(i, role),
             Command::Roles(all, role) => session.choices.roles(&all, role),
             Command::Set(i, text) => session.choices.set(i, text),
@@ -234,6 +238,8 @@ impl Window {
                     session.note(text, true);
                 }
                 self.map.hope();
+                self.habits.offline = offline;
+                self.keep_habits();
             }
             Command::Dismiss(i) => {
                 if i < session.notes.len() {

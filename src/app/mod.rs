@@ -17,6 +17,7 @@ mod find;
 mod frames;
 mod gallery;
 mod guide;
+mod habits;
 mod incoming;
 mod inspector;
 mod keeper;

@@ -80,6 +80,12 @@ impl Window {
         }
     }
 
+    /// Writes down what was chosen of the window itself.
+    pub(super) fn keep_habits(&self) {
+        let habits = self.habits.clone();
+        self.studio.run(move || Reply::Kept(habits.write()));
+    }
+
     /// A scene was opened: it lies on the map, and is picked if that was wished and nothing else was meanwhile.
     pub(super) fn scene_opened(&mut self, known: KnownScene, place: Option<u64>) {
         let (dir, name) = (known.scene.dir().to_path_buf(), known.scene.name().to_owned());

@@ -24,9 +24,13 @@ pub(super) fn screen(projector: &Projector, at: Location) -> Pos2 {
     projector.project(lat_lon(at.lat, at.lon)).to_pos2()
 }
 
-/// Four places on the screen.
+/// Four places on the screen, beside each other also where the antimeridian lies between them.
 pub(super) fn corners(projector: &Projector, corners: &[Location; 4]) -> [Pos2; 4] {
-    corners.map(|at| screen(projector, at))
+    let first = corners[0].lon;
+    corners.map(|at| {
+        let turns = ((first - at.lon) / 360.0).round();
+        screen(projector, Location { lon: at.lon + 360.0 * turns, ..at })
+    })
 }
 
 /// Everything drawn over the tiles in one frame.

@@ -227,6 +227,9 @@ impl Tour {
             self.notes_before = notes.len();
         }
         self.trip.as_ref()?;
+        if window.session().offline {
+            return Some("The network is switched off, so no open data can be fetched.".into());
+        }
         if let Some((_, survey)) = data.found.as_ref().filter(|_| data.order().is_none()) {
             let nothing = "Nothing was found of this cell and these days.".to_owned();
             return Some([vec![nothing], survey.problems.clone()].concat().join(" "));

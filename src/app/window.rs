@@ -9,6 +9,7 @@ use super::export_window::ExportForm;
 use super::files_window::FilesForm;
 use super::frames::Frames;
 use super::guide::{self, Step};
+use super::habits::Habits;
 use super::keeper::{self, Keeper};
 use super::map::MapView;
 use super::models::Models;
@@ -65,6 +66,7 @@ pub struct Window {
     /// Number of the newest order to paint.
     pub(super) newest: Arc<AtomicU64>,
     pub(super) recent: Recent,
+    pub(super) habits: Habits,
     pub(super) keeper: Option<Keeper>,
     pub(super) key_sheet: bool,
     pub(super) map: MapView,
@@ -92,9 +94,8 @@ impl Window {
         let worker = Worker::spawn(wake(ctx.clone()))?;
         let studio = Studio::spawn(wake(ctx.clone()))?;
         let courier = Courier::new(options.network, wake(ctx.clone()));
-        let offline = courier.network.is_offline();
         let presets = Preset::Standard.options();
-        let mut session = Session { samples: 4, options: presets, offline, kept: options.kept, ..Session::default() };
+        let mut session = Session { samples: 4, options: presets, kept: options.kept, ..Session::default() };
         let overlay = cc.wgpu_render_state.as_ref().is_some_and(spread_paint::install);
         if !overlay {
             session.note("This graphics adapter cannot draw the overlay of disagreement; exports hold it.", true);
@@ -106,6 +107,14 @@ impl Window {
                 None
             }
         };
+        let habits = Habits::open(keeper.as_ref().map(Keeper::dir));
+        if habits.light {
+            ctx.set_theme(egui::Theme::Light);
+        }
+        if habits.offline {
+            courier.network.set_offline(true);
+        }
+        session.offline = courier.network.is_offline();
         let (layers, problems) = Layers::open(options.maps.config.as_deref(), keeper.as_ref().map(Keeper::dir));
         problems.iter().for_each(|problem| session.note(problem.to_string(), true));
         session.layers = layers;
@@ -154,6 +163,7 @@ impl Window {
             layer_wanted: LayerId::Bundled,
             newest: Arc::default(),
             recent,
+            habits,
             keeper,
             key_sheet: false,
             map: MapView::default(),

@@ -21,13 +21,13 @@ pub struct Fetch {
     #[arg(long, value_parser = parse_place, allow_hyphen_values = true)]
     at: Option<Location>,
     /// First day, such as 2023-04-01; a year ago if left out.
-    #[arg(long)]
+    #[arg(long, value_parser = parse_day)]
     from: Option<Date>,
     /// Last day; today if left out.
-    #[arg(long)]
+    #[arg(long, value_parser = parse_day)]
     to: Option<Date>,
     /// Largest share of cloud in an image, percent.
-    #[arg(long, default_value_t = 30.0)]
+    #[arg(long, default_value_t = 30.0, value_parser = parse_share)]
     max_cloud: f64,
     /// What to look for, comma-separated.
     #[arg(long, default_value = "S2L2A,S2L1C,S1RTC,DEM,LULC")]
@@ -54,11 +54,36 @@ fn parse_place(text: &str) -> Result<Location, String> {
     }
 }
 
+/// A share in percent.
+fn parse_share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=100.0).contains(share));
+    share.ok_or_else(|| "expected a share from 0 to 100".into())
+}
+
+fn parse_day(text: &str) -> Result<Date, String> {
+    text.parse().map_err(|_| "expected a day such as 2023-04-01".into())
+}
+
+fn no_choice(text: &str) -> Error {
+    Error::request(format!(
+        "\"{text}\" is no choice; expected FAMILY=NUMBER from the list, such as S2L2A=3, or S2L2A=none."
+    ))
+}
+
+/// A family, and a number from the list or none of it.
+fn choice(text: &str) -> Result<(&str, Option<usize>)> {
+    let (family, number) = text.split_once('=').filter(|(f, _)| FAMILIES.contains(f)).ok_or_else(|| no_choice(text))?;
+    match number {
+        "none" => Ok((family, None)),
+        _ => Ok((family, Some(number.parse().map_err(|_| no_choice(text))?))),
+    }
+}
+
 fn parse_area(text: &str) -> Result<Area, String> {
     match text.parse::<f64>() {
         _ if text == "cell" => Ok(Area::Cell),
-        Ok(side) if (side / 120.0).fract() == 0.0 && (120.0..=10_680.0).contains(&side) => Ok(Area::Window(side)),
-        _ => Err("expected metres, a multiple of 120 up to 10680, or cell".into()),
+        Ok(side) if (side / 120.0).fract() == 0.0 && (1920.0..=10_680.0).contains(&side) => Ok(Area::Window(side)),
+        _ => Err("expected metres, a multiple of 120 from 1920 to 10680, or cell".into()),
     }
 }
 
@@ -80,11 +105,15 @@ impl Fetch {
         if from > to {
             return Err(Error::request(format!("The first day {from} comes after the last day {to}.")));
         }
+        self.choose.iter().try_for_each(|text| choice(text).map(drop))?;
         let wish = Wish { corners: footprint.corners()?, from, to, most_cloud: self.max_cloud };
         let families: Vec<String> = self.families.split(',').map(|f| f.trim().to_owned()).collect();
         if let Some(odd) = families.iter().find(|f| !FAMILIES.contains(&f.as_str())) {
             return Err(Error::request(format!("There is no \"{odd}\" to fetch. Known: {}.", FAMILIES.join(", "))));
         }
+        let mut asked: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
+        asked.dedup();
+        eprintln!("Asking {} …", asked.join(", "));
         let survey = survey(&network, &providers, &families, &wish, &stop)?;
         survey.problems.iter().for_each(|problem| eprintln!("note: {problem}"));
         let chosen = self.chosen(&survey)?;
@@ -123,20 +152,14 @@ impl Fetch {
     fn chosen(&self, survey: &Survey) -> Result<BTreeMap<String, usize>> {
         let mut chosen = best(&survey.found);
         for text in &self.choose {
-            let fault = || {
-                Error::request(format!(
-                    "\"{text}\" is no choice; expected FAMILY=NUMBER from the list, such as S2L2A=3, or S2L2A=none."
-                ))
-            };
-            let (family, number) = text.split_once('=').ok_or_else(fault)?;
-            if number == "none" {
+            let (family, number) = choice(text)?;
+            let Some(number) = number else {
                 chosen.remove(family);
                 continue;
-            }
-            let number: usize = number.parse().map_err(|_| fault())?;
+            };
             let there = survey.found.get(family).is_some_and(|all| (1..=all.len()).contains(&number));
             if !there {
-                return Err(fault());
+                return Err(no_choice(text));
             }
             chosen.insert(family.to_owned(), number - 1);
         }

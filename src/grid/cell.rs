@@ -40,8 +40,7 @@ impl std::str::FromStr for GridCell {
         let parse = || -> Option<Self> {
             let (row, column) = label.trim().split_once('_')?;
             let cell = Self { row: number(row, 'U', 'D')?, column: number(column, 'R', 'L')? };
-            let half = columns(cell.row) / 2 + 1;
-            (cell.latitude().abs() <= MAX_LATITUDE && cell.column.abs() <= half).then_some(cell)
+            (cell.latitude().abs() <= MAX_LATITUDE && cell.is_on_earth()).then_some(cell)
         };
         parse().ok_or_else(|| {
             Error::request(format!("\"{label}\" is no Major TOM cell; expected a name such as 618U_30L."))
@@ -60,12 +59,22 @@ fn columns(row: i32) -> i32 {
 }
 
 impl GridCell {
-    /// The cell a place lies in; a place on a grid line belongs to the cell south or west of it. `None` beyond 85°.
+    /// The cell a place lies in; a place on a grid line belongs to the cell south or west of it. `None` beyond 85° of
+    /// latitude or 180° of longitude.
     pub fn containing(at: Location) -> Option<Self> {
         let below = |value: f64, step: f64| (value / step).ceil() as i32 - 1;
         let row = below(at.lat, row_height());
-        let cell = Self { row, column: below(at.lon, 360.0 / f64::from(columns(row))) };
-        (at.lat.is_finite() && at.lon.is_finite() && cell.latitude().abs() <= MAX_LATITUDE).then_some(cell)
+        // The antimeridian has two names.
+        let lon = if at.lon == -180.0 { 180.0 } else { at.lon };
+        let cell = Self { row, column: below(lon, 360.0 / f64::from(columns(row))) };
+        let known = at.lat.is_finite() && lon.abs() <= 180.0;
+        (known && cell.latitude().abs() <= MAX_LATITUDE).then_some(cell)
+    }
+
+    /// Whether some of it lies between the antimeridian and itself, around the Earth.
+    fn is_on_earth(self) -> bool {
+        let [west, east] = [self.column, self.column.saturating_add(1)].map(|column| f64::from(column) * self.width());
+        west < 180.0 && east > -180.0
     }
 
     fn latitude(self) -> f64 {
@@ -137,7 +146,7 @@ impl GridCell {
         for row in (first..).take_while(|&row| f64::from(row) * row_height() <= north) {
             let width = 360.0 / f64::from(columns(row));
             let from = (west.max(-180.0) / width).floor() as i32;
-            for column in (from..).take_while(|&c| f64::from(c) * width <= east.min(180.0)) {
+            for column in (from..).take_while(|&c| f64::from(c) * width <= east && f64::from(c) * width < 180.0) {
                 if cells.len() == limit {
                     return cells;
                 }
@@ -215,5 +224,25 @@ mod tests {
             assert!(east >= 10.0 && west <= 11.0 && north >= 46.0 && south <= 46.5);
         }
         assert_eq!(GridCell::cells_in(-180.0, -90.0, 180.0, 90.0, 77).len(), 77);
+    }
+
+    #[test]
+    fn the_grid_ends_at_the_antimeridian() {
+        for row in [-184, 0, 400, 840] {
+            let lat = (f64::from(row) + 0.5) * row_height();
+            let at = |lon| GridCell::containing(Location { lat, lon });
+            let (first, last) = (at(-179.9999).expect("cell"), at(180.0).expect("cell"));
+            assert_eq!(at(-180.0), Some(last));
+            assert_eq!(at(180.01), None);
+            for cell in [first, last] {
+                assert_eq!(cell.to_string().parse::<GridCell>().expect("a name"), cell);
+            }
+            let beyond = [GridCell { column: first.column - 1, ..first }, GridCell { column: last.column + 1, ..last }];
+            for cell in beyond {
+                assert!(cell.to_string().parse::<GridCell>().is_err(), "{cell}");
+            }
+            let all = GridCell::cells_in(-180.0, lat, 180.0, lat, 10_000);
+            assert!(all.iter().all(|cell| (first.column..=last.column).contains(&cell.column)));
+        }
     }
 }

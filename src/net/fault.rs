@@ -143,6 +143,8 @@ pub(super) fn of(url: &str, e: &ureq::Error) -> Error {
         }
         E::Io(e) => match e.get_ref().and_then(|inner| inner.downcast_ref::<E>()) {
             Some(inner) => of(url, inner),
+            // The system has no kind of its own for it.
+            None if e.to_string().contains("failed to lookup address") => of(url, &E::HostNotFound),
             None => error(Fault::Broken, url, format!("The connection broke off ({e}); try again")),
         },
         E::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => {

@@ -176,7 +176,10 @@ fn color_table(classes: &[Class]) -> ColorTable<'_> {
 }
 
 fn exists(path: &Path) -> Error {
-    Error::file(path, "The file exists already; choose another folder, or ask for it to be overwritten")
+    Error::file(
+        path,
+        "The file exists already; choose another folder, or ask for it to be replaced (--overwrite, or \"Replace files that exist\" in the window)",
+    )
 }
 
 /// Fails when one of these files exists, before any work is done.

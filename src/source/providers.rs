@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::files::{Own, bundled, variable};
+use crate::modality::FAMILIES;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -212,9 +213,15 @@ pub fn providers_in(path: &Path) -> Result<Vec<Provider>> {
     let sources: Sources = toml::from_str(&text)
         .map_err(|e| Error::file(path, format!("This is no description of data sources: {}", e.message())))?;
     for provider in &sources.provider {
+        if !provider.api.starts_with("https://") && !provider.api.starts_with("http://") {
+            return Err(Error::file(path, format!("{}: api must be an address of the web (https://…)", provider.name)));
+        }
         for product in &provider.products {
             let fault =
                 |what: &str| Err(Error::file(path, format!("{} of {}: {what}", product.collection, provider.name)));
+            if !FAMILIES.contains(&product.family.as_str()) {
+                return fault(&format!("there is no family {}; known: {}", product.family, FAMILIES.join(", ")));
+            }
             if product.bands.is_empty() {
                 return fault("no bands are named");
             }

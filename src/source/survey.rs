@@ -24,7 +24,7 @@ pub struct Survey {
 /// Asks all providers for these families, side by side. A provider that fails is a problem, not an error.
 ///
 /// # Errors
-/// [`Error::Cancelled`]; the failure, when every source failed.
+/// [`Error::Cancelled`]; when every source failed, all failures, but that keys are missing only if nothing else is wrong.
 pub fn survey(
     network: &Network,
     providers: &[Provider],
@@ -35,6 +35,9 @@ pub fn survey(
     let asked = |product: &&Product| families.contains(&product.family);
     let all: Vec<(&Provider, &Product)> =
         providers.iter().flat_map(|p| p.products.iter().filter(asked).map(move |product| (p, product))).collect();
+    if let Some((provider, _)) = all.first() {
+        network.check(&provider.api)?;
+    }
     let ask = |(provider, product): &(&Provider, &Product)| -> Result<Found> {
         provider.access(product).ready()?;
         search(network, provider, product, wish, stop)
@@ -48,7 +51,7 @@ pub fn survey(
         return Err(Error::Cancelled);
     }
     let mut survey = Survey::default();
-    let mut failures = Vec::new();
+    let mut failures: Vec<(&Provider, bool, Error)> = Vec::new();
     let several = answers.len();
     for ((provider, product), answer) in all.iter().zip(answers) {
         match answer {
@@ -67,7 +70,7 @@ pub fn survey(
             }
             Err(error) => {
                 survey.problems.push(format!("{} from {}: {error}", product.family, provider.name));
-                failures.push(error);
+                failures.push((provider, provider.access(product).ready().is_ok(), error));
             }
         }
     }
@@ -75,10 +78,24 @@ pub fn survey(
         found.sort_by(|a, b| b.day.cmp(&a.day).then(b.coverage.total_cmp(&a.coverage)));
     }
     survey.found.retain(|_, found| !found.is_empty());
-    match failures.pop() {
-        Some(error) if failures.len() + 1 == several => Err(error),
-        _ => Ok(survey),
+    if failures.is_empty() || failures.len() < several { Ok(survey) } else { Err(joined(failures)) }
+}
+
+/// All failures as one: with the provider, whether it could be asked at all, and why it gave nothing. Who has no account
+/// somewhere wants to know first what is wrong elsewhere.
+fn joined(mut failures: Vec<(&Provider, bool, Error)>) -> Error {
+    if failures.iter().any(|(_, ready, _)| *ready) {
+        failures.retain(|(_, ready, _)| *ready);
     }
+    if let [(_, _, _)] = &failures[..]
+        && let Some((_, _, error)) = failures.pop()
+    {
+        return error;
+    }
+    let mut all: Vec<String> =
+        failures.iter().map(|(provider, _, error)| format!("{}: {error}", provider.name)).collect();
+    all.dedup();
+    Error::request(all.join("; "))
 }
 
 /// What to take of each family: the least clouded surface reflectance that covers the ground, and what was seen or
