@@ -35,3 +35,21 @@ impl Habits {
         write_atomically(file, serde_json::json!(self).to_string().as_bytes())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_chosen_survives_and_damage_is_as_nothing() {
+        let dir = tempfile::tempdir().expect("folder");
+        let first = Habits::open(Some(dir.path()));
+        assert!(!first.offline && !first.light);
+        let chosen = Habits { offline: true, light: true, ..first };
+        chosen.write().expect("written");
+        assert_eq!(Habits::open(Some(dir.path())), chosen);
+        std::fs::write(dir.path().join("window.json"), "{\"offline\": true").expect("damage");
+        assert!(!Habits::open(Some(dir.path())).offline);
+        Habits::open(None).write().expect("nothing to do");
+    }
+}
