@@ -454,8 +454,8 @@ fn of_sources_that_all_fail_each_is_named_and_none_for_want_of_an_account() {
     let told = fails(&text, 2);
     assert!(told.contains("Earth Search: ") && told.contains("Planetary Computer: "), "{told}");
     assert!(told.contains("takes no connection") && !told.contains("NO_SUCH_ID"), "{told}");
-    let told = fails(&text.replacen("family = \"DEM\"", "family = \"DOM\"", 1), 2);
+    let told = fails(&text.replacen("family = \"DEM\"", "family = \"DOM\"", 1), 1);
     assert!(told.contains("there is no family DOM"), "{told}");
-    let told = fails(&text.replacen(closed, "nonsense", 1), 2);
+    let told = fails(&text.replacen(closed, "nonsense", 1), 1);
     assert!(told.contains("Earth Search: api must be an address"), "{told}");
 }
