@@ -6,6 +6,14 @@ use std::path::{Path, PathBuf};
 /// So begin names of files and folders that are being made or removed.
 pub const UNFINISHED: &str = ".unfinished-";
 
+/// The outcome of a removal (or renaming) that is done, too, if nothing was there.
+///
+/// # Errors
+/// Any other failure.
+pub fn absent(removed: std::io::Result<()>) -> std::io::Result<()> {
+    removed.or_else(|e| if e.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
+}
+
 /// Writes a file under a temporary name in the same folder, then renames it.
 ///
 /// # Errors

@@ -19,6 +19,16 @@ fn pictures_of(dir: &Path, own: &Path) -> assert_cmd::Command {
     command
 }
 
+/// The same for open data of a cell, from a catalogue.
+fn trip(catalogue: &Catalogue, cell: &str, dir: &Path, own: &Path) -> assert_cmd::Command {
+    let config = own.join("config");
+    std::fs::create_dir(&config).expect("folder");
+    std::fs::write(config.join("sources.toml"), catalogue.sources()).expect("sources");
+    let mut command = pictures_of(dir, own);
+    command.args(["--cell", cell, "--from", "2023-01-01", "--to", "2023-12-31"]);
+    command
+}
+
 #[test]
 fn the_window_takes_pictures_of_itself_at_work() {
     let dir = tempfile::tempdir().expect("folder");
@@ -47,13 +57,8 @@ fn the_window_takes_pictures_of_itself_at_work() {
 fn the_window_goes_from_an_empty_cell_to_exported_files() {
     let catalogue = Catalogue::start();
     let dir = tempfile::tempdir().expect("folder");
-    let config = dir.path().join("config");
-    std::fs::create_dir(&config).expect("folder");
-    std::fs::write(config.join("sources.toml"), catalogue.sources()).expect("sources");
     let shots = std::env::var_os("COPGEN_TEST_PICTURES").map_or_else(|| dir.path().join("pictures"), Into::into);
-    let mut command = pictures_of(&shots, dir.path());
-    command.args(["--cell", CELL, "--from", "2023-01-01", "--to", "2023-12-31"]);
-    let printed = common::success(&mut command);
+    let printed = common::success(&mut trip(&catalogue, CELL, &shots, dir.path()));
     let names = ["cell", "found", "fetched", "sampled", "export", "exported"];
     assert_eq!(printed.lines().count(), names.len(), "{printed}");
     let pictures = names.map(|name| image::open(shots.join(format!("{name}.png"))).expect("picture").to_rgb8());
@@ -77,13 +82,8 @@ fn the_window_goes_from_an_empty_cell_to_exported_files() {
 fn what_cannot_be_found_ends_the_tour_with_a_sentence() {
     let catalogue = Catalogue::start();
     let dir = tempfile::tempdir().expect("folder");
-    let config = dir.path().join("config");
-    std::fs::create_dir(&config).expect("folder");
-    std::fs::write(config.join("sources.toml"), catalogue.sources()).expect("sources");
-    let mut command = pictures_of(&dir.path().join("pictures"), dir.path());
     // On the other side of the world.
-    command.args(["--cell", "618U_30L", "--from", "2023-01-01", "--to", "2023-12-31"]);
-    let output = command.output().expect("program");
+    let output = trip(&catalogue, "618U_30L", &dir.path().join("pictures"), dir.path()).output().expect("program");
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
     assert!(told.contains("Nothing was found of this cell"), "{told}");

@@ -207,7 +207,8 @@ impl Window {
 }
 
 fn store(kept: &Kept) -> Store {
-    Store { scenes: kept.scenes(), bytes: kept.bytes(), limit: kept.limit() }
+    let scenes = kept.scenes();
+    Store { bytes: kept.bytes_with(&scenes), limit: kept.limit(), scenes }
 }
 
 /// Gets small pictures, from what is kept where they are there.

@@ -6,7 +6,7 @@ use super::session::Session;
 use super::{theme, widgets};
 use crate::files::size_text;
 use crate::grid::{Footprint, GridCell};
-use crate::source::{Acquisition, FAMILIES, KeptScene, Order, Progress, Survey, best};
+use crate::source::{Acquisition, FAMILIES, KeptScene, Order, Progress, Survey, best, days};
 use egui::{Color32, CornerRadius, RichText, Sense, TextureHandle, Ui, vec2};
 use egui_extras::DatePickerButton;
 use jiff::civil::Date;
@@ -86,10 +86,10 @@ pub struct DataForm {
 
 impl Default for DataForm {
     fn default() -> Self {
-        let to = jiff::Zoned::now().date();
+        let (from, to) = days(None, None);
         Self {
             open: false,
-            from: to.checked_sub(jiff::Span::new().years(1)).unwrap_or(to),
+            from,
             to,
             most_cloud: 30.0,
             whole_cell: false,

@@ -90,7 +90,7 @@ fn all(session: &Session) -> Vec<(String, Command)> {
 /// Those that hold every word of the text.
 fn found(session: &Session, text: &str) -> Vec<(String, Command)> {
     let text = text.to_lowercase();
-    let place = crate::app::find::place(&text).map(|_| (format!("Go to {}", text.trim()), Command::Find(text.clone())));
+    let place = super::find::place(&text).map(|_| (format!("Go to {}", text.trim()), Command::Find(text.clone())));
     let holds = |name: &str| text.split_whitespace().all(|word| name.to_lowercase().contains(word));
     let named = all(session).into_iter().filter(|(name, _)| holds(name));
     place.into_iter().chain(named).take(LISTED).collect()

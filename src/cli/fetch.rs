@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::grid::GridCell;
 use crate::modality::Location;
 use crate::net::Network;
-use crate::source::{Acquisition, Area, FAMILIES, Kept, Order, Survey, Wish, best, fetch, providers, survey};
+use crate::source::{Acquisition, Area, FAMILIES, Kept, Order, Survey, Wish, best, days, fetch, providers, survey};
 use jiff::civil::Date;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -99,9 +99,7 @@ impl Fetch {
             (None, None) => return Err(Error::request("Name a place: --cell or --at.")),
         };
         let footprint = self.area.ground(cell, self.at)?;
-        let to = self.to.unwrap_or_else(|| jiff::Zoned::now().date());
-        let a_year_before = || to.checked_sub(jiff::Span::new().years(1)).unwrap_or(to);
-        let from = self.from.unwrap_or_else(a_year_before);
+        let (from, to) = days(self.from, self.to);
         if from > to {
             return Err(Error::request(format!("The first day {from} comes after the last day {to}.")));
         }

@@ -3,6 +3,7 @@
 use crate::app::{Options, Tour, Trip, open};
 use crate::error::Result;
 use crate::grid::GridCell;
+use crate::source::days;
 use jiff::civil::Date;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,8 +35,7 @@ pub struct Screenshots {
 
 impl Screenshots {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let to = self.to.unwrap_or_else(|| jiff::Zoned::now().date());
-        let from = self.from.unwrap_or_else(|| to.checked_sub(jiff::Span::new().years(1)).unwrap_or(to));
+        let (from, to) = days(self.from, self.to);
         let exports = self.dir.join("exports");
         let trip = self.cell.map(|cell| Trip { cell, from, to, exports });
         let (tour, pictures) = Tour::new(self.samples, self.steps, trip);

@@ -2,7 +2,7 @@
 
 use super::catalog::{Entry, Part};
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
+use crate::files::{absent, write_atomically};
 use crate::modality::ModalityTable;
 use crate::model::{AutoencoderEntry, DENOISER_FILE, DenoiserSizes, MANIFEST_FILE, Manifest, Published, WeightFile};
 use serde::{Deserialize, Serialize};
@@ -180,8 +180,5 @@ impl Locked {
 }
 
 fn remove(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path, "remove", &e)),
-        _ => Ok(()),
-    }
+    absent(std::fs::remove_file(path)).map_err(|e| Error::io(path, "remove", &e))
 }

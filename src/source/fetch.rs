@@ -20,9 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Files read side by side.
 const SIDE_BY_SIDE: usize = 4;
-/// From this processing baseline on, Sentinel-2 products carry an offset (25 January 2022).
-pub(super) const OFFSET_FROM: f32 = 4.0;
-/// That offset, digital numbers.
+/// Offset of newer Sentinel-2 baselines, digital numbers.
 const OFFSET_DN: f32 = 1000.0;
 /// Stands for no data in radar files.
 const RADAR_NO_DATA: f32 = -32768.0;
@@ -295,8 +293,7 @@ fn read_band(
 /// Digital numbers to take off a band of an item.
 fn offset(job: &Job, item: &Item) -> f32 {
     let reflectance = matches!(job.modality.values, ValueKind::Reflectance { .. });
-    let newer = item.baseline.is_some_and(|baseline| baseline >= OFFSET_FROM);
-    if reflectance && newer && !item.offset_applied { OFFSET_DN } else { 0.0 }
+    if reflectance && item.carries_offset() { OFFSET_DN } else { 0.0 }
 }
 
 /// A stored value as ours; NaN where it means nothing.

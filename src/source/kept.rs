@@ -1,7 +1,7 @@
 //! Fetched places and pictures, kept for when there is no network, up to a size.
 
 use crate::error::{Error, Result};
-use crate::files::{Own, UNFINISHED, folders, hex, write_atomically};
+use crate::files::{Own, UNFINISHED, absent, folders, hex, write_atomically};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -114,9 +114,14 @@ impl Kept {
 
     /// Bytes that are kept: of scenes and small pictures, not of what others have put into the folder.
     pub fn bytes(&self) -> u64 {
+        self.bytes_with(&self.scenes())
+    }
+
+    /// As [`bytes`](Self::bytes), where the scenes have been listed already.
+    pub fn bytes_with(&self, scenes: &[KeptScene]) -> u64 {
         let all = folders(&self.scenes_dir()).unwrap_or_default();
-        let scenes = all.into_iter().filter(|dir| is_unfinished(dir) || is_scene(dir));
-        scenes.chain(self.thumbnails()).map(|path| size(&path)).sum()
+        let others = all.into_iter().filter(|dir| is_unfinished(dir)).chain(self.thumbnails());
+        scenes.iter().map(|scene| scene.bytes).chain(others.map(|path| size(&path))).sum()
     }
 
     /// Files of small pictures.
@@ -138,7 +143,8 @@ impl Kept {
         for dir in self.leftovers() {
             absent(std::fs::remove_dir_all(&dir)).map_err(|e| Error::io(&dir, "remove", &e))?;
         }
-        let (limit, mut now) = (self.limit(), self.bytes());
+        let scenes = self.scenes();
+        let (limit, mut now) = (self.limit(), self.bytes_with(&scenes));
         let mut removed = Vec::new();
         if now > limit {
             for file in self.thumbnails() {
@@ -146,7 +152,7 @@ impl Kept {
                 absent(std::fs::remove_file(&file)).map_err(|e| Error::io(&file, "remove", &e))?;
             }
         }
-        for scene in self.scenes() {
+        for scene in scenes {
             if now <= limit {
                 break;
             }
@@ -192,11 +198,6 @@ impl Kept {
 fn mark(dir: &Path) -> PathBuf {
     let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
     dir.with_file_name(format!(".{name}.used"))
-}
-
-/// Done, too, if somebody else was faster.
-fn absent(removed: std::io::Result<()>) -> std::io::Result<()> {
-    removed.or_else(|e| if e.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
 }
 
 /// Whether a folder is being made or removed.

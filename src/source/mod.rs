@@ -24,4 +24,4 @@ pub use providers::{Access, Product, Provider, Time, providers, providers_in};
 pub use remote::{Grid, Layer, Resampling};
 pub use stac::{Acquisition, Found, search, thumbnail};
 pub use survey::{Survey, best, survey};
-pub use wish::Wish;
+pub use wish::{Wish, days};

@@ -1,6 +1,5 @@
 //! What a STAC catalogue holds of a place (STAC API, item search; STAC 1.0 items).
 
-use super::fetch::OFFSET_FROM;
 use super::outline::Outline;
 use super::providers::{Product, Provider, Time};
 use super::wish::{Wish, share};
@@ -19,6 +18,8 @@ const PAGE: usize = 100;
 const PAGES: usize = 5;
 /// Largest picture worth showing, bytes.
 const LARGEST_THUMBNAIL: u64 = 8 << 20;
+/// From this processing baseline on, Sentinel-2 products carry an offset (25 January 2022).
+const OFFSET_FROM: f32 = 4.0;
 /// Tiles of one pass were seen within this time.
 const ONE_PASS: SignedDuration = SignedDuration::from_mins(15);
 
@@ -68,6 +69,13 @@ pub struct Item {
     pub offset_applied: bool,
     /// Which points of the ground it covers.
     covered: u128,
+}
+
+impl Item {
+    /// Whether its values carry the offset of newer Sentinel-2 baselines, as far as its catalogue says.
+    pub(super) fn carries_offset(&self) -> bool {
+        !self.offset_applied && self.baseline.is_some_and(|baseline| baseline >= OFFSET_FROM)
+    }
 }
 
 /// Channel name under which the scene classification is kept.
@@ -180,8 +188,7 @@ fn pages(
 
 /// Whether an image may or may not carry the offset of newer baselines.
 fn uncertain(product: &Product, item: &Item) -> bool {
-    let newer = item.baseline.is_some_and(|baseline| baseline >= OFFSET_FROM);
-    product.newer_must_say_applied && newer && !item.offset_applied
+    product.newer_must_say_applied && item.carries_offset()
 }
 
 fn host(url: &str) -> &str {

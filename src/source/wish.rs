@@ -60,6 +60,12 @@ impl Wish {
     }
 }
 
+/// The days that are looked at: until today, and for a year, unless something else is said.
+pub fn days(from: Option<Date>, to: Option<Date>) -> (Date, Date) {
+    let to = to.unwrap_or_else(|| jiff::Zoned::now().date());
+    (from.unwrap_or_else(|| to.checked_sub(jiff::Span::new().years(1)).unwrap_or(to)), to)
+}
+
 /// Share of the ground that these points stand for, 0…1.
 pub(super) fn share(covered: u128) -> f32 {
     covered.count_ones() as f32 / (PROBES * PROBES) as f32

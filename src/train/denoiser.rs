@@ -9,7 +9,7 @@ use super::steps::{Options, Training, run};
 use super::token_denoiser::TokenTask;
 use super::windows::{below, uniform};
 use crate::error::{Error, Result};
-use crate::files::hex;
+use crate::files::{absent, hex};
 use crate::modality::ModalityTable;
 use crate::model::field::FieldDenoiser;
 use crate::model::{
@@ -119,10 +119,7 @@ fn save(dir: &Path, parts: Option<&Path>, manifest: &Manifest, optimiser: &Optim
     std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, "create", &e))?;
     // Without a manifest the folder is no model; so it is never one whose parts do not fit together.
     let path = dir.join(MANIFEST_FILE);
-    match std::fs::remove_file(&path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(&path, "replace", &e)),
-        _ => {}
-    }
+    absent(std::fs::remove_file(&path)).map_err(|e| Error::io(&path, "replace", &e))?;
     for file in manifest.autoencoders.values().map(|a| &a.weights).chain(&manifest.field) {
         if let Some(parts) = parts {
             let to = dir.join(&file.file);
