@@ -9,7 +9,7 @@ use crate::files::write_atomically;
 use crate::job::Request;
 use crate::modality::{Location, ModalityTable, PostOptions, Raster, Value};
 use crate::model::Computing;
-use crate::model::{TensorData, safetensors_in, write_tensors};
+use crate::model::{SafetensorsContent, TensorData, read_safetensors, write_tensors};
 use crate::sampler::{Role, SamplerOptions};
 use crate::scene::Window;
 use serde::{Deserialize, Serialize};
@@ -214,7 +214,7 @@ pub fn keep(dir: &Path, folder: &str, table: &ModalityTable, realisation: &Reali
             None => {}
         }
     }
-    write_tensors(&file_of(dir, folder, realisation.index), &tensors, Some(notes))
+    write_tensors(&file_of(dir, folder, realisation.index), &tensors, Some(notes)).map(drop)
 }
 
 /// All realisations of a run that can be read, by number, and what cannot.
@@ -236,11 +236,8 @@ pub fn kept(dir: &Path, folder: &str, table: &ModalityTable) -> (Vec<Realisation
 
 fn read_realisation(path: &Path, table: &ModalityTable) -> Result<Realisation> {
     let bad = |what: &str| Error::file(path, format!("This is not a realisation of this model: {what}"));
-    let bytes = std::fs::read(path).map_err(|e| Error::io(path, "read", &e))?;
-    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).map_err(|e| bad(&e.to_string()))?;
-    let notes = header.metadata().clone().unwrap_or_default();
+    let SafetensorsContent { mut tensors, notes, .. } = read_safetensors(path)?;
     let number = |name: &str| notes.get(name).and_then(|text| text.parse::<u64>().ok()).ok_or_else(|| bad(name));
-    let mut tensors = safetensors_in(path, &bytes)?;
     let mut values = Vec::new();
     for m in table.iter() {
         values.push(match (tensors.remove(&m.name), notes.get(&m.name)) {

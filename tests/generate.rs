@@ -3,6 +3,8 @@
 mod common;
 
 use common::{COMPLETE, failure, files, generate, scene, success};
+#[cfg(unix)]
+use common::{access_rights, prepared};
 use gdal::raster::GdalDataType;
 use gdal::{Dataset, Metadata};
 use std::path::Path;
@@ -250,4 +252,73 @@ fn a_run_can_be_extended_in_the_same_folder_and_a_scene_has_one_name() {
         assert!(pixels(&out.path().join(name), 1) == pixels(&here.path().join(name), 1), "{name}");
     }
     failure(generate(&scene(COMPLETE), out.path(), &arguments).args(["--first", "18446744073709551615"]), 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn files_have_the_access_rights_that_the_umask_leaves() {
+    let dir = tempfile::tempdir().expect("folder");
+    let given = ["--given", "DEM", "--generate", "S2L2A_60m,date", "--samples", "2", "--steps", "1", "--stac"];
+    for (umask, folders, plain) in [("umask 027", 0o750, 0o640), ("umask 002", 0o775, 0o664)] {
+        for more in [&[][..], &["--cog"]] {
+            let out = dir.path().join(format!("{umask} {}", more.len()));
+            success(&mut prepared(umask, generate(&scene(COMPLETE), &out, &given).args(more)));
+            assert_eq!(access_rights(&out), [[folders].into(), [plain].into()], "{umask} {more:?}");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_a_killed_run_left_is_removed_by_the_next_and_a_living_one_is_left_alone() {
+    let dir = tempfile::tempdir().expect("folder");
+    let out = dir.path().join("out");
+    let hidden = |out: &Path| -> Vec<String> {
+        files(out).into_iter().filter(|name| name.starts_with(".unfinished-")).collect()
+    };
+    // Stopped in the middle of writing a file: the temporary file is there, and its process lives.
+    let arguments = ["--given", "DEM", "--generate", "S2L2A", "--samples", "40", "--steps", "1", "--batch", "1"];
+    let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_copgen"));
+    process.args(["generate", "--scene"]).arg(scene(COMPLETE)).arg("--out").arg(&out).args(arguments);
+    process.env("COPGEN_HOME", env!("CARGO_MANIFEST_DIR"));
+    process.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let mut child = process.spawn().expect("the program starts");
+    let signal = |name: &str| {
+        let done = std::process::Command::new("kill").args([name, &child.id().to_string()]).status();
+        assert!(done.expect("kill").success(), "{name}");
+    };
+    let mut caught = Vec::new();
+    while caught.is_empty() {
+        while hidden(&out).is_empty() {
+            std::thread::yield_now();
+        }
+        signal("-STOP");
+        caught = hidden(&out);
+        if caught.is_empty() {
+            // It was renamed between the look and the stop.
+            signal("-CONT");
+        }
+    }
+    let other = ["--given", "DEM", "--generate", "S2L2A_60m", "--samples", "1", "--steps", "1", "--seed", "9"];
+    success(&mut generate(&scene(COMPLETE), &out, &other));
+    assert_eq!(hidden(&out), caught, "the files of a process that lives stay");
+    signal("-KILL");
+    child.wait().expect("its end");
+    assert_eq!(hidden(&out), caught);
+    success(generate(&scene(COMPLETE), &out, &other).arg("--overwrite"));
+    assert!(hidden(&out).is_empty(), "{:?}", hidden(&out));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_cannot_be_written_leaves_no_part_and_it_is_said_that_those_before_stay() {
+    let dir = tempfile::tempdir().expect("folder");
+    let out = dir.path().join("out");
+    let given = ["--given", "S1RTC", "--generate", "DEM,S2L2A_10m", "--samples", "1", "--steps", "1"];
+    // The elevation is smaller than the limit, the optical bands are not.
+    let told = failure(&mut prepared("trap '' XFSZ; ulimit -f 64", &generate(&scene(COMPLETE), &out, &given)), 1);
+    assert!(told.contains("no part of this file was left behind"), "{told}");
+    assert!(told.contains("Files that were finished before stay in"), "{told}");
+    let left = files(&out);
+    assert!(!left.is_empty() && left.iter().all(|name| name.ends_with("_DEM.tif")), "{left:?}");
 }

@@ -9,7 +9,7 @@ use super::shown::{Base, Sort};
 use super::studio::Purpose;
 use crate::basemap::LayerId;
 use crate::grid::GridCell;
-use crate::hub::Wish;
+use crate::hub::InstallRequest;
 use crate::modality::{Location, PostOptions};
 use crate::model::Computing;
 use crate::sampler::{Role, SamplerOptions};
@@ -183,7 +183,7 @@ pub enum Command {
     /// Open or close the list of models.
     ModelsWindow(bool),
     /// Fetch a model, or the rest of it.
-    FetchModel(Wish),
+    FetchModel(InstallRequest),
     /// End what is done to a model.
     StopModel(String),
     /// Use the model in this folder.

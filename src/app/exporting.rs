@@ -60,7 +60,7 @@ pub fn export(order: &ExportOrder) -> Reply {
 impl ExportOrder {
     fn write(&self) -> Result<Vec<PathBuf>> {
         std::fs::create_dir_all(&self.dir).map_err(|e| Error::io(&self.dir, "create", &e))?;
-        let unfinished = tempfile::Builder::new().prefix(".unfinished-").tempdir_in(&self.dir);
+        let unfinished = crate::files::temporary_folder(&self.dir);
         let unfinished = unfinished.map_err(|e| Error::io(&self.dir, "write to", &e))?;
         let exporter = Exporter::new(unfinished.path(), &self.lineage, true)?
             .cloud_optimised(self.cloud_optimised)

@@ -6,7 +6,7 @@ use super::shown::Shown;
 use super::studio;
 use super::window::Window;
 use crate::error::{Error, Result};
-use crate::hub::{Checked, Hub, Library, Listed, Progress, Source, Wish, install, remove, verify};
+use crate::hub::{Checked, Hub, InstallRequest, Library, Listed, Progress, Source, install, remove, verify};
 use crate::model::Manifest;
 use crate::sampler::Role;
 use std::collections::BTreeMap;
@@ -144,14 +144,15 @@ impl Window {
             Err(error) => return self.session.note(error.to_string(), true),
         }
         if !std::mem::replace(&mut self.models.resumed, true) {
-            let wishes: Vec<Wish> = self.models.listed.iter().filter_map(|listed| listed.going_on.clone()).collect();
+            let wishes: Vec<InstallRequest> =
+                self.models.listed.iter().filter_map(|listed| listed.unfinished.clone()).collect();
             let online = !self.session.offline;
             wishes.into_iter().filter(|_| online).for_each(|wish| self.fetch_model(wish));
         }
     }
 
     /// Begins to fetch a model, or the rest of it.
-    pub(super) fn fetch_model(&mut self, wish: Wish) {
+    pub(super) fn fetch_model(&mut self, wish: InstallRequest) {
         let (id, hub) = (wish.id.clone(), self.models.hub.clone());
         let pause = Pause::default();
         self.begin(&id, "beginning", Work::Fetching, pause.clone(), move |dir, network, stop, tell| {

@@ -1,5 +1,6 @@
 //! `copgen generate`: the window's job without the window.
 
+use super::solving::Solving;
 use super::{interrupt, progress_bar};
 use crate::ensemble::Realisation;
 use crate::error::{Error, Result};
@@ -9,7 +10,7 @@ use crate::hub::model_folder;
 use crate::job::{Event, Place, Request, SetValue, run};
 use crate::modality::PostOptions;
 use crate::model::{Computing, Model, Precision};
-use crate::sampler::{ConditionLatent, Grid, IgnoredMode, Preset, Role, Roles, SamplerOptions, Solver};
+use crate::sampler::{ConditionLatent, IgnoredMode, Role, Roles, SamplerOptions};
 use crate::scene::{Observation, Window};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -47,18 +48,8 @@ pub struct Generate {
     /// Number of the first realisation.
     #[arg(long, default_value_t = 0)]
     first: u64,
-    /// How exactly to solve; chooses solver and number of evaluations.
-    #[arg(long, value_enum, default_value = "standard")]
-    preset: Preset,
-    /// Another solver than the preset's.
-    #[arg(long, value_enum)]
-    solver: Option<Solver>,
-    /// Another number of network evaluations per realisation than the preset's.
-    #[arg(long)]
-    steps: Option<usize>,
-    /// What the times of evaluations are even in; the solver's own choice if left out.
-    #[arg(long, value_enum)]
-    grid: Option<Grid>,
+    #[command(flatten)]
+    solving: Solving,
     /// Seed; the same seed gives the same realisations.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -183,7 +174,6 @@ impl Generate {
             }
             _ => return Err(Error::request("Name a place with --scene, or with --major-tom and --cell.")),
         };
-        let preset = self.preset.options();
         Ok(Request {
             model,
             place,
@@ -195,12 +185,10 @@ impl Generate {
             batch: self.batch,
             computing: self.computing(),
             options: SamplerOptions {
-                steps: self.steps.unwrap_or(preset.steps),
-                solver: self.solver.unwrap_or(preset.solver),
-                grid: self.grid,
                 condition: self.condition_latent,
                 ignored: self.ignored,
                 final_denoise: self.final_denoise,
+                ..self.solving.options()
             },
             post: PostOptions { clip_reflectance: self.clip, ..PostOptions::default() },
         })
@@ -268,6 +256,11 @@ impl<'a> Output<'a> {
     /// Statistics and tables of what is there.
     fn finish(mut self) -> Result<Vec<PathBuf>> {
         if let Some(error) = self.failed {
+            // The last realisation may be there in part.
+            let out = &self.command.out;
+            if std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) {
+                eprintln!("Files that were finished before stay in {}.", out.display());
+            }
             return Err(error);
         }
         if let Some(lineage) = &self.lineage {

@@ -9,6 +9,7 @@ mod models;
 mod scene;
 mod screenshots;
 mod solvers;
+mod solving;
 mod train;
 mod verify;
 

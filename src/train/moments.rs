@@ -184,9 +184,9 @@ impl Normal {
         // What the windows say, weighed against the belief.
         let mut mean = belief.mean.clone();
         if !free.is_empty() {
-            let told = (sum / weight - &belief.mean).select_rows(&free);
+            let observed = (sum / weight - &belief.mean).select_rows(&free);
             let own = covariance.select_rows(&free).select_columns(&free) / weight;
-            let moved = &doubt * solver(&doubt + own)?.solve(&told);
+            let moved = &doubt * solver(&doubt + own)?.solve(&observed);
             free.iter().zip(moved.iter()).for_each(|(&c, m)| mean[c] += m);
         }
         let mut next = belief.covariance * belief.windows;

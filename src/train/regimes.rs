@@ -1,8 +1,8 @@
 //! Regimes: kinds of windows, each with statistics of its own, told apart by what an optical sensor sees.
 
-use super::field::{Held, gather, is_optical, same_channels, squares};
 use super::moments::{Belief, Moments, maximise, rough_mean, scaled};
 use super::recipe::FieldRecipe;
+use super::window_moments::{Held, gather, is_optical, same_channels, squares};
 use super::windows::{below, uniform};
 use crate::error::Result;
 use crate::modality::ModalityTable;
