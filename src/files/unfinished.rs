@@ -254,7 +254,7 @@ mod tests {
             make(&name_of(&before), true),
         ];
         let stays = [
-            make(&name_of(&own), true),
+            make(&name_of(own), true),
             make(&name_of(&elsewhere), false),
             make(".unfinished-Ab12cD", true),
             make("unfinished-symphony.tif", false),
