@@ -49,9 +49,10 @@ pub fn temporary_folder(dir: &Path) -> Result<TempDir> {
     builder.tempdir_in(dir)
 }
 
-/// A name for something that is about to be removed: whoever lists the folder takes it for nothing.
+/// A temporary name for something of this name that is about to be removed, always the same in one process: what is left
+/// if the removal breaks off is taken for nothing, and goes with the next removal.
 pub fn doomed_name(name: &str) -> String {
-    format!("{}{name}", own_prefix())
+    format!("{}{}", own_prefix(), digits(name))
 }
 
 /// Whether a file or folder is being made or removed, or was when its process ended.

@@ -1,7 +1,7 @@
 //! Fits the statistics of a Gaussian field to scenes that lack some modalities, by expectation maximisation.
 
 use super::augment::Augmentation;
-use super::moments::{Belief, Moments, correlation, maximise, rough_mean, scaled};
+use super::moments::{Moments, Prior, correlation, maximise, rough_mean, scaled};
 use super::recipe::{FieldRecipe, Recipe};
 use super::regimes;
 use super::window_moments::{Held, gather, is_optical, same_bands, same_channels, squares};
@@ -83,9 +83,16 @@ fn fit_pooled(settings: &FieldRecipe, table: &ModalityTable, layout: &Layout, dr
     let rough = rough_mean(&total, n);
     let centred: Vec<_> = total.iter().map(|t| t.clone().about(&rough)).collect();
     let deviation = deviations(&centred, table, layout, &same);
-    let prior = scaled(&same_band_prior(table, layout, &total, settings), &deviation);
-    let (mean, covariance) =
-        maximise(&total, &Belief { mean: rough, doubt: &prior * FLAT, covariance: &prior, windows: settings.prior })?;
+    let prior_covariance = scaled(&same_band_prior(table, layout, &total, settings), &deviation);
+    let (mean, covariance) = maximise(
+        &total,
+        &Prior {
+            mean: rough,
+            mean_covariance: &prior_covariance * FLAT,
+            covariance: &prior_covariance,
+            windows: settings.prior,
+        },
+    )?;
     let all_scales = correlation(&covariance);
     let (mut spectrum, mut covariances): (Vec<Vec<f64>>, Vec<DMatrix<f64>>) = (Vec::new(), Vec::new());
     for (bin, moments) in bins.into_iter().enumerate() {
@@ -99,10 +106,10 @@ fn fit_pooled(settings: &FieldRecipe, table: &ModalityTable, layout: &Layout, dr
                 deviation[layout.stack(i)].copy_from_slice(&before[layout.stack(i)]);
             }
         }
-        let prior = scaled(&all_scales, &deviation);
-        let (mean, doubt) = (DVector::zeros(n), DMatrix::zeros(n, n));
-        let belief = Belief { mean, doubt, covariance: &prior, windows: settings.scale_prior };
-        let (_, covariance) = maximise(&moments, &belief)?;
+        let prior_covariance = scaled(&all_scales, &deviation);
+        let (mean, mean_covariance) = (DVector::zeros(n), DMatrix::zeros(n, n));
+        let prior = Prior { mean, mean_covariance, covariance: &prior_covariance, windows: settings.scale_prior };
+        let (_, covariance) = maximise(&moments, &prior)?;
         covariances.push(scaled(&covariance, &deviation.iter().map(|d| 1.0 / d).collect::<Vec<_>>()));
         spectrum.push(deviation);
     }
@@ -129,8 +136,8 @@ fn deviations(moments: &[Moments], table: &ModalityTable, layout: &Layout, same:
 /// levels with the recipe's correlation.
 fn same_band_prior(table: &ModalityTable, layout: &Layout, total: &[Moments], settings: &FieldRecipe) -> DMatrix<f64> {
     let n = layout.channels;
-    let mut prior = DMatrix::identity(n, n);
-    let Some(same) = &settings.same_band else { return prior };
+    let mut prior_covariance = DMatrix::identity(n, n);
+    let Some(same) = &settings.same_band else { return prior_covariance };
     let [one, other] = &same_bands(table, layout, &same.families);
     let (k, places) = (one.len(), [one, other]);
     // Both levels of every scene, under one name.
@@ -163,18 +170,18 @@ fn same_band_prior(table: &ModalityTable, layout: &Layout, total: &[Moments], se
     };
     let start = rough_mean(&pooled, k);
     let unrelated = scaled(&DMatrix::identity(k, k), &spread);
-    let belief = Belief { mean: start, doubt: &unrelated * FLAT, covariance: &unrelated, windows: 1.0 };
-    let Ok((_, covariance)) = maximise(&pooled, &belief) else { return prior };
+    let prior = Prior { mean: start, mean_covariance: &unrelated * FLAT, covariance: &unrelated, windows: 1.0 };
+    let Ok((_, covariance)) = maximise(&pooled, &prior) else { return prior_covariance };
     let bands = correlation(&covariance);
     for i in 0..k {
         for j in 0..k {
             for a in 0..2 {
                 for b in 0..2 {
                     let factor = if a == b { 1.0 } else { same.correlation };
-                    prior[(places[a][i], places[b][j])] = factor * bands[(i, j)];
+                    prior_covariance[(places[a][i], places[b][j])] = factor * bands[(i, j)];
                 }
             }
         }
     }
-    prior
+    prior_covariance
 }
