@@ -9,8 +9,9 @@ pub use lineage::Lineage;
 use crate::ensemble::{Realisation, Statistics, statistics};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
-use crate::modality::{Modality, Value, ValueKind};
+use crate::modality::{Modality, Raster, Value, ValueKind};
 use crate::scene::{GeoTiff, Pixels, refuse_existing};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -119,11 +120,15 @@ impl<'a> Exporter<'a> {
                     _ => {}
                 }
             }
+            let raster = with_gaps(raster)?;
             let bands = m.channels.iter().enumerate().map(|(c, name)| (name.clone(), raster.channel(c))).collect();
+            let holed = raster.valid().is_some();
             let pixels = match &m.values {
                 ValueKind::Reflectance { dn_per_unit, .. } => Pixels::Scaled { scale: 1.0 / f64::from(*dn_per_unit) },
+                ValueKind::Classes { classes } if holed => Pixels::HoledClasses(classes.clone(), NO_CLASS),
                 ValueKind::Classes { classes } => Pixels::Classes(classes.clone()),
                 ValueKind::Picture => Pixels::Picture,
+                _ if holed => Pixels::Holed(NO_VALUE),
                 _ => Pixels::Float,
             };
             let what = match pixels {
@@ -153,10 +158,14 @@ impl<'a> Exporter<'a> {
                 Statistics::Classes { mode, disagreement, count } => ([mode, disagreement], count, m.classes()),
             };
             for (k, (what, raster)) in statistic_names(m).into_iter().zip(&rasters).enumerate() {
+                let holed = raster.valid().is_some();
+                let raster = with_gaps(raster)?;
                 let bands =
                     m.channels.iter().enumerate().map(|(c, n)| (format!("{n} {what}"), raster.channel(c))).collect();
                 let pixels = match classes {
+                    Some(classes) if k == 0 && holed => Pixels::HoledClasses(classes.to_vec(), NO_CLASS),
                     Some(classes) if k == 0 => Pixels::Classes(classes.to_vec()),
+                    _ if holed => Pixels::Holed(NO_VALUE),
                     _ => Pixels::Float,
                 };
                 let indices: Vec<String> = members.iter().map(|r| r.index.to_string()).collect();
@@ -230,7 +239,7 @@ impl<'a> Exporter<'a> {
     ) -> Result<()> {
         let mut metadata = self.lineage.metadata.clone();
         metadata.push(("modality".into(), m.name.clone()));
-        if let Pixels::Classes(classes) = &pixels {
+        if let Pixels::Classes(classes) | Pixels::HoledClasses(classes, _) = &pixels {
             let list: Vec<String> = classes.iter().map(|c| format!("{} {}", c.code, c.name)).collect();
             metadata.push(("classes".into(), list.join("; ")));
         }
@@ -258,6 +267,20 @@ pub fn move_all(files: &[PathBuf], to: &Path, overwrite: bool) -> Result<Vec<Pat
         std::fs::rename(from, to).map_err(|e| Error::io(to, "write", &e))?;
     }
     Ok(targets)
+}
+
+/// Stands for no data in files of measurements that have holes; DN have 0 for it.
+const NO_VALUE: f32 = -32768.0;
+/// Stands for no data in files of classes that have holes.
+const NO_CLASS: u8 = 255;
+
+/// The same with NaN where it is not valid, which files get their no-data value for.
+fn with_gaps(raster: &Raster) -> Result<Cow<'_, Raster>> {
+    let Some(valid) = raster.valid() else { return Ok(Cow::Borrowed(raster)) };
+    let pixels = (raster.height * raster.width).max(1);
+    let at = |i: usize| if valid.at(i % pixels) { raster.data[i] } else { f32::NAN };
+    let data = (0..raster.data.len()).map(at).collect();
+    Raster::new(raster.channels, raster.height, raster.width, data).map(Cow::Owned)
 }
 
 /// Numbers of the first and the last realisation.

@@ -11,7 +11,7 @@ mod spread;
 pub use area::{AreaFigures, AreaOrder, BINS, BandMean, ClassSpectrum, area_figures};
 pub use lettering::{not_drawn, register_letters, write_text};
 pub use look::{Look, caption, looks, usual_look};
-pub use picture::{Picture, Stretch, decoded, picture, stretch};
+pub use picture::{HATCHED, Picture, Stretch, decoded, picture, stretch};
 pub use plate::{Legend, plate};
 pub use probe::{Figures, Spot, figures, wavelength_nm};
 pub use spread::{
