@@ -1,9 +1,10 @@
-//! A picture to be shown elsewhere: enlarged, marked as synthetic where it is, with a legend below.
+//! Legends, and pictures to be shown outside the program: enlarged, with a badge where a model made them, and a legend
+//! below.
 
-use super::lettering::{text_width, write_text};
 use super::look::Look;
 use super::picture::{Picture, Stretch, index_colour};
 use super::spread::{COLOUR_STEPS, caution, colour_steps, spread_name, spread_unit, value_unit};
+use super::text::{text_width, write_text};
 use crate::ensemble::{Measure, Quantity};
 use crate::error::Result;
 use crate::modality::{Modality, Raster, measured_unit, measured_value};
@@ -31,11 +32,12 @@ pub struct Legend {
     pub swatches: Vec<([u8; 3], String)>,
 }
 
-/// Draws a picture, its legend below, if any, and a badge where a model made it.
+/// A picture for those who did not make it: enlarged by a whole number, its legend below, if any, and the badge
+/// *synthetic* where a model made it.
 ///
 /// # Errors
 /// When text cannot be drawn.
-pub fn plate(drawn: &Picture, legend: Option<&Legend>, synthetic: bool) -> Result<RgbImage> {
+pub fn labelled(drawn: &Picture, legend: Option<&Legend>, synthetic: bool) -> Result<RgbImage> {
     let (width, height) = (drawn.width as u32, drawn.height as u32);
     let zoom = (SIDE / width.max(1)).max(1);
     let small = RgbImage::from_fn(width, height, |x, y| Rgb(drawn.pixels[(y * width + x) as usize]));
@@ -162,7 +164,7 @@ mod tests {
         let (name, look) = looks(m).swap_remove(look);
         let stretch = stretch(look, &[&raster]);
         let legend = title.map(|title| Legend::of_look(m, (&name, look), &raster, &stretch, title));
-        plate(&picture(m, look, &raster, &stretch), legend.as_ref(), synthetic).expect("plate")
+        labelled(&picture(m, look, &raster, &stretch), legend.as_ref(), synthetic).expect("picture")
     }
 
     #[test]
