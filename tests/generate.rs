@@ -261,8 +261,7 @@ fn pictures_come_with_legends_and_say_in_their_pixels_what_a_model_made() {
     let optical = ["observed", "r000", "r001", "r000-001_mean"].map(|part| format!("{part}_S2L2A_10m_true-colour"));
     let cover = ["observed", "r000", "r001", "r000-001_mode"].map(|part| format!("{part}_LULC_classes"));
     let spread = ["r000-001_spread_S2L2A_10m_Variance-B04", "r000-001_spread_LULC_Disagreement-LULC"];
-    let mut expected: Vec<String> =
-        optical.iter().chain(&cover).map(String::as_str).chain(spread).map(name).collect();
+    let mut expected: Vec<String> = optical.iter().chain(&cover).map(String::as_str).chain(spread).map(name).collect();
     expected.sort();
     let pictures: Vec<String> = files(out.path()).into_iter().filter(|file| file.ends_with(".png")).collect();
     assert_eq!(pictures, expected);
@@ -270,7 +269,8 @@ fn pictures_come_with_legends_and_say_in_their_pixels_what_a_model_made() {
     for file in &pictures {
         assert!(printed.contains(file.as_str()), "{file} is not named");
         assert!(item.contains(&format!("./{file}")), "the item does not know {file}");
-        let decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(out.path().join(file)).expect("file")));
+        let decoder =
+            png::Decoder::new(std::io::BufReader::new(std::fs::File::open(out.path().join(file)).expect("file")));
         let mut reader = decoder.read_info().expect("header");
         let text = |key: &str| {
             let chunks = &reader.info().utf8_text;

@@ -204,8 +204,7 @@ impl<'a> Exporter<'a> {
         let footprint = &self.lineage.footprint;
         let size = (m.pixels, m.pixels);
         let cloud_optimised = self.request.cloud_optimised;
-        GeoTiff { footprint, pixel_m: m.ground_m, size, bands, pixels, metadata, cloud_optimised }
-            .write(path, false)
+        GeoTiff { footprint, pixel_m: m.ground_m, size, bands, pixels, metadata, cloud_optimised }.write(path, false)
     }
 }
 

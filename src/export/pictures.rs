@@ -123,7 +123,8 @@ impl Exporter<'_> {
         let look = drawn.look;
         let observed = pictures.observed(i);
         // What was observed sets the scale where it is known: then wrong levels show as such.
-        let scale = observed.map_or_else(|| held.iter().map(|(_, raster)| *raster).collect(), |observed| vec![observed]);
+        let scale =
+            observed.map_or_else(|| held.iter().map(|(_, raster)| *raster).collect(), |observed| vec![observed]);
         let shared = view::stretch(look, &scale);
         let draw = |raster: &Raster, title: &str, synthetic: bool| {
             let own = pictures.own_stretch.then(|| view::stretch(look, &[raster]));
@@ -160,8 +161,7 @@ impl Exporter<'_> {
             let samples = Samples::new(m, i, drawn.quantity, members, observed, drawn.measure)?;
             let ends = drawn.range.unwrap_or_else(|| view::spread_range(&samples));
             let title = format!("{} {}, {count} realisations, {tile}", m.name, drawn.quantity_name);
-            let legend =
-                pictures.legend.then(|| Legend::of_spread(m, drawn.quantity, drawn.measure, ends, &title));
+            let legend = pictures.legend.then(|| Legend::of_spread(m, drawn.quantity, drawn.measure, ends, &title));
             let picture = view::labelled(&view::spread_picture(&samples.spread(), ends), legend.as_ref(), true)?;
             put(&format!("{}_spread", numbers(range)), &drawn.spread_name(), &picture, true)?;
         }

@@ -15,11 +15,7 @@ use tempfile::TempDir;
 /// # Errors
 /// When a file exists and must not be replaced, its name is too long, something cannot be written, or there is no
 /// realisation; nothing is left behind then.
-pub fn export(
-    request: ExportRequest,
-    lineage: &Arc<Lineage>,
-    members: &[Arc<Realisation>],
-) -> Result<Vec<PathBuf>> {
+pub fn export(request: ExportRequest, lineage: &Arc<Lineage>, members: &[Arc<Realisation>]) -> Result<Vec<PathBuf>> {
     let indices: Vec<u64> = members.iter().map(|r| r.index).collect();
     let mut export = Export::begin(request, lineage.clone(), &indices)?;
     for realisation in members {

@@ -81,7 +81,9 @@ impl Exporter<'_> {
         let named = |path: &PathBuf| {
             let name = path.file_name()?.to_string_lossy().into_owned();
             let (kind, roles) = match path.extension().and_then(|e| e.to_str())? {
-                "tif" if self.request.cloud_optimised => ("image/tiff; application=geotiff; profile=cloud-optimized", "data"),
+                "tif" if self.request.cloud_optimised => {
+                    ("image/tiff; application=geotiff; profile=cloud-optimized", "data")
+                }
                 "tif" => ("image/tiff; application=geotiff", "data"),
                 "png" if name.contains("_observed_") => ("image/png", "observed"),
                 "png" => ("image/png", "overview"),
