@@ -1,11 +1,7 @@
 //! The networks on whatever graphics adapter there is; Mesa's software one will do.
 
-mod common;
-#[path = "common/published.rs"]
-mod published;
-
+use crate::common::{self, COMPLETE, copgen, project, scene, success};
 use candle_core::{Device, Tensor};
-use common::{COMPLETE, copgen, project, scene, success};
 use copgen::Error;
 use copgen::ensemble::Realisation;
 use copgen::job::{Event, Place, Request, run};

@@ -1,8 +1,6 @@
 //! What the pointer does on the map: painting, marking, measuring, choosing places.
 
-mod common;
-
-use common::harness::*;
+use crate::common::harness::*;
 use copgen::app::{Base, Brush, Command, GuideStep, Preset, RunState, Stroked, Tool};
 use copgen::job::SetValue;
 use copgen::modality::{ClassMap, Value};

@@ -1,10 +1,8 @@
 //! Layers below everything: the user's own files, servers' tiles, and what happens when they fail.
 
-mod common;
-
-use common::harness::{apply, observed, options, press, snapshot, wait, wait_until, window_opening};
-use common::server::{Fault, Reply, Server};
-use common::{COMPLETE, project, scene};
+use crate::common::harness::{apply, observed, options, press, snapshot, wait, wait_until, window_opening};
+use crate::common::server::{Fault, Reply, Server};
+use crate::common::{COMPLETE, project, scene};
 use copgen::Error;
 use copgen::app::{Command, Options, Window};
 use copgen::basemap::{

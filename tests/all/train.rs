@@ -1,8 +1,6 @@
 //! Training: tiny models from the bundled scenes, end to end through the program.
 
-mod common;
-
-use common::{COMPLETE, copgen, failure, files, generate, project, scene, success};
+use crate::common::{COMPLETE, copgen, failure, files, generate, project, scene, success};
 use std::path::{Path, PathBuf};
 
 /// Recipes next to each other in a folder: the bundled one and one with autoencoders, both tiny.

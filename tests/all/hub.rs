@@ -1,17 +1,11 @@
 //! Models from elsewhere: downloads over a network as bad as real ones, installed folders, the command line.
 
-mod common;
-#[path = "common/mirror.rs"]
-mod mirror;
-#[path = "common/published.rs"]
-mod published;
-
-use common::server::Fault;
-use common::{COMPLETE, failure, files, scene, success};
+use crate::common::mirror::{GO_ON, Mirror, TINY, fetch, fetch_with, hashes, network, network_with, on, tiny};
+use crate::common::server::Fault;
+use crate::common::{COMPLETE, failure, files, scene, success};
 use copgen::Error;
 use copgen::hub::{Library, Progress, Source, State, Wish, install};
 use copgen::model::{Engine, Manifest, Model, sha256_of};
-use mirror::{GO_ON, Mirror, TINY, fetch, fetch_with, hashes, network, network_with, on, tiny};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

@@ -1,8 +1,7 @@
 //! The window as a person uses it: widgets found by name, pressed, and what comes of it.
 
-mod common;
-
-use common::harness::*;
+use crate::common;
+use crate::common::harness::*;
 use copgen::app::{Base, Command, Preset, RunState, Selection, Sort, Window};
 use copgen::model::{Computing, Precision};
 use copgen::project::Project;

@@ -1,8 +1,6 @@
 //! The way to the network, with servers as bad as real ones.
 
-mod common;
-
-use common::server::{Fault, Reply, Server};
+use crate::common::server::{Fault, Reply, Server};
 use copgen::Error;
 use copgen::net::{Ask, Fault as Found, Network, Patience};
 use std::sync::atomic::{AtomicBool, Ordering};

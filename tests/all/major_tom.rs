@@ -1,10 +1,8 @@
 //! One cell out of Major TOM's parquet files, on the disk and by range from servers as bad as real ones.
 
-mod common;
-
-use common::major_tom::{Format, L1C, L2A, Row, S1, row, write};
-use common::server::{Fault, Reply, Server};
-use common::{COMPLETE, copgen, failure, files, scene, success};
+use crate::common::major_tom::{Format, L1C, L2A, Row, S1, row, write};
+use crate::common::server::{Fault, Reply, Server};
+use crate::common::{COMPLETE, copgen, failure, files, scene, success};
 use copgen::Error;
 use copgen::grid::GridCell;
 use copgen::modality::{ModalityTable, Value};

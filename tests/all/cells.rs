@@ -1,11 +1,9 @@
 //! Folders and files of many cells: the Major TOM layout, and all of them opened in the window.
 
-mod common;
-
-use common::harness::{apply, observed, press, snapshot, wait, wait_for, window_with};
-use common::major_tom::{Format, L2A, Row, layout, row, write};
-use common::server::{Fault, Reply, Server};
-use common::{COMPLETE, copgen, failure, success};
+use crate::common::harness::{apply, observed, press, snapshot, wait, wait_for, window_with};
+use crate::common::major_tom::{Format, L2A, Row, layout, row, write};
+use crate::common::server::{Fault, Reply, Server};
+use crate::common::{self, COMPLETE, copgen, failure, success};
 use copgen::app::{Command, Selection, Window};
 use copgen::grid::GridCell;
 use copgen::modality::ModalityTable;

@@ -1,12 +1,8 @@
 //! Weight files and model folders: import of the published layout, strict loading, hostile files.
 
-mod common;
-#[path = "common/published.rs"]
-mod published;
-
-use common::{COMPLETE, copgen, failure, files, generate, project, scene, success};
+use crate::common::published::{index, write_layout, write_pth};
+use crate::common::{COMPLETE, copgen, failure, files, generate, project, scene, success};
 use copgen::model::read_weights;
-use published::{index, write_layout, write_pth};
 use std::path::Path;
 
 fn import(denoiser: &Path, autoencoders: &Path, out: &Path, more: &[&str]) -> assert_cmd::Command {
