@@ -1,6 +1,6 @@
 //! Weight files and model folders: import of the published layout, strict loading, hostile files.
 
-use crate::common::published::{index, write_layout, write_pth};
+use crate::common::published::{Entry, index, write_layout, write_pth};
 use crate::common::{COMPLETE, copgen, failure, files, generate, project, scene, success};
 use copgen::model::read_weights;
 use std::path::Path;
@@ -41,7 +41,7 @@ fn weights_must_fit_exactly() {
     let dir = tempfile::tempdir().expect("folder");
     let (denoiser, autoencoders) = write_layout(dir.path());
     let path = autoencoders.join("DEM_64x64_DEM_latent_8/model-50-ema.pth");
-    let whole: Vec<published::Entry> = read_weights(&path)
+    let whole: Vec<Entry> = read_weights(&path)
         .expect("weights")
         .into_iter()
         .map(|(name, t)| {

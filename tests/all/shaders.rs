@@ -1,5 +1,6 @@
 //! The networks on whatever graphics adapter there is; Mesa's software one will do.
 
+use crate::common::published::write_layout;
 use crate::common::{self, COMPLETE, copgen, project, scene, success};
 use candle_core::{Device, Tensor};
 use copgen::Error;
@@ -113,7 +114,7 @@ fn a_network_larger_than_the_limits_is_refused_in_a_sentence() {
 
 /// A small model of the published kind.
 fn model(dir: &Path) -> std::path::PathBuf {
-    let (denoiser, autoencoders) = published::write_layout(dir);
+    let (denoiser, autoencoders) = write_layout(dir);
     let model = dir.join("model");
     let mut command = copgen();
     command.args(["models", "import", "--heads", "2", "--denoiser"]).arg(denoiser);
