@@ -6,26 +6,36 @@ mod common;
 
 mod bad_input;
 mod bench;
+#[cfg(feature = "window")]
 mod cells;
+#[cfg(feature = "window")]
 mod data;
+#[cfg(feature = "window")]
 mod desk;
 mod evaluate;
 mod generate;
 mod hub;
 mod major_tom;
+#[cfg(feature = "window")]
 mod maps;
 mod models;
+#[cfg(feature = "window")]
 mod models_window;
 mod network;
+#[cfg(feature = "window")]
 mod overlay;
 mod parity;
 mod scenes;
-#[cfg(target_os = "linux")]
+#[cfg(all(feature = "window", target_os = "linux"))]
 mod screenshots;
 mod shaders;
 mod solvers;
 mod sources;
 mod specification;
+#[cfg(feature = "window")]
 mod tools;
 mod train;
+#[cfg(feature = "window")]
 mod window;
+#[cfg(not(feature = "window"))]
+mod windowless;

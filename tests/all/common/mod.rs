@@ -1,6 +1,7 @@
 //! What the tests of the program share.
 
 pub mod catalogue;
+#[cfg(feature = "window")]
 pub mod harness;
 pub mod major_tom;
 pub mod mirror;
