@@ -16,7 +16,7 @@ use std::time::Duration;
 use tempfile::{Builder, NamedTempFile, TempDir};
 
 /// So begin names of files and folders that are being made or removed.
-const UNFINISHED: &str = ".unfinished-";
+pub const UNFINISHED: &str = ".unfinished-";
 
 /// What is older than this is abandoned, whoever made it.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
