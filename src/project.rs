@@ -241,16 +241,21 @@ fn read_realisation(path: &Path, table: &ModalityTable) -> Result<Realisation> {
     let notes = header.metadata().clone().unwrap_or_default();
     let number = |name: &str| notes.get(name).and_then(|text| text.parse::<u64>().ok()).ok_or_else(|| bad(name));
     let mut tensors = safetensors_in(path, &bytes)?;
-    let mut values = Vec::new();
+    let (mut values, mut covered) = (Vec::new(), None);
     for m in table.iter() {
         values.push(match (tensors.remove(&m.name), notes.get(&m.name)) {
             (Some(data), _) => {
-                if m.is_scalar() || data.shape != [m.channels.len(), m.pixels, m.pixels] {
-                    return Err(bad(&format!("{} has another size", m.name)));
+                let (rows, columns) = match *data.shape.as_slice() {
+                    [channels, rows, columns] if !m.is_scalar() && channels == m.channels.len() => (rows, columns),
+                    _ => return Err(bad(&format!("{} has another size", m.name))),
+                };
+                // All cover the same ground, whatever the size of a network's window.
+                let ground = [rows, columns].map(|pixels| pixels as f64 * m.ground_m);
+                if ground.contains(&0.0) || *covered.get_or_insert(ground) != ground {
+                    return Err(bad(&format!("{} covers other ground", m.name)));
                 }
                 let words = data.bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-                let raster =
-                    Raster { channels: m.channels.len(), height: m.pixels, width: m.pixels, data: words.collect() };
+                let raster = Raster { channels: m.channels.len(), height: rows, width: columns, data: words.collect() };
                 if raster.data.len() != data.shape.iter().product::<usize>() {
                     return Err(bad(&format!("{} is not float32", m.name)));
                 }
@@ -296,7 +301,7 @@ mod tests {
             samples: 4,
             options: SamplerOptions { steps: 20, ..SamplerOptions::default() },
             post: PostOptions::default(),
-            computing: Computing { device: "cpu".into(), precision: crate::model::Precision::I16 },
+            computing: Computing { device: crate::model::DeviceChoice::Cpu, precision: crate::model::Precision::I16 },
             seed: 7,
             random_seed: true,
             runs: vec![KeptRun { request, folder: folder.into(), model_sha256: "0".into() }],
@@ -307,7 +312,7 @@ mod tests {
     fn request(table: &ModalityTable) -> Request {
         Request {
             model: "models/demo".into(),
-            place: crate::job::Place::Scene { dir: "a".into(), window: Window::Centre },
+            place: crate::job::Place::scene("a", Window::Centre),
             roles: crate::sampler::Roles::new(table, &[2], None).expect("roles"),
             set: BTreeMap::new(),
             samples: 2,

@@ -6,11 +6,11 @@ use crate::error::{Error, Result};
 use crate::export::{Exporter, Lineage};
 use crate::files::bundled;
 use crate::hub::model_folder;
-use crate::job::{Event, Place, Request, SetValue, run};
+use crate::job::{Event, Place, PlaceData, Request, SetValue, run};
 use crate::modality::PostOptions;
-use crate::model::{Computing, Model, Precision};
+use crate::model::{Computing, DeviceChoice, Model, Precision};
 use crate::sampler::{ConditionLatent, Grid, IgnoredMode, Preset, Role, Roles, SamplerOptions, Solver};
-use crate::scene::{Observation, Window};
+use crate::scene::{Extent, Observation, Window};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -67,8 +67,8 @@ pub struct Generate {
     batch: usize,
     /// Where to compute: auto (a graphics adapter if there is a true one, else the CPU), cpu, gpu (any graphics adapter),
     /// cuda or metal (those need a build with that feature).
-    #[arg(long, default_value = "auto")]
-    device: String,
+    #[arg(long, value_enum, default_value = "auto")]
+    device: DeviceChoice,
     /// How weights are held: i16 on the CPU, f16 on a gpu, f32 on any.
     #[arg(long, value_enum, default_value = "f32")]
     precision: Precision,
@@ -114,7 +114,7 @@ fn parse_window(text: &str) -> Result<Window, String> {
 
 impl Generate {
     fn computing(&self) -> Computing {
-        Computing { device: self.device.clone(), precision: self.precision }
+        Computing { device: self.device, precision: self.precision }
     }
 
     pub(super) fn run(self) -> Result<ExitCode> {
@@ -129,7 +129,7 @@ impl Generate {
         bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
         let result = run(&model, &request, &cancel, false, &mut |event| {
             match &event {
-                Event::Stage(stage) => bar.set_prefix(stage.clone()),
+                Event::Stage(stage) => bar.set_prefix(stage.to_string()),
                 Event::Progress { done, total, .. } => {
                     if bar.is_hidden() && bar.position() == 0 {
                         bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
@@ -177,9 +177,10 @@ impl Generate {
             return Err(Error::request("At most 100000 realisations can be asked for in one run."));
         }
         let place = match (&self.scene, &self.major_tom, &self.cell) {
-            (Some(dir), ..) => Place::Scene { dir: dir.clone(), window: self.window },
+            (Some(dir), ..) => Place::scene(dir, self.window),
             (None, Some(root), Some(cell)) => {
-                Place::MajorTom { root: root.clone(), cell: cell.clone(), window: self.window }
+                let data = PlaceData::MajorTom { root: root.clone(), cell: cell.clone() };
+                Place { data, extent: Extent::Window(self.window) }
             }
             _ => return Err(Error::request("Name a place with --scene, or with --major-tom and --cell.")),
         };

@@ -174,7 +174,15 @@ impl<'a> Exporter<'a> {
                     ("caution".to_owned(), "Spread over realisations is not calibrated error.".to_owned()),
                 ];
                 let path = self.range_path(range, &format!("{}_{what}.tif", m.name));
-                self.write(m, &path, bands, pixels, metadata, &format!("Synthetic: {what} of {count} realisations"))?;
+                self.write(
+                    m,
+                    &path,
+                    raster,
+                    bands,
+                    pixels,
+                    metadata,
+                    &format!("Synthetic: {what} of {count} realisations"),
+                )?;
                 written.push(path);
             }
         }
@@ -238,7 +246,8 @@ impl<'a> Exporter<'a> {
         metadata.push(("TIFFTAG_IMAGEDESCRIPTION".into(), format!("{what}: {}", m.name)));
         metadata.push(("TIFFTAG_SOFTWARE".into(), format!("COP-GEN Explorer {}", env!("CARGO_PKG_VERSION"))));
         let footprint = &self.lineage.footprint;
-        let size = (m.pixels, m.pixels);
+        let (rows, columns) = footprint.pixels(m.ground_m)?;
+        let size = (columns, rows);
         let cloud_optimised = self.cloud_optimised;
         GeoTiff { footprint, pixel_m: m.ground_m, size, bands, pixels, metadata, cloud_optimised }
             .write(path, self.overwrite)

@@ -1,6 +1,7 @@
 //! What a run will take: memory, estimated before it starts, and operations.
 
 use super::{AutoencoderSizes, DenoiserSizes, Manifest};
+use crate::grid::Footprint;
 use crate::modality::{Modality, ModalityTable};
 use std::path::Path;
 
@@ -93,9 +94,12 @@ impl Manifest {
         found.map(|file| file.len()).sum()
     }
 
-    /// Bytes of a finished realisation of these modalities.
-    pub fn realisation_bytes(&self, generated: &[usize]) -> u64 {
-        let values = |m: &Modality| (m.channels.len() * m.pixels * m.pixels) as u64;
+    /// Bytes of a finished realisation of these modalities on so much ground.
+    pub fn realisation_bytes(&self, generated: &[usize], ground: &Footprint) -> u64 {
+        let values = |m: &Modality| match ground.pixels(m.ground_m) {
+            Ok((rows, columns)) if !m.is_scalar() => (m.channels.len() * rows * columns) as u64,
+            _ => 0,
+        };
         FLOAT * generated.iter().map(|&i| values(&self.modalities[i])).sum::<u64>()
     }
 

@@ -189,10 +189,11 @@ impl Layer {
         if column < 0.0 || row < 0.0 {
             return wrong(format!("The window begins {} m outside the raster", -(column.min(row)) * m.ground_m));
         }
-        let mut raster = Raster { channels: m.channels.len(), height: m.pixels, width: m.pixels, data: Vec::new() };
+        let (rows, columns) = window.pixels(m.ground_m)?;
+        let mut raster = Raster { channels: m.channels.len(), height: rows, width: columns, data: Vec::new() };
         for channel in &m.channels {
             let (file, band) = self.locate(m, channel)?;
-            let values = file.read(&[band], column as usize, row as usize, m.pixels)?;
+            let values = file.read(&[band], (column as usize, row as usize), (columns, rows))?;
             checks::channel(file, band, channel, &values, notes)?;
             raster.data.extend(values);
         }
