@@ -174,15 +174,7 @@ impl<'a> Exporter<'a> {
                     ("caution".to_owned(), "Spread over realisations is not calibrated error.".to_owned()),
                 ];
                 let path = self.range_path(range, &format!("{}_{what}.tif", m.name));
-                self.write(
-                    m,
-                    &path,
-                    raster,
-                    bands,
-                    pixels,
-                    metadata,
-                    &format!("Synthetic: {what} of {count} realisations"),
-                )?;
+                self.write(m, &path, bands, pixels, metadata, &format!("Synthetic: {what} of {count} realisations"))?;
                 written.push(path);
             }
         }
