@@ -1,10 +1,8 @@
 //! Open data of a place: searched, chosen, read and kept, with servers as good and as bad as real ones.
 
-mod common;
-
-use common::catalogue::{CELL, Catalogue, elevation, ground, real};
-use common::server::{Fault, Reply, Seen, Server};
-use common::{copgen, failure, files, generate, success};
+use crate::common::catalogue::{CELL, Catalogue, elevation, ground, real};
+use crate::common::server::{Fault, Reply, Seen, Server};
+use crate::common::{copgen, failure, files, generate, success};
 use copgen::grid::{Crs, GridCell};
 use copgen::modality::{Location, ModalityTable, Value};
 use copgen::net::Network;
