@@ -330,8 +330,10 @@ impl Session {
             let owed = if run.active() { run.request.samples } else { 0 };
             owed.max(run.realisations.len()) as u64 * one(&run.request, &run.observed.ground.footprint)
         });
-        let own = request.samples as u64 * one(request, &self.observed.as_ref()?.ground.footprint);
-        Some(model.manifest.working_bytes(model.weight_bytes, request.batch) + own + runs.sum::<u64>())
+        let generated = request.roles.with(Role::Generated);
+        let ground = &self.observed.as_ref()?.ground.footprint;
+        let own = model.manifest.run_bytes(model.weight_bytes, &generated, ground, request.samples, request.batch);
+        Some(own + runs.sum::<u64>())
     }
 
     /// Whether there is memory for a request.

@@ -44,8 +44,7 @@ impl ClassMap {
 
     /// As a raster.
     pub fn raster(&self) -> Raster {
-        let data = self.codes.iter().map(|&code| f32::from(code)).collect();
-        Raster { channels: 1, height: self.rows, width: self.columns, data }
+        Raster::from_fn(1, self.rows, self.columns, |_, pixel| f32::from(self.codes[pixel]))
     }
 
     /// Whether a text is one of these, without reading it.
