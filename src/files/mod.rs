@@ -4,7 +4,7 @@ mod lock;
 mod unfinished;
 
 pub use lock::{LOCK_FILE, lock_folder};
-pub use unfinished::{doomed_name, is_unfinished, remove_abandoned, temporary_file, temporary_folder};
+pub use unfinished::{UNFINISHED, doomed_name, is_unfinished, remove_abandoned, temporary_file, temporary_folder};
 
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
