@@ -131,7 +131,7 @@ fn damaged_and_strange_files_get_a_sentence() {
     fails("f.mbtiles", b"", "damaged");
     fails("g.mbtiles", &[7; 4000], "damaged");
     fails("h.png", &png([0; 3]), "no map");
-    assert!(Archive::open(&dir.path().join("none.mbtiles")).is_err_and(|e| e.to_string().contains("no such file")));
+    assert!(Archive::open(&dir.path().join("none.mbtiles")).is_err_and(|e| e.to_string().contains("does not exist")));
     assert!(Archive::open(dir.path()).is_err());
     // Every length, and every byte of the header turned around: an error or a map, never a panic.
     let whole = pmtiles(2, &png([9; 3]), "{\"name\": 3}");
@@ -226,7 +226,7 @@ fn a_server_with_trouble_is_left_alone() {
     for (fault, told) in [
         (Fault::Status(503), "problem of its own"),
         (Fault::Status(403), "refused"),
-        (Fault::Quota(30), "try again in 30 s"),
+        (Fault::Busy(503, "30"), "try again in 30 s"),
         (Fault::Silent, "slow"),
         (Fault::BreakAfter(20), "broke off"),
         (Fault::WrongBytes, "no picture"),
@@ -463,7 +463,7 @@ fn the_users_own_files_are_dropped_listed_and_forgotten() {
     close(third);
     std::fs::remove_file(&path).expect("removed");
     let mut fourth = window(dir.path(), &server, true);
-    wait(&mut fourth, "a note", |w| w.session().notes.iter().any(|note| note.text.contains("no such file")));
+    wait(&mut fourth, "a note", |w| w.session().notes.iter().any(|note| note.text.contains("does not exist")));
     assert!(shows(&LayerId::Bundled)(fourth.state()));
 }
 

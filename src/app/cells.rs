@@ -2,7 +2,6 @@
 
 use super::cells_window::Choice;
 use super::courier::News;
-use super::data_window::spared;
 use super::map_cells::around;
 use super::window::Window;
 use crate::error::{Error, Result};
@@ -124,7 +123,6 @@ impl Window {
         // What was read over the network or out of a large file is kept like other fetched places.
         let kept = self.session.kept.clone();
         let within = kept.as_ref().map_or_else(|| self.own_scenes(), Kept::scenes_dir);
-        let spare = spared(&self.session);
         let name = rows.first().map(|row| format!("cell {}", row.cell)).unwrap_or_default();
         let (number, read) = self.cells_form.begin(name, place);
         let sent = self.courier.send(
@@ -133,7 +131,7 @@ impl Window {
                 let access = Access::new(network.clone(), stop.clone()).counting(read);
                 let made = fetch_within(&rows, &within, &access);
                 if let (Ok(made), Some(kept)) = (&made, kept) {
-                    teller.tell(News::MadeRoom(kept.make_room(&made.dir, spare)));
+                    teller.tell(News::MadeRoom(kept.make_room(&made.dir)));
                 }
                 teller.tell(News::CellFetched(number, made));
             },

@@ -1,7 +1,7 @@
 //! Carries out what is wished about open data, and takes what comes back.
 
 use super::courier::{News, Teller};
-use super::data_window::{DataForm, Fetching, Site, Store, spared};
+use super::data_window::{DataForm, Fetching, Site, Store};
 use super::session::Selection;
 use super::studio;
 use super::window::Window;
@@ -123,7 +123,7 @@ impl Window {
             self.data.problem = Some("There is no folder to keep places in; set COPGEN_PLACES to one.".into());
             return;
         };
-        let (sources, spare) = (self.sources.clone(), spared(&self.session));
+        let sources = self.sources.clone();
         self.data.serial += 1;
         let serial = self.data.serial;
         let begun = self.courier.send(
@@ -132,7 +132,7 @@ impl Window {
                 let mut told = |progress| teller.tell(News::Fetching(serial, progress));
                 let made = fetch(network, &sources, &order, &kept.scenes_dir(), stop, &mut told);
                 if let Ok(dir) = &made {
-                    teller.tell(News::MadeRoom(kept.make_room(dir, spare)));
+                    teller.tell(News::MadeRoom(kept.make_room(dir)));
                 }
                 teller.tell(News::Fetched(serial, made));
             },
@@ -198,9 +198,8 @@ impl Window {
     pub(super) fn keep_at_most(&mut self, bytes: u64) {
         let Some(kept) = self.session.kept.clone() else { return };
         self.data.store.limit = bytes;
-        let spare = spared(&self.session);
         self.studio.run(move || {
-            let removed = kept.set_limit(bytes).and_then(|()| kept.shrink(&spare));
+            let removed = kept.set_limit(bytes).and_then(|()| kept.shrink());
             studio::Reply::Store(removed.map(|removed| (store(&kept), removed)))
         });
     }

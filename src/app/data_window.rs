@@ -408,9 +408,3 @@ pub fn offer(ctx: &egui::Context, map: egui::Rect, session: &Session, commands: 
         });
     });
 }
-
-/// Folders a removal must spare.
-pub fn spared(session: &Session) -> Vec<PathBuf> {
-    let dirs = session.scenes.iter().map(|known| known.scene.dir().to_path_buf());
-    dirs.filter(|dir| session.uses(dir)).collect()
-}

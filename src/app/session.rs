@@ -15,7 +15,7 @@ use crate::model::{MANIFEST_FILE, Manifest, sha256_of};
 use crate::project::KeptRun;
 use crate::sampler::{Role, Roles, SamplerOptions};
 use crate::scene::{Collection, Observation, Scene, Window};
-use crate::source::Kept;
+use crate::source::{InUse, Kept};
 use crate::view::Spot;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -150,6 +150,8 @@ pub struct Session {
     pub moved: bool,
     /// Where fetched places are kept for offline use.
     pub kept: Option<Kept>,
+    /// Those of them that are in use, which nobody may remove.
+    pub in_use: Vec<InUse>,
     /// Whether the network is switched off.
     pub offline: bool,
     /// Unread notes, oldest first.
@@ -184,6 +186,20 @@ impl Session {
         };
         let sampled = |run: &Run| matches!(&run.request.place, Place::Scene { dir: own, .. } if own == dir);
         picked || self.runs.all().iter().any(sampled)
+    }
+
+    /// Keeps places that are used from being removed to make room, by any program, and lets go of those that are not.
+    pub fn hold_used(&mut self) {
+        let Some(kept) = &self.kept else { return };
+        let dirs = self.scenes.iter().map(|known| known.scene.dir());
+        let used = dirs.filter(|dir| kept.holds(dir) && self.uses(dir));
+        let used: Vec<PathBuf> = used.map(Path::to_path_buf).collect();
+        self.in_use.retain(|place| used.iter().any(|dir| dir == place.dir()));
+        for dir in used {
+            if self.in_use.iter().all(|place| place.dir() != dir) {
+                self.in_use.extend(kept.hold(&dir));
+            }
+        }
     }
 
     /// Takes a scene off the map, unless it is picked.

@@ -247,6 +247,7 @@ impl eframe::App for Window {
             }
             self.tour = Some(tour);
         }
+        self.session.hold_used();
         self.logic_took = begun.elapsed();
     }
 
@@ -308,6 +309,7 @@ impl eframe::App for Window {
         for command in commands {
             self.apply(&ctx, command);
         }
+        self.session.hold_used();
         self.frames.add(begun.elapsed() + self.logic_took, self.session.busy());
     }
 }

@@ -1,14 +1,12 @@
 //! Files that hold many tiles: PMTiles and MBTiles, raster only.
 
+use super::contents::{DEEPEST, not_pictures};
 use super::mbtiles::MbTiles;
 use super::pmtiles::PmTiles;
 use super::{Near, Source, TileAt, one_line};
 use crate::error::{Error, Result};
 use std::ops::RangeInclusive;
 use std::path::Path;
-
-/// No map zooms further.
-pub(super) const DEEPEST: u8 = 24;
 
 /// What a file says about itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,9 +46,7 @@ impl Archive {
     /// # Errors
     /// When it is damaged, or its tiles are no pictures.
     pub fn open(path: &Path) -> Result<Self> {
-        if !path.is_file() {
-            return Err(Error::file(path, "There is no such file; check the path"));
-        }
+        crate::files::check(path).map_err(|e| Error::io(path, "open", &e))?;
         let (file, found) = match kind(path) {
             Some(Kind::Pm) => PmTiles::open(path).map(|(file, found)| (File::Pm(file), found))?,
             Some(Kind::Mb) => MbTiles::open(path).map(|(file, found)| (File::Mb(file), found))?,
@@ -98,22 +94,6 @@ impl Source for Archive {
     fn side(&self) -> u32 {
         self.card.side
     }
-}
-
-/// What opening a file finds.
-pub(super) struct Found {
-    pub name: String,
-    pub credit: String,
-    pub zooms: RangeInclusive<u8>,
-    pub bounds: Option<[f64; 4]>,
-    /// One of its tiles, if one was found quickly.
-    pub sample: Option<Vec<u8>>,
-}
-
-/// What to say of tiles that are not raster pictures.
-pub(super) fn not_pictures(path: &Path) -> Error {
-    let text = "Its tiles are no pictures (PNG, JPEG or WebP); vector tiles cannot be shown, make raster tiles of them";
-    Error::file(path, text)
 }
 
 enum Kind {

@@ -3,7 +3,7 @@
 use super::archive::Card;
 use super::online::{OnlineLayer, openstreetmap};
 use crate::error::{Error, Result};
-use crate::files::{Own, write_atomically};
+use crate::files::{Own, read_text, read_toml, write_atomically};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -95,7 +95,7 @@ impl Layers {
             }
         }
         let store = session.map(|dir| dir.join("layers.json"));
-        let text = store.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+        let text = store.as_ref().and_then(|file| read_text(file).ok());
         // As with the list of recent folders: a damaged one is an empty one.
         let kept: Remembered = text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
         let mut layers = Self { online, files: kept.files, shown: LayerId::Bundled, store };
@@ -174,10 +174,7 @@ impl Layers {
 }
 
 fn configured(file: &Path) -> Result<Vec<OnlineLayer>> {
-    let text = std::fs::read_to_string(file).map_err(|e| Error::io(file, "read", &e))?;
-    let configured: Configured = toml::from_str(&text)
-        .map_err(|e| Error::file(file, format!("The description of map layers cannot be read: {}", e.message())))?;
-    Ok(configured.layer)
+    read_toml::<Configured>(file, "a description of map layers").map(|configured| configured.layer)
 }
 
 #[cfg(test)]
@@ -212,8 +209,8 @@ mod tests {
             ("attribution", "max_zoom = 30\nattribution", "zoom levels"),
             ("attribution", "tile_size = 100\nattribution", "256 or 512"),
             ("attribution", "servers = []\nattribution", "servers is empty"),
-            ("attribution", "colour = 3\nattribution", "unknown field"),
-            ("[[layer]]", "[[layer", "cannot be read"),
+            ("attribution", "colour = 3\nattribution", "line 5: unknown field"),
+            ("[[layer]]", "[[layer", "line 1: "),
         ] {
             let (layers, problems) = change(from, to);
             assert!(problems.len() == 1 && problems[0].contains(told), "{told}: {problems:?}");

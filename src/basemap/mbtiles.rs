@@ -1,7 +1,7 @@
 //! Raster tiles of an MBTiles file (<https://github.com/mapbox/mbtiles-spec>, version 1.3), an SQLite database.
 
 use super::TileAt;
-use super::archive::{Found, not_pictures};
+use super::contents::{Contents, not_pictures};
 use crate::error::{Error, Result};
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
@@ -29,7 +29,7 @@ impl MbTiles {
     ///
     /// # Errors
     /// When it is damaged or holds no pictures.
-    pub(super) fn open(path: &Path) -> Result<(Self, Found)> {
+    pub(super) fn open(path: &Path) -> Result<(Self, Contents)> {
         let failed = |e: rusqlite::Error| damaged(path, &e);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let database = Connection::open_with_flags(path, flags).map_err(failed)?;
@@ -59,7 +59,7 @@ impl MbTiles {
         let sample = database.query_row(sql, [low], |row| row.get(0)).optional().map_err(failed)?;
         let numbers: Vec<f64> =
             told("bounds").map_err(failed)?.split(',').filter_map(|v| v.trim().parse().ok()).collect();
-        let found = Found { name, credit, zooms: low..=high, bounds: numbers.try_into().ok(), sample };
+        let found = Contents { name, credit, zooms: low..=high, bounds: numbers.try_into().ok(), sample };
         Ok((Self { path: path.to_path_buf(), database: Mutex::new(database), begun }, found))
     }
 

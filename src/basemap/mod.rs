@@ -2,6 +2,7 @@
 
 mod archive;
 mod cache;
+mod contents;
 mod layers;
 mod lines;
 mod mbtiles;

@@ -1,7 +1,7 @@
 //! Tiles from a server, by a template of its addresses; kept on disk, gentle to servers that have trouble.
 
-use super::archive::DEEPEST;
 use super::cache::{Cache, Kept};
+use super::contents::DEEPEST;
 use super::{Near, Source, TileAt};
 use crate::error::{Error, Result};
 use crate::files::variable;
@@ -208,7 +208,7 @@ impl Online {
     fn failed(&self, fault: Option<Fault>) {
         let asked = match fault {
             Some(Fault::Offline) => return,
-            Some(Fault::Quota(Some(wait))) => wait,
+            Some(Fault::Quota(Some(wait)) | Fault::Server(Some(wait))) => wait,
             Some(Fault::Refused) | None => RESTS[1],
             _ => RESTS[0],
         };

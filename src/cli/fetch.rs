@@ -139,7 +139,7 @@ impl Fetch {
         bar.finish_and_clear();
         println!("{}", dir.display());
         if let Some(kept) = kept.filter(|kept| kept.holds(&dir)) {
-            for removed in kept.make_room(&dir, Vec::new())? {
+            for removed in kept.make_room(&dir)? {
                 eprintln!("note: {} was removed to keep within the limit of kept places.", removed.display());
             }
         }

@@ -11,6 +11,7 @@ use crate::modality::PostOptions;
 use crate::model::{Computing, Model, Precision};
 use crate::sampler::{ConditionLatent, Grid, IgnoredMode, Preset, Role, Roles, SamplerOptions, Solver};
 use crate::scene::{Observation, Window};
+use crate::source::Kept;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -121,6 +122,7 @@ impl Generate {
         let model_dir = self.model.as_deref().map_or_else(|| bundled("models/demo"), model_folder)?;
         let model = Model::open_on(&model_dir, &self.computing(), &mut |note| eprintln!("note: {note}"))?;
         let request = self.request(&model, model_dir)?;
+        let _in_use = Kept::usual().and_then(|kept| kept.hold(self.scene.as_deref()?));
         let cancel = interrupt()?;
 
         let mut out = Output::new(&self, &model, &request);

@@ -186,7 +186,7 @@ impl Manifest {
     /// When it is missing, no valid manifest, or inconsistent (a modality without autoencoder, sizes that do not fit).
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join(MANIFEST_FILE);
-        let text = std::fs::read_to_string(&path).map_err(|e| match e.kind() {
+        let text = crate::files::read_text(&path).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => Error::file(
                 dir,
                 format!("This is not a model folder: it has no {MANIFEST_FILE}; make one with copgen models import"),

@@ -1,17 +1,23 @@
 //! The one way to the network: requests with limits, retries and explained errors, and the switch that turns all of it off.
 
+mod address;
 mod fault;
 mod part;
+mod patience;
 
-pub use fault::{Fault, plain, scrubbed, unexpected};
+pub use crate::error::Fault;
+pub use address::{resolved, same_host, server};
+pub use fault::unexpected;
 pub use part::Part;
+pub use patience::Patience;
 
 use crate::error::{Error, Result};
+use address::{redirected, same_server};
 use serde::de::DeserializeOwned;
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use ureq::http::{HeaderMap, Response};
 
 /// What the program calls itself, as servers ask clients to.
@@ -25,30 +31,6 @@ const LONGEST_TEXT: u64 = 32 << 20;
 const REDIRECTS: u32 = 5;
 /// How often a wait looks whether it should end.
 const NAP: Duration = Duration::from_millis(50);
-
-/// How often and how long a request is tried.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// Tries in all.
-    pub tries: u32,
-    /// Wait before the second; doubled before each further one.
-    pub first_wait: Duration,
-    /// No wait is longer, whatever the server asks for.
-    pub longest_wait: Duration,
-    /// Longest silence of a server that was reached.
-    pub silence: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            tries: 4,
-            first_wait: Duration::from_millis(500),
-            longest_wait: Duration::from_secs(20),
-            silence: Duration::from_secs(20),
-        }
-    }
-}
 
 /// The network, or its absence. Clones share the switch.
 #[derive(Debug, Clone)]
@@ -212,8 +194,8 @@ impl Network {
             let response = all.call().map_err(|e| fault::of(&url, &e))?;
             let redirection = response.status().is_redirection() && response.status() != 304;
             let to = response.headers().get("location").and_then(|to| to.to_str().ok()).filter(|_| redirection);
-            let Some(to) = to.map(|to| joined(&url, to)) else { return Ok(response) };
-            if server(&to) != server(&url) {
+            let Some(to) = to.map(|to| redirected(&url, to)).transpose()? else { return Ok(response) };
+            if !same_server(&to, &url) {
                 headers = &[];
             }
             url = to;
@@ -237,8 +219,8 @@ impl Network {
             let status = response.status();
             let to =
                 response.headers().get("location").and_then(|to| to.to_str().ok()).filter(|_| status.is_redirection());
-            match to {
-                Some(to) if server(&joined(&url, to)) == server(&url) => url = joined(&url, to),
+            match to.map(|to| redirected(&url, to)).transpose()? {
+                Some(to) if same_server(&to, &url) => url = to,
                 None if !status.is_success() => {
                     return Err(fault::status(&url, status.as_u16(), wait_asked(response.headers())));
                 }
@@ -324,18 +306,21 @@ impl Network {
     /// # Errors
     /// The last failure, or [`Error::Cancelled`].
     pub fn retry<T>(&self, stop: &AtomicBool, attempt: &mut dyn FnMut() -> Result<T>) -> Result<T> {
-        let mut wait = self.patience.first_wait;
-        let mut number = 0;
+        let mut failures = 0;
         loop {
-            number += 1;
             if stop.load(Ordering::Relaxed) {
                 return Err(Error::Cancelled);
             }
             match attempt() {
-                Err(Error::Network { fault, problem, .. }) if fault.passing() && number < self.patience.tries => {
-                    tracing::info!("try {number} failed: {problem}");
-                    self.wait(fault.asked().unwrap_or(wait).min(self.patience.longest_wait), stop)?;
-                    wait *= 2;
+                Err(Error::Network { fault, problem, address }) if fault.passing() => {
+                    failures += 1;
+                    match self.patience.wait(failures, fault.wait_asked(), fastrand::f64()) {
+                        Some(wait) => {
+                            tracing::info!("try {failures} failed: {problem}");
+                            self.wait(wait, stop)?;
+                        }
+                        None => return Err(Error::Network { fault, problem, address }),
+                    }
                 }
                 done => return done,
             }
@@ -362,30 +347,9 @@ impl Network {
     }
 }
 
-/// Scheme, host and port of an address.
-pub fn server(url: &str) -> &str {
-    let end = url.match_indices('/').nth(2).map_or(url.len(), |(at, _)| at);
-    &url[..end]
-}
-
-/// Where a redirection leads.
-fn joined(url: &str, to: &str) -> String {
-    let scheme = url.split("//").next().unwrap_or_default();
-    match to {
-        _ if to.starts_with("https://") || to.starts_with("http://") => to.to_owned(),
-        _ if to.starts_with("//") => format!("{scheme}{to}"),
-        _ if to.starts_with('/') => format!("{}{to}", server(url)),
-        _ => {
-            let plain = url.split(['?', '#']).next().unwrap_or_default();
-            let folder = plain.rfind('/').filter(|at| *at >= server(url).len()).map_or(plain, |at| &plain[..at]);
-            format!("{folder}/{to}")
-        }
-    }
-}
-
 /// How long a busy server asks to wait.
 fn wait_asked(headers: &HeaderMap) -> Option<Duration> {
-    headers.get("retry-after")?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+    patience::retry_after(headers.get("retry-after")?.to_str().ok()?, SystemTime::now())
 }
 
 fn answer(response: Response<ureq::Body>, asked_from: u64) -> Answer {

@@ -9,8 +9,9 @@ use crate::error::{Error, Result};
 use crate::files::{hex, make_folder, write_atomically};
 use crate::grid::{Crs, Footprint, GridCell};
 use crate::modality::{Location, Modality, ModalityTable, ValueKind};
-use crate::net::{Network, plain};
+use crate::net::Network;
 use crate::scene::{GeoTiff, Pixels, WINDOW_STEP_M};
+use crate::text::address_without_secrets;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -405,8 +406,9 @@ struct Facts {
 
 impl Facts {
     fn new(chosen: &Acquisition, product: &Product) -> Self {
-        let addresses =
-            |item: &Item| item.assets.iter().map(|(channel, href)| (channel.clone(), plain(href))).collect();
+        let addresses = |item: &Item| {
+            item.assets.iter().map(|(channel, href)| (channel.clone(), address_without_secrets(href))).collect()
+        };
         Self {
             provider: chosen.provider.clone(),
             collection: chosen.collection.clone(),

@@ -5,6 +5,7 @@
 //! `major_tom` reads single cells out of Major TOM's parquet files.
 
 mod fetch;
+mod in_memory;
 mod kept;
 pub mod major_tom;
 mod mask;
@@ -18,7 +19,7 @@ mod wish;
 
 pub use crate::modality::FAMILIES;
 pub use fetch::{Area, Order, Progress, fetch};
-pub use kept::{Kept, KeptScene};
+pub use kept::{InUse, Kept, KeptScene};
 pub use mask::cloud_code;
 pub use providers::{Access, Product, Provider, Time, providers, providers_in};
 pub use remote::{Grid, Layer, Resampling};

@@ -1,10 +1,12 @@
 //! Pixels of a window from rasters anywhere: only the parts that the window needs are read (GDAL's `/vsicurl`).
 
+use super::in_memory::InMemory;
 use super::signing::{Opening, Pass};
-use crate::error::{Error, Result};
+use crate::error::{Error, Fault, Result};
 use crate::grid::Footprint;
-use crate::net::{Fault, Network, plain, scrubbed};
+use crate::net::Network;
 use crate::scene::quiet_gdal;
+use crate::text::{address_without_secrets, without_secrets};
 use gdal::spatial_ref::{AxisMappingStrategy, SpatialRef};
 use gdal::{Dataset, DatasetOptions, GeoTransform, GeoTransformEx};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -88,11 +90,43 @@ pub(super) struct Kind {
 /// Fresh addresses for GDAL: those of retries must not come again, because it remembers failures by address.
 static RETRIES: AtomicU32 = AtomicU32::new(1);
 
-/// Reads the first band of a file where it covers a grid.
+/// Why a raster was not read.
+#[derive(Debug, PartialEq)]
+enum Trouble {
+    /// What it is will be so at the next try too: a sentence about the raster without its end.
+    Lasting(String),
+    /// GDAL could not read it, for a reason that may pass.
+    Reading(String),
+}
+
+impl Trouble {
+    fn error(self, href: &str) -> Error {
+        let (fault, problem) = match self {
+            Self::Lasting(what) => (Fault::Unexpected, format!("The raster {what}; choose another image")),
+            Self::Reading(why) => {
+                let why = without_secrets(&why);
+                let what = "The raster cannot be read from there";
+                (
+                    Fault::Broken,
+                    format!("{what} ({why}): the connection broke off, or the file is damaged; try again later"),
+                )
+            }
+        };
+        Error::Network { fault, problem, address: address_without_secrets(href) }
+    }
+}
+
+impl From<gdal::errors::GdalError> for Trouble {
+    fn from(e: gdal::errors::GdalError) -> Self {
+        Self::Reading(text(e))
+    }
+}
+
+/// Reads the first band of a file where it covers a grid. A server that sends whole files only is asked once.
 ///
 /// # Errors
-/// [`Error::Network`] when the server fails, tried again as [`Network::retry`] does; [`Error::Cancelled`]; when the file is
-/// no raster with a place.
+/// [`Error::Network`] when the server fails, tried again as [`Network::retry`] does, or when the file is no raster with a
+/// place, which is not; [`Error::Cancelled`].
 pub(super) fn read(
     network: &Network,
     pass: &Pass,
@@ -102,23 +136,28 @@ pub(super) fn read(
     stop: &AtomicBool,
 ) -> Result<Layer> {
     quiet_gdal();
+    if let Some(bytes) = pass.whole_if_no_parts(network, href, stop)? {
+        let file = InMemory::new(bytes).map_err(|e| Error::Compute(format!("A file cannot be held in memory: {e}")))?;
+        return on_grid(&file.path().to_string_lossy(), grid, kind).map_err(|trouble| match trouble {
+            // All of it has arrived.
+            Trouble::Reading(why) => Trouble::Lasting(format!("is damaged or of another kind ({why})")).error(href),
+            lasting => lasting.error(href),
+        });
+    }
     let mut attempt = 0;
     network.retry(stop, &mut || {
         network.check(href)?;
         let opening = pass.opening(href, attempt)?;
         attempt = RETRIES.fetch_add(1, Ordering::Relaxed);
-        with_settings(&opening, || on_grid(&opening.name, grid, kind)).map_err(|problem| {
-            pass.diagnosis(network, href).unwrap_or_else(|| Error::Network {
-                fault: Fault::Broken,
-                problem: format!("The raster cannot be read from there ({}); try again", scrubbed(&problem)),
-                address: plain(href),
-            })
+        with_settings(&opening, || on_grid(&opening.name, grid, kind)).map_err(|trouble| match trouble {
+            Trouble::Reading(_) => pass.diagnosis(network, href).unwrap_or_else(|| trouble.error(href)),
+            lasting => lasting.error(href),
         })
     })
 }
 
 /// Settings of every reading over the network.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 10] = [
     ("GDAL_DISABLE_READDIR_ON_OPEN", "EMPTY_DIR"),
     ("GDAL_HTTP_CONNECTTIMEOUT", "10"),
     ("GDAL_HTTP_LOW_SPEED_TIME", "20"),
@@ -128,6 +167,8 @@ const SETTINGS: [(&str, &str); 9] = [
     ("GDAL_HTTP_MERGE_CONSECUTIVE_RANGES", "YES"),
     ("CPL_VSIL_CURL_CACHE_SIZE", "16777216"),
     ("GDAL_INGESTED_BYTES_AT_OPEN", "32768"),
+    // Else curl would write requests with their keys to the terminal, past the log.
+    ("CPL_CURL_VERBOSE", "NO"),
 ];
 
 /// Runs something with settings of this thread only, and takes them back whatever happens.
@@ -159,15 +200,19 @@ fn text(e: gdal::errors::GdalError) -> String {
 }
 
 /// The first band of what GDAL opens under this name, on a grid.
-fn on_grid(name: &str, grid: &Grid, kind: Kind) -> Result<Layer, String> {
+fn on_grid(name: &str, grid: &Grid, kind: Kind) -> Result<Layer, Trouble> {
     // A server must not have GDAL read descriptions of other things, such as VRT files, with our keys.
     let drivers = DatasetOptions { allowed_drivers: Some(&["GTiff", "JP2OpenJPEG"]), ..Default::default() };
-    let dataset = Dataset::open_ex(name, drivers).map_err(text)?;
-    let target = grid.footprint.crs.as_ref().ok_or("the window has no place")?;
+    let dataset = Dataset::open_ex(name, drivers)?;
+    let target =
+        grid.footprint.crs.as_ref().ok_or_else(|| Trouble::Lasting("is wanted on ground that has no place".into()))?;
     let target = system(&target.0)?;
-    let mut own = dataset.spatial_ref().map_err(|_| "it has no coordinate system".to_owned())?;
+    let mut own = dataset
+        .spatial_ref()
+        .map_err(|_| Trouble::Lasting("has no coordinate system, so nobody knows where it lies".into()))?;
     own.set_axis_mapping_strategy(AxisMappingStrategy::TraditionalGisOrder);
-    let transform = dataset.geo_transform().map_err(|_| "it has no place".to_owned())?;
+    let transform =
+        dataset.geo_transform().map_err(|_| Trouble::Lasting("does not say where on Earth it lies".into()))?;
     let same = own == target && transform[2] == 0.0 && transform[4] == 0.0;
     if same && let Some(offset) = offset(&transform, grid) {
         return direct(&dataset, offset, grid);
@@ -182,20 +227,21 @@ fn on_grid(name: &str, grid: &Grid, kind: Kind) -> Result<Layer, String> {
         (false, true) => Resampling::Average,
         (false, false) => Resampling::Bilinear,
     };
-    let no_data = dataset.rasterband(1).map_err(text)?.no_data_value().or(kind.nothing);
+    let no_data = dataset.rasterband(1)?.no_data_value().or(kind.nothing);
     let description = warped(name, &transform, &own, grid, &target, resampling, no_data)?;
-    let warped = Dataset::open(&description).map_err(text)?;
+    let warped = Dataset::open(&description)?;
     let (width, height) = grid.size();
-    let band = warped.rasterband(1).map_err(text)?;
-    let read = band.read_as::<f32>((0, 0), (width, height), (width, height), None).map_err(text)?;
+    let band = warped.rasterband(1)?;
+    let read = band.read_as::<f32>((0, 0), (width, height), (width, height), None)?;
     let values = read.data().iter().map(|&v| if v > NOTHING { v } else { f32::NAN }).collect();
     // Not before: what is remembered of a file may go when it is closed.
     drop(dataset);
     Ok(Layer { values, resampling })
 }
 
-fn system(definition: &str) -> Result<SpatialRef, String> {
-    let mut system = SpatialRef::from_definition(definition).map_err(text)?;
+fn system(definition: &str) -> Result<SpatialRef, Trouble> {
+    let unknown = |e| Trouble::Lasting(format!("is wanted in a coordinate system that is not known ({})", text(e)));
+    let mut system = SpatialRef::from_definition(definition).map_err(unknown)?;
     system.set_axis_mapping_strategy(AxisMappingStrategy::TraditionalGisOrder);
     Ok(system)
 }
@@ -213,7 +259,7 @@ fn offset(transform: &GeoTransform, grid: &Grid) -> Option<(isize, isize)> {
 }
 
 /// The source's own pixels.
-fn direct(dataset: &Dataset, (column, row): (isize, isize), grid: &Grid) -> Result<Layer, String> {
+fn direct(dataset: &Dataset, (column, row): (isize, isize), grid: &Grid) -> Result<Layer, Trouble> {
     let (width, height) = grid.size();
     let (columns, rows) = dataset.raster_size();
     let mut values = vec![f32::NAN; width * height];
@@ -221,10 +267,10 @@ fn direct(dataset: &Dataset, (column, row): (isize, isize), grid: &Grid) -> Resu
     let right = column.saturating_add(width as isize).min(columns as isize);
     let bottom = row.saturating_add(height as isize).min(rows as isize);
     if right > left && bottom > top {
-        let band = dataset.rasterband(1).map_err(text)?;
+        let band = dataset.rasterband(1)?;
         let none = band.no_data_value().map(|v| v as f32);
         let size = ((right - left) as usize, (bottom - top) as usize);
-        let read = band.read_as::<f32>((left, top), size, size, None).map_err(text)?;
+        let read = band.read_as::<f32>((left, top), size, size, None)?;
         for (i, line) in read.data().chunks(size.0).enumerate() {
             let begin = ((top - row) as usize + i) * width + (left - column) as usize;
             for (to, &from) in values[begin..begin + size.0].iter_mut().zip(line) {
@@ -244,15 +290,16 @@ fn warped(
     target: &SpatialRef,
     resampling: Resampling,
     no_data: Option<f64>,
-) -> Result<String, String> {
+) -> Result<String, Trouble> {
     let escaped =
         |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
     let numbers = |t: &GeoTransform| t.map(|v| format!("{v:.17e}")).join(",");
     let onto = grid.footprint.geo_transform(grid.pixel_m);
-    let back = |t: &GeoTransform| t.invert().map_err(text);
+    let flat = |_| Trouble::Lasting("has pixels without a size".into());
+    let back = |t: &GeoTransform| t.invert().map_err(flat);
     let (own_back, onto_back) = (back(transform)?, back(&onto)?);
     let (width, height) = grid.size();
-    let (own_wkt, target_wkt) = (own.to_wkt().map_err(text)?, target.to_wkt().map_err(text)?);
+    let (own_wkt, target_wkt) = (own.to_wkt()?, target.to_wkt()?);
     let none = no_data.map_or(String::new(), |v| format!("<SrcNoDataReal>{v}</SrcNoDataReal>"));
     Ok(format!(
         "<VRTDataset rasterXSize=\"{width}\" rasterYSize=\"{height}\" subClass=\"VRTWarpedDataset\">\

@@ -5,7 +5,8 @@ use super::providers::{Product, Provider, Time};
 use super::wish::{Wish, share};
 use crate::error::{Error, Result};
 use crate::modality::{Modality, ModalityTable};
-use crate::net::{Ask, Network, plain, unexpected};
+use crate::net::{Ask, Network, resolved, same_host, unexpected};
+use crate::text::{address_without_secrets, printable};
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -169,19 +170,22 @@ fn pages(
     let table = ModalityTable::published();
     for _ in 0..PAGES {
         let ask = Ask { body: body.as_ref(), ..Ask::get(&url) };
-        let answer: Answer = network.json(&ask, stop)?;
+        let mut answer: Answer = network.json(&ask, stop)?;
+        answer.features.iter_mut().for_each(|feature| resolve_assets(feature, &url));
         answer.features.iter().filter_map(|feature| read(&table, product, wish, feature)).for_each(&mut *take);
         let next = answer.links.into_iter().find(|link| link.rel == "next");
         let Some(next) = next.filter(|_| !answer.features.is_empty()) else { return Ok(true) };
-        if host(&next.href) != host(&url) {
-            return Err(unexpected(&url, &format!("continued on another server ({})", plain(&next.href))));
+        let href = resolved(&url, &next.href)?;
+        if !same_host(&href, &url) {
+            let elsewhere = format!("continued on another server ({})", address_without_secrets(&href));
+            return Err(unexpected(&url, &elsewhere));
         }
         body = match (next.method.as_deref(), next.body) {
             (Some("POST"), Some(more)) if next.merge => Some(merged(&question, &more)),
             (Some("POST"), more) => more,
             _ => None,
         };
-        url = next.href;
+        url = href;
     }
     Ok(false)
 }
@@ -191,8 +195,18 @@ fn uncertain(product: &Product, item: &Item) -> bool {
     product.newer_must_say_applied && item.carries_offset()
 }
 
-fn host(url: &str) -> &str {
-    url.split('/').nth(2).unwrap_or_default()
+/// Makes addresses of files whole that are relative to the item, which says where it is itself (`self`), or to the answer
+/// it came in (STAC 1.0, "Relation types" and "Asset object"). What is no address stays, and is refused where it is used.
+fn resolve_assets(feature: &mut Value, answer: &str) {
+    let links = feature["links"].as_array();
+    let own = links.and_then(|links| links.iter().find(|link| link["rel"] == "self")?["href"].as_str());
+    let base = own.and_then(|own| resolved(answer, own).ok()).unwrap_or_else(|| answer.to_owned());
+    let assets = feature.get_mut("assets").and_then(Value::as_object_mut).into_iter().flatten();
+    for href in assets.filter_map(|(_, asset)| asset.get_mut("href")) {
+        if let Some(whole) = href.as_str().and_then(|href| resolved(&base, href).ok()) {
+            *href = whole.into();
+        }
+    }
 }
 
 fn merged(question: &Value, more: &Value) -> Value {
@@ -216,7 +230,7 @@ struct Said {
 
 /// An item, if it has all bands of a modality and covers something.
 fn read(table: &ModalityTable, product: &Product, wish: &Wish, feature: &Value) -> Option<Said> {
-    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let text = |value: &Value| value.as_str().map(|text| printable(text).into_owned());
     let properties = &feature["properties"];
     let href = |name: &str| text(&feature["assets"][name]["href"]);
     let mut assets: BTreeMap<String, String> =
@@ -405,6 +419,20 @@ mod tests {
         };
         assert_eq!(kept(""), 3);
         assert_eq!(kept("newer_must_say_applied = true"), 2);
+    }
+
+    #[test]
+    fn relative_addresses_of_files_are_made_whole() {
+        let item = |links: Value| {
+            let assets =
+                json!({"a": {"href": "./a.tif"}, "b": {"href": "s3://bucket/b c.tif"}, "c": {"href": 7}, "d": 7});
+            let mut item = json!({"assets": assets, "links": links});
+            resolve_assets(&mut item, "https://h/stac/search?token=t");
+            ["a", "b", "c"].map(|name| item["assets"][name]["href"].clone())
+        };
+        let of_own = item(json!([{"rel": "root", "href": "/"}, {"rel": "self", "href": "collections/c/items/1"}]));
+        assert_eq!(of_own, [json!("https://h/stac/collections/c/items/a.tif"), json!("s3://bucket/b c.tif"), json!(7)]);
+        assert_eq!(item(json!(null))[0], json!("https://h/stac/a.tif"));
     }
 
     #[test]
