@@ -7,7 +7,7 @@ use common::harness::*;
 use common::server::Fault;
 use copgen::app::{Command, Options, Selection, Window};
 use copgen::modality::Location;
-use copgen::net::{Network, Patience};
+use copgen::net::{Network, RetryPolicy};
 use copgen::sampler::Role;
 use copgen::source::{Kept, providers_in};
 use egui_kittest::Harness;
@@ -19,7 +19,7 @@ use std::time::Duration;
 fn opening(catalogue: &Catalogue, dir: &Path) -> Options {
     let sources = dir.join("sources.toml");
     std::fs::write(&sources, catalogue.sources()).expect("sources");
-    let patience = Patience { tries: 2, first_wait: Duration::from_millis(20), ..Patience::default() };
+    let patience = RetryPolicy { tries: 2, first_wait: Duration::from_millis(20), ..RetryPolicy::default() };
     Options {
         network: Network::new(patience),
         sources: providers_in(&sources).expect("sources"),

@@ -4,14 +4,14 @@ mod common;
 
 use common::server::{Fault, Reply, Seen, Server};
 use copgen::Error;
-use copgen::net::{Ask, Fault as Found, Network, Patience};
+use copgen::net::{Ask, Fault as Found, Network, RetryPolicy};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 static GO_ON: AtomicBool = AtomicBool::new(false);
 
 fn network() -> Network {
-    let patience = Patience {
+    let patience = RetryPolicy {
         tries: 3,
         first_wait: Duration::from_millis(5),
         longest_wait: Duration::from_millis(20),

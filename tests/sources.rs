@@ -9,7 +9,7 @@ use copgen::grid::{Crs, Footprint, GridCell};
 use copgen::modality::{Location, ModalityTable, Value};
 use copgen::net::Network;
 use copgen::scene::{GeoTiff, Pixels, Scene, Window};
-use copgen::source::{Area, Provider, Wish, providers_in, survey};
+use copgen::source::{Area, Provider, Query, providers_in, survey};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -493,9 +493,9 @@ fn a_catalogue_without_end_is_read_in_part_and_that_is_told() {
     });
     let providers = elevation_of(&server);
     let day = jiff::civil::date(2023, 1, 1);
-    let wish = Wish { corners: ground().corners().expect("corners"), from: day, to: day, most_cloud: 100.0 };
+    let query = Query { corners: ground().corners().expect("corners"), from: day, to: day, most_cloud: 100.0 };
     let go_on = std::sync::atomic::AtomicBool::new(false);
-    let found = survey(&Network::default(), &providers, &["DEM".to_owned()], &wish, &go_on).expect("survey");
+    let found = survey(&Network::default(), &providers, &["DEM".to_owned()], &query, &go_on).expect("survey");
     assert_eq!(found.found["DEM"].len(), 1, "pages of one map belong together");
     assert!(found.problems[0].contains("more images than are looked at"), "{:?}", found.problems);
 }
@@ -516,10 +516,10 @@ fn ground_on_the_antimeridian_is_asked_for_from_both_sides() {
     let day = jiff::civil::date(2023, 1, 1);
     let corner = |lat, lon| Location { lat, lon };
     let corners = [corner(-16.0, 179.5), corner(-16.0, -179.5), corner(-16.25, -179.5), corner(-16.25, 179.5)];
-    let wish = Wish { corners, from: day, to: day, most_cloud: 100.0 };
+    let query = Query { corners, from: day, to: day, most_cloud: 100.0 };
     let go_on = std::sync::atomic::AtomicBool::new(false);
     let families = ["DEM".to_owned()];
-    let found = survey(&Network::default(), &elevation_of(&server), &families, &wish, &go_on).expect("survey");
+    let found = survey(&Network::default(), &elevation_of(&server), &families, &query, &go_on).expect("survey");
     let [elevation] = &found.found["DEM"][..] else { panic!("{found:?}") };
     assert_eq!((elevation.items.len(), elevation.coverage), (1, 1.0), "one tile, told twice");
     let asked = asked.lock().expect("list");

@@ -237,7 +237,7 @@ impl Window {
                     let text = format!("{} keeps this program off the network.", crate::net::OFFLINE_VARIABLE);
                     session.note(text, true);
                 }
-                self.map.hope();
+                self.map.retry_now();
                 self.habits.offline = offline;
                 self.keep_habits();
             }

@@ -8,7 +8,7 @@ use super::window::Window;
 use crate::error::{Error, Result};
 use crate::grid::GridCell;
 use crate::net::Network;
-use crate::source::{Acquisition, Area, FAMILIES, Kept, Progress, Survey, Wish, fetch, survey, thumbnail};
+use crate::source::{Acquisition, Area, FAMILIES, FetchProgress, Kept, Query, Survey, fetch, survey, thumbnail};
 use crate::view;
 use egui::{ColorImage, Context, TextureOptions};
 use std::path::PathBuf;
@@ -66,14 +66,14 @@ impl Window {
         let begun = self.site().and_then(|site| {
             let corners = site.footprint.corners()?;
             let (from, to, most_cloud) = (self.data.from, self.data.to, self.data.most_cloud);
-            let wish = Wish { corners, from, to, most_cloud };
+            let query = Query { corners, from, to, most_cloud };
             self.data.serial += 1;
             let (serial, sources) = (self.data.serial, self.sources.clone());
             self.courier.send(
                 move |e| News::Surveyed(serial, Err(e)),
                 move |network, teller, stop| {
                     let families = FAMILIES.map(str::to_owned);
-                    let found = survey(network, &sources, &families, &wish, stop);
+                    let found = survey(network, &sources, &families, &query, stop);
                     teller.tell(News::Surveyed(serial, found.map(|survey| Box::new((site, survey)))));
                 },
             )
@@ -137,7 +137,7 @@ impl Window {
                 teller.tell(News::Fetched(serial, made));
             },
         );
-        let progress = Progress { what: "beginning …".into(), done: 0, total: 1 };
+        let progress = FetchProgress { what: "beginning …".into(), done: 0, total: 1 };
         match begun {
             Ok(errand) => {
                 let place = self.new_place();

@@ -6,7 +6,7 @@ use super::session::Session;
 use super::{theme, widgets};
 use crate::files::size_text;
 use crate::grid::{Footprint, GridCell};
-use crate::source::{Acquisition, FAMILIES, KeptScene, Order, Progress, Survey, best, days};
+use crate::source::{Acquisition, FAMILIES, FetchProgress, KeptScene, Order, Survey, best, days};
 use egui::{Color32, CornerRadius, RichText, Sense, TextureHandle, Ui, vec2};
 use egui_extras::DatePickerButton;
 use jiff::civil::Date;
@@ -29,12 +29,12 @@ pub struct Site {
 pub struct Fetching {
     /// Its number.
     pub serial: u64,
-    /// Number of the wish for the place.
+    /// Number of the request for the place.
     pub place: u64,
     /// Ends it when dropped.
     pub errand: Errand,
     /// How far it is.
-    pub progress: Progress,
+    pub progress: FetchProgress,
 }
 
 /// What is kept for offline use.

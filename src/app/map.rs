@@ -7,7 +7,7 @@ use super::session::Session;
 use super::shown::Shown;
 use super::tile_loader::{Loader, Stack};
 use super::{map_buttons, map_controls, map_labels, theme};
-use crate::basemap::{Card, OnlineLayer, Source};
+use crate::basemap::{MapInfo, OnlineLayer, TileSource};
 use crate::modality::Location;
 use egui::Context;
 use std::ops::RangeInclusive;
@@ -43,14 +43,14 @@ impl Told {
     }
 
     /// Of a file.
-    pub fn file(card: &Card) -> Self {
-        let zooms = format!("zoom {} to {}", card.zooms.start(), card.zooms.end());
-        let parts = [card.name.as_str(), &zooms, &card.credit];
+    pub fn file(info: &MapInfo) -> Self {
+        let zooms = format!("zoom {} to {}", info.zooms.start(), info.zooms.end());
+        let parts = [info.name.as_str(), &zooms, &info.credit];
         let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         Self {
-            name: card.name.clone(),
+            name: info.name.clone(),
             credit: parts.join("  ·  "),
-            first: first(*card.zooms.start(), card.side),
+            first: first(*info.zooms.start(), info.side),
             bare: true,
         }
     }
@@ -129,13 +129,13 @@ impl MapView {
     }
 
     /// Another layer over the bundled one, or that one alone.
-    pub(super) fn set_layer(&mut self, layer: Option<(Arc<dyn Source>, Told, &Context)>) {
+    pub(super) fn set_layer(&mut self, layer: Option<(Arc<dyn TileSource>, Told, &Context)>) {
         self.layer = layer.map(|(source, told, ctx)| (Loader::new(source, ctx), told));
         self.names = None;
     }
 
     /// The bundled layer, once it is opened.
-    pub(super) fn set_bundled(&mut self, source: Arc<dyn Source>, ctx: &Context) {
+    pub(super) fn set_bundled(&mut self, source: Arc<dyn TileSource>, ctx: &Context) {
         self.bundled = Some(Loader::new(source, ctx));
     }
 
@@ -155,9 +155,9 @@ impl MapView {
     }
 
     /// The network may have come back: what could not be fetched is tried again.
-    pub(super) fn hope(&mut self) {
+    pub(super) fn retry_now(&mut self) {
         if let Some((loader, _)) = &mut self.layer {
-            loader.hope();
+            loader.retry_now();
         }
     }
 

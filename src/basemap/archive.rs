@@ -3,14 +3,14 @@
 use super::contents::{DEEPEST, not_pictures};
 use super::mbtiles::MbTiles;
 use super::pmtiles::PmTiles;
-use super::{Near, Source, TileAt, one_line};
+use super::{LocalTile, TileAt, TileSource, one_line};
 use crate::error::{Error, Result};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// What a file says about itself.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Card {
+pub struct MapInfo {
     /// Its name for people; the file's if it has none.
     pub name: String,
     /// Whom to thank; empty if it does not say.
@@ -26,7 +26,7 @@ pub struct Card {
 /// An open file.
 pub struct Archive {
     /// What it says about itself.
-    pub card: Card,
+    pub info: MapInfo,
     file: File,
 }
 
@@ -73,26 +73,26 @@ impl Archive {
             let sound = [west, south, east, north].iter().all(|v| v.is_finite()) && east > west && north > south;
             sound && !whole
         });
-        let card = Card { name, credit: one_line(&found.credit, 200), zooms: found.zooms, side, bounds };
-        Ok(Self { card, file })
+        let info = MapInfo { name, credit: one_line(&found.credit, 200), zooms: found.zooms, side, bounds };
+        Ok(Self { info, file })
     }
 }
 
-impl Source for Archive {
-    fn near(&self, at: TileAt) -> Result<Near> {
+impl TileSource for Archive {
+    fn local(&self, at: TileAt) -> Result<LocalTile> {
         let tile = match &self.file {
             File::Pm(file) => file.tile(at)?,
             File::Mb(file) => file.tile(at)?,
         };
-        Ok(tile.map_or(Near::Nothing, Near::Here))
+        Ok(tile.map_or(LocalTile::Missing, LocalTile::Fresh))
     }
 
     fn zooms(&self) -> RangeInclusive<u8> {
-        self.card.zooms.clone()
+        self.info.zooms.clone()
     }
 
     fn side(&self) -> u32 {
-        self.card.side
+        self.info.side
     }
 }
 

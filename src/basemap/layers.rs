@@ -1,6 +1,6 @@
 //! Which layers there are: the bundled one, servers' (built in and from `layers.toml`), and the user's own files.
 
-use super::archive::Card;
+use super::archive::MapInfo;
 use super::online::{OnlineLayer, openstreetmap};
 use crate::error::{Error, Result};
 use crate::files::{Own, read_text, read_toml, write_atomically};
@@ -142,8 +142,8 @@ impl Layers {
     }
 
     /// A file was opened; whether the list has to be written.
-    pub fn add(&mut self, path: &Path, card: &Card) -> bool {
-        let file = FileLayer { path: path.to_path_buf(), name: card.name.clone() };
+    pub fn add(&mut self, path: &Path, info: &MapInfo) -> bool {
+        let file = FileLayer { path: path.to_path_buf(), name: info.name.clone() };
         if self.files.contains(&file) {
             return false;
         }
@@ -229,13 +229,13 @@ mod tests {
     fn files_and_the_choice_survive_a_restart() {
         let dir = tempfile::tempdir().expect("folder");
         let (mut layers, _) = Layers::open(None, Some(dir.path()));
-        let card =
-            |name: &str| Card { name: name.into(), credit: String::new(), zooms: 0..=3, side: 256, bounds: None };
+        let info =
+            |name: &str| MapInfo { name: name.into(), credit: String::new(), zooms: 0..=3, side: 256, bounds: None };
         let path = |i: usize| PathBuf::from(format!("/maps/{i}.mbtiles"));
         for i in 0..FILES + 5 {
-            assert!(layers.add(&path(i), &card(&format!("map {i}"))));
+            assert!(layers.add(&path(i), &info(&format!("map {i}"))));
         }
-        assert!(!layers.add(&path(10), &card("map 10")));
+        assert!(!layers.add(&path(10), &info("map 10")));
         assert!(layers.forget(&path(11)) && !layers.forget(&path(11)));
         assert!(layers.show(LayerId::File(path(10))));
         layers.write().expect("written");

@@ -80,9 +80,9 @@ impl PmTiles {
         }
         let zooms = header.min_zoom..=header.max_zoom;
         let bounds = [header.min_longitude, header.min_latitude, header.max_longitude, header.max_latitude];
-        let told = guarded(path, || pollster::block_on(reader.get_metadata()))?;
-        let told: Value = serde_json::from_str(&told).unwrap_or_default();
-        let text = |key: &str| told[key].as_str().unwrap_or_default().to_owned();
+        let metadata = guarded(path, || pollster::block_on(reader.get_metadata()))?;
+        let metadata: Value = serde_json::from_str(&metadata).unwrap_or_default();
+        let text = |key: &str| metadata[key].as_str().unwrap_or_default().to_owned();
         let (name, credit) = (text("name"), text("attribution"));
         let middle = mercator((bounds[0] + bounds[2]) / 2.0, (bounds[1] + bounds[3]) / 2.0);
         let mut found = Contents { name, credit, zooms: zooms.clone(), bounds: Some(bounds), sample: None };

@@ -3,13 +3,13 @@
 mod address;
 mod fault;
 mod part;
-mod patience;
+mod retry;
 
 pub use crate::error::Fault;
 pub use address::{resolved, same_host, server};
 pub use fault::unexpected;
 pub use part::Part;
-pub use patience::Patience;
+pub use retry::RetryPolicy;
 
 use crate::error::{Error, Result};
 use address::{redirected, same_server};
@@ -30,7 +30,7 @@ const LONGEST_TEXT: u64 = 32 << 20;
 /// Redirections that are followed.
 const REDIRECTS: u32 = 5;
 /// How often a wait looks whether it should end.
-const NAP: Duration = Duration::from_millis(50);
+const STOP_CHECK: Duration = Duration::from_millis(50);
 
 /// The network, or its absence. Clones share the switch.
 #[derive(Debug, Clone)]
@@ -39,12 +39,12 @@ pub struct Network {
     offline: Arc<AtomicBool>,
     /// Switched off for good, from outside.
     forced: bool,
-    patience: Patience,
+    policy: RetryPolicy,
 }
 
 impl Default for Network {
     fn default() -> Self {
-        Self::new(Patience::default())
+        Self::new(RetryPolicy::default())
     }
 }
 
@@ -105,7 +105,7 @@ impl Read for Answer {
 }
 
 /// What a server says about an address.
-pub struct Look {
+pub struct Head {
     /// The address on that server, after its own redirections.
     pub url: String,
     /// Whether what is there lies on another server.
@@ -113,7 +113,7 @@ pub struct Look {
     headers: HeaderMap,
 }
 
-impl Look {
+impl Head {
     /// A header, if it is there and readable.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -122,7 +122,7 @@ impl Look {
 
 impl Network {
     /// The network, unless `COPGEN_OFFLINE` switches it off.
-    pub fn new(patience: Patience) -> Self {
+    pub fn new(policy: RetryPolicy) -> Self {
         let config = ureq::Agent::config_builder()
             .user_agent(USER_AGENT)
             .http_status_as_error(false)
@@ -130,10 +130,10 @@ impl Network {
             .max_redirects_will_error(true)
             .timeout_resolve(Some(Duration::from_secs(10)))
             .timeout_connect(Some(Duration::from_secs(10)))
-            .timeout_recv_response(Some(patience.silence))
-            .timeout_per_read(Some(patience.silence));
+            .timeout_recv_response(Some(policy.silence))
+            .timeout_per_read(Some(policy.silence));
         let forced = std::env::var_os(OFFLINE_VARIABLE).is_some_and(|v| !v.is_empty() && v != "0");
-        Self { agent: config.build().into(), offline: Arc::default(), forced, patience }
+        Self { agent: config.build().into(), offline: Arc::default(), forced, policy }
     }
 
     /// Whether all of it is switched off.
@@ -208,7 +208,7 @@ impl Network {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn look(&self, ask: &Ask) -> Result<Look> {
+    pub fn head(&self, ask: &Ask) -> Result<Head> {
         let mut url = ask.url.to_owned();
         for _ in 0..=REDIRECTS {
             self.check(&url)?;
@@ -226,7 +226,7 @@ impl Network {
                 }
                 elsewhere => {
                     let elsewhere = elsewhere.is_some();
-                    return Ok(Look { url, elsewhere, headers: response.into_parts().0.headers });
+                    return Ok(Head { url, elsewhere, headers: response.into_parts().0.headers });
                 }
             }
         }
@@ -290,7 +290,7 @@ impl Network {
     fn whole(&self, url: &str, answer: &mut Answer, most: u64, stop: &AtomicBool) -> Result<Vec<u8>> {
         let mut all = Vec::new();
         // A server that drips must not hold a description up for ever.
-        let end = Instant::now() + self.patience.silence * 6;
+        let end = Instant::now() + self.policy.silence * 6;
         self.copy(url, answer, stop, &mut |piece| {
             all.extend_from_slice(piece);
             if all.len() as u64 > most {
@@ -314,7 +314,7 @@ impl Network {
             match attempt() {
                 Err(Error::Network { fault, problem, address }) if fault.passing() => {
                     failures += 1;
-                    match self.patience.wait(failures, fault.wait_asked(), fastrand::f64()) {
+                    match self.policy.wait(failures, fault.wait_asked(), fastrand::f64()) {
                         Some(wait) => {
                             tracing::info!("try {failures} failed: {problem}");
                             self.wait(wait, stop)?;
@@ -332,7 +332,7 @@ impl Network {
     /// # Errors
     /// [`Error::Cancelled`].
     pub fn pause(&self, stop: &AtomicBool) -> Result<()> {
-        self.wait(self.patience.first_wait, stop)
+        self.wait(self.policy.first_wait, stop)
     }
 
     fn wait(&self, how_long: Duration, stop: &AtomicBool) -> Result<()> {
@@ -341,7 +341,7 @@ impl Network {
             if stop.load(Ordering::Relaxed) {
                 return Err(Error::Cancelled);
             }
-            std::thread::sleep(left.min(NAP));
+            std::thread::sleep(left.min(STOP_CHECK));
         }
         Ok(())
     }
@@ -349,7 +349,7 @@ impl Network {
 
 /// How long a busy server asks to wait.
 fn wait_asked(headers: &HeaderMap) -> Option<Duration> {
-    patience::retry_after(headers.get("retry-after")?.to_str().ok()?, SystemTime::now())
+    retry::retry_after(headers.get("retry-after")?.to_str().ok()?, SystemTime::now())
 }
 
 fn answer(response: Response<ureq::Body>, asked_from: u64) -> Answer {

@@ -248,10 +248,10 @@ fn is_unfinished(dir: &Path) -> bool {
 
 /// Whether a folder is a whole scene that was fetched, and none that somebody has put here.
 fn is_scene(dir: &Path) -> bool {
-    let told = read(&dir.join("scene.json"), LONGEST_TEXT).ok();
-    let told: Option<serde_json::Value> = told.and_then(|text| serde_json::from_slice(&text).ok());
+    let text = read(&dir.join("scene.json"), LONGEST_TEXT).ok();
+    let description: Option<serde_json::Value> = text.and_then(|text| serde_json::from_slice(&text).ok());
     // Older ones out of Major TOM have only the latter.
-    !is_unfinished(dir) && told.is_some_and(|told| told["fetched"].is_string() || told["sources"].is_array())
+    !is_unfinished(dir) && description.is_some_and(|d| d["fetched"].is_string() || d["sources"].is_array())
 }
 
 /// Bytes of a file, or of all files in a folder.

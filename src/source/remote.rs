@@ -1,7 +1,7 @@
 //! Pixels of a window from rasters anywhere: only the parts that the window needs are read (GDAL's `/vsicurl`).
 
 use super::in_memory::InMemory;
-use super::signing::{Opening, Pass};
+use super::signing::{FileAccess, Opening};
 use crate::error::{Error, Fault, Result};
 use crate::grid::Footprint;
 use crate::net::Network;
@@ -20,14 +20,14 @@ const NOTHING: f32 = -1e30;
 
 /// Square pixels on a piece of ground.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Grid {
+pub struct PixelGrid {
     /// The ground; its sides are multiples of the pixel's.
     pub footprint: Footprint,
     /// Side of a pixel, metres.
     pub pixel_m: f64,
 }
 
-impl Grid {
+impl PixelGrid {
     /// Columns and rows.
     pub fn size(&self) -> (usize, usize) {
         let pixels = |metres: f64| (metres / self.pixel_m).round() as usize;
@@ -71,7 +71,7 @@ impl Resampling {
 
 /// One band on a grid, row-major from the north-west.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Layer {
+pub struct WarpedBand {
     /// As stored in the source; NaN where there is nothing.
     pub values: Vec<f32>,
     /// How they got there.
@@ -80,7 +80,7 @@ pub struct Layer {
 
 /// What is known of the pixels of a file that it may not say itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Kind {
+pub(super) struct PixelKind {
     /// Values must not be mixed.
     pub classes: bool,
     /// The value that stands for nothing, unless the file names one.
@@ -95,7 +95,7 @@ static RETRIES: AtomicU32 = AtomicU32::new(1);
 enum Trouble {
     /// What it is will be so at the next try too: a sentence about the raster without its end.
     Lasting(String),
-    /// GDAL could not read it, for a reason that may pass.
+    /// GDAL could not read it, for a reason that may access.
     Reading(String),
 }
 
@@ -129,14 +129,14 @@ impl From<gdal::errors::GdalError> for Trouble {
 /// place, which is not; [`Error::Cancelled`].
 pub(super) fn read(
     network: &Network,
-    pass: &Pass,
+    access: &FileAccess,
     href: &str,
-    grid: &Grid,
-    kind: Kind,
+    grid: &PixelGrid,
+    kind: PixelKind,
     stop: &AtomicBool,
-) -> Result<Layer> {
+) -> Result<WarpedBand> {
     quiet_gdal();
-    if let Some(bytes) = pass.whole_if_no_parts(network, href, stop)? {
+    if let Some(bytes) = access.whole_if_no_parts(network, href, stop)? {
         let file = InMemory::new(bytes).map_err(|e| Error::Compute(format!("A file cannot be held in memory: {e}")))?;
         return on_grid(&file.path().to_string_lossy(), grid, kind).map_err(|trouble| match trouble {
             // All of it has arrived.
@@ -147,10 +147,10 @@ pub(super) fn read(
     let mut attempt = 0;
     network.retry(stop, &mut || {
         network.check(href)?;
-        let opening = pass.opening(href, attempt)?;
+        let opening = access.opening(href, attempt)?;
         attempt = RETRIES.fetch_add(1, Ordering::Relaxed);
         with_settings(&opening, || on_grid(&opening.name, grid, kind)).map_err(|trouble| match trouble {
-            Trouble::Reading(_) => pass.diagnosis(network, href).unwrap_or_else(|| trouble.error(href)),
+            Trouble::Reading(_) => access.diagnosis(network, href).unwrap_or_else(|| trouble.error(href)),
             lasting => lasting.error(href),
         })
     })
@@ -200,7 +200,7 @@ fn text(e: gdal::errors::GdalError) -> String {
 }
 
 /// The first band of what GDAL opens under this name, on a grid.
-fn on_grid(name: &str, grid: &Grid, kind: Kind) -> Result<Layer, Trouble> {
+fn on_grid(name: &str, grid: &PixelGrid, kind: PixelKind) -> Result<WarpedBand, Trouble> {
     // A server must not have GDAL read descriptions of other things, such as VRT files, with our keys.
     let drivers = DatasetOptions { allowed_drivers: Some(&["GTiff", "JP2OpenJPEG"]), ..Default::default() };
     let dataset = Dataset::open_ex(name, drivers)?;
@@ -236,7 +236,7 @@ fn on_grid(name: &str, grid: &Grid, kind: Kind) -> Result<Layer, Trouble> {
     let values = read.data().iter().map(|&v| if v > NOTHING { v } else { f32::NAN }).collect();
     // Not before: what is remembered of a file may go when it is closed.
     drop(dataset);
-    Ok(Layer { values, resampling })
+    Ok(WarpedBand { values, resampling })
 }
 
 fn system(definition: &str) -> Result<SpatialRef, Trouble> {
@@ -247,7 +247,7 @@ fn system(definition: &str) -> Result<SpatialRef, Trouble> {
 }
 
 /// Column and row of the source where the grid begins, if both have the same pixels.
-fn offset(transform: &GeoTransform, grid: &Grid) -> Option<(isize, isize)> {
+fn offset(transform: &GeoTransform, grid: &PixelGrid) -> Option<(isize, isize)> {
     let pixels = [transform[1], -transform[5]];
     if pixels.iter().any(|pixel| (pixel / grid.pixel_m - 1.0).abs() > 1e-6) {
         return None;
@@ -259,7 +259,7 @@ fn offset(transform: &GeoTransform, grid: &Grid) -> Option<(isize, isize)> {
 }
 
 /// The source's own pixels.
-fn direct(dataset: &Dataset, (column, row): (isize, isize), grid: &Grid) -> Result<Layer, Trouble> {
+fn direct(dataset: &Dataset, (column, row): (isize, isize), grid: &PixelGrid) -> Result<WarpedBand, Trouble> {
     let (width, height) = grid.size();
     let (columns, rows) = dataset.raster_size();
     let mut values = vec![f32::NAN; width * height];
@@ -278,7 +278,7 @@ fn direct(dataset: &Dataset, (column, row): (isize, isize), grid: &Grid) -> Resu
             }
         }
     }
-    Ok(Layer { values, resampling: Resampling::None })
+    Ok(WarpedBand { values, resampling: Resampling::None })
 }
 
 /// A description of the source seen on the grid, which GDAL opens like a file (VRT driver, warped datasets).
@@ -286,7 +286,7 @@ fn warped(
     name: &str,
     transform: &GeoTransform,
     own: &SpatialRef,
-    grid: &Grid,
+    grid: &PixelGrid,
     target: &SpatialRef,
     resampling: Resampling,
     no_data: Option<f64>,
@@ -334,7 +334,7 @@ mod tests {
     use crate::scene::{GeoTiff, Pixels};
     use std::path::Path;
 
-    const VALUES: Kind = Kind { classes: false, nothing: None };
+    const VALUES: PixelKind = PixelKind { classes: false, nothing: None };
 
     fn ground(epsg: u32, left: f64, top: f64, width_m: f64, height_m: f64) -> Footprint {
         Footprint { crs: Some(Crs(format!("EPSG:{epsg}"))), left, top, width_m, height_m }
@@ -367,13 +367,13 @@ mod tests {
         let path = dir.path().join("a.tif");
         let whole = ground(32632, 600_000.0, 5_200_020.0, 600.0, 600.0);
         plane(&path, &whole, 10.0, (60, 60), |x, y| (x - 600_000.0 + (5_200_020.0 - y) / 1000.0) as f32);
-        let grid = Grid { footprint: ground(32632, 599_940.0, 5_199_900.0, 240.0, 240.0), pixel_m: 10.0 };
+        let grid = PixelGrid { footprint: ground(32632, 599_940.0, 5_199_900.0, 240.0, 240.0), pixel_m: 10.0 };
         let layer = on_grid(&path.display().to_string(), &grid, VALUES).expect("layer");
         assert_eq!(layer.resampling, Resampling::None);
         assert_eq!(layer.values.len(), 24 * 24);
         assert!(layer.values[..6].iter().all(|v| v.is_nan()), "west of the source is nothing");
         assert!((layer.values[6] - 5.125).abs() < 1e-3, "{}", layer.values[6]);
-        let away = Grid { footprint: ground(32632, 700_020.0, 5_199_900.0, 240.0, 240.0), pixel_m: 10.0 };
+        let away = PixelGrid { footprint: ground(32632, 700_020.0, 5_199_900.0, 240.0, 240.0), pixel_m: 10.0 };
         assert!(on_grid(&path.display().to_string(), &away, VALUES).expect("layer").values.iter().all(|v| v.is_nan()));
     }
 
@@ -389,7 +389,7 @@ mod tests {
         let centre = crate::modality::Location { lat: 46.9, lon: 10.1 };
         let crs = Crs("EPSG:32632".into());
         let (x, y) = crs.from_location(centre).expect("projected");
-        let grid = Grid { footprint: ground(32632, x - 960.0, y + 960.0, 1920.0, 1920.0), pixel_m: 30.0 };
+        let grid = PixelGrid { footprint: ground(32632, x - 960.0, y + 960.0, 1920.0, 1920.0), pixel_m: 30.0 };
         let layer = on_grid(&name(&degrees), &grid, VALUES).expect("layer");
         assert_eq!(layer.resampling, Resampling::Bilinear);
         // Pixel 32, 32 begins at the centre: its middle is 15 m east and south of it.
@@ -403,11 +403,11 @@ mod tests {
         let averaged = on_grid(&name(&fine), &grid, VALUES).expect("layer");
         assert_eq!(averaged.resampling, Resampling::Average);
         assert!(averaged.values.iter().all(|v| (0.5..=1.5).contains(v)));
-        let classes = on_grid(&name(&fine), &grid, Kind { classes: true, nothing: None }).expect("layer");
+        let classes = on_grid(&name(&fine), &grid, PixelKind { classes: true, nothing: None }).expect("layer");
         assert_eq!(classes.resampling, Resampling::Nearest);
         assert!(classes.values.iter().all(|v| *v == 0.0 || *v == 2.0));
         let (x, y) = Crs("EPSG:32633".into()).from_location(centre).expect("projected");
-        let zone = Grid { footprint: ground(32633, x - 300.0, y + 300.0, 600.0, 600.0), pixel_m: 10.0 };
+        let zone = PixelGrid { footprint: ground(32633, x - 300.0, y + 300.0, 600.0, 600.0), pixel_m: 10.0 };
         let turned = on_grid(&name(&fine), &zone, VALUES).expect("layer");
         assert_eq!(turned.resampling, Resampling::Bilinear);
         assert!(turned.values.iter().all(|v| (0.0..=2.0).contains(v)));
@@ -420,7 +420,7 @@ mod tests {
         let whole = ground(32632, 600_000.0, 5_200_020.0, 600.0, 600.0);
         plane(&path, &whole, 10.0, (60, 60), |x, _| if x < 600_300.0 { f32::NAN } else { 5.0 });
         for (pixel_m, resampling) in [(10.0, Resampling::None), (20.0, Resampling::Average)] {
-            let grid = Grid { footprint: ground(32632, 600_000.0, 5_200_020.0, 600.0, 600.0), pixel_m };
+            let grid = PixelGrid { footprint: ground(32632, 600_000.0, 5_200_020.0, 600.0, 600.0), pixel_m };
             let layer = on_grid(&path.display().to_string(), &grid, VALUES).expect("layer");
             assert_eq!(layer.resampling, resampling);
             let missing = layer.values.iter().filter(|v| v.is_nan()).count();

@@ -22,7 +22,7 @@ const LARGEST_WHOLE: u64 = 64 << 20;
 const SIGNED_FOR: Duration = Duration::from_secs(300);
 
 /// How to read the files of one collection now.
-pub(super) struct Pass {
+pub(super) struct FileAccess {
     access: Access,
     /// A short-lived signature.
     signature: Option<String>,
@@ -38,7 +38,7 @@ pub(super) struct Opening {
     pub settings: Vec<(&'static str, String)>,
 }
 
-impl Pass {
+impl FileAccess {
     /// Asks for what is needed to read files of a collection.
     ///
     /// # Errors
@@ -208,8 +208,8 @@ fn unknown(href: &str) -> Error {
 mod tests {
     use super::*;
 
-    fn pass(access: Access, signature: Option<String>) -> Pass {
-        Pass { access, signature, sends_parts: Mutex::default() }
+    fn pass(access: Access, signature: Option<String>) -> FileAccess {
+        FileAccess { access, signature, sends_parts: Mutex::default() }
     }
 
     #[test]

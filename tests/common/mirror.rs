@@ -7,7 +7,7 @@ use crate::published::{FOLDERS, write_autoencoder, write_denoiser, write_layout}
 use copgen::Result;
 use copgen::hub::{Hub, Library, Progress, Source, Wish, install};
 use copgen::model::{Manifest, sha256_of};
-use copgen::net::{Network, Patience};
+use copgen::net::{Network, RetryPolicy};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -125,7 +125,7 @@ pub fn network() -> Network {
 /// Gives a server up that is silent for so long.
 pub fn network_with(silence: Duration) -> Network {
     let (first_wait, longest_wait) = (Duration::from_millis(5), Duration::from_millis(20));
-    Network::new(Patience { tries: 3, first_wait, longest_wait, silence })
+    Network::new(RetryPolicy { tries: 3, first_wait, longest_wait, silence })
 }
 
 pub fn fetch_with(

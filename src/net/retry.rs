@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 /// How often and how long a request is tried.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct RetryPolicy {
     /// Tries in all.
     pub tries: u32,
     /// Wait before the second; doubled before each further one.
@@ -15,7 +15,7 @@ pub struct Patience {
     pub silence: Duration,
 }
 
-impl Default for Patience {
+impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             tries: 4,
@@ -26,7 +26,7 @@ impl Default for Patience {
     }
 }
 
-impl Patience {
+impl RetryPolicy {
     /// How long to wait after so many failures (from 1 on); `None` if it is not worth another try.
     ///
     /// `asked` is what the server asks for (`Retry-After`); no wait is shorter than that. `random`, from 0 to 1, spreads
@@ -65,18 +65,18 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn patience() -> Patience {
-        Patience { tries: 5, first_wait: SECOND, longest_wait: 6 * SECOND, silence: SECOND }
+    fn policy() -> RetryPolicy {
+        RetryPolicy { tries: 5, first_wait: SECOND, longest_wait: 6 * SECOND, silence: SECOND }
     }
 
     #[test]
     fn waits_double_up_to_the_longest_and_end_with_the_tries() {
-        let waits = |random| [1, 2, 3, 4, 5].map(|failures| patience().wait(failures, None, random));
+        let waits = |random| [1, 2, 3, 4, 5].map(|failures| policy().wait(failures, None, random));
         let seconds = |all: [f64; 4]| all.map(|s| Some(Duration::from_secs_f64(s)));
         assert_eq!(waits(1.0)[..4], seconds([1.0, 2.0, 4.0, 6.0]));
         assert_eq!(waits(0.0)[..4], seconds([0.5, 1.0, 2.0, 3.0]));
         assert_eq!(waits(0.5)[4], None);
-        let many = Patience { tries: u32::MAX, ..patience() };
+        let many = RetryPolicy { tries: u32::MAX, ..policy() };
         assert_eq!(many.wait(u32::MAX - 1, None, 1.0), Some(6 * SECOND));
     }
 
@@ -84,14 +84,14 @@ mod tests {
     fn no_wait_is_shorter_than_the_server_asks_for() {
         for random in [0.0, 0.3, 1.0] {
             for asked in [0, 1, 3, 6] {
-                let wait = patience().wait(1, Some(asked * SECOND), random).expect("another try");
+                let wait = policy().wait(1, Some(asked * SECOND), random).expect("another try");
                 assert!(wait >= asked * SECOND && wait <= (asked + 1) * SECOND, "{asked} {random}: {wait:?}");
             }
         }
-        let spread = [0.0, 1.0].map(|random| patience().wait(1, Some(3 * SECOND), random));
+        let spread = [0.0, 1.0].map(|random| policy().wait(1, Some(3 * SECOND), random));
         assert_eq!(spread, [Some(3 * SECOND), Some(4 * SECOND)], "not all at once");
-        assert_eq!(patience().wait(1, Some(7 * SECOND), 0.0), None, "longer than anybody waits");
-        assert_eq!(patience().wait(1, Some(Duration::MAX), 0.0), None);
+        assert_eq!(policy().wait(1, Some(7 * SECOND), 0.0), None, "longer than anybody waits");
+        assert_eq!(policy().wait(1, Some(Duration::MAX), 0.0), None);
     }
 
     #[test]
