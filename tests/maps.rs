@@ -8,7 +8,7 @@ use common::{COMPLETE, project, scene};
 use copgen::Error;
 use copgen::app::{Command, Options, Window};
 use copgen::basemap::{
-    Archive, Folders, LAYERS_FILE, LayerId, LocalTile, Online, OnlineLayer, Source, TileAt, openstreetmap,
+    Archive, Folders, LAYERS_FILE, LayerId, LocalTile, Online, OnlineLayer, TileAt, TileSource, openstreetmap,
 };
 use copgen::modality::Location;
 use copgen::net::{Network, RetryPolicy};

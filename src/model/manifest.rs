@@ -3,6 +3,7 @@
 use super::field::LocalSizes;
 use crate::error::{Error, Result};
 use crate::modality::ModalityTable;
+use crate::text::{printable, printable_lines};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -193,8 +194,13 @@ impl Manifest {
             ),
             _ => Error::io(&path, "read", &e),
         })?;
-        let manifest: Self = serde_json::from_str(&text)
+        let mut manifest: Self = serde_json::from_str(&text)
             .map_err(|e| Error::file(&path, format!("This is not a model manifest: {e}")))?;
+        // Others' models are listed on terminals too, which must not obey what they are called.
+        for text in [&mut manifest.name, &mut manifest.licence, &mut manifest.attribution] {
+            *text = printable(text).into_owned();
+        }
+        manifest.description = printable_lines(&manifest.description).into_owned();
         manifest.check().map_err(|e| Error::file(&path, e.to_string()))?;
         Ok(manifest)
     }

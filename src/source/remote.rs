@@ -95,7 +95,7 @@ static RETRIES: AtomicU32 = AtomicU32::new(1);
 enum Trouble {
     /// What it is will be so at the next try too: a sentence about the raster without its end.
     Lasting(String),
-    /// GDAL could not read it, for a reason that may access.
+    /// GDAL could not read it, for a reason that may pass.
     Reading(String),
 }
 

@@ -208,21 +208,21 @@ fn unknown(href: &str) -> Error {
 mod tests {
     use super::*;
 
-    fn pass(access: Access, signature: Option<String>) -> FileAccess {
+    fn file_access(access: Access, signature: Option<String>) -> FileAccess {
         FileAccess { access, signature, sends_parts: Mutex::default() }
     }
 
     #[test]
     fn addresses_become_names_for_gdal() {
         let replace = vec![["s3://bucket/".to_owned(), "https://bucket.host/".to_owned()]];
-        let pass = pass(Access::Open { replace }, None);
+        let pass = file_access(Access::Open { replace }, None);
         let name = |href: &str| pass.opening(href, 0).map(|opening| opening.name);
         assert!(name("s3://bucket/a.tif").expect("name").ends_with("url=https%3A%2F%2Fbucket%2Ehost%2Fa%2Etif"));
         for odd in ["s3://other/a.tif", "/etc/passwd", "file:///etc/passwd", "<VRTDataset/>", "/vsizip/x"] {
             assert!(name(odd).is_err(), "{odd}");
         }
         let token = Access::Token { url: "u".into(), header: None, key: None, required: false };
-        let pass = pass(token, Some("sig=1".into()));
+        let pass = file_access(token, Some("sig=1".into()));
         assert_eq!(pass.address("https://h/a.tif"), "https://h/a.tif?sig=1");
         assert_eq!(pass.address("https://h/a.tif?v=2"), "https://h/a.tif?v=2&sig=1");
     }
