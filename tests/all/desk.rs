@@ -1,8 +1,7 @@
 //! Runs, files and the window itself: queue, export, opening, finding, sizes.
 
-mod common;
-
-use common::harness::*;
+use crate::common;
+use crate::common::harness::*;
 use copgen::app::{Command, GuideStep, Preset, RunState, Selection};
 use copgen::basemap::LayerId;
 use copgen::sampler::Role;

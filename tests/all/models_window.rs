@@ -1,22 +1,16 @@
 //! Models of pictures, and the list of models in the window.
 
-mod common;
-#[path = "common/mirror.rs"]
-mod mirror;
-#[path = "common/published.rs"]
-mod published;
-
-use common::harness::{apply, options, press, wait, window_opening};
-use common::server::{Fault, Reply, Seen};
-use common::{failure, files, generate, project, success};
+use crate::common::harness::{apply, options, press, wait, window_opening};
+use crate::common::mirror::{Mirror, network, on, thumbnails, tiny};
+use crate::common::published::{write_autoencoder, write_denoiser};
+use crate::common::server::{Fault, Reply, Seen};
+use crate::common::{self, failure, files, generate, project, success};
 use copgen::Result;
 use copgen::app::{Command, Options, Window};
 use copgen::hub::{Catalogue, Hub, Progress, State, Wish};
 use copgen::model::{Engine, Model};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
-use mirror::{Mirror, network, on, thumbnails, tiny};
-use published::{write_autoencoder, write_denoiser};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,9 +1,11 @@
 //! What the tests of the program share.
-#![allow(dead_code)] // Each test file uses its own part.
 
 pub mod catalogue;
+#[cfg(feature = "window")]
 pub mod harness;
 pub mod major_tom;
+pub mod mirror;
+pub mod published;
 pub mod server;
 
 use assert_cmd::Command;

@@ -2,8 +2,8 @@
 
 use super::{COMPLETE, project, scene};
 use copgen::app::{Command, Options, RunState, Window};
-use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
+use egui_kittest::{Harness, SnapshotOptions};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -160,10 +160,15 @@ pub fn click(harness: &mut Harness<'_, Window>, at: egui::Pos2) {
     harness.run_steps(2);
 }
 
+/// What may differ between a picture of the window and the one that is kept.
+pub fn tolerance() -> SnapshotOptions {
+    // Rasterisers differ a little in how they smooth edges.
+    SnapshotOptions::new().threshold(1.5).max_failed_pixels(3000)
+}
+
 /// Compares a picture of the window with the one that is kept.
 pub fn snapshot(harness: &mut Harness<'_, Window>, name: &str) {
-    // Rasterisers differ a little in how they smooth edges.
-    let options = egui_kittest::SnapshotOptions::new().threshold(1.5).max_failed_pixels(3000);
+    let options = tolerance();
     // Map tiles arrive on their own time, on a busy machine late.
     for last in [false, false, false, false, true] {
         for _ in 0..40 {

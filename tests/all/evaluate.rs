@@ -1,8 +1,6 @@
 //! Evaluation of the bundled model on the bundled scenes that it was not trained on.
 
-mod common;
-
-use common::{copgen, failure, project, success};
+use crate::common::{copgen, failure, project, success};
 
 fn evaluate(model: &str, recipe: &str) -> assert_cmd::Command {
     let mut command = copgen();

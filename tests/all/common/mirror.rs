@@ -1,9 +1,8 @@
 //! A hub on loopback with small models, and the program beside it.
-#![allow(dead_code)] // Each test file uses its own part.
 
+use crate::common::published::{FOLDERS, write_autoencoder, write_denoiser, write_layout};
 use crate::common::server::{Reply, Server};
 use crate::common::{copgen, files};
-use crate::published::{FOLDERS, write_autoencoder, write_denoiser, write_layout};
 use copgen::Result;
 use copgen::hub::{Hub, Library, Progress, Source, Wish, install};
 use copgen::model::{Manifest, sha256_of};

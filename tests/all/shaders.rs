@@ -1,11 +1,8 @@
 //! The networks on whatever graphics adapter there is; Mesa's software one will do.
 
-mod common;
-#[path = "common/published.rs"]
-mod published;
-
+use crate::common::published::write_layout;
+use crate::common::{self, COMPLETE, copgen, project, scene, success};
 use candle_core::{Device, Tensor};
-use common::{COMPLETE, copgen, project, scene, success};
 use copgen::Error;
 use copgen::ensemble::Realisation;
 use copgen::job::{Event, Place, Request, run};
@@ -117,7 +114,7 @@ fn a_network_larger_than_the_limits_is_refused_in_a_sentence() {
 
 /// A small model of the published kind.
 fn model(dir: &Path) -> std::path::PathBuf {
-    let (denoiser, autoencoders) = published::write_layout(dir);
+    let (denoiser, autoencoders) = write_layout(dir);
     let model = dir.join("model");
     let mut command = copgen();
     command.args(["models", "import", "--heads", "2", "--denoiser"]).arg(denoiser);

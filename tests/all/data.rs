@@ -1,10 +1,9 @@
 //! Open data in the window: from a click on the map to exported files, and without a network.
 
-mod common;
-
-use common::catalogue::{CELL, Catalogue};
-use common::harness::*;
-use common::server::Fault;
+use crate::common;
+use crate::common::catalogue::{CELL, Catalogue};
+use crate::common::harness::*;
+use crate::common::server::Fault;
 use copgen::app::{Command, Options, Selection, Window};
 use copgen::modality::Location;
 use copgen::net::{Network, RetryPolicy};

@@ -1,8 +1,6 @@
 //! The main job from the command line, on real scenes with the bundled model.
 
-mod common;
-
-use common::{COMPLETE, failure, files, generate, scene, success};
+use crate::common::{COMPLETE, failure, files, generate, scene, success};
 use gdal::raster::GdalDataType;
 use gdal::{Dataset, Metadata};
 use std::path::Path;

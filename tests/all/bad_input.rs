@@ -1,8 +1,6 @@
 //! Bad input: a sentence that says what to do, the right exit code, nothing half written, never a panic.
 
-mod common;
-
-use common::{COMPLETE, copgen, copy_scene, failure, files, generate, scene, success};
+use crate::common::{self, COMPLETE, copgen, copy_scene, failure, files, generate, scene, success};
 use gdal::raster::Buffer;
 use gdal::{Dataset, DriverManager};
 use std::path::Path;

@@ -1,8 +1,6 @@
 //! Solvers and presets from the command line: what they are called in files, and the comparison that chose them.
 
-mod common;
-
-use common::{COMPLETE, copgen, failure, generate, scene, success};
+use crate::common::{self, COMPLETE, copgen, failure, generate, scene, success};
 use copgen::job::Settings;
 use copgen::sampler::{Grid, Preset, SamplerOptions, Solver};
 use gdal::Metadata;

@@ -1,9 +1,7 @@
 //! The true window on a virtual display, drawn by a software rasteriser.
-#![cfg(target_os = "linux")]
 
-mod common;
-
-use common::catalogue::{CELL, Catalogue};
+use crate::common;
+use crate::common::catalogue::{CELL, Catalogue};
 use std::collections::HashSet;
 use std::path::Path;
 

@@ -1,5 +1,4 @@
 //! Weight files as PyTorch writes them, and small models in the published layouts.
-#![allow(dead_code)] // Each test file uses its own part.
 
 use candle_core::{Device, Tensor};
 use copgen::modality::ModalityTable;
