@@ -209,7 +209,7 @@ mod tests {
             ("attribution", "max_zoom = 30\nattribution", "zoom levels"),
             ("attribution", "tile_size = 100\nattribution", "256 or 512"),
             ("attribution", "servers = []\nattribution", "servers is empty"),
-            ("attribution", "colour = 3\nattribution", "line 5: unknown field"),
+            ("attribution", "colour = 3\nattribution", "line 4: unknown field"),
             ("[[layer]]", "[[layer", "line 1: "),
         ] {
             let (layers, problems) = change(from, to);

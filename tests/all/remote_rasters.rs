@@ -29,7 +29,7 @@ fn what_is_wrong_with_a_raster_for_good_is_asked_for_once_and_told() {
         metadata: Vec::new(),
         cloud_optimised: false,
     };
-    nowhere.write(&catalogue.dir.path().join("vv.tif"), false).expect("raster");
+    nowhere.write(&catalogue.dir.path().join("vv.tif"), true).expect("raster");
     let error = failure(&mut fetch(&catalogue, config.path(), &["--families", "S1RTC"]), 1);
     assert!(error.contains("no coordinate system") && error.contains("choose another image"), "{error}");
     assert!(!error.contains("try again") && error.contains("/files/vv.tif"), "{error}");
