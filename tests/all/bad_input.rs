@@ -313,12 +313,16 @@ fn pipes_and_devices_are_refused_and_not_waited_for() {
     let (out, clean) = (dir.path().join("out").display().to_string(), scene(COMPLETE).display().to_string());
     let (model, recorded) = (model.display().to_string(), dir.path().join("recorded").display().to_string());
     let raster = format!("DEM={}", named("a.tif"));
+    // What a name leads to counts.
+    let zero = dir.path().join("zero.tif");
+    std::os::unix::fs::symlink("/dev/zero", &zero).expect("link");
+    let endless = format!("DEM={}", zero.display());
     let [parquet, recipe, weights] = ["a.parquet", "a.toml", "a.pth"].map(named);
     for (arguments, what) in [
         (vec!["generate", "--scene", &scenes[0], "--given", "DEM", "--out", &out], "a pipe"),
         (vec!["generate", "--scene", &scenes[1], "--given", "DEM", "--out", &out], "a pipe"),
         (vec!["generate", "--scene", &clean, "--set", &raster, "--out", &out], "a pipe"),
-        (vec!["generate", "--scene", &clean, "--set", "DEM=/dev/zero", "--out", &out], "a device"),
+        (vec!["generate", "--scene", &clean, "--set", &endless, "--out", &out], "a device"),
         (vec!["generate", "--scene", &clean, "--model", &model, "--out", &out], "a pipe"),
         (vec!["scene", "list", &parquet], "a pipe"),
         (vec!["scene", "list", "/dev/zero"], "a device"),
