@@ -209,7 +209,7 @@ impl Window {
             Command::Export => {
                 if let Some(order) = self.form.order(session, &self.shown) {
                     self.form.writing = true;
-                    self.studio.run(move || exporting::export(&order));
+                    self.studio.run(move || exporting::export(order));
                 }
             }
             Command::DataWindow(open) => self.data_window(open),
