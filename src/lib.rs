@@ -2,7 +2,9 @@
 //!
 //! `scene → encode → sample → decode → ensemble → view / export`: see `ARCHITECTURE.md`.
 
+#[cfg(feature = "window")]
 pub mod app;
+#[cfg(feature = "window")]
 pub mod basemap;
 pub mod cli;
 pub mod ensemble;
@@ -10,6 +12,7 @@ pub mod error;
 pub mod evaluate;
 pub mod export;
 pub mod files;
+#[cfg(feature = "window")]
 pub mod gpu;
 pub mod grid;
 pub mod hub;

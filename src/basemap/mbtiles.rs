@@ -102,9 +102,7 @@ mod tests {
             SELECT i AS zoom_level, i AS tile_column, i AS tile_row, x'00' AS tile_data FROM n WHERE i < 0;";
         database.execute_batch(sql).expect("made");
         drop(database);
-        let begun = Instant::now();
         let error = MbTiles::open(&path).err().expect("refused").to_string();
         assert!(error.contains("too long"), "{error}");
-        assert!(begun.elapsed() < 2 * LONGEST, "{:?}", begun.elapsed());
     }
 }

@@ -7,16 +7,17 @@ mod fetch;
 mod generate;
 mod models;
 mod scene;
+#[cfg(feature = "window")]
 mod screenshots;
 mod solvers;
 mod train;
 mod verify;
+#[cfg(feature = "window")]
+mod window;
+#[cfg(not(feature = "window"))]
+mod windowless;
 
-use crate::app::{Options, open};
-use crate::basemap::Folders;
 use crate::error::{Error, Result};
-use crate::files::Own;
-use crate::hub::model_folder;
 use crate::model::Engine;
 use crate::process;
 use candle_core::Device;
@@ -25,6 +26,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(not(feature = "window"))]
+use windowless::{self as screenshots, self as window};
 
 /// Explore what a place on Earth could plausibly look like (COP-GEN). Without a command, the window opens.
 #[derive(Debug, Parser)]
@@ -89,16 +92,7 @@ pub fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command {
-        None => {
-            let bundled = Options::bundled()?;
-            // What is named on the command line comes before what was open last.
-            let named = arguments.model.is_some() || arguments.scene.is_some();
-            let session = if named { None } else { Own::Session.folder() };
-            let model = arguments.model.map_or(Ok(bundled.model), |named| model_folder(&named))?;
-            let first = arguments.scene.or(bundled.first);
-            open(Options { model, first, session, maps: Folders::of_user(), ..bundled })?;
-            Ok(ExitCode::SUCCESS)
-        }
+        None => window::open(arguments.model, arguments.scene),
         Some(Command::Screenshots(command)) => command.run(),
         Some(Command::Generate(command)) => command.run(),
         Some(Command::Fetch(command)) => command.run(),

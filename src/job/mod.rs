@@ -5,7 +5,7 @@ mod run;
 mod settings;
 mod worker;
 
-pub use observe::observe;
+pub use observe::{observe, observe_all, observe_scene};
 pub use run::run;
 pub use settings::{SETTINGS_KEY, Settings};
 pub use worker::Worker;

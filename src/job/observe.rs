@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::grid::Footprint;
 use crate::modality::{ClassMap, Modality, ModalityTable, Raster, Value, ValueKind};
 use crate::sampler::Role;
-use crate::scene::{Given, Observation, Scene, read_raster_for};
+use crate::scene::{Given, Observation, Scene, Window, read_raster_for};
 
 /// Reads every given modality of the request that is not set by hand, and puts the set values in.
 ///
@@ -23,16 +23,7 @@ pub fn observe(table: &ModalityTable, request: &Request) -> Result<Observation> 
             let scene = Scene::open_major_tom(root, cell)?;
             scene.read(table, &scene.window(table.window_m(), *window)?, &wanted)?
         }
-        Place::Ground { name, footprint } => {
-            let mut values = vec![None; table.len()];
-            for &i in &wanted {
-                if table[i].values == ValueKind::Location {
-                    let value = Value::Location(footprint.centre()?);
-                    values[i] = Some(Given { value, sources: Vec::new(), date: None, origin: None });
-                }
-            }
-            Observation { tile: name.clone(), footprint: footprint.clone(), values, notes: Vec::new() }
-        }
+        Place::Ground { name, footprint } => bare(table, name, footprint, &wanted)?,
     };
     for (&i, set) in &request.set {
         let m = table.get(i).ok_or_else(|| Error::request("A value is set for a modality the model does not have."))?;
@@ -42,6 +33,53 @@ pub fn observe(table: &ModalityTable, request: &Request) -> Result<Observation> 
         }
     }
     Ok(observation)
+}
+
+/// Reads all that is known at a place, modality by modality: one that cannot be used becomes a note.
+///
+/// # Errors
+/// When the scene cannot be opened, or the window does not fit into it.
+pub fn observe_all(table: &ModalityTable, place: &Place) -> Result<Observation> {
+    match place {
+        Place::Scene { dir, window } => observe_scene(table, &Scene::open(dir)?, *window),
+        Place::MajorTom { root, cell, window } => observe_scene(table, &Scene::open_major_tom(root, cell)?, *window),
+        Place::Ground { name, footprint } => bare(table, name, footprint, &(0..table.len()).collect::<Vec<_>>()),
+    }
+}
+
+/// As [`observe_all`], of a scene that is open.
+///
+/// # Errors
+/// When the window does not fit.
+pub fn observe_scene(table: &ModalityTable, scene: &Scene, window: Window) -> Result<Observation> {
+    let footprint = scene.window(table.window_m(), window)?;
+    let mut all = scene.read(table, &footprint, &[])?;
+    for i in scene.available(table) {
+        match scene.read(table, &footprint, &[i]) {
+            Ok(mut one) => {
+                all.values[i] = one.values[i].take();
+                for note in one.notes {
+                    if !all.notes.contains(&note) {
+                        all.notes.push(note);
+                    }
+                }
+            }
+            Err(error) => all.notes.push(format!("{} cannot be used: {error}", table[i].name)),
+        }
+    }
+    Ok(all)
+}
+
+/// Bare ground: of what is wanted, only its location is known.
+fn bare(table: &ModalityTable, name: &str, footprint: &Footprint, wanted: &[usize]) -> Result<Observation> {
+    let mut values = vec![None; table.len()];
+    for &i in wanted {
+        if table[i].values == ValueKind::Location {
+            let value = Value::Location(footprint.centre()?);
+            values[i] = Some(Given { value, sources: Vec::new(), date: None, origin: None });
+        }
+    }
+    Ok(Observation { tile: name.to_owned(), footprint: footprint.clone(), values, notes: Vec::new() })
 }
 
 fn value_of(m: &Modality, set: &SetValue, window: &Footprint, notes: &mut Vec<String>) -> Result<Given> {

@@ -112,4 +112,11 @@ impl Manifest {
         };
         PROGRAM + 2 * weights + FLOAT * batch as u64 * working
     }
+
+    /// Estimated peak memory of a run in bytes: [`working_bytes`](Self::working_bytes), and all realisations of these
+    /// modalities that it makes. No batch is larger than the run.
+    pub fn run_bytes(&self, weights: u64, generated: &[usize], samples: usize, batch: usize) -> u64 {
+        let made = self.realisation_bytes(generated).saturating_mul(samples as u64);
+        self.working_bytes(weights, batch.min(samples)).saturating_add(made)
+    }
 }

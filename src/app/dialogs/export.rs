@@ -9,7 +9,8 @@ use crate::app::state::runs::Run;
 use crate::app::state::session::Session;
 use crate::app::view::inspected;
 use crate::app::view::shown::Shown;
-use crate::app::work::export::{ExportOrder, Pictures};
+use crate::app::work::export::ExportOrder;
+use crate::export::{ChosenLook, ExportRequest, Pictures};
 use crate::modality::Modality;
 use crate::sampler::Role;
 use egui::{RichText, Ui};
@@ -172,28 +173,30 @@ impl ExportForm {
         };
         let pictures = self.pictures.then(|| Pictures {
             legend: self.legend,
-            look: (shown.modality, shown.look),
             own_stretch: shown.own_stretch,
-            fixed_range: shown.fixed_range,
-            measure: (shown.measure(m), shown.compared(m)),
+            chosen: Some(ChosenLook {
+                modality: shown.modality,
+                look: shown.look,
+                quantity: shown.compared(m),
+                measure: shown.measure(m),
+                range: shown.fixed_range,
+            }),
             observed: observed(),
         });
         let wanted = |i: &usize| !self.left_out.contains(i);
-        Some(ExportOrder {
+        let spot = shown.spot.filter(|_| self.inspected && session.run_is_here());
+        let request = ExportRequest {
             dir: self.dir.trim().into(),
-            lineage: run.lineage.clone()?,
-            members: run.realisations.iter().filter(|r| run.chosen.contains(&r.index)).cloned().collect(),
             modalities: run.request.roles.with(Role::Generated).into_iter().filter(wanted).collect(),
             realisations: self.realisations,
             statistics: self.statistics,
             cloud_optimised: self.cloud_optimised,
             pictures,
-            inspected: shown
-                .spot
-                .filter(|_| self.inspected && session.run_is_here())
-                .map(|spot| inspected::table(session, spot)),
+            inspected: spot.map(|spot| inspected::table(session, spot)),
             stac: self.stac,
             overwrite: self.overwrite,
-        })
+        };
+        let members = run.realisations.iter().filter(|r| run.chosen.contains(&r.index)).cloned().collect();
+        Some(ExportOrder { request, lineage: run.lineage.clone()?, members })
     }
 }

@@ -77,8 +77,9 @@ impl Session {
             let owed = if run.active() { run.request.samples } else { 0 };
             owed.max(run.realisations.len()) as u64 * one(&run.request)
         });
-        let own = request.samples as u64 * one(request);
-        Some(model.manifest.working_bytes(model.weight_bytes, request.batch) + own + runs.sum::<u64>())
+        let generated = request.roles.with(Role::Generated);
+        let own = model.manifest.run_bytes(model.weight_bytes, &generated, request.samples, request.batch);
+        Some(own + runs.sum::<u64>())
     }
 
     /// Whether there is memory for a request.

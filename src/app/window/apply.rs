@@ -213,7 +213,7 @@ impl ExplorerWindow {
             Command::Export => {
                 if let Some(order) = self.form.order(session, &self.shown) {
                     self.form.writing = true;
-                    self.queue.run(move || export::export(&order));
+                    self.queue.run(move || export::export(order));
                 }
             }
             Command::DataWindow(open) => self.data_window(open),

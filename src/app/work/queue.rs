@@ -306,22 +306,8 @@ pub fn observe_scene(order: u64, scene: &Scene, window: Window, table: &Modality
 /// # Errors
 /// When the window does not fit.
 pub fn observed_in(scene: &Scene, window: Window, table: &ModalityTable) -> Result<Observed> {
-    let footprint = scene.window(table.window_m(), window)?;
-    let mut all = scene.read(table, &footprint, &[])?;
-    for i in scene.available(table) {
-        match scene.read(table, &footprint, &[i]) {
-            Ok(mut one) => {
-                all.values[i] = one.values[i].take();
-                for note in one.notes {
-                    if !all.notes.contains(&note) {
-                        all.notes.push(note);
-                    }
-                }
-            }
-            Err(error) => all.notes.push(format!("{} cannot be used: {error}", table[i].name)),
-        }
-    }
-    let ground = ground(footprint);
+    let mut all = crate::job::observe_scene(table, scene, window)?;
+    let ground = ground(all.footprint.clone());
     if ground.corners.is_none() {
         all.notes.push("This scene has no position, so it is not on the map; its pictures are in the gallery.".into());
     }

@@ -1,0 +1,76 @@
+//! What the tests of the program share.
+
+pub mod catalogue;
+#[cfg(feature = "window")]
+pub mod harness;
+pub mod major_tom;
+pub mod mirror;
+pub mod published;
+pub mod server;
+
+use assert_cmd::Command;
+use std::path::{Path, PathBuf};
+
+/// A folder of the project.
+pub fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// A bundled scene.
+pub fn scene(name: &str) -> PathBuf {
+    project("assets/scenes").join(name)
+}
+
+/// The scene that all ten image modalities exist for.
+pub const COMPLETE: &str = "433D_629L_3_1";
+
+/// The program.
+pub fn copgen() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_copgen"));
+    command.env("COPGEN_HOME", env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+/// `copgen generate` on a scene.
+pub fn generate(scene: &Path, out: &Path, arguments: &[&str]) -> Command {
+    let mut command = copgen();
+    command.arg("generate").arg("--scene").arg(scene).arg("--out").arg(out).args(arguments);
+    command
+}
+
+/// Runs a command that must succeed; returns what it printed.
+pub fn success(command: &mut Command) -> String {
+    let output = command.output().expect("the program starts");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "exit {:?}: {error}", output.status.code());
+    String::from_utf8(output.stdout).expect("printed text")
+}
+
+/// Runs a command that must fail with this exit code and without a panic; returns its message.
+pub fn failure(command: &mut Command, code: i32) -> String {
+    let output = command.output().expect("the program starts");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{error}");
+    assert!(!error.contains("panicked"), "{error}");
+    error
+}
+
+/// Copies a scene so that it can be damaged.
+pub fn copy_scene(name: &str, to: &Path) -> PathBuf {
+    let target = to.join(name);
+    std::fs::create_dir_all(&target).expect("folder");
+    for entry in std::fs::read_dir(scene(name)).expect("scene") {
+        let entry = entry.expect("entry");
+        std::fs::copy(entry.path(), target.join(entry.file_name())).expect("copy");
+    }
+    target
+}
+
+/// Names of the files in a folder, sorted; none if it does not exist.
+pub fn files(dir: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}

@@ -1,0 +1,41 @@
+//! The tests of the whole program, one module for each part, in one binary: linking GDAL, candle and the window takes
+//! long. Tests of a module run beside those of others in one process, so each keeps to folders, servers and windows of
+//! its own and sets no environment variable; what it wants of the program's environment it gives to a process.
+
+mod common;
+
+mod bad_input;
+mod bench;
+#[cfg(feature = "window")]
+mod cells;
+#[cfg(feature = "window")]
+mod data;
+#[cfg(feature = "window")]
+mod desk;
+mod evaluate;
+mod generate;
+mod hub;
+mod major_tom;
+#[cfg(feature = "window")]
+mod maps;
+mod models;
+#[cfg(feature = "window")]
+mod models_window;
+mod network;
+#[cfg(feature = "window")]
+mod overlay;
+mod parity;
+mod scenes;
+#[cfg(all(feature = "window", target_os = "linux"))]
+mod screenshots;
+mod shaders;
+mod solvers;
+mod sources;
+mod specification;
+#[cfg(feature = "window")]
+mod tools;
+mod train;
+#[cfg(feature = "window")]
+mod window;
+#[cfg(not(feature = "window"))]
+mod windowless;
