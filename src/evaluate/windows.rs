@@ -61,9 +61,12 @@ pub fn held_windows(dir: &Path, table: &ModalityTable, recipe: &DataRecipe, side
                 east_m: at(k % across, across, play[0]) * step,
                 south_m: at(k / across, down, play[1]) * step,
             };
-            // A window without data somewhere is none to measure at.
+            // A window mostly without data of something is none to measure at.
             let footprint = scene.window(table.window_m(), window)?;
             let Ok(observation) = scene.read(table, &footprint, &available) else { continue };
+            if (0..table.len()).any(|i| observation.mostly_missing(&table[i], i).is_some()) {
+                continue;
+            }
             let truth = observation.values.into_iter().map(|v| v.map(|g| g.value)).collect();
             windows.push(HeldWindow { dir: dir.clone(), scene: scene.name().to_owned(), window, truth });
         }

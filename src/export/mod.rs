@@ -14,8 +14,9 @@ pub use sequence::{Export, export};
 use crate::ensemble::{Realisation, Statistics, statistics};
 use crate::error::Result;
 use crate::files::write_atomically;
-use crate::modality::{Modality, Value, ValueKind};
+use crate::modality::{Modality, Raster, Value, ValueKind};
 use crate::scene::{GeoTiff, Pixels};
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 /// Writes single files to one folder; which of them, in which order, and what may be in their way, [`Export`] knows.
@@ -86,11 +87,15 @@ impl<'a> Exporter<'a> {
                     _ => {}
                 }
             }
+            let raster = with_gaps(raster)?;
             let bands = m.channels.iter().enumerate().map(|(c, name)| (name.clone(), raster.channel(c))).collect();
+            let holed = raster.valid().is_some();
             let pixels = match &m.values {
                 ValueKind::Reflectance { dn_per_unit, .. } => Pixels::Scaled { scale: 1.0 / f64::from(*dn_per_unit) },
+                ValueKind::Classes { classes } if holed => Pixels::HoledClasses(classes.clone(), NO_CLASS),
                 ValueKind::Classes { classes } => Pixels::Classes(classes.clone()),
                 ValueKind::Picture => Pixels::Picture,
+                _ if holed => Pixels::Holed(NO_VALUE),
                 _ => Pixels::Float,
             };
             let what = match pixels {
@@ -120,10 +125,14 @@ impl<'a> Exporter<'a> {
             };
             let files = statistic_names(m).into_iter().zip(self.statistic_paths(range, m));
             for (k, ((what, path), raster)) in files.zip(&rasters).enumerate() {
+                let holed = raster.valid().is_some();
+                let raster = with_gaps(raster)?;
                 let bands =
                     m.channels.iter().enumerate().map(|(c, n)| (format!("{n} {what}"), raster.channel(c))).collect();
                 let pixels = match classes {
+                    Some(classes) if k == 0 && holed => Pixels::HoledClasses(classes.to_vec(), NO_CLASS),
                     Some(classes) if k == 0 => Pixels::Classes(classes.to_vec()),
+                    _ if holed => Pixels::Holed(NO_VALUE),
                     _ => Pixels::Float,
                 };
                 let indices: Vec<String> = members.iter().map(|r| r.index.to_string()).collect();
@@ -194,7 +203,7 @@ impl<'a> Exporter<'a> {
     ) -> Result<()> {
         let mut metadata = self.lineage.metadata.clone();
         metadata.push(("modality".into(), m.name.clone()));
-        if let Pixels::Classes(classes) = &pixels {
+        if let Pixels::Classes(classes) | Pixels::HoledClasses(classes, _) = &pixels {
             let list: Vec<String> = classes.iter().map(|c| format!("{} {}", c.code, c.name)).collect();
             metadata.push(("classes".into(), list.join("; ")));
         }
@@ -211,6 +220,20 @@ impl<'a> Exporter<'a> {
 /// The smallest and the largest of the numbers of realisations.
 fn range(indices: &[u64]) -> Option<[u64; 2]> {
     Some([*indices.iter().min()?, *indices.iter().max()?])
+}
+
+/// Stands for no data in files of measurements that have holes; DN have 0 for it.
+const NO_VALUE: f32 = -32768.0;
+/// Stands for no data in files of classes that have holes.
+const NO_CLASS: u8 = 255;
+
+/// The same with NaN where it is not valid, which files get their no-data value for.
+fn with_gaps(raster: &Raster) -> Result<Cow<'_, Raster>> {
+    let Some(valid) = raster.valid() else { return Ok(Cow::Borrowed(raster)) };
+    let pixels = (raster.height * raster.width).max(1);
+    let at = |i: usize| if valid.at(i % pixels) { raster.data[i] } else { f32::NAN };
+    let data = (0..raster.data.len()).map(at).collect();
+    Raster::new(raster.channels, raster.height, raster.width, data).map(Cow::Owned)
 }
 
 fn range_of(members: &[&Realisation]) -> Option<[u64; 2]> {

@@ -35,6 +35,20 @@ pub fn observe(table: &ModalityTable, request: &Request) -> Result<Observation> 
     Ok(observation)
 }
 
+/// What has to be said about the holes of what is given: they are filled on the way to the network.
+///
+/// # Errors
+/// When more than half of a raster is missing.
+pub(super) fn fillings(table: &ModalityTable, given: &[usize], observation: &Observation) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    for &i in given {
+        if let Some(Given { value: Value::Image(raster), gap: Some(gap), .. }) = &observation.values[i] {
+            notes.push(gap.suits(&table[i], raster)?);
+        }
+    }
+    Ok(notes)
+}
+
 /// Reads all that is known at a place, modality by modality: one that cannot be used becomes a note.
 ///
 /// # Errors
@@ -75,15 +89,13 @@ fn bare(table: &ModalityTable, name: &str, footprint: &Footprint, wanted: &[usiz
     let mut values = vec![None; table.len()];
     for &i in wanted {
         if table[i].values == ValueKind::Location {
-            let value = Value::Location(footprint.centre()?);
-            values[i] = Some(Given { value, sources: Vec::new(), date: None, origin: None });
+            values[i] = Some(Given::of(Value::Location(footprint.centre()?)));
         }
     }
     Ok(Observation { tile: name.to_owned(), footprint: footprint.clone(), values, notes: Vec::new() })
 }
 
 fn value_of(m: &Modality, set: &SetValue, window: &Footprint, notes: &mut Vec<String>) -> Result<Given> {
-    let mut sources = Vec::new();
     let value = match (set, &m.values) {
         (SetValue::Location(at), ValueKind::Location) => Value::Location(*at),
         (SetValue::Date(date), ValueKind::Date) => Value::Date(*date),
@@ -101,12 +113,11 @@ fn value_of(m: &Modality, set: &SetValue, window: &Footprint, notes: &mut Vec<St
             })?)
         }
         (SetValue::File(path), _) if !m.is_scalar() => {
-            sources.push(path.clone());
-            Value::Image(read_raster_for(m, path, window, notes)?)
+            return read_raster_for(m, path, window, notes);
         }
         _ => return Err(Error::request(format!("The value set for {} does not suit it.", m.name))),
     };
-    Ok(Given { value, sources, date: None, origin: None })
+    Ok(Given::of(value))
 }
 
 impl SetValue {

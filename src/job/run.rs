@@ -1,6 +1,6 @@
 //! Runs one request from the scene to its realisations.
 
-use super::observe::observe;
+use super::observe::{fillings, observe};
 use super::{Event, Request};
 use crate::ensemble::Realisation;
 use crate::error::{Error, Result};
@@ -40,7 +40,10 @@ pub fn run(
     }
     request.options.method().check()?;
     send(Event::Stage("Reading the scene".into()));
-    let observation = Arc::new(observe(table, request)?);
+    let mut observation = observe(table, request)?;
+    let said = fillings(table, &request.roles.with(Role::Given), &observation)?;
+    observation.notes.extend(said);
+    let observation = Arc::new(observation);
     send(Event::Observed(observation.clone()));
 
     send(Event::Stage("Encoding".into()));

@@ -23,8 +23,7 @@ impl ClassMap {
 
     /// As a raster of this side; `None` if the size is another.
     pub fn raster(&self, side: usize) -> Option<Raster> {
-        let data: Vec<f32> = self.0.iter().map(|&code| f32::from(code)).collect();
-        (data.len() == side * side).then_some(Raster { channels: 1, height: side, width: side, data })
+        Raster::new(1, side, side, self.0.iter().map(|&code| f32::from(code)).collect()).ok()
     }
 
     /// Whether a text is one of these, without reading it.

@@ -3,6 +3,7 @@
 mod checks;
 mod collection;
 mod dates;
+mod gap;
 mod geotiff;
 mod layer;
 mod loose;
@@ -14,14 +15,16 @@ mod read_back;
 
 pub use collection::{Collection, Holding};
 pub use dates::day_in;
+pub use gap::Gap;
 pub use geotiff::{GeoTiff, Pixels, refuse_existing};
 pub use loose::{LooseFile, recognise, scene_of};
+pub(crate) use raster_file::pixels;
 pub use raster_file::quiet_gdal;
 pub(crate) use read_back::{Bits, read_back};
 
 use crate::error::{Error, Result};
 use crate::grid::Footprint;
-use crate::modality::{Location, Modality, ModalityTable, Raster, Value, ValueKind};
+use crate::modality::{Location, Modality, ModalityTable, Value, ValueKind};
 use jiff::civil::Date;
 use layer::Layer;
 use metadata::Metadata;
@@ -60,6 +63,15 @@ pub struct Given {
     pub date: Option<String>,
     /// Where it comes from and what was done to it, if the scene says.
     pub origin: Option<String>,
+    /// The largest gap of its rasters in the window, if some of it is no data.
+    pub gap: Option<Gap>,
+}
+
+impl Given {
+    /// A value without sources.
+    pub fn of(value: Value) -> Self {
+        Self { value, sources: Vec::new(), date: None, origin: None, gap: None }
+    }
 }
 
 /// Everything known about one window: co-registered values in table order.
@@ -76,6 +88,12 @@ pub struct Observation {
 }
 
 impl Observation {
+    /// Why a modality cannot be given, though it was read: too much of it is no data.
+    pub fn mostly_missing(&self, m: &Modality, index: usize) -> Option<Error> {
+        let given = self.values.get(index)?.as_ref()?;
+        given.gap.as_ref()?.suits(m, given.value.image()?).err()
+    }
+
     /// The date of the place (ISO 8601 day), if one is known.
     pub fn date(&self, table: &ModalityTable) -> Option<String> {
         let at = table.iter().position(|m| m.values == ValueKind::Date)?;
@@ -382,7 +400,7 @@ impl Scene {
             values[i] = Some(match m.values {
                 ValueKind::Location => {
                     let at = window.crs.as_ref().map(|_| window.centre()).ok_or_else(missing)??;
-                    Given { value: Value::Location(at), sources: Vec::new(), date: None, origin: None }
+                    Given::of(Value::Location(at))
                 }
                 ValueKind::Date => {
                     let date = self.date().ok_or_else(missing)?;
@@ -391,7 +409,7 @@ impl Scene {
                     {
                         notes.push(format!("Only the month of the scene is known; {date} stands for it."));
                     }
-                    Given { value: Value::Date(date), sources: Vec::new(), date: Some(date.to_string()), origin: None }
+                    Given { date: Some(date.to_string()), ..Given::of(Value::Date(date)) }
                 }
                 _ => {
                     // A bad picture does not hide good measurements.
@@ -405,9 +423,11 @@ impl Scene {
                             "It has no georeference and another extent than the scene's other rasters, so its place is unknown",
                         ));
                     }
-                    let value = Value::Image(layer.read(m, window, self.offset_possible(m), &mut notes)?);
+                    let (raster, gap) = layer.read(m, window, self.offset_possible(m), &mut notes)?;
+                    let value = Value::Image(raster);
                     let origin = self.parts.metadata.origins.get(&m.family).cloned();
-                    Given { value, sources: layer.paths(), date: self.date_of(&m.family).map(str::to_owned), origin }
+                    let date = self.date_of(&m.family).map(str::to_owned);
+                    Given { value, sources: layer.paths(), date, origin, gap }
                 }
             });
         }
@@ -424,7 +444,7 @@ impl Scene {
 ///
 /// # Errors
 /// When bands, resolution, place, size or values do not fit.
-pub fn read_raster_for(m: &Modality, path: &Path, window: &Footprint, notes: &mut Vec<String>) -> Result<Raster> {
+pub fn read_raster_for(m: &Modality, path: &Path, window: &Footprint, notes: &mut Vec<String>) -> Result<Given> {
     let file = RasterFile::open(path)?;
     if file.width < m.pixels || file.height < m.pixels {
         return Err(Error::file(
@@ -435,15 +455,16 @@ pub fn read_raster_for(m: &Modality, path: &Path, window: &Footprint, notes: &mu
             ),
         ));
     }
+    let given = |(raster, gap)| Given { sources: vec![path.to_path_buf()], gap, ..Given::of(Value::Image(raster)) };
     let placed = file.crs.is_some() && window.crs.is_some();
     let layer = match m.values {
         ValueKind::Picture => pictures::layer(file)?,
         _ => Layer::single(file.called(&m.channels)),
     };
     if placed {
-        return layer.read(m, window, true, notes);
+        return layer.read(m, window, true, notes).map(given);
     }
     notes.push(format!("{} has no place of its own; its centre was taken for {}.", path.display(), m.name));
     let centre = layer.footprint(m.ground_m).centre_window(m.window_m(), m.ground_m);
-    layer.read(m, &centre, true, notes)
+    layer.read(m, &centre, true, notes).map(given)
 }

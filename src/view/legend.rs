@@ -2,7 +2,7 @@
 //! below.
 
 use super::look::Look;
-use super::picture::{Picture, Stretch, index_colour};
+use super::picture::{HATCHED, Picture, Stretch, index_colour};
 use super::spread::{COLOUR_STEPS, caution, colour_steps, spread_name, spread_unit, value_unit};
 use super::text::{text_width, write_text};
 use crate::ensemble::{Measure, Quantity};
@@ -79,6 +79,9 @@ impl Legend {
             format!("{low:.3} … {high:.3} {}", measured_unit(m))
         };
         let mut legend = Self { lines: vec![title.to_owned()], ..Self::default() };
+        if raster.valid().is_some() {
+            legend.lines.push(format!("hatched: {HATCHED}"));
+        }
         let line = match look {
             Look::Composite(bands) => {
                 let bands = bands.map(|c| m.channels[c].as_str()).join(", ");
@@ -98,7 +101,7 @@ impl Legend {
             Look::Polarisation(_) => format!("{name}: {} … {} dB", first[0], first[1]),
             Look::Relief => format!("{name}, {:.0} … {:.0} {}", first[0], first[1], value_unit(m)),
             Look::Classes => {
-                let present = |code: u8| raster.data.contains(&f32::from(code));
+                let present = |code: u8| raster.valid_values(0).any(|v| v == f32::from(code));
                 let classes = m.classes().unwrap_or_default().iter().filter(|c| present(c.code));
                 legend.swatches = classes.map(|c| (c.color, c.name.clone())).collect();
                 return legend;

@@ -331,7 +331,7 @@ pub fn observed_on(tile: String, footprint: Footprint, table: &ModalityTable) ->
     let centre = footprint.centre()?;
     let location = |m: &Modality| {
         let value = Value::Location(centre);
-        (m.values == ValueKind::Location).then_some(Given { value, sources: Vec::new(), date: None, origin: None })
+        (m.values == ValueKind::Location).then_some(Given::of(value))
     };
     let values = table.iter().map(location).collect();
     let observation = Observation { tile, footprint: footprint.clone(), values, notes: Vec::new() };
