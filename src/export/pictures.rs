@@ -123,8 +123,10 @@ impl Exporter<'_> {
         let look = drawn.look;
         let observed = pictures.observed(i);
         // What was observed sets the scale where it is known: then wrong levels show as such.
-        let scale =
-            observed.map_or_else(|| held.iter().map(|(_, raster)| *raster).collect(), |observed| vec![observed]);
+        let scale = match observed.filter(|observed| observed.valid_share() > 0.0) {
+            Some(observed) => vec![observed],
+            None => held.iter().map(|(_, raster)| *raster).collect(),
+        };
         let shared = view::stretch(look, &scale);
         let draw = |raster: &Raster, title: &str, synthetic: bool| {
             let own = pictures.own_stretch.then(|| view::stretch(look, &[raster]));

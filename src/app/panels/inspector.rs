@@ -6,7 +6,7 @@ use crate::app::kit::widgets;
 use crate::app::state::session::Session;
 use crate::app::view::inspected::{self, Part};
 use crate::modality::{Modality, class_index, measured_unit};
-use crate::view::{Figures, Spot, wavelength_nm};
+use crate::view::{Figures, HATCHED, Spot, wavelength_nm};
 use egui::{RichText, Ui, vec2};
 use egui_plot::{Line, Plot, PlotPoints, Points};
 
@@ -100,7 +100,8 @@ fn numbers(ui: &mut Ui, parts: &[Part]) {
                 let unit = if part.m.classes().is_some() { "" } else { measured_unit(part.m) };
                 let name = if part.figures.len() > 1 { f.channel.to_uppercase() } else { part.m.name.clone() };
                 ui.label(RichText::new(format!("{name} {unit}")).small());
-                ui.label(RichText::new(f.observed.map_or("–".into(), |v| worded(part.m, v))).small());
+                let unknown = if f.no_data { HATCHED } else { "–" };
+                ui.label(RichText::new(f.observed.map_or(unknown.into(), |v| worded(part.m, v))).small());
                 let made = ui.label(RichText::new(summary(part.m, f)).small());
                 if let Some((below, n)) = f.rank().filter(|_| part.m.classes().is_none()) {
                     made.on_hover_text(format!("{below} of {n} realisations lie below what was observed"));

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::export::Lineage;
 use crate::grid::GridCell;
 use crate::job::{Event, Place, Request, SetValue, Settings};
-use crate::modality::{ClassMap, ModalityTable, PostOptions, Value};
+use crate::modality::{ClassMap, ModalityTable, PostOptions, Value, filled};
 use crate::model::Computing;
 use crate::project::KeptRun;
 use crate::sampler::{Role, SamplerOptions};
@@ -179,9 +179,16 @@ impl Session {
         Some(&self.observed.as_ref()?.observation.values.get(i)?.as_ref()?.value)
     }
 
-    /// Whether a modality can be given here: it was read, or a value can be set by hand.
+    /// The same if enough of it is there to be given: what is mostly no data is only looked at.
+    fn givable(&self, i: usize) -> Option<&Value> {
+        let observation = &self.observed.as_ref()?.observation;
+        let missing = observation.mostly_missing(self.table()?.get(i)?, i).is_some();
+        self.known(i).filter(|_| !missing)
+    }
+
+    /// Whether a modality can be given here: enough of it was read, or a value can be set by hand.
     pub fn can_be_given(&self, i: usize) -> bool {
-        self.known(i).is_some() || self.table().is_some_and(|t| Choices::can_be_set(&t[i]))
+        self.givable(i).is_some() || self.table().is_some_and(|t| Choices::can_be_set(&t[i]))
     }
 
     /// The choices that a question makes at the picked place.
@@ -190,7 +197,7 @@ impl Session {
     /// What is missing here, as a sentence.
     pub fn choices_for(&self, question: Question) -> Result<Choices, String> {
         match (self.table(), &self.observed) {
-            (Some(table), Some(_)) => question.choices(table, &|i| self.known(i)),
+            (Some(table), Some(_)) => question.choices(table, &|i| self.givable(i)),
             _ => Err("Pick a place first.".into()),
         }
     }
@@ -204,7 +211,9 @@ impl Session {
             Ok(Some(SetValue::Class(code))) => return Some(ClassMap(vec![code; m.pixels * m.pixels])),
             _ => {}
         }
-        let read = self.known(i).and_then(Value::image).map(ClassMap::of);
+        // Unknown pixels are those of their neighbours, as the network would get them.
+        let read = self.known(i).and_then(Value::image).and_then(|raster| filled(m, raster).ok());
+        let read = read.map(|raster| ClassMap::of(&raster));
         read.or_else(|| Some(ClassMap(vec![classes.first()?.code; m.pixels * m.pixels])))
     }
 

@@ -376,8 +376,8 @@ pub fn paint(order: &PaintOrder, latest: &AtomicU64) -> Reply {
         members.iter().filter_map(|r| Some((r.index, r.values.get(order.index)?.as_ref()?.image()?))).collect();
     // What was observed sets the scale where it is known: then wrong levels show as such.
     let scale = match &order.observed {
-        Some(observed) => vec![observed],
-        None => held.iter().map(|(_, raster)| *raster).collect(),
+        Some(observed) if observed.valid_share() > 0.0 => vec![observed],
+        _ => held.iter().map(|(_, raster)| *raster).collect(),
     };
     let shared = view::stretch(order.look, &scale);
     let drawn = |raster: &Raster| {
