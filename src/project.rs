@@ -96,7 +96,7 @@ impl Project {
     /// When there is none, it is damaged, or a newer program wrote it.
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(PROJECT_FILE);
-        let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, "read", &e))?;
+        let text = crate::files::read_text(&path).map_err(|e| Error::io(&path, "read", &e))?;
         let bad = |e: serde_json::Error| Error::file(&path, format!("This is not a project: {e}"));
         let version: Version = serde_json::from_str(&text).map_err(bad)?;
         if version.version > VERSION {

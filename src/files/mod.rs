@@ -1,9 +1,11 @@
 //! Files of the program and of the user.
 
 mod lock;
+mod reading;
 mod unfinished;
 
 pub use lock::{LOCK_FILE, lock_folder};
+pub use reading::{LONGEST_TEXT, check, open, read, read_text, read_toml, toml_problem};
 pub use unfinished::{UNFINISHED, doomed_name, is_unfinished, remove_abandoned, temporary_file, temporary_folder};
 
 use crate::error::{Error, Result};

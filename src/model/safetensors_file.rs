@@ -2,7 +2,7 @@
 
 use super::tensor_data::TensorData;
 use crate::error::{Error, Result};
-use crate::files::hex;
+use crate::files::{self, hex};
 use candle_core::DType;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
@@ -123,7 +123,7 @@ struct Hashed<'a> {
 
 impl<'a> Hashed<'a> {
     fn open(path: &'a Path) -> Result<Self> {
-        let inner = File::open(path).map_err(|e| Error::io(path, "read", &e))?;
+        let inner = files::open(path).map_err(|e| Error::io(path, "read", &e))?;
         let length = inner.metadata().map_err(|e| Error::io(path, "read", &e))?.len();
         Ok(Self { path, inner, length, hasher: Sha256::new() })
     }

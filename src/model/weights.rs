@@ -4,7 +4,7 @@ use super::parameters::{Init, Parameters};
 use super::tensor_data::TensorData;
 use super::{pth, safetensors_file};
 use crate::error::{Error, Result};
-use crate::files::hex;
+use crate::files::{self, hex};
 use candle_core::{Device, Tensor};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -65,7 +65,7 @@ pub fn count_values(path: &Path) -> Result<usize> {
 /// # Errors
 /// When it cannot be read.
 pub fn sha256_of(path: &Path) -> Result<String> {
-    let mut file = std::fs::File::open(path).map_err(|e| Error::io(path, "open", &e))?;
+    let mut file = files::open(path).map_err(|e| Error::io(path, "open", &e))?;
     let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
     loop {
         match file.read(&mut buffer).map_err(|e| Error::io(path, "read", &e))? {

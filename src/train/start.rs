@@ -113,7 +113,7 @@ impl Start {
         for file in manifest.autoencoders.values().map(|a| &a.weights).chain(&manifest.field) {
             let from = dir.join(&file.file);
             let to = out.join(&file.file);
-            let mut source = std::fs::File::open(&from).map_err(|e| Error::io(&from, "read", &e))?;
+            let mut source = crate::files::open(&from).map_err(|e| Error::io(&from, "read", &e))?;
             write_aside(&to, |copy| std::io::copy(&mut source, copy).map_err(|e| Error::io(&to, "write", &e)))?;
         }
         let latents = match &manifest.field {
