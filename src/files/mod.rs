@@ -250,7 +250,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("folder");
         let deep = dir.path().join("a/b");
         for name in ["x".repeat(256), format!("{}/x", "y".repeat(300))] {
-            let error = make_folder(&deep.join(name), |_| panic!("begun in vain")).expect_err("too long");
+            let error = make_folder::<()>(&deep.join(name), |_| panic!("begun in vain")).expect_err("too long");
             assert!(error.to_string().contains("too long"), "{error}");
         }
         // A folder that could be made, but not filled.
