@@ -259,7 +259,7 @@ mod tests {
             let rest = 4030 - path.as_os_str().len();
             path.push("z".repeat(rest.clamp(1, 200)));
         }
-        let error = make_folder(&path, |_| panic!("begun in vain")).expect_err("too long");
+        let error = make_folder::<()>(&path, |_| panic!("begun in vain")).expect_err("too long");
         assert!(error.to_string().contains("too long"), "{error}");
         assert!(names(dir.path()).is_empty(), "{:?} was left behind", names(dir.path()));
         // What fails while it is filled names the folder that was wished for.
