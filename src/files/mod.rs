@@ -264,7 +264,7 @@ mod tests {
         assert!(names(dir.path()).is_empty(), "{:?} was left behind", names(dir.path()));
         // What fails while it is filled names the folder that was wished for.
         let target = dir.path().join("target");
-        let error = make_folder(&target, |hidden| Err(Error::file(hidden.join("part"), "It is bad")));
+        let error = make_folder::<()>(&target, |hidden| Err(Error::file(hidden.join("part"), "It is bad")));
         assert!(error.expect_err("bad").to_string().ends_with("target/part"));
     }
 }
