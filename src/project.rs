@@ -301,6 +301,10 @@ mod tests {
             _ => {
                 let mut raster = Raster::constant(m.channels.len(), m.pixels, m.pixels, 0.0);
                 raster.data.iter_mut().enumerate().for_each(|(i, v)| *v = (i as f32 * 0.37 + index as f32).sin());
+                if m.name == "S1RTC" {
+                    let valid = Mask::from_fn(m.pixels, m.pixels, |pixel| pixel % 7 != 3);
+                    raster = raster.with_valid(&valid).expect("mask");
+                }
                 Some(Value::Image(raster))
             }
         };

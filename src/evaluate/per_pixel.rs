@@ -392,3 +392,32 @@ impl<'a> Tally<'a> {
         rows
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::modality::{Mask, ModalityTable};
+
+    #[test]
+    fn what_is_no_data_is_no_truth() {
+        let table = ModalityTable::published();
+        let m = table.index("S2L2A_20m").map(|i| &table[i]).expect("modality");
+        let n = m.pixels;
+        let flat = |value: f32| Raster::constant(m.channels.len(), n, n, value);
+        // A tenth of the truth is no data, over which zeros lie in files.
+        let valid = Mask::from_fn(n, n, |pixel| pixel % 10 > 0);
+        let truth = Raster::from_fn(m.channels.len(), n, n, |_, pixel| if pixel % 10 > 0 { 0.2 } else { 0.0 });
+        let truth = truth.with_valid(&valid).expect("mask");
+        let mut tally = Tally::new(m);
+        tally.add(&truth, &[flat(0.25), flat(0.35)], vec![("class mean", flat(0.5))]);
+        let rows = tally.rows("class mean");
+        let row = |metric: &str| rows.iter().find(|row| row.metric == metric && row.of == m.name).expect("row");
+        let mae = row("MAE");
+        let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-6, "{found} for {expected}");
+        near(mae.model, 0.1);
+        near(mae.best_of_samples, 0.05);
+        near(mae.baselines[0].1, 0.3);
+        near(row("RMSE").model, 0.1);
+        assert!(rows.iter().all(|row| !row.metric.contains("fine power")), "no texture of what has holes");
+    }
+}
