@@ -32,6 +32,10 @@ fn place(@builtin(vertex_index) index: u32) -> Corner {
 fn colour(corner: Corner) -> @location(0) vec4f {
     let pixel = min(vec2u(corner.at * vec2f(view.size)), view.size - 1u);
     let value = spread[pixel.y * view.size.x + pixel.x];
+    // Nothing was observed there to compare with.
+    if value < 0.0 {
+        return vec4f(0.0);
+    }
     let width = max(view.range.y - view.range.x, 1e-30);
     let position = clamp((value - view.range.x) / width, 0.0, 1.0) * f32(arrayLength(&colours) - 1u);
     let left = u32(position);

@@ -132,9 +132,16 @@ fn entropy(@builtin(global_invocation_id) id: vec3u) {
     spread[pixel] = bits / f32(shape.count);
 }
 
-// What was observed lies after the last realisation.
+// What was observed lies after the last realisation; where it is no data, so low a value that none is below.
 fn truth(pixel: u32) -> f32 {
     return sample(pixel, shape.count);
+}
+
+// Stands for "nothing to compare with"; every measure is at least 0.
+const NOTHING = -1.0;
+
+fn is_observed(pixel: u32) -> bool {
+    return truth(pixel) > -1e30;
 }
 
 // Distance of the mean from what was observed.
@@ -142,6 +149,10 @@ fn truth(pixel: u32) -> f32 {
 fn error(@builtin(global_invocation_id) id: vec3u) {
     let pixel = id.x;
     if pixel >= shape.pixels {
+        return;
+    }
+    if !is_observed(pixel) {
+        spread[pixel] = NOTHING;
         return;
     }
     var sum = 0.0;
@@ -158,6 +169,10 @@ fn rank(@builtin(global_invocation_id) id: vec3u) {
     if pixel >= shape.pixels {
         return;
     }
+    if !is_observed(pixel) {
+        spread[pixel] = NOTHING;
+        return;
+    }
     var halves = 0u;
     for (var i = 0u; i < shape.count; i++) {
         let value = sample(pixel, i);
@@ -171,6 +186,10 @@ fn rank(@builtin(global_invocation_id) id: vec3u) {
 fn missed(@builtin(global_invocation_id) id: vec3u) {
     let pixel = id.x;
     if pixel >= shape.pixels {
+        return;
+    }
+    if !is_observed(pixel) {
+        spread[pixel] = NOTHING;
         return;
     }
     var others = 0u;

@@ -53,6 +53,21 @@ impl Error {
         Self::File { problem: problem.into(), path: path.as_ref().to_path_buf() }
     }
 
+    /// The same error, told of where a file was to appear (`to`) instead of the hidden folder it is made in (`from`).
+    #[must_use]
+    pub fn moved(self, from: &Path, to: &Path) -> Self {
+        match self {
+            Self::File { problem, path } => {
+                let seen = path.strip_prefix(from).ok().map(|rest| match rest.as_os_str().is_empty() {
+                    true => to.to_path_buf(),
+                    false => to.join(rest),
+                });
+                Self::File { problem, path: seen.unwrap_or(path) }
+            }
+            other => other,
+        }
+    }
+
     /// An operating-system error while doing `action` ("read", "write", "create") to a file.
     pub fn io(path: impl AsRef<Path>, action: &str, error: &std::io::Error) -> Self {
         let advice = match error.kind() {
@@ -64,6 +79,9 @@ impl Error {
                 "permission was denied; check its access rights or choose another folder"
             }
             std::io::ErrorKind::StorageFull => "the disk is full; free some space or choose another disk",
+            std::io::ErrorKind::InvalidFilename => {
+                "its name, or its path with all folders, is too long for the file system; choose shorter names"
+            }
             std::io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only; choose another folder",
             _ => "",
         };

@@ -51,7 +51,46 @@ pub fn write_aside(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Resu
     finish().map_err(failed)
 }
 
+/// A folder that is there while something is made in it. Those that had to be made for it, it and the ones above it, are
+/// removed in the end if nothing lies in them.
+#[derive(Debug)]
+pub struct MadeFolder(Vec<PathBuf>);
+
+impl MadeFolder {
+    /// Makes a folder and what is missing above it.
+    ///
+    /// # Errors
+    /// When the system refuses; nothing is left behind then.
+    pub fn make(dir: &Path) -> Result<Self> {
+        let missing = dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists());
+        let made = Self(missing.map(Path::to_path_buf).collect());
+        std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, "create", &e))?;
+        Ok(made)
+    }
+}
+
+impl Drop for MadeFolder {
+    fn drop(&mut self) {
+        for dir in &self.0 {
+            // Something lies in it: then it is wanted.
+            let _ = std::fs::remove_dir(dir);
+        }
+    }
+}
+
+/// Makes sure that a file of this name can be made in a folder.
+///
+/// # Errors
+/// When its name or path is too long, or it cannot be made for another reason.
+pub fn check_name(dir: &Path, name: &std::ffi::OsStr) -> Result<()> {
+    let path = dir.join(name);
+    let made = std::fs::File::create_new(&path).and_then(|_| std::fs::remove_file(&path));
+    made.map_err(|e| Error::io(&path, "write", &e))
+}
+
 /// Makes a folder whole or not at all: `fill` gets one of another name beside it, which is renamed when it is full.
+///
+/// That its name can be made is found out before anything is done for it.
 ///
 /// # Errors
 /// When something is there already, what `fill` fails with, or when the system refuses; nothing is left behind then.
@@ -60,15 +99,25 @@ pub fn make_folder(dir: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result
         return Err(Error::file(dir, "It exists already; choose the name of a new folder"));
     }
     let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).map_err(|e| Error::io(parent, "create", &e))?;
+    let _made = MadeFolder::make(parent)?;
+    check_folder(dir).map_err(|e| Error::io(dir, "create", &e))?;
     let hidden = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(parent);
     let hidden = hidden.map_err(|e| Error::io(parent, "write to", &e))?;
-    fill(hidden.path())?;
+    fill(hidden.path()).map_err(|e| e.moved(hidden.path(), dir))?;
     open_to_all(hidden.path()).map_err(|e| Error::io(dir, "write", &e))?;
     std::fs::rename(hidden.path(), dir).map_err(|e| Error::io(dir, "create", &e))?;
     // It has moved; there is nothing left to remove.
     let _ = hidden.keep();
     Ok(())
+}
+
+/// Makes a folder and a file in it, and removes both: their names are not too long then.
+fn check_folder(dir: &Path) -> std::io::Result<()> {
+    // As long as any name of a file that the program writes into folders of its own.
+    let file = dir.join(format!("{UNFINISHED}{:064}", 0));
+    std::fs::create_dir(dir)?;
+    let made = std::fs::File::create_new(&file).and_then(|_| std::fs::remove_file(&file));
+    std::fs::remove_dir(dir).and(made)
 }
 
 /// Temporary folders are private; what they become is an ordinary folder.
@@ -194,4 +243,53 @@ pub fn bundled(name: &str) -> Result<PathBuf> {
             )
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(dir).expect("folder").map(|entry| entry.expect("entry").file_name());
+        entries.map(|name| name.to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn folders_made_for_nothing_are_removed_and_others_stay() {
+        let dir = tempfile::tempdir().expect("folder");
+        let deep = dir.path().join("a/b/c");
+        drop(MadeFolder::make(&deep).expect("made"));
+        assert!(names(dir.path()).is_empty());
+        // An empty folder of the user's stays, and so does what something lies in.
+        std::fs::create_dir(dir.path().join("a")).expect("folder");
+        drop(MadeFolder::make(&deep).expect("made"));
+        assert_eq!(names(dir.path()), ["a"]);
+        let made = MadeFolder::make(&deep).expect("made");
+        std::fs::write(deep.join("file"), "").expect("file");
+        drop(made);
+        assert!(deep.join("file").exists());
+    }
+
+    #[test]
+    fn names_that_are_too_long_are_told_before_anything_is_done() {
+        let dir = tempfile::tempdir().expect("folder");
+        let deep = dir.path().join("a/b");
+        for name in ["x".repeat(256), format!("{}/x", "y".repeat(300))] {
+            let error = make_folder(&deep.join(name), |_| panic!("begun in vain")).expect_err("too long");
+            assert!(error.to_string().contains("too long"), "{error}");
+        }
+        // A folder that could be made, but not filled.
+        let mut path = dir.path().to_path_buf();
+        while path.as_os_str().len() < 4020 {
+            let rest = 4030 - path.as_os_str().len();
+            path.push("z".repeat(rest.clamp(1, 200)));
+        }
+        let error = make_folder(&path, |_| panic!("begun in vain")).expect_err("too long");
+        assert!(error.to_string().contains("too long"), "{error}");
+        assert!(names(dir.path()).is_empty(), "{:?} was left behind", names(dir.path()));
+        // What fails while it is filled names the folder that was wished for.
+        let target = dir.path().join("target");
+        let error = make_folder(&target, |hidden| Err(Error::file(hidden.join("part"), "It is bad")));
+        assert!(error.expect_err("bad").to_string().ends_with("target/part"));
+    }
 }

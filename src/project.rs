@@ -7,7 +7,7 @@ use crate::ensemble::Realisation;
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::job::Request;
-use crate::modality::{Location, ModalityTable, PostOptions, Raster, Value};
+use crate::modality::{Location, Mask, Modality, ModalityTable, PostOptions, Raster, Value};
 use crate::model::Computing;
 use crate::model::{TensorData, safetensors_in, write_tensors};
 use crate::sampler::{Role, SamplerOptions};
@@ -204,6 +204,11 @@ pub fn keep(dir: &Path, folder: &str, table: &ModalityTable, realisation: &Reali
         match value {
             Some(Value::Image(r)) => {
                 tensors.insert(m.name.clone(), TensorData::new(vec![r.channels, r.height, r.width], &r.data));
+                if r.valid().is_some() {
+                    let valid = (0..r.height * r.width).map(|pixel| f32::from(u8::from(r.is_valid(pixel))));
+                    let valid = TensorData::new(vec![r.height, r.width], &valid.collect::<Vec<f32>>());
+                    tensors.insert(valid_name(m), valid);
+                }
             }
             Some(Value::Location(at)) => {
                 notes.insert(m.name.clone(), serde_json::to_string(at).map_err(|e| Error::Compute(e.to_string()))?);
@@ -215,6 +220,16 @@ pub fn keep(dir: &Path, folder: &str, table: &ModalityTable, realisation: &Reali
         }
     }
     write_tensors(&file_of(dir, folder, realisation.index), &tensors, Some(notes))
+}
+
+/// Under this name lies where a modality is valid (1) and where not (0), if it is not valid everywhere.
+fn valid_name(m: &Modality) -> String {
+    format!("{}.valid", m.name)
+}
+
+/// Float32 numbers of a tensor.
+fn numbers(data: &TensorData) -> impl Iterator<Item = f32> {
+    data.bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
 }
 
 /// All realisations of a run that can be read, by number, and what cannot.
@@ -241,20 +256,31 @@ fn read_realisation(path: &Path, table: &ModalityTable) -> Result<Realisation> {
     let notes = header.metadata().clone().unwrap_or_default();
     let number = |name: &str| notes.get(name).and_then(|text| text.parse::<u64>().ok()).ok_or_else(|| bad(name));
     let mut tensors = safetensors_in(path, &bytes)?;
-    let mut values = Vec::new();
+    let (mut values, mut covered) = (Vec::new(), None);
     for m in table.iter() {
         values.push(match (tensors.remove(&m.name), notes.get(&m.name)) {
             (Some(data), _) => {
-                if m.is_scalar() || data.shape != [m.channels.len(), m.pixels, m.pixels] {
-                    return Err(bad(&format!("{} has another size", m.name)));
+                let (rows, columns) = match *data.shape.as_slice() {
+                    [channels, rows, columns] if !m.is_scalar() && channels == m.channels.len() => (rows, columns),
+                    _ => return Err(bad(&format!("{} has another size", m.name))),
+                };
+                // All cover the same ground, whatever the size of a network's window.
+                let ground = [rows, columns].map(|pixels| pixels as f64 * m.ground_m);
+                if ground.contains(&0.0) || *covered.get_or_insert(ground) != ground {
+                    return Err(bad(&format!("{} covers other ground", m.name)));
                 }
-                let words = data.bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-                let raster =
-                    Raster { channels: m.channels.len(), height: m.pixels, width: m.pixels, data: words.collect() };
-                if raster.data.len() != data.shape.iter().product::<usize>() {
-                    return Err(bad(&format!("{} is not float32", m.name)));
-                }
-                Some(Value::Image(raster))
+                let raster = Raster::new(m.channels.len(), rows, columns, numbers(&data).collect());
+                let raster = raster.map_err(|_| bad(&format!("{} is not float32", m.name)))?;
+                Some(Value::Image(match tensors.remove(&valid_name(m)) {
+                    Some(valid) => {
+                        let set: Vec<bool> = numbers(&valid).map(|v| v > 0.0).collect();
+                        if set.len() != rows * columns {
+                            return Err(bad(&format!("{} is valid for another size", m.name)));
+                        }
+                        raster.with_valid(&Mask::from_fn(rows, columns, |pixel| set[pixel]))?
+                    }
+                    None => raster,
+                }))
             }
             (None, Some(text)) => Some(match serde_json::from_str::<Location>(text) {
                 Ok(at) => Value::Location(at),
@@ -296,7 +322,7 @@ mod tests {
             samples: 4,
             options: SamplerOptions { steps: 20, ..SamplerOptions::default() },
             post: PostOptions::default(),
-            computing: Computing { device: "cpu".into(), precision: crate::model::Precision::I16 },
+            computing: Computing { device: crate::model::DeviceChoice::Cpu, precision: crate::model::Precision::I16 },
             seed: 7,
             random_seed: true,
             runs: vec![KeptRun { request, folder: folder.into(), model_sha256: "0".into() }],
@@ -307,7 +333,7 @@ mod tests {
     fn request(table: &ModalityTable) -> Request {
         Request {
             model: "models/demo".into(),
-            place: crate::job::Place::Scene { dir: "a".into(), window: Window::Centre },
+            place: crate::job::Place::scene("a", Window::Centre),
             roles: crate::sampler::Roles::new(table, &[2], None).expect("roles"),
             set: BTreeMap::new(),
             samples: 2,

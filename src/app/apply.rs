@@ -10,7 +10,7 @@ use super::studio::{self, Purpose, Reply};
 use super::window::Window;
 use super::{exporting, find, shown::Base};
 use crate::basemap::LayerId;
-use crate::job::Event;
+use crate::job::{Event, PlaceData};
 use crate::sampler::Role;
 use egui::Context;
 use std::collections::BTreeSet;
@@ -209,7 +209,7 @@ impl Window {
             Command::Export => {
                 if let Some(order) = self.form.order(session, &self.shown) {
                     self.form.writing = true;
-                    self.studio.run(move || exporting::export(&order));
+                    self.studio.run(move || exporting::export(order));
                 }
             }
             Command::DataWindow(open) => self.data_window(open),
@@ -283,21 +283,20 @@ impl Window {
     /// Reads the picked place, once the model is known.
     pub(super) fn observe(&mut self, selection: Selection) {
         let Some(table) = self.session.table().cloned() else { return };
+        let place = match self.session.place(&selection) {
+            Ok(place) => place,
+            Err(error) => return self.session.note(error.to_string(), true),
+        };
         self.orders += 1;
         let order = self.orders;
         self.session.reading = order;
-        match selection {
-            Selection::Scene(i) => {
-                let Some(known) = self.session.scenes.get(i).cloned() else { return };
-                let window = self.session.window;
-                let kept = self.session.kept.clone();
-                self.studio.run(move || {
-                    kept.inspect(|kept| kept.touch(known.scene.dir()));
-                    studio::observe_scene(order, &known.scene, window, &table)
-                });
+        let kept = self.session.kept.clone();
+        self.studio.run(move || {
+            if let (Some(kept), PlaceData::Scene(dir)) = (kept, &place.data) {
+                kept.touch(dir);
             }
-            Selection::Cell(cell) => self.studio.run(move || studio::observe_cell(order, cell, &table)),
-        }
+            studio::observe_place(order, &place, &table)
+        });
     }
 
     /// Asks for a run of the choices; it is looked at at once unless another one goes on.

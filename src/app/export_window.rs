@@ -1,13 +1,14 @@
 //! What to export, and where to.
 
 use super::command::Command;
-use super::exporting::{ExportOrder, Pictures};
+use super::exporting::ExportOrder;
 use super::inspector;
 use super::runs::Run;
 use super::session::Session;
 use super::shown::Shown;
 use super::studio::Purpose;
 use super::{theme, widgets};
+use crate::export::{ChosenLook, ExportRequest, Pictures};
 use crate::modality::Modality;
 use crate::sampler::Role;
 use egui::{RichText, Ui};
@@ -170,28 +171,30 @@ impl ExportForm {
         };
         let pictures = self.pictures.then(|| Pictures {
             legend: self.legend,
-            look: (shown.modality, shown.look),
             own_stretch: shown.own_stretch,
-            fixed_range: shown.fixed_range,
-            measure: (shown.measure(m), shown.compared(m)),
+            chosen: Some(ChosenLook {
+                modality: shown.modality,
+                look: shown.look,
+                quantity: shown.compared(m),
+                measure: shown.measure(m),
+                range: shown.fixed_range,
+            }),
             observed: observed(),
         });
         let wanted = |i: &usize| !self.left_out.contains(i);
-        Some(ExportOrder {
+        let spot = shown.spot.filter(|_| self.inspected && session.run_is_here());
+        let request = ExportRequest {
             dir: self.dir.trim().into(),
-            lineage: run.lineage.clone()?,
-            members: run.realisations.iter().filter(|r| run.chosen.contains(&r.index)).cloned().collect(),
             modalities: run.request.roles.with(Role::Generated).into_iter().filter(wanted).collect(),
             realisations: self.realisations,
             statistics: self.statistics,
             cloud_optimised: self.cloud_optimised,
             pictures,
-            inspected: shown
-                .spot
-                .filter(|_| self.inspected && session.run_is_here())
-                .map(|spot| inspector::table(session, spot)),
+            inspected: spot.map(|spot| inspector::table(session, spot)),
             stac: self.stac,
             overwrite: self.overwrite,
-        })
+        };
+        let members = run.realisations.iter().filter(|r| run.chosen.contains(&r.index)).cloned().collect();
+        Some(ExportOrder { request, lineage: run.lineage.clone()?, members })
     }
 }

@@ -5,7 +5,7 @@ use super::session::Session;
 use super::{theme, widgets};
 use crate::ensemble::Realisation;
 use crate::modality::{Modality, Value, class_index, measured_unit};
-use crate::view::{Figures, Spot, figures, wavelength_nm};
+use crate::view::{Figures, HATCHED, Spot, figures, wavelength_nm};
 use egui::{Color32, RichText, Ui, vec2};
 use egui_plot::{Line, Plot, PlotPoints, Points};
 
@@ -119,7 +119,8 @@ fn numbers(ui: &mut Ui, parts: &[Part]) {
                 let unit = if part.m.classes().is_some() { "" } else { measured_unit(part.m) };
                 let name = if part.figures.len() > 1 { f.channel.to_uppercase() } else { part.m.name.clone() };
                 ui.label(RichText::new(format!("{name} {unit}")).small());
-                ui.label(RichText::new(f.observed.map_or("–".into(), |v| worded(part.m, v))).small());
+                let unknown = if f.no_data { HATCHED } else { "–" };
+                ui.label(RichText::new(f.observed.map_or(unknown.into(), |v| worded(part.m, v))).small());
                 let made = ui.label(RichText::new(summary(part.m, f)).small());
                 if let Some((below, n)) = f.rank().filter(|_| part.m.classes().is_none()) {
                     made.on_hover_text(format!("{below} of {n} realisations lie below what was observed"));
@@ -169,7 +170,8 @@ fn csv(session: &Session, spot: Spot, parts: &[Part]) -> String {
         for f in &part.figures {
             let unit = if part.m.classes().is_some() { "class code" } else { measured_unit(part.m) };
             let nm = wavelength_nm(&f.channel).map_or(String::new(), |nm| nm.to_string());
-            let observed = f.observed.map_or(String::new(), |v| v.to_string());
+            let unknown = if f.no_data { HATCHED } else { "" };
+            let observed = f.observed.map_or(unknown.to_owned(), |v| v.to_string());
             let members: String = f.members.iter().map(|v| format!(",{v}")).collect();
             out += &format!("{},{},{unit},{nm},{observed}{members}\n", part.m.name, f.channel);
         }

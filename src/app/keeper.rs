@@ -5,10 +5,10 @@ use super::session::{KnownScene, LoadedModel, Selection, Session, Unread};
 use super::studio::{self, Known, Reply};
 use crate::error::{Error, Result};
 use crate::export::Lineage;
-use crate::job::{Place, observe};
+use crate::job::observe;
 use crate::modality::ModalityTable;
 use crate::project::{self, KeptRun, Picked, Project};
-use crate::scene::{Collection, Scene};
+use crate::scene::Collection;
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -117,7 +117,7 @@ pub fn project(session: &Session) -> Option<Project> {
         options: session.options.clone(),
         post: session.post,
         seed: session.seed,
-        computing: session.computing.clone(),
+        computing: session.computing,
         random_seed: session.random_seed,
         runs: runs.iter().map(kept).chain(session.unread.runs.iter().cloned()).collect(),
         shown: session.runs.shown_at(),
@@ -191,13 +191,7 @@ fn restored_run(dir: &Path, kept: &KeptRun, model: &LoadedModel, problems: &mut 
     problems.extend(damaged.iter().map(ToString::to_string));
     // What was given makes the lineage; all that is known there is what realisations are compared with.
     let given = observe(table, request)?;
-    let observed = match &request.place {
-        Place::Scene { dir, window } => studio::observed_in(&Scene::open(dir)?, *window, table)?,
-        Place::Ground { name, footprint } => studio::observed_on(name.clone(), footprint.clone(), table)?,
-        Place::MajorTom { root, cell, window } => {
-            studio::observed_in(&Scene::open_major_tom(root, cell)?, *window, table)?
-        }
-    };
+    let observed = studio::observed_at(&request.place, table)?;
     let other_model = kept.model_sha256 != model.sha256;
     if other_model {
         problems.push(format!(

@@ -182,11 +182,13 @@ fn source(session: &Session, i: usize) -> (String, String) {
             "From the scene's description; the middle between radar and surface reflectance where both are known"
                 .into(),
         ),
-        Value::Image(_) => {
+        Value::Image(raster) => {
             let date = given.date.as_deref().map_or("no date", |d| d.get(..10).unwrap_or(d));
             let files: Vec<String> = given.sources.iter().map(|p| p.display().to_string()).collect();
             let file = given.sources.first().and_then(|p| p.file_name()).map(|n| n.to_string_lossy().into_owned());
-            (format!("{date} · {}", file.unwrap_or_default()), files.join("\n"))
+            let missing = (1.0 - raster.valid_share()) * 100.0;
+            let missing = if missing > 0.0 { format!(" · {missing:.1} % no data") } else { String::new() };
+            (format!("{date} · {}{missing}", file.unwrap_or_default()), files.join("\n"))
         }
     }
 }

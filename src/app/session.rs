@@ -8,8 +8,8 @@ use crate::basemap::Layers;
 use crate::error::{Error, Result};
 use crate::export::Lineage;
 use crate::grid::{Footprint, GridCell};
-use crate::job::{Event, Place, Request, SetValue, Settings};
-use crate::modality::{ClassMap, Location, ModalityTable, PostOptions, Value};
+use crate::job::{Event, Place, PlaceData, Request, SetValue, Settings};
+use crate::modality::{ClassMap, Location, Modality, ModalityTable, PostOptions, Value, filled};
 use crate::model::Computing;
 use crate::model::{MANIFEST_FILE, Manifest, sha256_of};
 use crate::project::KeptRun;
@@ -182,7 +182,7 @@ impl Session {
             Some(Selection::Scene(i)) => self.scenes.get(*i).is_some_and(|known| known.scene.dir() == dir),
             _ => false,
         };
-        let sampled = |run: &Run| matches!(&run.request.place, Place::Scene { dir: own, .. } if own == dir);
+        let sampled = |run: &Run| matches!(&run.request.place.data, PlaceData::Scene(own) if own == dir);
         picked || self.runs.all().iter().any(sampled)
     }
 
@@ -246,9 +246,16 @@ impl Session {
         Some(&self.observed.as_ref()?.observation.values.get(i)?.as_ref()?.value)
     }
 
-    /// Whether a modality can be given here: it was read, or a value can be set by hand.
+    /// The same if enough of it is there to be given: what is mostly no data is only looked at.
+    fn givable(&self, i: usize) -> Option<&Value> {
+        let observation = &self.observed.as_ref()?.observation;
+        let missing = observation.mostly_missing(self.table()?.get(i)?, i).is_some();
+        self.known(i).filter(|_| !missing)
+    }
+
+    /// Whether a modality can be given here: enough of it was read, or a value can be set by hand.
     pub fn can_be_given(&self, i: usize) -> bool {
-        self.known(i).is_some() || self.table().is_some_and(|t| Choices::can_be_set(&t[i]))
+        self.givable(i).is_some() || self.table().is_some_and(|t| Choices::can_be_set(&t[i]))
     }
 
     /// The choices of a preset at the picked place.
@@ -257,7 +264,7 @@ impl Session {
     /// What is missing here, as a sentence.
     pub fn preset(&self, preset: Preset) -> Result<Choices, String> {
         match (self.table(), &self.observed) {
-            (Some(table), Some(_)) => preset.choices(table, &|i| self.known(i)),
+            (Some(table), Some(_)) => preset.choices(table, &|i| self.givable(i)),
             _ => Err("Pick a place first.".into()),
         }
     }
@@ -289,25 +296,16 @@ impl Session {
                 )));
             }
         }
-        let place = match selection {
-            Selection::Scene(i) => {
-                let scene = self.scenes.get(*i).ok_or_else(|| Error::request("That scene is gone; pick another."))?;
-                Place::Scene { dir: scene.scene.dir().to_path_buf(), window: self.window }
-            }
-            Selection::Cell(cell) => {
-                Place::Ground { name: cell.to_string(), footprint: observed.ground.footprint.clone() }
-            }
-        };
         let request = Request {
             model: model.dir.clone(),
-            place,
+            place: self.place(selection)?,
             roles,
             set,
             samples: self.samples,
             first: 0,
             seed: self.seed,
             batch: batch(self.samples),
-            computing: self.computing.clone(),
+            computing: self.computing,
             options: self.options.clone(),
             post: self.post,
         };
@@ -315,16 +313,34 @@ impl Session {
         Ok(request)
     }
 
+    /// The place that a selection means, with the window that is chosen in it.
+    ///
+    /// # Errors
+    /// When it is not there any more.
+    pub fn place(&self, selection: &Selection) -> Result<Place> {
+        Ok(match selection {
+            Selection::Scene(i) => {
+                let scene = self.scenes.get(*i).ok_or_else(|| Error::request("That scene is gone; pick another."))?;
+                Place::scene(scene.scene.dir(), self.window)
+            }
+            Selection::Cell(cell) => Place::ground(cell.to_string(), cell.footprint()?),
+        })
+    }
+
     /// Estimated peak memory in bytes once a request is done, with all runs that are there or still to come.
     pub fn memory(&self, request: &Request) -> Option<u64> {
         let model = self.model.as_ref()?;
-        let one = |request: &Request| model.manifest.realisation_bytes(&request.roles.with(Role::Generated));
+        let one = |request: &Request, ground: &Footprint| {
+            model.manifest.realisation_bytes(&request.roles.with(Role::Generated), ground)
+        };
         let runs = self.runs.all().iter().map(|run| {
             let owed = if run.active() { run.request.samples } else { 0 };
-            owed.max(run.realisations.len()) as u64 * one(&run.request)
+            owed.max(run.realisations.len()) as u64 * one(&run.request, &run.observed.ground.footprint)
         });
-        let own = request.samples as u64 * one(request);
-        Some(model.manifest.working_bytes(model.weight_bytes, request.batch) + own + runs.sum::<u64>())
+        let generated = request.roles.with(Role::Generated);
+        let ground = &self.observed.as_ref()?.ground.footprint;
+        let own = model.manifest.run_bytes(model.weight_bytes, &generated, ground, request.samples, request.batch);
+        Some(own + runs.sum::<u64>())
     }
 
     /// Whether there is memory for a request.
@@ -348,20 +364,27 @@ impl Session {
         let classes = m.classes()?;
         match self.set(self.table()?, i) {
             Ok(Some(SetValue::Painted(map))) => return Some(map),
-            Ok(Some(SetValue::Class(code))) => return Some(ClassMap(vec![code; m.pixels * m.pixels])),
+            Ok(Some(SetValue::Class(code))) => return Some(ClassMap::constant(self.size(m)?, code)),
             _ => {}
         }
-        let read = self.known(i).and_then(Value::image).map(ClassMap::of);
-        read.or_else(|| Some(ClassMap(vec![classes.first()?.code; m.pixels * m.pixels])))
+        // Unknown pixels are those of their neighbours, as the network would get them.
+        let read = self.known(i).and_then(Value::image).and_then(|raster| filled(m, raster).ok());
+        let read = read.map(|raster| ClassMap::of(&raster));
+        read.or_else(|| Some(ClassMap::constant(self.size(m)?, classes.first()?.code)))
+    }
+
+    /// Rows and columns of a modality's raster on the ground that is picked.
+    fn size(&self, m: &Modality) -> Option<(usize, usize)> {
+        self.observed.as_ref()?.ground.footprint.pixels(m.ground_m).ok()
     }
 
     /// Paints a stroke over the classes of a modality.
     pub fn paint(&mut self, stroke: Stroked) {
         let (i, Some(table)) = (stroke.brush.modality, self.table()) else { return };
         let (Some(m), Some(mut map)) = (table.get(i), self.class_map(i)) else { return };
-        let side = m.pixels;
-        let at = |spot: Spot| [spot.x * side as f64, spot.y * side as f64];
-        map.paint(side, [at(stroke.from), at(stroke.to)], stroke.brush.radius_m / m.ground_m, stroke.brush.code);
+        let (rows, columns) = map.size();
+        let at = |spot: Spot| [spot.x * columns as f64, spot.y * rows as f64];
+        map.paint([at(stroke.from), at(stroke.to)], stroke.brush.radius_m / m.ground_m, stroke.brush.code);
         self.choices.paint(i, map.to_string());
     }
 

@@ -1,20 +1,22 @@
 //! `copgen generate`: the window's job without the window.
 
 use super::{interrupt, progress_bar};
-use crate::ensemble::Realisation;
 use crate::error::{Error, Result};
-use crate::export::{Exporter, Lineage};
+use crate::export::{Export, ExportRequest, Lineage, Pictures};
 use crate::files::bundled;
+use crate::grid::Footprint;
 use crate::hub::model_folder;
-use crate::job::{Event, Place, Request, SetValue, run};
+use crate::job::{Event, Place, PlaceData, Request, SetValue, observe_all, run};
 use crate::modality::PostOptions;
-use crate::model::{Computing, Model, Precision};
+use crate::model::{Computing, DeviceChoice, Manifest, Model, Precision};
+use crate::process::memory_limit;
 use crate::sampler::{ConditionLatent, Grid, IgnoredMode, Preset, Role, Roles, SamplerOptions, Solver};
-use crate::scene::{Observation, Window};
+use crate::scene::{Extent, Observation, Window};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Sample realisations of a place and write them as GeoTIFF.
 #[derive(Debug, clap::Args)]
@@ -67,8 +69,8 @@ pub struct Generate {
     batch: usize,
     /// Where to compute: auto (a graphics adapter if there is a true one, else the CPU), cpu, gpu (any graphics adapter),
     /// cuda or metal (those need a build with that feature).
-    #[arg(long, default_value = "auto")]
-    device: String,
+    #[arg(long, value_enum, default_value = "auto")]
+    device: DeviceChoice,
     /// How weights are held: i16 on the CPU, f16 on a gpu, f32 on any.
     #[arg(long, value_enum, default_value = "f32")]
     precision: Precision,
@@ -84,6 +86,10 @@ pub struct Generate {
     /// Write cloud-optimised GeoTIFFs.
     #[arg(long)]
     cog: bool,
+    /// Also write pictures (PNG) with legends: what was observed, each realisation, mean and spread; what a model made is
+    /// marked as synthetic.
+    #[arg(long)]
+    png: bool,
     /// Also write a STAC item that describes the files.
     #[arg(long)]
     stac: bool,
@@ -114,22 +120,25 @@ fn parse_window(text: &str) -> Result<Window, String> {
 
 impl Generate {
     fn computing(&self) -> Computing {
-        Computing { device: self.device.clone(), precision: self.precision }
+        Computing { device: self.device, precision: self.precision }
     }
 
     pub(super) fn run(self) -> Result<ExitCode> {
-        let model_dir = self.model.as_deref().map_or_else(|| bundled("models/demo"), model_folder)?;
-        let model = Model::open_on(&model_dir, &self.computing(), &mut |note| eprintln!("note: {note}"))?;
-        let request = self.request(&model, model_dir)?;
+        let dir = self.model.as_deref().map_or_else(|| bundled("models/demo"), model_folder)?;
+        let manifest = Manifest::open(&dir)?;
+        let request = self.request(&manifest, dir)?;
+        let ground = request.place.footprint(manifest.modalities.window_m())?;
+        enough_memory(&manifest, &request, &ground, memory_limit())?;
+        let model = Model::open_on(&request.model, &self.computing(), &mut |note| eprintln!("note: {note}"))?;
         let cancel = interrupt()?;
 
-        let mut out = Output::new(&self, &model, &request);
+        let mut out = Output { command: &self, model: &model, request: &request, export: None, failed: None };
         // Hidden until there is something to count.
         let bar = progress_bar(0);
         bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
         let result = run(&model, &request, &cancel, false, &mut |event| {
             match &event {
-                Event::Stage(stage) => bar.set_prefix(stage.clone()),
+                Event::Stage(stage) => bar.set_prefix(stage.to_string()),
                 Event::Progress { done, total, .. } => {
                     if bar.is_hidden() && bar.position() == 0 {
                         bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
@@ -142,19 +151,20 @@ impl Generate {
             out.take(event, &cancel);
         });
         bar.finish_and_clear();
-        let finished = out.members.len();
-        let paths = out.finish()?;
-        for path in &paths {
-            println!("{}", path.display());
-        }
-        if matches!(result, Err(Error::Cancelled)) {
-            eprintln!("{finished} of {} realisations were finished and are kept.", request.samples);
+        let written = out.finish();
+        let export = out.export.iter();
+        export.flat_map(Export::written).for_each(|path| println!("{}", path.display()));
+        let finished = out.export.as_ref().map_or(0, Export::finished);
+        let result = written.and(result);
+        if finished > 0 && result.is_err() {
+            let samples = request.samples;
+            eprintln!("{finished} of {samples} realisations were finished and are kept.");
         }
         result.map(|()| ExitCode::SUCCESS)
     }
 
-    fn request(&self, loaded: &Model, model: PathBuf) -> Result<Request> {
-        let table = &loaded.manifest.modalities;
+    fn request(&self, manifest: &Manifest, model: PathBuf) -> Result<Request> {
+        let table = &manifest.modalities;
         let mut given = table.select_list(&self.given)?;
         let mut set = BTreeMap::new();
         for text in &self.set {
@@ -167,7 +177,7 @@ impl Generate {
             }
         }
         let mut generated = self.generate.as_deref().map(|names| table.select_list(names)).transpose()?;
-        let absent: Vec<usize> = (0..table.len()).filter(|&i| loaded.manifest.is_absent(i)).collect();
+        let absent: Vec<usize> = (0..table.len()).filter(|&i| manifest.is_absent(i)).collect();
         if generated.is_none() && !absent.is_empty() {
             // What cannot be decoded is not asked for unless it is named.
             let rest = |i: &usize| !absent.contains(i) && !given.contains(i);
@@ -177,9 +187,10 @@ impl Generate {
             return Err(Error::request("At most 100000 realisations can be asked for in one run."));
         }
         let place = match (&self.scene, &self.major_tom, &self.cell) {
-            (Some(dir), ..) => Place::Scene { dir: dir.clone(), window: self.window },
+            (Some(dir), ..) => Place::scene(dir, self.window),
             (None, Some(root), Some(cell)) => {
-                Place::MajorTom { root: root.clone(), cell: cell.clone(), window: self.window }
+                let data = PlaceData::MajorTom { root: root.clone(), cell: cell.clone() };
+                Place { data, extent: Extent::Window(self.window) }
             }
             _ => return Err(Error::request("Name a place with --scene, or with --major-tom and --cell.")),
         };
@@ -207,32 +218,48 @@ impl Generate {
     }
 }
 
+/// Whether there is memory for a run.
+///
+/// # Errors
+/// How much is missing, and how to go on.
+fn enough_memory(manifest: &Manifest, request: &Request, ground: &Footprint, free: Option<u64>) -> Result<()> {
+    let weights = manifest.weight_bytes(&request.model);
+    let generated = request.roles.with(Role::Generated);
+    let need = |samples: usize, batch: usize| manifest.run_bytes(weights, &generated, ground, samples, batch);
+    let (samples, needed) = (request.samples, need(request.samples, request.batch));
+    let Some(free) = free.filter(|free| needed > *free) else { return Ok(()) };
+    let together = (1..request.batch.min(samples)).rev().find(|batch| need(samples, *batch) <= free);
+    let advice = match (together, (1..samples).rev().find(|samples| need(*samples, 1) <= free)) {
+        (Some(batch), _) => format!("compute fewer realisations together, with --batch {batch} or less"),
+        (None, Some(most)) => format!(
+            "make them in several runs, with --batch 1, --samples {most} or less, and --first for the number of the next one"
+        ),
+        (None, None) => "not even one realisation fits; close other programs, or use a smaller model".into(),
+    };
+    let gigabytes = |bytes: u64| bytes as f64 / 1e9;
+    Err(Error::request(format!(
+        "This needs about {:.1} GB of memory, and {:.1} GB are free: {advice}.",
+        gigabytes(needed),
+        gigabytes(free)
+    )))
+}
+
 /// Writes what the job delivers, as it comes: a job that is stopped keeps what is finished.
 struct Output<'a> {
     command: &'a Generate,
     model: &'a Model,
     request: &'a Request,
-    lineage: Option<Lineage>,
-    members: Vec<Arc<Realisation>>,
-    written: Vec<PathBuf>,
+    export: Option<Export>,
     failed: Option<Error>,
 }
 
-impl<'a> Output<'a> {
-    fn new(command: &'a Generate, model: &'a Model, request: &'a Request) -> Self {
-        Self { command, model, request, lineage: None, members: Vec::new(), written: Vec::new(), failed: None }
-    }
-
-    fn exporter<'b>(&self, lineage: &'b Lineage) -> Result<Exporter<'b>> {
-        Ok(Exporter::new(&self.command.out, lineage, self.command.overwrite)?.cloud_optimised(self.command.cog))
-    }
-
+impl Output<'_> {
     /// Takes an event; the first failure to write stops the job.
-    fn take(&mut self, event: Event, cancel: &std::sync::atomic::AtomicBool) {
-        let taken = match event {
-            Event::Observed(observation) => self.begin(&observation),
-            Event::Realisation(realisation) => self.keep(realisation),
-            Event::Note(note) => {
+    fn take(&mut self, event: Event, cancel: &AtomicBool) {
+        let taken = match (event, self.export.as_mut().filter(|_| self.failed.is_none())) {
+            (Event::Observed(observation), None) => self.begin(&observation),
+            (Event::Realisation(made), Some(export)) => export.add(&made).and_then(|()| export.hand_out()),
+            (Event::Note(note), _) => {
                 eprintln!("note: {note}");
                 Ok(())
             }
@@ -240,47 +267,91 @@ impl<'a> Output<'a> {
         };
         if let Err(error) = taken {
             self.failed.get_or_insert(error);
-            cancel.store(true, std::sync::atomic::Ordering::Relaxed);
+            cancel.store(true, Ordering::Relaxed);
         }
     }
 
+    /// Makes sure that everything can be written, before anything is computed.
     fn begin(&mut self, observation: &Observation) -> Result<()> {
+        let (command, request) = (self.command, self.request);
         for note in &observation.notes {
             eprintln!("note: {note}");
         }
-        let lineage = Lineage::new(&self.model.manifest, &self.model.sha256, self.request, observation);
-        let indices = self.request.first..self.request.first + self.request.samples as u64;
-        let generated = self.request.roles.with(Role::Generated);
-        self.exporter(&lineage)?.check(&generated, indices, self.request.samples > 1)?;
-        self.lineage = Some(lineage);
+        let lineage = Lineage::new(&self.model.manifest, &self.model.sha256, request, observation);
+        let mut pictures = None;
+        if command.png {
+            let known = observe_all(&lineage.table, &request.place)?;
+            for note in known.notes.iter().filter(|note| !observation.notes.contains(note)) {
+                eprintln!("note: {note}");
+            }
+            let rasters = known.values.iter().map(|given| given.as_ref()?.value.image().cloned());
+            pictures = Some(Pictures::usual(rasters.collect()));
+        }
+        let wanted = ExportRequest {
+            dir: command.out.clone(),
+            modalities: request.roles.with(Role::Generated).into_iter().collect(),
+            realisations: true,
+            statistics: true,
+            cloud_optimised: command.cog,
+            pictures,
+            inspected: None,
+            stac: command.stac,
+            overwrite: command.overwrite,
+        };
+        let indices: Vec<u64> = (request.first..).take(request.samples).collect();
+        self.export = Some(Export::begin(wanted, Arc::new(lineage), &indices)?);
         Ok(())
     }
 
-    fn keep(&mut self, realisation: Arc<Realisation>) -> Result<()> {
-        if let (Some(lineage), None) = (&self.lineage, &self.failed) {
-            let paths = self.exporter(lineage)?.realisation(&realisation)?;
-            self.written.extend(paths);
-            self.members.push(realisation);
+    /// Statistics, tables and pictures of what is there.
+    fn finish(&mut self) -> Result<()> {
+        match (self.failed.take(), &mut self.export) {
+            (Some(error), _) => Err(error),
+            (None, Some(export)) => export.finish().map(|_| ()),
+            (None, None) => Ok(()),
         }
-        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sampler::SamplerOptions;
+
+    fn request(samples: usize, batch: usize) -> (Manifest, Request) {
+        let model = bundled("models/demo").expect("model");
+        let manifest = Manifest::open(&model).expect("manifest");
+        let roles = Roles::new(&manifest.modalities, &[], None).expect("roles");
+        let (computing, set, place) = Default::default();
+        let place = Place::scene::<PathBuf>(place, Window::Centre);
+        let (options, post) = (SamplerOptions::default(), PostOptions::default());
+        let request = Request { model, place, roles, set, samples, first: 0, seed: 0, batch, computing, options, post };
+        (manifest, request)
     }
 
-    /// Statistics and tables of what is there.
-    fn finish(mut self) -> Result<Vec<PathBuf>> {
-        if let Some(error) = self.failed {
-            return Err(error);
-        }
-        if let Some(lineage) = &self.lineage {
-            let exporter = self.exporter(lineage)?;
-            let mut more = exporter.tables(&self.members)?;
-            if self.members.len() > 1 {
-                more.extend(exporter.statistics(&self.members)?);
-            }
-            self.written.extend(more);
-            if self.command.stac {
-                self.written.push(exporter.stac_item(&self.written)?);
-            }
-        }
-        Ok(self.written)
+    #[test]
+    fn what_is_told_to_save_memory_is_enough_and_no_more_than_needed() {
+        let number = |text: &str, option: &str| -> usize {
+            let rest = text.split(option).nth(1).unwrap_or_else(|| panic!("no {option} in {text}"));
+            rest.trim_start().split(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse().ok()).expect("number")
+        };
+        let ground = Footprint { crs: None, left: 0.0, top: 0.0, width_m: 960.0, height_m: 960.0 };
+        let told = |samples: usize, batch: usize, free: u64| {
+            let (manifest, request) = request(samples, batch);
+            enough_memory(&manifest, &request, &ground, Some(free)).map_err(|e| e.to_string())
+        };
+        let (manifest, all) = request(3000, 3000);
+        let (weights, generated) = (manifest.weight_bytes(&all.model), all.roles.with(Role::Generated));
+        let need = |samples: usize, batch: usize| manifest.run_bytes(weights, &generated, &ground, samples, batch);
+        assert_eq!(told(3000, 3000, need(3000, 3000)), Ok(()));
+        assert_eq!(enough_memory(&manifest, &all, &ground, None).map_err(|e| e.to_string()), Ok(()));
+        let text = told(3000, 3000, need(3000, 17)).expect_err("too much");
+        assert_eq!(number(&text, "--batch"), 17, "{text}");
+        assert!(text.contains(&format!("{:.1} GB of memory", need(3000, 3000) as f64 / 1e9)), "{text}");
+        let text = told(3000, 3000, need(40, 1)).expect_err("too much");
+        assert_eq!((number(&text, "--batch"), number(&text, "--samples")), (1, 40), "{text}");
+        assert!(told(3000, 3000, 1 << 20).expect_err("too much").contains("not even one"));
+        // A batch is never larger than what is asked for.
+        assert_eq!(told(4, usize::MAX, need(4, 4)), Ok(()));
     }
 }

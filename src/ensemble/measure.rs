@@ -74,19 +74,25 @@ impl Measure {
     }
 }
 
-/// How far two rasters of a modality are apart: root mean square over all pixels and channels in the units of
-/// [`measured_value`], or the share of pixels whose classes differ; `None` if they differ in size.
+/// How far two rasters of a modality are apart: root mean square over all channels and all pixels that are valid in both,
+/// in the units of [`measured_value`], or the share of those pixels whose classes differ; `None` if they differ in size or
+/// no pixel is valid in both.
 pub fn distance(m: &Modality, a: &Raster, b: &Raster) -> Option<f32> {
     if a.data.len() != b.data.len() || a.data.is_empty() {
         return None;
     }
-    let n = a.data.len() as f64;
-    let pairs = a.data.iter().zip(&b.data);
+    let pixels = (a.height * a.width).max(1);
+    let both = |i: usize| a.is_valid(i % pixels) && b.is_valid(i % pixels);
+    let pairs = || a.data.iter().zip(&b.data).enumerate().filter(|(i, _)| both(*i)).map(|(_, pair)| pair);
+    let n = pairs().count() as f64;
+    if n == 0.0 {
+        return None;
+    }
     if m.classes().is_some() {
-        return Some((pairs.filter(|(a, b)| a != b).count() as f64 / n) as f32);
+        return Some((pairs().filter(|(a, b)| a != b).count() as f64 / n) as f32);
     }
     let square = |(a, b): (&f32, &f32)| f64::from(measured_value(m, *a) - measured_value(m, *b)).powi(2);
-    Some((pairs.map(square).sum::<f64>() / n).sqrt() as f32)
+    Some((pairs().map(square).sum::<f64>() / n).sqrt() as f32)
 }
 
 /// Linear between the nearest of sorted values.
@@ -100,7 +106,7 @@ fn quantile(sorted: &[f32], share: f64) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::modality::ModalityTable;
+    use crate::modality::{Mask, ModalityTable};
 
     #[test]
     fn distances_are_in_the_units_people_state() {
@@ -119,6 +125,12 @@ mod tests {
         half.data[..n / 2].fill(2.0);
         assert_eq!(distance(cover, &flat(cover, 1.0), &half), Some(0.5));
         assert_eq!(distance(cover, &half, &flat(optical, 1.0)), None);
+        // What is not valid is not compared.
+        let holed = |first: usize| Mask::from_fn(half.height, half.width, |pixel| pixel >= first);
+        let right = half.clone().with_valid(&holed(n / 4)).expect("mask");
+        let found = distance(cover, &flat(cover, 1.0), &right).expect("distance");
+        assert!((found - 1.0 / 3.0).abs() < 1e-6, "{found}");
+        assert_eq!(distance(cover, &half.clone().with_valid(&holed(n)).expect("mask"), &half), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ pub use measure::{Measure, distance};
 pub use samples::{Quantity, Samples};
 
 use crate::error::{Error, Result};
-use crate::modality::{Modality, Raster, Value};
+use crate::modality::{Mask, Modality, Raster, Value};
 
 /// One plausible answer: a synthetic value for every generated modality.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +66,13 @@ pub fn statistics(modality: &Modality, index: usize, members: &[&Realisation]) -
     let rasters = rasters(modality, index, members)?;
     let shape = (rasters[0].channels, rasters[0].height, rasters[0].width);
     let count = rasters.len();
+    // Where one of them says nothing, nothing is said of all.
+    let mut valid = rasters.iter().filter_map(|raster| raster.valid().cloned());
+    let valid = valid.next().map(|first| valid.fold(first, |all, one: Mask| all.and(&one)));
+    let masked = |raster: Raster| match &valid {
+        Some(valid) => raster.with_valid(valid),
+        None => Ok(raster),
+    };
     let blank = Raster::constant(shape.0, shape.1, shape.2, 0.0);
     if let Some(classes) = modality.classes() {
         let (mut mode, mut disagreement) = (blank.clone(), blank);
@@ -82,6 +89,7 @@ pub fn statistics(modality: &Modality, index: usize, members: &[&Realisation]) -
             mode.data[i] = best;
             disagreement.data[i] = 1.0 - votes as f32 / count as f32;
         }
+        let (mode, disagreement) = (masked(mode)?, masked(disagreement)?);
         return Ok(Statistics::Classes { mode, disagreement, count });
     }
     let (mut mean, mut variance) = (blank.clone(), blank);
@@ -92,5 +100,5 @@ pub fn statistics(modality: &Modality, index: usize, members: &[&Realisation]) -
         mean.data[i] = m as f32;
         variance.data[i] = v as f32;
     }
-    Ok(Statistics::Continuous { mean, variance, count })
+    Ok(Statistics::Continuous { mean: masked(mean)?, variance: masked(variance)?, count })
 }

@@ -2,7 +2,7 @@
 
 use super::{Measure, Realisation, rasters};
 use crate::error::{Error, Result};
-use crate::modality::{Index, Modality, Raster};
+use crate::modality::{Index, Mask, Modality, Raster};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ impl Quantity {
 #[derive(Debug, Clone)]
 pub struct Samples {
     /// `count · rows · columns` values, realisation after realisation, then what was observed if the measure compares
-    /// with it.
+    /// with it ([`NOTHING`](Self::NOTHING) where that is no data).
     pub data: Arc<Vec<f32>>,
     /// Number of realisations.
     pub count: usize,
@@ -53,6 +53,9 @@ pub struct Samples {
 }
 
 impl Samples {
+    /// Stands for what was not observed. No quantity is as low, and unlike NaN it is the same on every graphics adapter.
+    pub const NOTHING: f32 = -1e30;
+
     /// A quantity of the realisations that hold the modality.
     ///
     /// # Errors
@@ -79,7 +82,11 @@ impl Samples {
         let mut data = Vec::with_capacity(all.len() * columns * rows);
         for raster in all {
             let missing = || Error::request(format!("{} has no such channel.", m.name));
+            let begin = data.len();
             data.extend_from_slice(&quantity.pixels(raster).ok_or_else(missing)?);
+            for hole in raster.valid().into_iter().flat_map(Mask::holes) {
+                data[begin + hole] = Self::NOTHING;
+            }
         }
         Ok(Self { data: Arc::new(data), count, columns, rows, measure })
     }
@@ -89,16 +96,19 @@ impl Samples {
         (self.count + usize::from(self.measure.needs_truth())) * self.columns * self.rows
     }
 
-    /// The measure of each pixel, computed here.
+    /// The measure of each pixel, computed here; valid where all that is compared is.
     pub fn spread(&self) -> Raster {
         let pixels = self.columns * self.rows;
+        let known = |i: usize| self.data.iter().skip(i).step_by(pixels.max(1)).all(|v| *v > Self::NOTHING);
         let mut values = vec![0.0; self.count];
-        let pixel = |i: usize| {
+        let pixel = |_, i: usize| {
             values.iter_mut().enumerate().for_each(|(k, v)| *v = self.data[k * pixels + i]);
             let truth = self.data.get(self.count * pixels + i).copied().unwrap_or(f32::NAN);
             self.measure.at(&mut values, truth)
         };
-        let data = (0..pixels).map(pixel).collect();
-        Raster { channels: 1, height: self.rows, width: self.columns, data }
+        let spread = Raster::from_fn(1, self.rows, self.columns, pixel);
+        let valid = Mask::from_fn(self.rows, self.columns, known);
+        // The mask has the raster's size.
+        spread.clone().with_valid(&valid).unwrap_or(spread)
     }
 }

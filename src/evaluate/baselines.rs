@@ -1,8 +1,8 @@
 //! What a model has to be better than, fitted on the training scenes.
 
 use crate::error::Result;
-use crate::modality::{ModalityTable, Raster, Value, class_index, measured};
-use crate::sampler::Stream;
+use crate::modality::{Mask, ModalityTable, Raster, Value, class_index, filled, measured};
+use crate::sampler::training_generator;
 use crate::train::{Recipe, Windows};
 use nalgebra::{DMatrix, DVector};
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ impl Training {
     /// When scenes cannot be read.
     pub fn draw(recipe: &Recipe, table: &ModalityTable, scenes: &Path) -> Result<Self> {
         let windows = Windows::open(scenes, table, &recipe.data, false)?.without_turns();
-        let mut generator = Stream::training(recipe.seed, "baselines", "", 0).generator();
+        let mut generator = training_generator(recipe.seed, "baselines", "", 0);
         let drawn: Vec<_> = (0..WINDOWS).map(|_| windows.draw_from(&mut generator, None)).collect::<Result<_>>()?;
         let (scenes, windows) = drawn.into_iter().unzip();
         Ok(Self { table: table.clone(), windows, scenes })
@@ -55,9 +55,9 @@ impl Training {
         let (mut sums, mut count) = (vec![0.0; self.table[modality].channels.len()], 0.0);
         for raster in self.rasters(modality) {
             for (c, sum) in sums.iter_mut().enumerate() {
-                *sum += raster.channel(c).iter().map(|v| f64::from(*v)).sum::<f64>();
+                *sum += raster.valid_values(c).map(f64::from).sum::<f64>();
             }
-            count += (raster.width * raster.height) as f64;
+            count += raster.valid_of(raster.channel(0)).len() as f64;
         }
         sums.iter().map(|s| s / f64::max(count, 1.0)).collect()
     }
@@ -73,8 +73,9 @@ impl Training {
             let image = |i: usize| window[i].as_ref().and_then(Value::image);
             let (Some(raster), Some(codes)) = (image(modality), image(classes)) else { continue };
             let raster = measured(m, raster);
-            let coarse = majority(codes, raster.width);
-            for (p, code) in coarse.iter().enumerate() {
+            let Ok(codes) = filled(&self.table[classes], codes) else { continue };
+            let coarse = majority(&codes, raster.width);
+            for (p, code) in coarse.iter().enumerate().filter(|(p, _)| raster.is_valid(*p)) {
                 let class = class_index(table, *code);
                 counts[class] += 1.0;
                 for (c, sum) in sums[class].iter_mut().enumerate() {
@@ -98,9 +99,15 @@ impl Training {
         let mut scenes: BTreeMap<usize, Fitted> = BTreeMap::new();
         for (window, scene) in self.windows.iter().zip(&self.scenes) {
             let Some(truth) = window[target].as_ref().and_then(Value::image) else { continue };
-            let Some(x) = features(&self.table, &given, window, truth.width) else { continue };
+            let Some(mut x) = features(&self.table, &given, window, truth.width) else { continue };
             let truth = measured(m, truth);
-            let y = DMatrix::from_fn(truth.width * truth.height, truth.channels, |p, c| f64::from(truth.channel(c)[p]));
+            let pixels = truth.width * truth.height;
+            let mut y = DMatrix::from_fn(pixels, truth.channels, |p, c| f64::from(truth.channel(c)[p]));
+            // What is no data has no weight.
+            for hole in truth.valid().into_iter().flat_map(Mask::holes) {
+                x.row_mut(hole).fill(0.0);
+                y.row_mut(hole).fill(0.0);
+            }
             let (square, cross) = (x.tr_mul(&x), x.tr_mul(&y));
             match scenes.get_mut(scene) {
                 Some(known) => {
@@ -158,26 +165,25 @@ impl Regression {
         let side = table[self.target].pixels;
         let y = features(table, &self.given, values, side)? * &self.weights;
         let channels = table[self.target].channels.len();
-        let data = (0..channels).flat_map(|c| (0..side * side).map(move |p| (p, c))).map(|(p, c)| y[(p, c)] as f32);
-        Some(Raster { channels, height: side, width: side, data: data.collect() })
+        Some(Raster::from_fn(channels, side, side, |c, p| y[(p, c)] as f32))
     }
 }
 
-/// One row per pixel of the target's grid: all given bands there (one-hot for classes) and a one.
+/// One row per pixel of the target's grid: all given bands there (one-hot for classes) and a one; holes are filled as for
+/// the network.
 fn features(table: &ModalityTable, given: &[usize], values: &[Option<Value>], side: usize) -> Option<DMatrix<f64>> {
     let mut columns = vec![DVector::from_element(side * side, 1.0)];
     for &i in given {
-        let raster = values[i].as_ref()?.image()?;
+        let raster = filled(&table[i], values[i].as_ref()?.image()?).ok()?;
         match table[i].classes() {
             Some(classes) => {
                 for class in classes {
-                    let is =
-                        raster.data.iter().map(|code| f32::from(u8::from(*code == f32::from(class.code)))).collect();
-                    columns.push(resampled(&Raster { channels: 1, data: is, ..raster.clone() }, 0, side));
+                    let is = raster.map(|code| f32::from(u8::from(code == f32::from(class.code))));
+                    columns.push(resampled(&is, 0, side));
                 }
             }
             None => {
-                let raster = measured(&table[i], raster);
+                let raster = measured(&table[i], &raster);
                 columns.extend((0..raster.channels).map(|c| resampled(&raster, c, side)));
             }
         }

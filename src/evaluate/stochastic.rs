@@ -101,8 +101,10 @@ impl Bench<'_> {
         let Some(blue) = m.channels.iter().position(|c| c == "B02") else { return Ok(Vec::new()) };
         let known = self.select(&["location", "date", "DEM", "LULC", "S1RTC"]);
         let clear_share = |w: &HeldWindow| {
-            w.image(mask)
-                .map_or(f64::NAN, |r| r.data.iter().filter(|c| **c == 0.0).count() as f64 / r.data.len() as f64)
+            w.image(mask).map_or(f64::NAN, |r| {
+                let known = r.valid_of(&r.data);
+                known.iter().filter(|c| **c == 0.0).count() as f64 / known.len() as f64
+            })
         };
         let mut shares: [Vec<f64>; 4] = Default::default();
         for dates in self.series(target) {
@@ -115,11 +117,11 @@ impl Bench<'_> {
             if clear.is_empty() || cloudy.is_empty() {
                 continue;
             }
-            let mut ground: Vec<f32> = clear.iter().flat_map(|r| r.channel(blue).iter().copied()).collect();
+            let mut ground: Vec<f32> = clear.iter().flat_map(|r| r.valid_values(blue)).collect();
             ground.sort_by(f32::total_cmp);
             let brightest = ground[ground.len() * 99 / 100];
             let bright = |r: &Raster| {
-                let band = r.channel(blue);
+                let band = r.valid_of(r.channel(blue));
                 band.iter().filter(|v| **v > brightest).count() as f64 / band.len() as f64
             };
             shares[0].extend(clear.iter().map(bright));
@@ -149,11 +151,11 @@ impl Bench<'_> {
     }
 }
 
-/// Mean of each band over pixels that are not zero (specification G.3).
+/// Mean of each band over valid pixels that are not zero (specification G.3).
 fn spectrum(raster: &Raster) -> Vec<f64> {
     let mean = |c: usize| {
-        let values = raster.channel(c).iter().filter(|v| **v != 0.0);
-        let (sum, n) = values.fold((0.0, 0usize), |(sum, n), v| (sum + f64::from(*v), n + 1));
+        let values = raster.valid_values(c).filter(|v| *v != 0.0);
+        let (sum, n) = values.fold((0.0, 0usize), |(sum, n), v| (sum + f64::from(v), n + 1));
         if n == 0 { 0.0 } else { sum / n as f64 }
     };
     (0..raster.channels).map(mean).collect()

@@ -7,7 +7,7 @@ use super::windows::HeldWindow;
 use super::{Bench, rasters};
 use crate::error::Result;
 use crate::job::SetValue;
-use crate::modality::{Modality, Raster, class_index, measured, measured_unit};
+use crate::modality::{Modality, Raster, class_index, filled, measured, measured_unit};
 use crate::sampler::{Purpose, Stream};
 
 /// Periods below eight pixels: what tells an image from its blurred mean.
@@ -26,14 +26,8 @@ impl Bench<'_> {
             let (mut errors, mut count) = (Errors::default(), 0);
             for window in &self.windows {
                 let Some(value) = &window.truth[i] else { continue };
-                let stream = Stream {
-                    seed: e.seed,
-                    tile: &window.scene,
-                    realisation: 0,
-                    modality: &m.key,
-                    purpose: Purpose::Condition,
-                };
-                let noise = stream.normal(m.latent, e.model.device())?;
+                let stream = Stream { seed: e.seed, realisation: 0, modality: &m.key, purpose: Purpose::Condition };
+                let noise = stream.on_ground(m, &window.ground, e.model.device())?;
                 let latent = e.model.encode(i, value, Some(&noise))?;
                 let back = e.model.decode(i, &latent, &Default::default())?;
                 if let (Some(truth), Some(back)) = (value.image(), back.image()) {
@@ -42,9 +36,10 @@ impl Bench<'_> {
                         Some(_) => {
                             let same: Vec<f32> =
                                 truth.data.iter().zip(&back.data).map(|(a, b)| f32::from(u8::from(a != b))).collect();
+                            let same = truth.valid_of(&same);
                             errors.add(&vec![0f32; same.len()], &same);
                         }
-                        None => errors.add(&truth.data, &back.data),
+                        None => errors.add(&truth.valid_of(&truth.data), &truth.valid_of(&back.data)),
                     }
                     count += 1;
                 }
@@ -127,14 +122,14 @@ impl Bench<'_> {
                 let Some(truth) = window.image(i) else { continue };
                 let truth = measured(m, truth);
                 let flat = |of: &dyn Fn(usize, usize) -> f64| {
-                    let data = (0..truth.channels).flat_map(|c| (0..truth.width * truth.height).map(move |p| (p, c)));
-                    Raster { data: data.map(|(p, c)| of(p, c) as f32).collect(), ..truth.clone() }
+                    Raster::from_fn(truth.channels, truth.height, truth.width, |c, p| of(p, c) as f32)
                 };
                 let mut baselines = vec![("training mean", flat(&|_, c| mean[c]))];
                 if let Some((cover, means)) = &classes
                     && let (Some(codes), Some(names)) = (window.image(*cover), self.table()[*cover].classes())
+                    && let Ok(codes) = filled(&self.table()[*cover], codes)
                 {
-                    let codes = majority(codes, truth.width);
+                    let codes = majority(&codes, truth.width);
                     baselines.push(("class mean", flat(&|p, c| means[class_index(names, codes[p])][c])));
                 }
                 let table = &self.evaluation.model.manifest.modalities;
@@ -159,7 +154,7 @@ impl Bench<'_> {
             |raster: &Raster| -> Vec<usize> { raster.data.iter().map(|code| class_index(&classes, *code)).collect() };
         let commonest = {
             let mut counts = vec![0usize; classes.len()];
-            self.training.rasters(cover).for_each(|r| index(&r).into_iter().for_each(|c| counts[c] += 1));
+            self.training.rasters(cover).for_each(|r| r.valid_of(&index(&r)).iter().for_each(|c| counts[*c] += 1));
             (0..classes.len()).max_by_key(|&c| counts[c]).unwrap_or(0)
         };
         let (mut mode, mut fixed) = (Confusion::new(classes.len()), Confusion::new(classes.len()));
@@ -167,9 +162,10 @@ impl Bench<'_> {
         for window in &self.windows {
             let given: Vec<usize> = optical.iter().copied().filter(|&i| window.truth[i].is_some()).collect();
             let (Some(truth), false) = (window.image(cover), given.is_empty()) else { continue };
-            let truth = index(truth);
+            let seen = |raster: &Raster| truth.valid_of(&index(raster)).into_owned();
             let members = self.realisations(window, &given, &[cover], &[])?;
-            let members: Vec<Vec<usize>> = rasters(&members, cover).map(index).collect();
+            let members: Vec<Vec<usize>> = rasters(&members, cover).map(seen).collect();
+            let truth = seen(truth);
             let vote = |p: usize| {
                 let mut votes = vec![0; classes.len()];
                 members.iter().for_each(|s| votes[s[p]] += 1);
@@ -226,17 +222,17 @@ impl Bench<'_> {
                     let truth = measured(m, truth);
                     let off: Vec<f32> = truth.data.iter().zip(&mean).map(|(t, m)| (t - m).abs()).collect();
                     let square = truth.width * truth.height;
-                    within.extend(
-                        off.chunks_exact(square).zip(deviation.chunks_exact(square)).map(|(a, b)| spearman(a, b)),
-                    );
-                    error.extend(off);
+                    let bands = off.chunks_exact(square).zip(deviation.chunks_exact(square));
+                    within.extend(bands.map(|(a, b)| spearman(&truth.valid_of(a), &truth.valid_of(b))));
+                    error.extend_from_slice(&truth.valid_of(&off));
                     inside += (0..truth.data.len())
+                        .filter(|k| truth.is_valid(k % square))
                         .filter(|&k| {
                             let above = members.iter().filter(|r| r.data[k] > truth.data[k]).count();
                             above > 0 && above < members.len()
                         })
                         .count();
-                    spread.extend(deviation);
+                    spread.extend_from_slice(&truth.valid_of(&deviation));
                 }
             }
             let average = spread.iter().map(|v| f64::from(*v)).sum::<f64>() / spread.len() as f64;
@@ -319,17 +315,19 @@ impl<'a> Tally<'a> {
         }
     }
 
+    /// Adds a window; what is no data is no truth. Structure and texture are those of windows without holes.
     fn add(&mut self, truth: &Raster, members: &[Raster], baselines: Vec<(&'static str, Raster)>) {
         let (mean, _) = mean_and_deviation(members);
-        self.mean.add(&truth.data, &mean);
+        let known = truth.valid_of(&truth.data);
+        self.mean.add(&known, &truth.valid_of(&mean));
         let square = truth.width * truth.height;
         for (c, errors) in self.bands.iter_mut().enumerate() {
-            errors.add(truth.channel(c), &mean[c * square..(c + 1) * square]);
+            errors.add(&truth.valid_of(truth.channel(c)), &truth.valid_of(&mean[c * square..(c + 1) * square]));
         }
         let each = |f: &dyn Fn(&Raster) -> f64| members.iter().map(f).collect::<Vec<f64>>();
         let mae = each(&|r| {
             let mut errors = Errors::default();
-            errors.add(&truth.data, &r.data);
+            errors.add(&known, &truth.valid_of(&r.data));
             errors.mae()
         });
         let similar = each(&|r| {
@@ -337,12 +335,17 @@ impl<'a> Tally<'a> {
             bands.sum::<f64>() / truth.channels as f64
         });
         self.samples.extend(best_and_mean(&mae, true).map(|(best, mean)| [best, mean]));
-        self.structure.extend(best_and_mean(&similar, false).map(|(best, mean)| [best, mean]));
+        let whole = truth.valid().is_none();
+        if whole {
+            self.structure.extend(best_and_mean(&similar, false).map(|(best, mean)| [best, mean]));
+        }
         for member in members {
             for c in 0..truth.channels {
-                self.noise.add(truth.channel(c), member.channel(c));
-                let power = |r: &Raster| power_above(r.channel(c), r.width, FINE);
-                self.texture.push(power(member) / power(truth));
+                self.noise.add(&truth.valid_of(truth.channel(c)), &truth.valid_of(member.channel(c)));
+                if whole {
+                    let power = |r: &Raster| power_above(r.channel(c), r.width, FINE);
+                    self.texture.push(power(member) / power(truth));
+                }
             }
         }
         for (name, raster) in baselines {
@@ -350,7 +353,7 @@ impl<'a> Tally<'a> {
                 self.baselines.push((name, Errors::default()));
                 self.baselines.len() - 1
             });
-            self.baselines[at].1.add(&truth.data, &raster.data);
+            self.baselines[at].1.add(&known, &truth.valid_of(&raster.data));
         }
     }
 

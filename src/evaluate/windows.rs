@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::files::folders;
+use crate::grid::Footprint;
 use crate::modality::{ModalityTable, Raster, Value};
 use crate::scene::{Scene, WINDOW_STEP_M, Window};
 use crate::train::DataRecipe;
@@ -16,6 +17,8 @@ pub struct HeldWindow {
     pub scene: String,
     /// Which window.
     pub window: Window,
+    /// The ground it covers.
+    pub ground: Footprint,
     /// By modality, physical units.
     pub truth: Vec<Option<Value>>,
 }
@@ -61,11 +64,15 @@ pub fn held_windows(dir: &Path, table: &ModalityTable, recipe: &DataRecipe, side
                 east_m: at(k % across, across, play[0]) * step,
                 south_m: at(k / across, down, play[1]) * step,
             };
-            // A window without data somewhere is none to measure at.
+            // A window mostly without data of something is none to measure at.
             let footprint = scene.window(table.window_m(), window)?;
             let Ok(observation) = scene.read(table, &footprint, &available) else { continue };
+            if (0..table.len()).any(|i| observation.mostly_missing(&table[i], i).is_some()) {
+                continue;
+            }
             let truth = observation.values.into_iter().map(|v| v.map(|g| g.value)).collect();
-            windows.push(HeldWindow { dir: dir.clone(), scene: scene.name().to_owned(), window, truth });
+            let scene = scene.name().to_owned();
+            windows.push(HeldWindow { dir: dir.clone(), scene, window, ground: footprint, truth });
         }
     }
     if windows.is_empty() {

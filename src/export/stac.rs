@@ -7,16 +7,20 @@ use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
 impl Exporter<'_> {
-    /// Writes an item whose assets are these files, which lie in the exporter's folder.
+    /// Where the item is written.
+    pub(super) fn stac_path(&self) -> PathBuf {
+        self.path("", "item.json")
+    }
+
+    /// Writes an item whose assets are these files; they lie beside it in the end.
     ///
     /// Places without georeference get an item without geometry, as the standard allows. The instant of an item is
     /// the date of the place where one is known, else that of its making; `copgen:datetime_of` says which.
     ///
     /// # Errors
-    /// When the file exists or cannot be written.
-    pub fn stac_item(&self, files: &[PathBuf]) -> Result<PathBuf> {
-        let path = self.path("", "item.json");
-        self.refuse(&path)?;
+    /// When the file cannot be written.
+    pub(super) fn stac_item(&self, files: &[PathBuf]) -> Result<PathBuf> {
+        let path = self.stac_path();
         let text = serde_json::to_string_pretty(&self.item(files)).map_err(|e| Error::file(&path, e.to_string()))?;
         write_atomically(&path, text.as_bytes())?;
         Ok(path)
@@ -77,7 +81,9 @@ impl Exporter<'_> {
         let named = |path: &PathBuf| {
             let name = path.file_name()?.to_string_lossy().into_owned();
             let (kind, roles) = match path.extension().and_then(|e| e.to_str())? {
-                "tif" if self.cloud_optimised => ("image/tiff; application=geotiff; profile=cloud-optimized", "data"),
+                "tif" if self.request.cloud_optimised => {
+                    ("image/tiff; application=geotiff; profile=cloud-optimized", "data")
+                }
                 "tif" => ("image/tiff; application=geotiff", "data"),
                 "png" if name.contains("_observed_") => ("image/png", "observed"),
                 "png" => ("image/png", "overview"),

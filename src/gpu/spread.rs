@@ -46,7 +46,8 @@ impl SpreadKernel {
         Self { pipelines: ENTRIES.iter().map(|(measure, entry)| (*measure, pipeline(entry))).collect() }
     }
 
-    /// Computes the spread of each pixel into a new storage buffer of `rows · columns` float32 values.
+    /// Computes the spread of each pixel into a new storage buffer of `rows · columns` float32 values; −1 where nothing was
+    /// observed to compare with.
     ///
     /// # Errors
     /// When there are no samples, their number does not fit their size, or they are larger than the device allows.

@@ -1,11 +1,12 @@
 //! What is known about the place of a request: read from its scene, or set by hand.
 
+use super::place::Opened;
 use super::{Place, Request, SetValue};
 use crate::error::{Error, Result};
 use crate::grid::Footprint;
 use crate::modality::{ClassMap, Modality, ModalityTable, Raster, Value, ValueKind};
 use crate::sampler::Role;
-use crate::scene::{Given, Observation, Scene, read_raster_for};
+use crate::scene::{Given, Observation, read_raster_for};
 
 /// Reads every given modality of the request that is not set by hand, and puts the set values in.
 ///
@@ -14,24 +15,16 @@ use crate::scene::{Given, Observation, Scene, read_raster_for};
 pub fn observe(table: &ModalityTable, request: &Request) -> Result<Observation> {
     let given = request.roles.with(Role::Given);
     let wanted: Vec<usize> = given.iter().copied().filter(|i| !request.set.contains_key(i)).collect();
-    let mut observation = match &request.place {
-        Place::Scene { dir, window } => {
-            let scene = Scene::open(dir)?;
-            scene.read(table, &scene.window(table.window_m(), *window)?, &wanted)?
-        }
-        Place::MajorTom { root, cell, window } => {
-            let scene = Scene::open_major_tom(root, cell)?;
-            scene.read(table, &scene.window(table.window_m(), *window)?, &wanted)?
-        }
-        Place::Ground { name, footprint } => {
-            let mut values = vec![None; table.len()];
-            for &i in &wanted {
-                if table[i].values == ValueKind::Location {
-                    let value = Value::Location(footprint.centre()?);
-                    values[i] = Some(Given { value, sources: Vec::new(), date: None, origin: None });
-                }
+    let opened = request.place.data.open()?;
+    let ground = opened.footprint(table.window_m(), &request.place.extent)?;
+    let mut observation = match &opened {
+        Opened::Scene(scene) => scene.read(table, &ground, &wanted)?,
+        Opened::Ground { name, .. } => {
+            let mut observation = bare(table, name, ground)?;
+            for (i, value) in observation.values.iter_mut().enumerate() {
+                value.take_if(|_| !wanted.contains(&i));
             }
-            Observation { tile: name.clone(), footprint: footprint.clone(), values, notes: Vec::new() }
+            observation
         }
     };
     for (&i, set) in &request.set {
@@ -44,31 +37,84 @@ pub fn observe(table: &ModalityTable, request: &Request) -> Result<Observation> 
     Ok(observation)
 }
 
+/// What has to be said about the holes of what is given: they are filled on the way to the network.
+///
+/// # Errors
+/// When more than half of a raster is missing.
+pub(super) fn fillings(table: &ModalityTable, given: &[usize], observation: &Observation) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    for &i in given {
+        if let Some(Given { value: Value::Image(raster), gap: Some(gap), .. }) = &observation.values[i] {
+            notes.push(gap.suits(&table[i], raster)?);
+        }
+    }
+    Ok(notes)
+}
+
+/// Reads all that is known at a place, modality by modality: one that cannot be used becomes a note.
+///
+/// # Errors
+/// When the place cannot be opened, or its extent does not lie in it.
+pub fn observe_all(table: &ModalityTable, place: &Place) -> Result<Observation> {
+    let opened = place.data.open()?;
+    let ground = opened.footprint(table.window_m(), &place.extent)?;
+    let scene = match opened {
+        Opened::Scene(scene) => scene,
+        Opened::Ground { name, .. } => return bare(table, &name, ground),
+    };
+    let mut all = scene.read(table, &ground, &[])?;
+    for i in scene.available(table) {
+        match scene.read(table, &ground, &[i]) {
+            Ok(mut one) => {
+                all.values[i] = one.values[i].take();
+                for note in one.notes {
+                    if !all.notes.contains(&note) {
+                        all.notes.push(note);
+                    }
+                }
+            }
+            Err(error) => all.notes.push(format!("{} cannot be used: {error}", table[i].name)),
+        }
+    }
+    Ok(all)
+}
+
+/// Of bare ground only the location is known.
+fn bare(table: &ModalityTable, name: &str, ground: Footprint) -> Result<Observation> {
+    let centre = ground.centre()?;
+    let location = |m: &Modality| {
+        let value = Value::Location(centre);
+        (m.values == ValueKind::Location).then_some(Given::of(value))
+    };
+    let values = table.iter().map(location).collect();
+    Ok(Observation { tile: name.to_owned(), footprint: ground, values, notes: Vec::new() })
+}
+
 fn value_of(m: &Modality, set: &SetValue, window: &Footprint, notes: &mut Vec<String>) -> Result<Given> {
-    let mut sources = Vec::new();
     let value = match (set, &m.values) {
         (SetValue::Location(at), ValueKind::Location) => Value::Location(*at),
         (SetValue::Date(date), ValueKind::Date) => Value::Date(*date),
         (SetValue::Class(code), ValueKind::Classes { classes }) if classes.iter().any(|c| c.code == *code) => {
-            Value::Image(Raster::constant(1, m.pixels, m.pixels, f32::from(*code)))
+            let (rows, columns) = window.pixels(m.ground_m)?;
+            Value::Image(Raster::constant(1, rows, columns, f32::from(*code)))
         }
         (SetValue::Painted(map), ValueKind::Classes { classes }) => {
             let known = |code: &u8| classes.iter().any(|c| c.code == *code);
-            let raster = map.raster(m.pixels).filter(|_| map.0.iter().all(known));
-            Value::Image(raster.ok_or_else(|| {
-                Error::request(format!(
+            let fits = map.size() == window.pixels(m.ground_m)? && map.codes().iter().all(known);
+            if !fits {
+                return Err(Error::request(format!(
                     "What was painted for {} has another size, or classes it does not know.",
                     m.name
-                ))
-            })?)
+                )));
+            }
+            Value::Image(map.raster())
         }
         (SetValue::File(path), _) if !m.is_scalar() => {
-            sources.push(path.clone());
-            Value::Image(read_raster_for(m, path, window, notes)?)
+            return read_raster_for(m, path, window, notes);
         }
         _ => return Err(Error::request(format!("The value set for {} does not suit it.", m.name))),
     };
-    Ok(Given { value, sources, date: None, origin: None })
+    Ok(Given::of(value))
 }
 
 impl SetValue {
@@ -127,7 +173,8 @@ impl SetValue {
                 format!("{} ({code}) everywhere", name.unwrap_or("unknown class"))
             }
             Self::Painted(map) => {
-                let share = |code: u8| 100 * map.0.iter().filter(|c| **c == code).count() / map.0.len().max(1);
+                let share =
+                    |code: u8| 100 * map.codes().iter().filter(|c| **c == code).count() / map.codes().len().max(1);
                 let shares = m.classes().unwrap_or_default().iter().map(|c| (share(c.code), &c.name));
                 let shares: Vec<String> =
                     shares.filter(|(share, _)| *share > 0).map(|(share, name)| format!("{name} {share} %")).collect();

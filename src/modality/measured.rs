@@ -14,7 +14,7 @@ pub fn measured_value(m: &Modality, value: f32) -> f32 {
 
 /// All pixels as [`measured_value`].
 pub fn measured(m: &Modality, raster: &Raster) -> Raster {
-    Raster { data: raster.data.iter().map(|&v| measured_value(m, v)).collect(), ..raster.clone() }
+    raster.map(|v| measured_value(m, v))
 }
 
 /// The unit of [`measured`].

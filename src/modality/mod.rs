@@ -4,14 +4,20 @@
 //! other window sizes, fewer modalities, or COP-GEN-Beta (J.1) run without new code.
 
 mod class_map;
+mod fill;
 mod index;
+mod mask;
 mod measured;
+mod raster;
 mod values;
 
 pub use class_map::ClassMap;
+pub use fill::{MOST_MISSING, filled};
 pub use index::Index;
+pub use mask::Mask;
 pub use measured::{measured, measured_unit, measured_value};
-pub use values::{Location, PostOptions, Raster, Value, class_index, from_network, to_network};
+pub use raster::Raster;
+pub use values::{Location, PostOptions, Value, class_index, from_network, to_network};
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -144,6 +150,16 @@ impl Modality {
             ValueKind::Location | ValueKind::Date => 0,
             ValueKind::Classes { classes } => classes.len(),
             _ => self.channels.len(),
+        }
+    }
+
+    /// The code that stands for nothing in rasters of this family, whatever their files declare: "No data" of land cover,
+    /// "unknown" of cloud masks.
+    pub fn no_data(&self) -> Option<f32> {
+        match self.family.as_str() {
+            "LULC" => Some(0.0),
+            "cloud_mask" => Some(255.0),
+            _ => None,
         }
     }
 

@@ -3,44 +3,9 @@
 //! Everything here is float32 (float64 inside one formula where that costs nothing), on every device:
 //! half precision would turn elevation into terraces (E.5, I.8).
 
-use super::{Class, Curve, Modality, ValueKind};
+use super::{Class, Curve, Modality, Raster, ValueKind, filled};
 use crate::error::{Error, Result};
 use jiff::civil::Date;
-
-/// Pixels of one image modality over one window, in physical units.
-///
-/// Layout `(channel, row, column)`, row 0 is north. Units by [`ValueKind`]: Sentinel-2 in DN
-/// (reflectance × 10 000), Sentinel-1 in linear power, elevation in metres, classes as raster codes.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Raster {
-    /// Number of channels, in the modality's channel order.
-    pub channels: usize,
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-    /// `channels · height · width` values.
-    pub data: Vec<f32>,
-}
-
-impl Raster {
-    /// A raster of one value everywhere.
-    pub fn constant(channels: usize, height: usize, width: usize, value: f32) -> Self {
-        Self { channels, height, width, data: vec![value; channels * height * width] }
-    }
-
-    /// One channel, row-major.
-    pub fn channel(&self, index: usize) -> &[f32] {
-        let n = self.height * self.width;
-        &self.data[index * n..(index + 1) * n]
-    }
-
-    /// One channel, row-major, to write to.
-    pub fn channel_mut(&mut self, index: usize) -> &mut [f32] {
-        let n = self.height * self.width;
-        &mut self.data[index * n..(index + 1) * n]
-    }
-}
 
 /// A geographic position in degrees (WGS 84).
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -95,12 +60,20 @@ pub fn class_index(classes: &[Class], code: f32) -> usize {
 /// Physical value → network value.
 ///
 /// Images become `(channels, rows, columns)` with one-hot channels for class rasters; scalars become the
-/// three numbers that *are* the latent. Row-major float32.
+/// three numbers that *are* the latent. Row-major float32. Holes of a raster are [filled](super::filled) before.
 ///
 /// # Errors
-/// When the value is not of the modality's kind or has another number of channels.
+/// When the value is not of the modality's kind or has another number of channels, or most of it is missing.
 pub fn to_network(modality: &Modality, value: &Value) -> Result<Vec<f32>> {
     let mismatch = || Error::request(format!("The value given for {} is not of its kind.", modality.name));
+    let whole;
+    let value = match value {
+        Value::Image(raster) if raster.valid().is_some() => {
+            whole = Value::Image(filled(modality, raster)?.into_owned());
+            &whole
+        }
+        value => value,
+    };
     match (&modality.values, value) {
         (ValueKind::Location, Value::Location(at)) => {
             let (phi, lambda) = (at.lat.to_radians(), at.lon.to_radians());
@@ -160,7 +133,7 @@ pub fn from_network(modality: &Modality, data: &[f32], options: &PostOptions) ->
         )));
     }
     let image = |channels: usize, data: Vec<f32>| {
-        Value::Image(Raster { channels, height: modality.pixels, width: modality.pixels, data })
+        Raster::new(channels, modality.pixels, modality.pixels, data).map(Value::Image)
     };
     Ok(match &modality.values {
         ValueKind::Location => {
@@ -178,7 +151,7 @@ pub fn from_network(modality: &Modality, data: &[f32], options: &PostOptions) ->
                 }
                 f32::from(classes[best].code)
             });
-            image(1, codes.collect())
+            image(1, codes.collect())?
         }
         ValueKind::Reflectance { dn_per_unit, curve } => {
             let dn = data.iter().map(|&v| match curve {
@@ -186,23 +159,23 @@ pub fn from_network(modality: &Modality, data: &[f32], options: &PostOptions) ->
                 Curve::SquareRoot => ((v + 1.0) / 2.0).max(0.0).powi(2) * dn_per_unit,
             });
             let clip = options.clip_reflectance;
-            image(modality.channels.len(), dn.map(|v| if clip { v.clamp(0.0, *dn_per_unit) } else { v }).collect())
+            image(modality.channels.len(), dn.map(|v| if clip { v.clamp(0.0, *dn_per_unit) } else { v }).collect())?
         }
         ValueKind::RootElevation { max_m } => {
             let metres = data.iter().map(|&v| (v + 1.0) / 2.0).map(|root| (root * root).copysign(root) * max_m);
-            image(modality.channels.len(), metres.collect())
+            image(modality.channels.len(), metres.collect())?
         }
         ValueKind::Picture => {
-            image(modality.channels.len(), data.iter().map(|&v| ((v + 1.0) / 2.0 * 255.0).clamp(0.0, 255.0)).collect())
+            image(modality.channels.len(), data.iter().map(|&v| ((v + 1.0) / 2.0 * 255.0).clamp(0.0, 255.0)).collect())?
         }
         &ValueKind::Decibel { min_db, max_db, min_positive } => image(
             modality.channels.len(),
             data.iter().map(|&v| 10f64.powf(scale_out(v, min_db, max_db) / 10.0).max(min_positive) as f32).collect(),
-        ),
+        )?,
         &ValueKind::LogElevation { min_log, max_log, min_positive } => image(
             modality.channels.len(),
             data.iter().map(|&v| scale_out(v, min_log, max_log).exp_m1().max(min_positive) as f32).collect(),
-        ),
+        )?,
     })
 }
 

@@ -1,52 +1,13 @@
 //! Values that a careful reader would question.
 
 use super::raster_file::RasterFile;
-use crate::error::{Error, Result};
 use crate::modality::{Modality, Raster, ValueKind};
-
-/// Checks one channel of a window: not finite or mostly missing is an error, some missing a note.
-pub(super) fn channel(
-    file: &RasterFile,
-    band: usize,
-    name: &str,
-    values: &[f32],
-    notes: &mut Vec<String>,
-) -> Result<()> {
-    let n = values.len().max(1) as f64;
-    if let Some(bad) = values.iter().find(|v| !v.is_finite()) {
-        let count = values.iter().filter(|v| !v.is_finite()).count();
-        return Err(Error::file(
-            &file.path,
-            format!("{count} of {n} values of {name} in the window are {bad}; fill or mask them first"),
-        ));
-    }
-    let Some(no_data) = file.no_data.get(band).copied().flatten() else { return Ok(()) };
-    let share = values.iter().filter(|v| missing(**v, no_data)).count() as f64 / n;
-    if share > 0.5 {
-        return Err(Error::file(
-            &file.path,
-            format!("{:.0} % of {name} in the window is no data ({no_data}); choose another window", share * 100.0),
-        ));
-    }
-    if share > 0.0 {
-        let file = file.path.file_name().and_then(|f| f.to_str()).unwrap_or_default();
-        notes.push(format!("{file}: {:.1} % of {name} in the window is no data ({no_data}).", share * 100.0));
-    }
-    Ok(())
-}
-
-/// No-data values are declared in float64, pixels hold float32.
-fn missing(value: f32, no_data: f64) -> bool {
-    value == no_data as f32
-}
 
 /// Notes what merely looks wrong about the values of a window. `offset_possible`: whether the product may carry the
 /// Sentinel-2 offset of newer processing baselines.
 pub(super) fn values(m: &Modality, raster: &Raster, file: &RasterFile, offset_possible: bool, notes: &mut Vec<String>) {
     let name = file.path.file_name().and_then(|f| f.to_str()).unwrap_or(&m.name);
-    let no_data = file.no_data.first().copied().flatten();
-    let mut sorted: Vec<f32> =
-        raster.data.iter().copied().filter(|v| no_data.is_none_or(|no_data| !missing(*v, no_data))).collect();
+    let mut sorted: Vec<f32> = (0..raster.channels).flat_map(|channel| raster.valid_values(channel)).collect();
     if sorted.is_empty() {
         return;
     }
@@ -61,8 +22,8 @@ pub(super) fn values(m: &Modality, raster: &Raster, file: &RasterFile, offset_po
                 notes.push(format!("{name}: no value is below {min} DN; the offset of 1000 of processing baselines from 04.00 on may not have been removed."));
             }
             if m.channels.iter().any(|c| c == "B10") {
-                let cirrus = m.channels.iter().position(|c| c == "B10").map(|i| raster.channel(i));
-                let least = cirrus.into_iter().flatten().copied().fold(f32::INFINITY, f32::min);
+                let cirrus = m.channels.iter().position(|c| c == "B10").map(|i| raster.valid_values(i));
+                let least = cirrus.into_iter().flatten().fold(f32::INFINITY, f32::min);
                 if least > 900.0 && offset_possible {
                     notes.push(format!("{name}: the cirrus band B10 is nowhere below {least} DN; the offset of 1000 of processing baselines from 04.00 on was not removed."));
                 }

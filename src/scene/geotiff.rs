@@ -77,9 +77,7 @@ impl GeoTiff<'_> {
                 self.fill(plain, temporary.path(), |v| if v.is_finite() { code(v) } else { *none })
             }
         };
-        written.map_err(|e| {
-            Error::file(path, format!("Cannot write it, the disk may be full; nothing was left behind ({e})"))
-        })?;
+        written.map_err(|e| Error::file(path, format!("It cannot be written; the disk may be full ({e})")))?;
         temporary.as_file().sync_all().map_err(|e| Error::io(path, "write", &e))?;
         let moved = if overwrite { temporary.persist(path) } else { temporary.persist_noclobber(path) };
         let file = moved.map_err(|e| match e.error.kind() {

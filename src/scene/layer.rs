@@ -1,10 +1,10 @@
 //! The raster of one modality: from one file with all bands, or one file per band.
 
-use super::checks;
 use super::raster_file::RasterFile;
+use super::{Gap, checks};
 use crate::error::{Error, Result};
 use crate::grid::Footprint;
-use crate::modality::{Modality, Raster};
+use crate::modality::{Mask, Modality, Raster};
 use std::path::PathBuf;
 
 /// Pixel sizes may differ from the nominal one by this share (some scenes have 9.995 m).
@@ -138,11 +138,12 @@ impl Layer {
         }
     }
 
-    /// The pixels of a modality in a window of the scene, checked; suspicious findings go to `notes`.
+    /// The pixels of a modality in a window of the scene, and what is missing of them; suspicious findings go to `notes`.
+    /// Pixels are valid where all channels are: no-data values and masks of the files, values that are not finite, and
+    /// [codes of the modality](Modality::no_data) that say so make them invalid.
     ///
     /// # Errors
-    /// When resolution, coordinate system or alignment do not fit, the window leaves the raster, a band is
-    /// missing, or values are not finite.
+    /// When resolution, coordinate system or alignment do not fit, the window leaves the raster, or a band is missing.
     ///
     /// `offset_possible`: whether the product may carry the Sentinel-2 offset of newer processing baselines.
     pub fn read(
@@ -151,7 +152,7 @@ impl Layer {
         window: &Footprint,
         offset_possible: bool,
         notes: &mut Vec<String>,
-    ) -> Result<Raster> {
+    ) -> Result<(Raster, Option<Gap>)> {
         let header = self.header();
         let wrong = |what: String| Err(Error::file(&header.path, what));
         let (mut column, mut row) = (window.left / m.ground_m, -window.top / m.ground_m);
@@ -189,14 +190,27 @@ impl Layer {
         if column < 0.0 || row < 0.0 {
             return wrong(format!("The window begins {} m outside the raster", -(column.min(row)) * m.ground_m));
         }
-        let mut raster = Raster { channels: m.channels.len(), height: m.pixels, width: m.pixels, data: Vec::new() };
+        let (rows, columns) = window.pixels(m.ground_m)?;
+        let mut data = Vec::with_capacity(m.channels.len() * rows * columns);
+        let mut gap: Option<Gap> = None;
         for channel in &m.channels {
             let (file, band) = self.locate(m, channel)?;
-            let values = file.read(&[band], column as usize, row as usize, m.pixels)?;
-            checks::channel(file, band, channel, &values, notes)?;
-            raster.data.extend(values);
+            let mut values = file.read(&[band], (column as usize, row as usize), (columns, rows))?;
+            values.iter_mut().filter(|v| m.no_data() == Some(**v)).for_each(|v| *v = f32::NAN);
+            let share = values.iter().filter(|v| v.is_nan()).count() as f64 / values.len().max(1) as f64;
+            if share > gap.as_ref().map_or(0.0, |gap| gap.share) {
+                gap = Some(Gap { file: file.path.clone(), band: channel.clone(), share });
+            }
+            data.extend(values);
+        }
+        let mut raster = Raster::new(m.channels.len(), rows, columns, data)?;
+        if let Some(gap) = &gap {
+            let known = |pixel: usize| (0..raster.channels).all(|c| !raster.channel(c)[pixel].is_nan());
+            let valid = Mask::from_fn(raster.height, raster.width, known);
+            raster = raster.with_valid(&valid)?;
+            notes.push(gap.note(m, &raster));
         }
         checks::values(m, &raster, header, offset_possible, notes);
-        Ok(raster)
+        Ok((raster, gap))
     }
 }

@@ -3,6 +3,8 @@
 mod checks;
 mod collection;
 mod dates;
+mod extent;
+mod gap;
 mod geotiff;
 mod layer;
 mod loose;
@@ -14,40 +16,27 @@ mod read_back;
 
 pub use collection::{Collection, Holding};
 pub use dates::day_in;
+pub use extent::{Extent, Window};
+pub use gap::Gap;
 pub use geotiff::{GeoTiff, Pixels, refuse_existing};
 pub use loose::{LooseFile, recognise, scene_of};
+pub(crate) use raster_file::pixels;
 pub use raster_file::quiet_gdal;
 pub(crate) use read_back::{Bits, read_back};
 
 use crate::error::{Error, Result};
 use crate::grid::Footprint;
-use crate::modality::{Location, Modality, ModalityTable, Raster, Value, ValueKind};
+use crate::modality::{Location, Modality, ModalityTable, Value, ValueKind};
 use jiff::civil::Date;
 use layer::Layer;
 use metadata::Metadata;
 use raster_file::RasterFile;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Windows begin at multiples of the coarsest pixel, so that they fall on pixel borders in every modality.
+/// Windows and other extents begin and end at multiples of the coarsest pixel, so that they fall on pixel borders in every
+/// modality.
 pub const WINDOW_STEP_M: f64 = 60.0;
-
-/// Which square of a scene to take.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Window {
-    /// The centre crop of specification B.2.
-    #[default]
-    Centre,
-    /// A window whose upper-left corner lies this far from the scene's, metres; multiples of 60 m.
-    At {
-        /// Metres east of the scene's left edge.
-        east_m: f64,
-        /// Metres south of the scene's top edge.
-        south_m: f64,
-    },
-}
 
 /// One modality's value in a window, and where it came from.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,14 +49,23 @@ pub struct Given {
     pub date: Option<String>,
     /// Where it comes from and what was done to it, if the scene says.
     pub origin: Option<String>,
+    /// The largest gap of its rasters in the window, if some of it is no data.
+    pub gap: Option<Gap>,
 }
 
-/// Everything known about one window: co-registered values in table order.
+impl Given {
+    /// A value without sources.
+    pub fn of(value: Value) -> Self {
+        Self { value, sources: Vec::new(), date: None, origin: None, gap: None }
+    }
+}
+
+/// Everything known about one window or other extent: co-registered values in table order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
-    /// Name of the place and window; part of the seed of every noise stream.
+    /// Name of the place and of the extent in it; begins the names of files.
     pub tile: String,
-    /// Where the window lies.
+    /// The ground it covers.
     pub footprint: Footprint,
     /// One entry per modality of the table; `None` where nothing is known or wanted.
     pub values: Vec<Option<Given>>,
@@ -76,6 +74,12 @@ pub struct Observation {
 }
 
 impl Observation {
+    /// Why a modality cannot be given, though it was read: too much of it is no data.
+    pub fn mostly_missing(&self, m: &Modality, index: usize) -> Option<Error> {
+        let given = self.values.get(index)?.as_ref()?;
+        given.gap.as_ref()?.suits(m, given.value.image()?).err()
+    }
+
     /// The date of the place (ISO 8601 day), if one is known.
     pub fn date(&self, table: &ModalityTable) -> Option<String> {
         let at = table.iter().position(|m| m.values == ValueKind::Date)?;
@@ -333,43 +337,8 @@ impl Scene {
         if self.parts.layers.is_empty() { pictures::PIXEL_M } else { WINDOW_STEP_M }
     }
 
-    /// A window of this side.
-    ///
-    /// # Errors
-    /// When the scene is smaller, or the window leaves it or its 60 m raster.
-    pub fn window(&self, side_m: f64, window: Window) -> Result<Footprint> {
-        if !(side_m > 0.0 && side_m.is_finite()) {
-            return Err(Error::request("The window has no size."));
-        }
-        let (w, h) = (self.extent.width_m, self.extent.height_m);
-        if side_m > w + 1e-6 || side_m > h + 1e-6 {
-            return Err(Error::file(
-                &self.dir,
-                format!("The scene covers {w} × {h} m, but the model needs a window of {side_m} × {side_m} m"),
-            ));
-        }
-        match window {
-            Window::Centre => Ok(self.extent.centre_window(side_m, self.step_m())),
-            Window::At { east_m, south_m } => {
-                for (offset, extent) in [(east_m, w), (south_m, h)] {
-                    if !(-1e-6..=extent - side_m + 1e-6).contains(&offset) {
-                        return Err(Error::request(format!(
-                            "The window begins at {east_m} m east, {south_m} m south and leaves the scene of {w} × {h} m."
-                        )));
-                    }
-                    let step = self.step_m();
-                    if (offset / step - (offset / step).round()).abs() > 1e-6 {
-                        return Err(Error::request(format!(
-                            "The window must begin at multiples of {step} m, not {offset} m."
-                        )));
-                    }
-                }
-                Ok(self.extent.inner(east_m, south_m, side_m))
-            }
-        }
-    }
-
-    /// Reads the wanted modalities in a window (see [`window`](Self::window)), in the table's channel order.
+    /// Reads the wanted modalities on some of its ground (see [`ground`](Self::ground)), in the table's channel order. Each
+    /// raster has as many pixels as the ground is large, whatever the size of a network's window.
     ///
     /// # Errors
     /// When a wanted modality is not there, or its raster does not fit (see the message).
@@ -382,7 +351,7 @@ impl Scene {
             values[i] = Some(match m.values {
                 ValueKind::Location => {
                     let at = window.crs.as_ref().map(|_| window.centre()).ok_or_else(missing)??;
-                    Given { value: Value::Location(at), sources: Vec::new(), date: None, origin: None }
+                    Given::of(Value::Location(at))
                 }
                 ValueKind::Date => {
                     let date = self.date().ok_or_else(missing)?;
@@ -391,7 +360,7 @@ impl Scene {
                     {
                         notes.push(format!("Only the month of the scene is known; {date} stands for it."));
                     }
-                    Given { value: Value::Date(date), sources: Vec::new(), date: Some(date.to_string()), origin: None }
+                    Given { date: Some(date.to_string()), ..Given::of(Value::Date(date)) }
                 }
                 _ => {
                     // A bad picture does not hide good measurements.
@@ -405,14 +374,20 @@ impl Scene {
                             "It has no georeference and another extent than the scene's other rasters, so its place is unknown",
                         ));
                     }
-                    let value = Value::Image(layer.read(m, window, self.offset_possible(m), &mut notes)?);
+                    let (raster, gap) = layer.read(m, window, self.offset_possible(m), &mut notes)?;
+                    let value = Value::Image(raster);
                     let origin = self.parts.metadata.origins.get(&m.family).cloned();
-                    Given { value, sources: layer.paths(), date: self.date_of(&m.family).map(str::to_owned), origin }
+                    let date = self.date_of(&m.family).map(str::to_owned);
+                    Given { value, sources: layer.paths(), date, origin, gap }
                 }
             });
         }
         let offset = [window.left - self.extent.left, self.extent.top - window.top].map(|m| m.round() as i64);
-        let tile = format!("{}_e{}_s{}", self.name, offset[0], offset[1]);
+        let mut tile = format!("{}_e{}_s{}", self.name, offset[0], offset[1]);
+        let side_m = table.window_m();
+        if (window.width_m, window.height_m) != (side_m, side_m) {
+            tile += &format!("_{:.0}x{:.0}m", window.width_m, window.height_m);
+        }
         Ok(Observation { tile, footprint: window.clone(), values, notes })
     }
 }
@@ -424,26 +399,28 @@ impl Scene {
 ///
 /// # Errors
 /// When bands, resolution, place, size or values do not fit.
-pub fn read_raster_for(m: &Modality, path: &Path, window: &Footprint, notes: &mut Vec<String>) -> Result<Raster> {
+pub fn read_raster_for(m: &Modality, path: &Path, window: &Footprint, notes: &mut Vec<String>) -> Result<Given> {
     let file = RasterFile::open(path)?;
-    if file.width < m.pixels || file.height < m.pixels {
+    let (rows, columns) = window.pixels(m.ground_m)?;
+    if file.width < columns || file.height < rows {
         return Err(Error::file(
             path,
             format!(
-                "The raster has {} × {} pixels, {} needs at least {} × {}",
-                file.width, file.height, m.name, m.pixels, m.pixels
+                "The raster has {} × {} pixels, {} needs at least {columns} × {rows}",
+                file.width, file.height, m.name
             ),
         ));
     }
+    let given = |(raster, gap)| Given { sources: vec![path.to_path_buf()], gap, ..Given::of(Value::Image(raster)) };
     let placed = file.crs.is_some() && window.crs.is_some();
     let layer = match m.values {
         ValueKind::Picture => pictures::layer(file)?,
         _ => Layer::single(file.called(&m.channels)),
     };
     if placed {
-        return layer.read(m, window, true, notes);
+        return layer.read(m, window, true, notes).map(given);
     }
     notes.push(format!("{} has no place of its own; its centre was taken for {}.", path.display(), m.name));
-    let centre = layer.footprint(m.ground_m).centre_window(m.window_m(), m.ground_m);
-    layer.read(m, &centre, true, notes)
+    let centre = layer.footprint(m.ground_m).centre_part(window.width_m, window.height_m, m.ground_m);
+    layer.read(m, &centre, true, notes).map(given)
 }

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::grid::Crs;
+use gdal::raster::RasterBand;
 use gdal::{Dataset, DatasetOptions, Metadata};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -25,8 +26,6 @@ pub struct RasterFile {
     pub crs: Option<Crs>,
     /// Description of each band; empty where there is none.
     pub bands: Vec<String>,
-    /// Declared no-data value of each band.
-    pub no_data: Vec<Option<f64>>,
     /// Whether all bands hold bytes.
     pub byte: bool,
     /// Whether a band's values stand for colours of a table.
@@ -56,11 +55,9 @@ impl RasterFile {
         let dataset = open(path)?;
         let (width, height) = dataset.raster_size();
         let mut bands = Vec::new();
-        let mut no_data = Vec::new();
         let (mut byte, mut palette) = (true, false);
         for (i, band) in dataset.rasterbands().enumerate() {
             let band = band.map_err(|e| Error::file(path, format!("Band {} cannot be opened: {e}", i + 1)))?;
-            no_data.push(band.no_data_value());
             byte &= band.band_type() == gdal::raster::GdalDataType::UInt8;
             palette |= band.color_table().is_some();
             bands.push(band.description().unwrap_or_default());
@@ -84,7 +81,7 @@ impl RasterFile {
         };
         let crs = if grid.is_some() { crs } else { None };
         let synthetic = dataset.metadata_item("synthetic", "").is_some_and(|value| value == "yes");
-        Ok(Self { path: path.to_path_buf(), width, height, grid, crs, bands, no_data, byte, palette, synthetic })
+        Ok(Self { path: path.to_path_buf(), width, height, grid, crs, bands, byte, palette, synthetic })
     }
 
     /// The same with these names for its bands, if it has as many and none is described.
@@ -111,33 +108,53 @@ impl RasterFile {
         Err(Error::file(&self.path, format!("Band {name} is missing; the file has: {}", found.join(", "))))
     }
 
-    /// Pixels of some bands in a square, band after band, row-major.
+    /// Pixels of some bands in a rectangle that begins at this column and row, band after band, row-major; NaN where they are
+    /// no data: where the file says so by a value or a mask, and where a value is not finite. `size` is its width and height.
     ///
     /// # Errors
-    /// When the square leaves the raster or the data cannot be read.
-    pub fn read(&self, bands: &[usize], column: usize, row: usize, side: usize) -> Result<Vec<f32>> {
-        let inside = side > 0 && column + side <= self.width && row + side <= self.height;
+    /// When the rectangle leaves the raster or the data cannot be read.
+    pub fn read(&self, bands: &[usize], (column, row): (usize, usize), size: (usize, usize)) -> Result<Vec<f32>> {
+        let (width, height) = size;
+        let inside = width > 0 && height > 0 && column + width <= self.width && row + height <= self.height;
         if !inside {
             return Err(Error::file(
                 &self.path,
                 format!(
-                    "The raster has {} × {} pixels; a window of {side} × {side} from column {column}, row {row} does not fit",
+                    "The raster has {} × {} pixels; a window of {width} × {height} from column {column}, row {row} does not fit",
                     self.width, self.height
                 ),
             ));
         }
         let dataset = open(&self.path)?;
-        let mut data = Vec::with_capacity(bands.len() * side * side);
+        let mut data = Vec::with_capacity(bands.len() * width * height);
         for &band in bands {
             let failed = |e: gdal::errors::GdalError| {
                 Error::file(&self.path, format!("The pixels cannot be read; the file may be truncated ({e})"))
             };
             let raster = dataset.rasterband(band + 1).map_err(failed)?;
             let at = (column as isize, row as isize);
-            data.extend_from_slice(raster.read_as::<f32>(at, (side, side), (side, side), None).map_err(failed)?.data());
+            data.append(&mut pixels(&raster, at, size).map_err(failed)?);
         }
         Ok(data)
     }
+}
+
+/// Pixels of a band, row-major; NaN where they are no data: where the file says so by a declared value, by a mask in it or
+/// beside it or by how opaque it is, and where a value is not finite.
+///
+/// # Errors
+/// When they cannot be read.
+pub(crate) fn pixels(band: &RasterBand, at: (isize, isize), size: (usize, usize)) -> gdal::errors::Result<Vec<f32>> {
+    let mut values = band.read_as::<f32>(at, size, size, None)?.into_shape_and_vec().1;
+    // Declared in float64, while pixels hold float32.
+    let none = band.no_data_value().map(|value| value as f32);
+    values.iter_mut().filter(|v| !v.is_finite() || Some(**v) == none).for_each(|v| *v = f32::NAN);
+    let flags = band.mask_flags()?;
+    if flags.is_per_dataset() || flags.is_alpha() {
+        let mask = band.open_mask_band()?.read_as::<u8>(at, size, size, None)?;
+        values.iter_mut().zip(mask.data()).filter(|(_, mask)| **mask == 0).for_each(|(v, _)| *v = f32::NAN);
+    }
+    Ok(values)
 }
 
 fn open(path: &Path) -> Result<Dataset> {

@@ -4,7 +4,8 @@ use super::signing::{Opening, Pass};
 use crate::error::{Error, Result};
 use crate::grid::Footprint;
 use crate::net::{Fault, Network, plain, scrubbed};
-use crate::scene::quiet_gdal;
+use crate::scene::{pixels, quiet_gdal};
+use gdal::raster::{ColorInterpretation, RasterBand};
 use gdal::spatial_ref::{AxisMappingStrategy, SpatialRef};
 use gdal::{Dataset, DatasetOptions, GeoTransform, GeoTransformEx};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -182,8 +183,9 @@ fn on_grid(name: &str, grid: &Grid, kind: Kind) -> Result<Layer, String> {
         (false, true) => Resampling::Average,
         (false, false) => Resampling::Bilinear,
     };
-    let no_data = dataset.rasterband(1).map_err(text)?.no_data_value().or(kind.nothing);
-    let description = warped(name, &transform, &own, grid, &target, resampling, no_data)?;
+    let first = dataset.rasterband(1).map_err(text)?;
+    let gaps = Gaps { no_data: first.no_data_value().or(kind.nothing), alpha: alpha(&dataset, &first) };
+    let description = warped(name, &transform, &own, grid, &target, resampling, gaps)?;
     let warped = Dataset::open(&description).map_err(text)?;
     let (width, height) = grid.size();
     let band = warped.rasterband(1).map_err(text)?;
@@ -222,17 +224,31 @@ fn direct(dataset: &Dataset, (column, row): (isize, isize), grid: &Grid) -> Resu
     let bottom = row.saturating_add(height as isize).min(rows as isize);
     if right > left && bottom > top {
         let band = dataset.rasterband(1).map_err(text)?;
-        let none = band.no_data_value().map(|v| v as f32);
         let size = ((right - left) as usize, (bottom - top) as usize);
-        let read = band.read_as::<f32>((left, top), size, size, None).map_err(text)?;
-        for (i, line) in read.data().chunks(size.0).enumerate() {
+        let read = pixels(&band, (left, top), size).map_err(text)?;
+        for (i, line) in read.chunks(size.0).enumerate() {
             let begin = ((top - row) as usize + i) * width + (left - column) as usize;
-            for (to, &from) in values[begin..begin + size.0].iter_mut().zip(line) {
-                *to = if Some(from) == none { f32::NAN } else { from };
-            }
+            values[begin..begin + size.0].copy_from_slice(line);
         }
     }
     Ok(Layer { values, resampling: Resampling::None })
+}
+
+/// What a source says is nothing; masks are followed without being told.
+#[derive(Debug, Clone, Copy)]
+struct Gaps {
+    no_data: Option<f64>,
+    /// Number of the band that says how opaque the others are.
+    alpha: Option<usize>,
+}
+
+fn alpha(dataset: &Dataset, first: &RasterBand) -> Option<usize> {
+    let opaque = |number: &usize| {
+        let band = dataset.rasterband(*number);
+        band.is_ok_and(|band| band.color_interpretation() == ColorInterpretation::AlphaBand)
+    };
+    let flags = first.mask_flags().ok()?;
+    if flags.is_alpha() { (2..=dataset.raster_count()).find(opaque) } else { None }
 }
 
 /// A description of the source seen on the grid, which GDAL opens like a file (VRT driver, warped datasets).
@@ -243,7 +259,7 @@ fn warped(
     grid: &Grid,
     target: &SpatialRef,
     resampling: Resampling,
-    no_data: Option<f64>,
+    gaps: Gaps,
 ) -> Result<String, String> {
     let escaped =
         |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
@@ -253,7 +269,8 @@ fn warped(
     let (own_back, onto_back) = (back(transform)?, back(&onto)?);
     let (width, height) = grid.size();
     let (own_wkt, target_wkt) = (own.to_wkt().map_err(text)?, target.to_wkt().map_err(text)?);
-    let none = no_data.map_or(String::new(), |v| format!("<SrcNoDataReal>{v}</SrcNoDataReal>"));
+    let none = gaps.no_data.map_or(String::new(), |v| format!("<SrcNoDataReal>{v}</SrcNoDataReal>"));
+    let alpha = gaps.alpha.map_or(String::new(), |band| format!("<SrcAlphaBand>{band}</SrcAlphaBand>"));
     Ok(format!(
         "<VRTDataset rasterXSize=\"{width}\" rasterYSize=\"{height}\" subClass=\"VRTWarpedDataset\">\
          <SRS>{target}</SRS><GeoTransform>{onto}</GeoTransform>\
@@ -268,7 +285,7 @@ fn warped(
          <SourceSRS>{own}</SourceSRS><TargetSRS>{target}</TargetSRS>\
          </ReprojectionTransformer></ReprojectTransformer></GenImgProjTransformer></Transformer>\
          <BandList><BandMapping src=\"1\" dst=\"1\">{none}<DstNoDataReal>{NOTHING:e}</DstNoDataReal></BandMapping></BandList>\
-         </GDALWarpOptions></VRTDataset>",
+         {alpha}</GDALWarpOptions></VRTDataset>",
         algorithm = resampling.algorithm(),
         source = escaped(name),
         own = escaped(&own_wkt),
@@ -285,6 +302,7 @@ mod tests {
     use super::*;
     use crate::grid::Crs;
     use crate::scene::{GeoTiff, Pixels};
+    use gdal::raster::Buffer;
     use std::path::Path;
 
     const VALUES: Kind = Kind { classes: false, nothing: None };
@@ -379,6 +397,46 @@ mod tests {
             let missing = layer.values.iter().filter(|v| v.is_nan()).count();
             assert_eq!(missing * 2, layer.values.len());
             assert!(layer.values.iter().all(|v| v.is_nan() || *v == 5.0));
+        }
+    }
+
+    #[test]
+    fn masks_and_transparent_pixels_are_missing_also_when_warped() {
+        let dir = tempfile::tempdir().expect("folder");
+        let whole = ground(32632, 600_000.0, 5_200_020.0, 600.0, 600.0);
+        let west = |beside: u8| -> Vec<u8> { (0..3600).map(|i| if i % 60 < 30 { 0 } else { beside }).collect() };
+        let masked = dir.path().join("masked.tif");
+        plane(&masked, &whole, 10.0, (60, 60), |_, _| 5.0);
+        let options = DatasetOptions { open_flags: gdal::GdalOpenFlags::GDAL_OF_UPDATE, ..DatasetOptions::default() };
+        let file = Dataset::open_ex(&masked, options).expect("raster");
+        let mut band = file.rasterband(1).expect("band");
+        band.create_mask_band(true).expect("mask");
+        band.open_mask_band()
+            .expect("mask")
+            .write((0, 0), (60, 60), &mut Buffer::new((60, 60), west(255)))
+            .expect("mask");
+        file.close().expect("written");
+        let clear = dir.path().join("clear.tif");
+        let driver = gdal::DriverManager::get_driver_by_name("GTiff").expect("driver");
+        let options = gdal::raster::RasterCreationOptions::from_iter(["ALPHA=YES"]);
+        let mut file = driver.create_with_band_type_with_options::<u8, _>(&clear, 60, 60, 2, &options).expect("file");
+        file.set_spatial_ref(&SpatialRef::from_epsg(32632).expect("system")).expect("system");
+        file.set_geo_transform(&whole.geo_transform(10.0)).expect("place");
+        for (number, values) in [(1, vec![5; 3600]), (2, west(255))] {
+            let mut band = file.rasterband(number).expect("band");
+            band.write((0, 0), (60, 60), &mut Buffer::new((60, 60), values)).expect("pixels");
+        }
+        file.close().expect("written");
+        for path in [masked, clear] {
+            for pixel_m in [10.0, 20.0] {
+                let grid = Grid { footprint: whole.clone(), pixel_m };
+                let layer = on_grid(&path.display().to_string(), &grid, VALUES).expect("layer");
+                let columns = grid.size().0;
+                for (i, v) in layer.values.iter().enumerate() {
+                    let missing = i % columns < columns / 2;
+                    assert!(v.is_nan() == missing && (missing || *v == 5.0), "{} {pixel_m} {i} {v}", path.display());
+                }
+            }
         }
     }
 }

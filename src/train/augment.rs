@@ -90,11 +90,12 @@ impl Augmentation {
     /// Clouds over ground that is known to be clear.
     fn cloud(&self, values: &mut [Option<Value>], uniform: &mut dyn FnMut() -> f64) {
         let Some(Value::Image(mask)) = self.mask.and_then(|i| values[i].as_mut()) else { return };
-        if mask.data.iter().any(|code| *code != 0.0) {
+        if mask.valid().is_some() || mask.data.iter().any(|code| *code != 0.0) {
             return;
         }
         let clouds = Clouds::draw(uniform, mask.width);
-        *mask = Raster { data: clouds.mask().iter().map(|&code| f32::from(code)).collect(), ..mask.clone() };
+        let drawn = clouds.mask();
+        *mask = Raster::from_fn(1, mask.height, mask.width, |_, pixel| f32::from(drawn[pixel]));
         self.each_band(values, |band, side, name| clouds.apply(band, side, name));
     }
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::modality::{Modality, ModalityTable, PostOptions, Value, from_network, to_network};
 use crate::model::{Autoencoder, Codec, LoadedWeights, Moments, autoencoder_file, write_weights};
-use crate::sampler::Stream;
+use crate::sampler::training_generator;
 use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -93,7 +93,7 @@ struct AutoencoderTask<'a> {
 
 /// The draws of one step.
 fn generator(recipe: &Recipe, m: &Modality, step: u64) -> ChaCha12Rng {
-    Stream::training(recipe.seed, "autoencoder", &m.key, step).generator()
+    training_generator(recipe.seed, "autoencoder", &m.key, step)
 }
 
 /// Fresh parameters; the linear path begins as patch PCA.
@@ -179,13 +179,25 @@ fn batch(
     generator: &mut ChaCha12Rng,
     device: &Device,
 ) -> Result<Tensor> {
+    image(m, &draw(windows, m, index, n, generator)?, device)
+}
+
+/// `n` random windows of one modality.
+fn draw(windows: &Windows, m: &Modality, index: usize, n: usize, generator: &mut ChaCha12Rng) -> Result<Vec<Value>> {
+    let one = |_| {
+        let value = windows.draw(generator, Some(index))?.swap_remove(index);
+        value.ok_or_else(|| Error::request(format!("{} could not be read.", m.name)))
+    };
+    (0..n).map(one).collect()
+}
+
+/// Windows as one network image.
+fn image(m: &Modality, values: &[Value], device: &Device) -> Result<Tensor> {
     let mut data = Vec::new();
-    for _ in 0..n {
-        let values = windows.draw(generator, Some(index))?;
-        let value = values[index].as_ref().ok_or_else(|| Error::request(format!("{} could not be read.", m.name)))?;
+    for value in values {
         data.extend(to_network(m, value)?);
     }
-    Ok(Tensor::from_vec(data, (n, m.network_channels(), m.pixels, m.pixels), device)?)
+    Ok(Tensor::from_vec(data, (values.len(), m.network_channels(), m.pixels, m.pixels), device)?)
 }
 
 /// Standard-normal noise.
@@ -229,18 +241,21 @@ fn held_out_error(
         Ok(windows) if windows.holding(index) > 0 => windows,
         _ => return Ok(None),
     };
-    let mut generator = Stream::training(recipe.seed, "held out", &m.key, 0).generator();
+    let mut generator = training_generator(recipe.seed, "held out", &m.key, 0);
     let mut errors = Vec::new();
     for _ in 0..48 / EVALUATED_TOGETHER {
-        let images = batch(&windows, m, index, EVALUATED_TOGETHER, &mut generator, device)?;
+        let drawn = draw(&windows, m, index, EVALUATED_TOGETHER, &mut generator)?;
+        let images = image(m, &drawn, device)?;
         let back = model.decode(&Moments::split(&model.moments(&images)?)?.mean)?;
-        for item in 0..EVALUATED_TOGETHER {
+        for (item, observed) in drawn.iter().enumerate() {
             let physical = |t: &Tensor| -> Result<Value> {
                 from_network(m, &t.get(item)?.flatten_all()?.to_vec1::<f32>()?, &PostOptions::default())
             };
             let (truth, back) = (physical(&images)?, physical(&back)?);
-            if let (Some(truth), Some(back)) = (truth.image(), back.image()) {
-                errors.extend(truth.data.iter().zip(&back.data).map(|(a, b)| error(m, *a, *b)));
+            if let (Some(truth), Some(back), Some(observed)) = (truth.image(), back.image(), observed.image()) {
+                // What was filled for the network is no truth.
+                let (truth, back) = (observed.valid_of(&truth.data), observed.valid_of(&back.data));
+                errors.extend(truth.iter().zip(back.iter()).map(|(a, b)| error(m, *a, *b)));
             }
         }
     }

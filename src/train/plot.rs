@@ -2,7 +2,7 @@
 
 use super::record::Row;
 use crate::error::Result;
-use crate::view::{not_drawn, register_letters};
+use crate::view::{load_font, not_drawn};
 use image::RgbImage;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, ValueFormatter};
 use plotters::prelude::*;
@@ -39,7 +39,7 @@ type Point = (f64, f64);
 fn draw(pixels: &mut [u8], rows: &[Row], title: &str) -> Result<(), Box<dyn std::error::Error>> {
     let z = ZOOM as i32;
     let font = |size: i32| ("sans-serif", size * z).into_font().color(&TEXT);
-    register_letters()?;
+    load_font()?;
     let raw: Vec<Point> = rows.iter().map(|r| (r.step as f64, known(r.loss))).collect();
     let validation: Vec<Point> = rows
         .iter()

@@ -3,7 +3,7 @@
 use super::recipe::DataRecipe;
 use crate::error::{Error, Result};
 use crate::files::folders;
-use crate::modality::{ModalityTable, Raster, Value};
+use crate::modality::{Mask, ModalityTable, Raster, Value};
 use crate::scene::{Scene, SceneOptions, Window};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::RngCore;
@@ -84,7 +84,8 @@ impl Windows {
     }
 
     /// A random window: all its values, or only `only` (then from scenes that hold it). Windows that are mostly
-    /// without data are drawn again.
+    /// without data of something are drawn again; smaller holes are filled on the way to the network and count like
+    /// everything else.
     ///
     /// # Errors
     /// When no scene holds `only`, or 50 windows in a row cannot be read.
@@ -128,6 +129,9 @@ impl Windows {
         let footprint = entry.scene.window(self.table.window_m(), window)?;
         let wanted = only.map_or_else(|| entry.available.clone(), |m| vec![m]);
         let observation = entry.scene.read(&self.table, &footprint, &wanted)?;
+        for (i, m) in self.table.iter().enumerate() {
+            observation.mostly_missing(m, i).map_or(Ok(()), Err)?;
+        }
         let turn = if self.turns { below(generator, 8) } else { 0 };
         let mut values: Vec<Option<Value>> =
             observation.values.into_iter().map(|given| given.map(|g| turned_value(&g.value, turn))).collect();
@@ -159,27 +163,29 @@ pub fn below(generator: &mut ChaCha12Rng, n: usize) -> usize {
     (uniform(generator) * n as f64) as usize
 }
 
-/// One of the eight flips and quarter turns of a square raster.
+/// One of the eight flips and quarter turns of a square raster, with its holes.
 fn turned(raster: &Raster, turn: usize) -> Raster {
     let n = raster.width;
-    let mut out = raster.clone();
-    for c in 0..raster.channels {
-        let source = raster.channel(c);
-        let target = out.channel_mut(c);
-        for row in 0..n {
-            for column in 0..n {
-                let (mut r, mut k) = if turn & 4 == 0 { (row, column) } else { (column, row) };
-                if turn & 1 != 0 {
-                    r = n - 1 - r;
-                }
-                if turn & 2 != 0 {
-                    k = n - 1 - k;
-                }
-                target[row * n + column] = source[r * n + k];
-            }
+    let source = |pixel: usize| {
+        let (row, column) = (pixel / n, pixel % n);
+        let (mut r, mut k) = if turn & 4 == 0 { (row, column) } else { (column, row) };
+        if turn & 1 != 0 {
+            r = n - 1 - r;
         }
+        if turn & 2 != 0 {
+            k = n - 1 - k;
+        }
+        r * n + k
+    };
+    let out = Raster::from_fn(raster.channels, n, n, |c, pixel| raster.channel(c)[source(pixel)]);
+    match raster.valid() {
+        Some(_) => {
+            let valid = Mask::from_fn(n, n, |pixel| raster.is_valid(source(pixel)));
+            // The mask has the raster's size.
+            out.clone().with_valid(&valid).unwrap_or(out)
+        }
+        None => out,
     }
-    out
 }
 
 #[cfg(test)]
@@ -188,7 +194,7 @@ mod tests {
 
     #[test]
     fn the_eight_turns_differ_and_keep_all_values() {
-        let raster = Raster { channels: 1, height: 3, width: 3, data: (0..9).map(|v| v as f32).collect() };
+        let raster = Raster::from_fn(1, 3, 3, |_, pixel| pixel as f32);
         let mut seen: Vec<Vec<f32>> = Vec::new();
         for turn in 0..8 {
             let data = turned(&raster, turn).data;
@@ -197,6 +203,11 @@ mod tests {
             sorted.sort_by(f32::total_cmp);
             assert_eq!(sorted, raster.data);
             seen.push(data);
+            // A hole goes where its pixel goes.
+            let holed = raster.clone().with_valid(&Mask::from_fn(3, 3, |pixel| pixel != 1)).expect("mask");
+            let holed = turned(&holed, turn);
+            let at = (0..9).find(|&pixel| !holed.is_valid(pixel)).expect("a hole");
+            assert_eq!(turned(&raster, turn).data[at], 1.0);
         }
     }
 }

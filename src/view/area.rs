@@ -81,7 +81,7 @@ fn indices(area: [Spot; 2], raster: &Raster) -> Vec<usize> {
     rows.flat_map(|row| columns.clone().map(move |column| row * raster.width + column)).collect()
 }
 
-/// Counts.
+/// Counts; what is not valid is left out.
 pub fn area_figures(order: &AreaOrder) -> Option<AreaFigures> {
     let m = order.table.get(order.modality)?;
     let held: Vec<&Raster> =
@@ -93,7 +93,8 @@ pub fn area_figures(order: &AreaOrder) -> Option<AreaFigures> {
             Quantity::Channel(_) => measured_value(m, v),
             Quantity::Index(..) => v,
         };
-        indices(order.area, raster).into_iter().filter_map(|i| all.get(i).copied()).map(stated).collect()
+        let valid = indices(order.area, raster).into_iter().filter(|i| raster.is_valid(*i));
+        valid.filter_map(|i| all.get(i).copied()).map(stated).collect()
     };
     let seen: Vec<f32> = observed.map(values).unwrap_or_default();
     let made: Vec<f32> = held.iter().flat_map(|raster| values(raster)).collect();
@@ -133,7 +134,8 @@ fn spectra(order: &AreaOrder, m: &Modality) -> Vec<ClassSpectrum> {
         _ => None,
     };
     let Some(cover) = cover.or_else(mode) else { return Vec::new() };
-    let here = indices(order.area, &cover);
+    let mut here = indices(order.area, &cover);
+    here.retain(|i| cover.is_valid(*i));
     let mut found: Vec<ClassSpectrum> = Vec::new();
     for class in order.table[at].classes().unwrap_or_default() {
         let count = here.iter().filter(|&&i| cover.data[i] == f32::from(class.code)).count();
@@ -160,7 +162,8 @@ fn band_means(order: &AreaOrder, i: usize, m: &Modality, cover: &Raster, code: u
             let (row, column) = (pixel / raster.width, pixel % raster.width);
             let row = (row * cover.height + cover.height / 2) / raster.height;
             let column = (column * cover.width + cover.width / 2) / raster.width;
-            cover.data[row.min(cover.height - 1) * cover.width + column.min(cover.width - 1)] == f32::from(code)
+            let at = row.min(cover.height - 1) * cover.width + column.min(cover.width - 1);
+            raster.is_valid(*pixel) && cover.is_valid(at) && cover.data[at] == f32::from(code)
         };
         indices(order.area, raster).into_iter().filter(class).collect()
     };
@@ -187,7 +190,7 @@ fn band_means(order: &AreaOrder, i: usize, m: &Modality, cover: &Raster, code: u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::modality::Value;
+    use crate::modality::{Mask, Value};
 
     #[test]
     fn an_area_counts_its_own_pixels_by_class() {
@@ -229,6 +232,21 @@ mod tests {
         let both = area_figures(&order([[0.0, 0.0], [0.75, 1.0]])).expect("figures");
         let shares: Vec<f32> = both.classes.iter().map(|c| c.share).collect();
         assert!((shares[0] - 2.0 / 3.0).abs() < 0.02 && (shares[1] - 1.0 / 3.0).abs() < 0.02, "{shares:?}");
+        // No data is counted nowhere.
+        let north = |raster: &Option<Raster>| {
+            let raster = raster.clone().expect("observed");
+            let (height, width) = (raster.height, raster.width);
+            raster.with_valid(&Mask::from_fn(height, width, |i| i / width >= height / 2)).ok()
+        };
+        let mut holed = observed.clone();
+        (holed[optical], holed[cover]) = (north(&observed[optical]), north(&observed[cover]));
+        let order = |area: [[f64; 2]; 2]| AreaOrder { observed: &holed, ..order(area) };
+        let north = area_figures(&order([[0.0, 0.0], [0.25, 0.5]])).expect("figures");
+        assert!(north.observed.is_empty() && north.classes.is_empty() && north.range == [0.2, 0.4]);
+        let all = area_figures(&order([[0.0, 0.0], [1.0, 1.0]])).expect("figures");
+        assert!((all.observed.iter().sum::<f32>() - 1.0).abs() < 1e-3);
+        assert_eq!(all.classes.iter().map(|c| c.share).collect::<Vec<_>>(), [0.5, 0.5]);
+        assert_eq!(all.classes[0].bands[0].observed, Some(0.1));
         // A point is one pixel.
         assert_eq!(area_figures(&order([[0.5, 0.5], [0.5, 0.5]])).expect("figures").pixels, 1);
         assert_eq!(area_figures(&order([[1.0, 1.0], [1.0, 1.0]])).expect("figures").pixels, 1);

@@ -1,5 +1,6 @@
 //! Ways to look at a modality: band combinations, indices, single bands.
 
+use crate::ensemble::Quantity;
 use crate::modality::{Index, Modality, ValueKind};
 
 /// How a modality's values become colours; numbers are channels.
@@ -77,6 +78,19 @@ pub fn looks(m: &Modality) -> Vec<(String, Look)> {
 /// The usual way to look at a modality.
 pub fn usual_look(m: &Modality) -> Look {
     looks(m).first().map_or(Look::Band(0), |(_, look)| *look)
+}
+
+/// The quantity that stands for a look where realisations are compared: its first channel, or its index.
+pub fn quantity_of(look: Look) -> Quantity {
+    match look {
+        Look::Composite([c, ..])
+        | Look::Picture([c, ..])
+        | Look::Band(c)
+        | Look::Polarisation(c)
+        | Look::Radar(c, _) => Quantity::Channel(c),
+        Look::Index(a, b, index) => Quantity::Index(index, a, b),
+        Look::Relief | Look::Hillshade | Look::Classes => Quantity::Channel(0),
+    }
 }
 
 /// What the colours of a modality's usual picture mean.

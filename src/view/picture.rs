@@ -1,7 +1,7 @@
 //! One raster as an RGB picture.
 
 use super::look::Look;
-use crate::modality::{Class, Modality, Raster};
+use crate::modality::{Class, Mask, Modality, Raster};
 use image::{DynamicImage, ImageReader, Limits};
 use std::io::Cursor;
 
@@ -14,6 +14,26 @@ pub struct Picture {
     pub height: usize,
     /// `width · height` colours.
     pub pixels: Vec<[u8; 3]>,
+}
+
+/// What is hatched in pictures.
+pub const HATCHED: &str = "no data";
+
+/// The two greys of the hatching.
+const HATCHING: [[u8; 3]; 2] = [[74, 76, 80], [128, 130, 134]];
+
+impl Picture {
+    /// The same, hatched where a raster of its size is not valid.
+    #[must_use]
+    pub fn hatched(mut self, raster: &Raster) -> Self {
+        for hole in raster.valid().into_iter().flat_map(Mask::holes) {
+            let (row, column) = (hole / raster.width, hole % raster.width);
+            if let Some(pixel) = self.pixels.get_mut(hole) {
+                *pixel = HATCHING[usize::from((row + column) % 4 < 2)];
+            }
+        }
+        self
+    }
 }
 
 /// Values shown as black and as full, for each of the three colours.
@@ -31,10 +51,10 @@ pub fn decoded(file: &[u8], widest: u32) -> Option<DynamicImage> {
     reader.decode().ok()
 }
 
-/// A stretch shared by several rasters of one modality, so that their pictures can be compared.
+/// A stretch shared by several rasters of one modality, so that their pictures can be compared; of valid pixels alone.
 pub fn stretch(look: Look, rasters: &[&Raster]) -> Stretch {
     let values = |channels: &[usize]| -> Vec<f32> {
-        rasters.iter().flat_map(|r| channels.iter().flat_map(|&c| r.channel(c).iter().copied())).collect()
+        rasters.iter().flat_map(|r| channels.iter().flat_map(|&c| r.valid_values(c))).collect()
     };
     match look {
         // Usual ranges of land surfaces in dB: fixed, so that pictures of different places compare.
@@ -69,7 +89,7 @@ pub(super) fn percentiles(values: &mut [f32], shares: [f64; 2]) -> [f32; 2] {
     })
 }
 
-/// Draws a raster.
+/// Draws a raster; what is not valid is hatched.
 pub fn picture(m: &Modality, look: Look, raster: &Raster, stretch: &Stretch) -> Picture {
     let db = |power: f32| 10.0 * power.max(1e-5).log10();
     let pixels = match look {
@@ -96,7 +116,7 @@ pub fn picture(m: &Modality, look: Look, raster: &Raster, stretch: &Stretch) -> 
             (0..r.len()).map(|i| rgb([r[i], g[i], b[i]], stretch, gamma)).collect()
         }
     };
-    Picture { width: raster.width, height: raster.height, pixels }
+    Picture { width: raster.width, height: raster.height, pixels }.hatched(raster)
 }
 
 /// Viridis: even steps, readable for colour-blind people.
@@ -128,12 +148,17 @@ fn relief(raster: &Raster, pixel_m: f32, range: Option<[f32; 2]>) -> Vec<[u8; 3]
         [238.0, 236.0, 232.0],
     ];
     let (w, h, z) = (raster.width, raster.height, raster.channel(0));
-    let at = |row: usize, column: usize| z[row.min(h - 1) * w + column.min(w - 1)];
+    // Beside a hole the ground goes on level.
+    let at = |row: usize, column: usize, own: f32| {
+        let pixel = row.min(h - 1) * w + column.min(w - 1);
+        if raster.is_valid(pixel) { z[pixel] } else { own }
+    };
     let mut pixels = Vec::with_capacity(w * h);
     for row in 0..h {
         for column in 0..w {
-            let dx = (at(row, column + 1) - at(row, column.saturating_sub(1))) / (2.0 * pixel_m);
-            let dy = (at(row + 1, column) - at(row.saturating_sub(1), column)) / (2.0 * pixel_m);
+            let own = z[row * w + column];
+            let dx = (at(row, column + 1, own) - at(row, column.saturating_sub(1), own)) / (2.0 * pixel_m);
+            let dy = (at(row + 1, column, own) - at(row.saturating_sub(1), column, own)) / (2.0 * pixel_m);
             // Light direction (−1, −1, √2)/2 in (east, south, up); slopes are doubled for small windows.
             let (sx, sy) = (2.0 * dx, 2.0 * dy);
             let light = (0.5 * sx + 0.5 * sy + std::f32::consts::FRAC_1_SQRT_2) / (sx * sx + sy * sy + 1.0).sqrt();
@@ -142,7 +167,7 @@ fn relief(raster: &Raster, pixel_m: f32, range: Option<[f32; 2]>) -> Vec<[u8; 3]
                 pixels.push([(190.0 * shade).clamp(0.0, 255.0) as u8; 3]);
                 continue;
             };
-            let position = ((at(row, column) - low) / (high - low)).clamp(0.0, 1.0) * 4.0;
+            let position = ((own - low) / (high - low)).clamp(0.0, 1.0) * 4.0;
             let left = (position as usize).min(3);
             let share = position - left as f32;
             pixels.push(std::array::from_fn(|i| {
@@ -161,9 +186,7 @@ mod tests {
     use crate::modality::ModalityTable;
 
     fn raster(m: &Modality, value: impl Fn(usize, usize) -> f32) -> Raster {
-        let n = m.pixels * m.pixels;
-        let data = (0..m.channels.len()).flat_map(|c| (0..n).map(move |i| (c, i))).map(|(c, i)| value(c, i)).collect();
-        Raster { channels: m.channels.len(), height: m.pixels, width: m.pixels, data }
+        Raster::from_fn(m.channels.len(), m.pixels, m.pixels, value)
     }
 
     #[test]
@@ -200,6 +223,35 @@ mod tests {
         // Nothing at all is neither.
         let nothing = raster(m, |_, _| 0.0);
         assert_eq!(picture(m, look, &nothing, &stretch(look, &[&nothing])).pixels[0], index_colour(0.0, [-0.2, 0.9]));
+    }
+
+    #[test]
+    fn what_is_no_data_is_hatched_and_changes_no_other_pixel() {
+        for m in ModalityTable::published().iter().filter(|m| !m.is_scalar()) {
+            let codes = m.classes().map(|c| c.iter().map(|c| f32::from(c.code)).collect::<Vec<_>>());
+            // The eastern half is no data, far from its edge in the west all stays as it is.
+            let value = |i: usize| match &codes {
+                Some(codes) => codes[i % codes.len()],
+                None => 900.0 + ((i * i) % 977) as f32,
+            };
+            let side = m.pixels;
+            let west = |i: usize| i % side < side / 2;
+            let valid = Mask::from_fn(side, side, west);
+            let truth = raster(m, |_, i| if west(i) { value(i) } else { 0.5 }).with_valid(&valid).expect("mask");
+            let twice = raster(m, |_, i| value(if west(i) { i } else { i - side / 2 }));
+            for (name, look) in looks(m) {
+                let drawn = picture(m, look, &truth, &stretch(look, &[&truth]));
+                let whole = picture(m, look, &twice, &stretch(look, &[&twice]));
+                for (i, (found, expected)) in drawn.pixels.iter().zip(&whole.pixels).enumerate() {
+                    match i % side {
+                        column if column >= side / 2 => assert!(HATCHING.contains(found), "{} as {name}", m.name),
+                        // Slopes look one pixel aside.
+                        column if column + 1 == side / 2 => {}
+                        _ => assert_eq!(found, expected, "{} as {name}, pixel {i}", m.name),
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct Figures {
     pub channel: String,
     /// What was observed.
     pub observed: Option<f32>,
+    /// Whether something was observed, but not here: the pixel is no data.
+    pub no_data: bool,
     /// What each realisation holds.
     pub members: Vec<f32>,
 }
@@ -55,15 +57,22 @@ pub fn figures(
     let held: Vec<&Raster> = members.iter().filter_map(|r| r.values.get(index)?.as_ref()?.image()).collect();
     let at = |raster: &Raster, channel: usize| {
         let place = |share: f64, side: usize| ((share * side as f64) as usize).min(side.saturating_sub(1));
-        let (row, column) = (place(spot.y, raster.height), place(spot.x, raster.width));
-        Some(measured_value(m, *raster.data.get((channel * raster.height + row) * raster.width + column)?))
+        let pixel = place(spot.y, raster.height) * raster.width + place(spot.x, raster.width);
+        let value = raster.data.get(channel * raster.height * raster.width + pixel)?;
+        raster.is_valid(pixel).then(|| measured_value(m, *value))
     };
     let channel = |(c, name): (usize, &String)| Figures {
         channel: name.clone(),
         observed: observed.and_then(|raster| at(raster, c)),
+        no_data: observed.is_some_and(|raster| at(raster, c).is_none()),
         members: held.iter().filter_map(|raster| at(raster, c)).collect(),
     };
-    m.channels.iter().enumerate().map(channel).filter(|f| f.observed.is_some() || !f.members.is_empty()).collect()
+    m.channels
+        .iter()
+        .enumerate()
+        .map(channel)
+        .filter(|f| f.observed.is_some() || f.no_data || !f.members.is_empty())
+        .collect()
 }
 
 /// Central wavelength of a Sentinel-2A band in nanometres (ESA, Sentinel-2 spectral response functions).
@@ -89,7 +98,7 @@ pub fn wavelength_nm(band: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::modality::{ModalityTable, Value};
+    use crate::modality::{Mask, ModalityTable, Value};
 
     #[test]
     fn a_spot_is_the_same_ground_at_every_resolution() {
@@ -105,9 +114,8 @@ mod tests {
                 }
             }
             let made = |factor: f32| {
-                let data = raster.data.iter().map(|v| v * factor).collect();
                 let mut values = vec![None; table.len()];
-                values[index] = Some(Value::Image(Raster { data, ..raster.clone() }));
+                values[index] = Some(Value::Image(raster.map(|v| v * factor)));
                 Realisation { index: 0, seed: 0, values }
             };
             let members = [made(0.5), made(2.0)];
@@ -124,6 +132,12 @@ mod tests {
                 }
             }
             assert!(m.channels.iter().all(|band| wavelength_nm(band).is_some()));
+            // No data is no value, and is told from what was not observed at all.
+            let holed = raster.clone().with_valid(&Mask::from_fn(m.pixels, m.pixels, |pixel| pixel > 0)).expect("mask");
+            let found = figures(m, index, Spot { x: 0.0, y: 0.0 }, Some(&holed), &members);
+            assert!(found.iter().all(|f| f.no_data && f.observed.is_none() && f.rank().is_none()));
+            let found = figures(m, index, Spot { x: 0.9, y: 0.0 }, Some(&holed), &members);
+            assert!(found.iter().all(|f| !f.no_data && f.observed.is_some()));
             assert!(figures(m, index, Spot { x: 0.0, y: 0.0 }, None, &[]).is_empty());
         }
     }

@@ -25,6 +25,7 @@ pub fn spread_picture(spread: &Raster, [low, high]: [f32; 2]) -> Picture {
         steps[(share * (COLOUR_STEPS - 1) as f32).round() as usize]
     };
     Picture { width: spread.width, height: spread.height, pixels: spread.channel(0).iter().map(step).collect() }
+        .hatched(spread)
 }
 
 /// What a measure is called.
@@ -83,7 +84,8 @@ pub fn spread_range(samples: &Samples) -> [f32; 2] {
     match samples.measure {
         Measure::Rank | Measure::Missed => [0.0, 1.0],
         measure => {
-            let [_, high] = percentiles(&mut samples.spread().data, [0.0, 0.99]);
+            let mut spread: Vec<f32> = samples.spread().valid_values(0).collect();
+            let [_, high] = percentiles(&mut spread, [0.0, 0.99]);
             // Classes that nearly agree everywhere are not blown up.
             let classes = matches!(measure, Measure::Disagreement | Measure::Entropy);
             [0.0, high.max(if classes { 0.25 } else { f32::MIN_POSITIVE })]

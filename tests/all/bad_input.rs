@@ -120,9 +120,13 @@ fn wrong_grids_are_refused_with_what_was_found_and_expected() {
     }
     rewrite(&path, size, [t[0], 30.0, 5.0, t[3], 5.0, -30.0], 32718, |_| 300.0);
     assert!(refused(&scene, "DEM").contains("rotated"));
-    rewrite(&path, size, t, 32718, |i| if i == size.0 * size.1 / 2 + size.0 / 2 { f32::NAN } else { 300.0 });
+    let side = size.0;
+    rewrite(&path, size, t, 32718, |i| if i / side < side * 3 / 5 { f32::NAN } else { 300.0 });
     let message = refused(&scene, "DEM");
-    assert!(message.contains("NaN") && message.contains("1 of"), "{message}");
+    assert!(
+        message.contains("DEM.tif") && message.contains("no data") && message.contains("another window"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -256,7 +260,67 @@ fn a_disk_that_fills_up_leaves_nothing_behind() {
     command.arg(scene(COMPLETE)).arg("--out").arg(&out);
     let message = failure(&mut command, 1);
     assert!(message.contains("disk may be full"), "{message}");
-    assert!(files(&out).is_empty(), "{:?} was left behind", files(&out));
+    // The file that could not be written is named as the user would find it.
+    let file = out.join("433D_629L_3_1_e600_s600_seed0_r000_S2L2A_10m.tif");
+    assert!(message.trim_end().ends_with(&format!("File: {}", file.display())), "{message}");
+    assert!(!out.exists(), "{:?} was left behind", files(&out));
+}
+
+#[cfg(unix)]
+#[test]
+fn of_a_run_that_cannot_be_written_to_its_end_the_finished_realisations_stay() {
+    let dir = tempfile::tempdir().expect("folder");
+    let out = dir.path().join("out");
+    // Enough for a small GeoTIFF, and too little for a picture.
+    let mut command = assert_cmd::Command::new("sh");
+    command.env("COPGEN_HOME", env!("CARGO_MANIFEST_DIR"));
+    command.args(["-c", "trap '' XFSZ; ulimit -f 24; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_copgen")]);
+    command.args(["generate", "--png", "--samples", "1", "--steps", "1", "--generate", "S2L2A_60m", "--scene"]);
+    command.arg(scene(COMPLETE)).arg("--out").arg(&out);
+    let output = command.output().expect("the program starts");
+    let (told, printed) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("1 of 1 realisations were finished and are kept"), "{told}");
+    let kept = ["433D_629L_3_1_e600_s600_seed0_r000_S2L2A_60m.tif"];
+    assert_eq!(files(&out), kept, "{told}");
+    assert!(printed.contains(kept[0]), "{printed}");
+}
+
+#[cfg(unix)]
+#[test]
+fn names_that_are_too_long_are_told_before_anything_is_computed() {
+    let dir = tempfile::tempdir().expect("folder");
+    let long = dir.path().join("x".repeat(213));
+    std::fs::rename(copy_scene(COMPLETE, dir.path()), &long).expect("rename");
+    let out = dir.path().join("new/out");
+    // Files of single realisations have names of 248 bytes; those of their statistics are too long.
+    let arguments = ["--generate", "S2L2A_60m", "--steps", "1", "--samples"];
+    let message = failure(generate(&long, &out, &arguments).arg("2"), 1);
+    assert!(message.contains("too long") && message.contains("_variance.tif"), "{message}");
+    assert!(!dir.path().join("new").exists(), "{:?} was left behind", files(&out));
+    success(generate(&long, &out, &arguments).arg("1"));
+    // The path may be too long as well, also that of a picture alone.
+    let mut deep = dir.path().to_path_buf();
+    while deep.as_os_str().len() < 4030 {
+        let rest = 4040 - deep.as_os_str().len();
+        deep.push("y".repeat(rest.clamp(1, 200)));
+    }
+    let message = failure(generate(&scene(COMPLETE), &deep, &arguments).arg("1"), 1);
+    assert!(message.contains("too long"), "{message}");
+    assert!(!dir.path().join("y".repeat(200)).exists());
+}
+
+#[test]
+fn more_than_the_memory_holds_is_told_before_the_start() {
+    let out = tempfile::tempdir().expect("folder");
+    // Together, 100000 realisations need terabytes.
+    let all = ["--generate", "S2L2A_60m", "--steps", "1", "--samples", "100000", "--batch", "100000"];
+    let message = failure(&mut generate(&scene(COMPLETE), out.path(), &all), 2);
+    assert!(message.contains("GB of memory") && message.contains("--batch"), "{message}");
+    assert!(files(out.path()).is_empty());
+    // A batch is never larger than the run.
+    let few = ["--generate", "S2L2A_60m", "--steps", "1", "--samples", "1", "--batch", "100000000"];
+    success(&mut generate(&scene(COMPLETE), out.path(), &few));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The main job from the command line, on real scenes with the bundled model.
 
-use crate::common::{COMPLETE, failure, files, generate, scene, success};
+use crate::common::{COMPLETE, copy_scene, failure, files, generate, scene, success};
 use gdal::raster::GdalDataType;
 use gdal::{Dataset, Metadata};
 use std::path::Path;
@@ -72,6 +72,24 @@ fn files_lie_where_the_window_is_and_say_what_they_are() {
         let table = out.path().join(format!("433D_629L_3_1_e600_s600_seed7_r000-001_{name}.csv"));
         assert_eq!(std::fs::read_to_string(table).expect("table").lines().count(), 3);
     }
+}
+
+#[test]
+fn a_seed_means_the_same_whatever_the_folder_is_called_and_other_ground_is_other_noise() {
+    let dir = tempfile::tempdir().expect("folder");
+    let copy = copy_scene(COMPLETE, dir.path());
+    let renamed = dir.path().join("renamed");
+    std::fs::rename(&copy, &renamed).expect("renamed");
+    let elevation = |scene: &Path, window: &str, out: &str| {
+        let out = dir.path().join(out);
+        let arguments = ["--generate", "DEM", "--steps", "2", "--seed", "7", "--samples", "1", "--window", window];
+        let printed = success(&mut generate(scene, &out, &arguments));
+        pixels(Path::new(printed.lines().find(|line| line.ends_with("DEM.tif")).expect("elevation")), 1)
+    };
+    let first = elevation(&scene(COMPLETE), "600,600", "first");
+    assert!(first == elevation(&renamed, "600,600", "second"), "the folder's name changed what a seed means");
+    let moved = elevation(&renamed, "660,600", "third");
+    assert!(first.iter().zip(&moved).filter(|(a, b)| a == b).count() < first.len() / 100, "other ground, other noise");
 }
 
 #[test]
@@ -248,4 +266,55 @@ fn a_run_can_be_extended_in_the_same_folder_and_a_scene_has_one_name() {
         assert!(pixels(&out.path().join(name), 1) == pixels(&here.path().join(name), 1), "{name}");
     }
     failure(generate(&scene(COMPLETE), out.path(), &arguments).args(["--first", "18446744073709551615"]), 2);
+}
+
+#[test]
+fn pictures_come_with_legends_and_say_in_their_pixels_what_a_model_made() {
+    let out = tempfile::tempdir().expect("folder");
+    let arguments = ["--given", "DEM,S1RTC", "--generate", "S2L2A_10m,LULC,date", "--samples", "2", "--steps", "4"];
+    let printed = success(generate(&scene(COMPLETE), out.path(), &arguments).args(["--seed", "7", "--png", "--stac"]));
+    let name = |what: &str| format!("433D_629L_3_1_e600_s600_seed7_{what}.png");
+    let optical = ["observed", "r000", "r001", "r000-001_mean"].map(|part| format!("{part}_S2L2A_10m_true-colour"));
+    let cover = ["observed", "r000", "r001", "r000-001_mode"].map(|part| format!("{part}_LULC_classes"));
+    let spread = ["r000-001_spread_S2L2A_10m_Variance-B04", "r000-001_spread_LULC_Disagreement-LULC"];
+    let mut expected: Vec<String> = optical.iter().chain(&cover).map(String::as_str).chain(spread).map(name).collect();
+    expected.sort();
+    let pictures: Vec<String> = files(out.path()).into_iter().filter(|file| file.ends_with(".png")).collect();
+    assert_eq!(pictures, expected);
+    let item = std::fs::read_to_string(out.path().join("433D_629L_3_1_e600_s600_seed7_item.json")).expect("item");
+    for file in &pictures {
+        assert!(printed.contains(file.as_str()), "{file} is not named");
+        assert!(item.contains(&format!("./{file}")), "the item does not know {file}");
+        let decoder =
+            png::Decoder::new(std::io::BufReader::new(std::fs::File::open(out.path().join(file)).expect("file")));
+        let mut reader = decoder.read_info().expect("header");
+        let text = |key: &str| {
+            let chunks = &reader.info().utf8_text;
+            chunks.iter().find(|chunk| chunk.keyword == key).and_then(|chunk| chunk.get_text().ok())
+        };
+        let synthetic = !file.contains("_observed_");
+        assert_eq!(text("synthetic").as_deref(), Some(if synthetic { "yes" } else { "no" }), "{file}");
+        assert_eq!(text("seed").is_some(), synthetic, "{file}: what was observed has no seed");
+        let mut pixels = vec![0; reader.output_buffer_size().expect("size")];
+        let frame = reader.next_frame(&mut pixels).expect("pixels");
+        let badge = pixels.chunks_exact(3).filter(|p| **p == [240, 160, 64]).count();
+        assert_eq!(badge > 500, synthetic, "{file}: {badge} pixels of the badge's colour");
+        // A square window of 768 pixels; below it a legend, dark on white.
+        assert!(frame.width == 768 && frame.height > 768 + 24, "{} × {}", frame.width, frame.height);
+        let legend = &pixels[768 * 768 * 3..];
+        assert!(legend.iter().filter(|v| **v < 100).count() > 100, "{file}: the legend is empty");
+    }
+}
+
+#[test]
+fn a_picture_that_exists_is_refused_before_anything_is_written() {
+    let out = tempfile::tempdir().expect("folder");
+    let arguments = ["--given", "DEM", "--generate", "S2L2A_60m", "--samples", "2", "--steps", "2", "--png"];
+    let name = "433D_629L_3_1_e600_s600_seed0_r000-001_spread_S2L2A_60m_Variance-B01.png";
+    std::fs::write(out.path().join(name), "precious").expect("write");
+    let message = failure(&mut generate(&scene(COMPLETE), out.path(), &arguments), 1);
+    assert!(message.contains("exists already") && message.contains(name), "{message}");
+    assert_eq!(files(out.path()), [name]);
+    success(generate(&scene(COMPLETE), out.path(), &arguments).arg("--overwrite"));
+    assert_ne!(std::fs::read(out.path().join(name)).expect("read"), b"precious");
 }

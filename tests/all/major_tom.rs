@@ -334,6 +334,25 @@ fn problem(place: &Origin) -> String {
     done.expect_err("a problem").to_string()
 }
 
+#[cfg(unix)]
+#[test]
+fn a_folder_that_cannot_be_made_is_told_before_anything_is_read() {
+    let dir = tempfile::tempdir().expect("folder");
+    let path = dir.path().join("part.parquet");
+    write(&path, &rows()[1..2], &Format::default());
+    let rows = look_up(&origin(&path), cell(), &access()).expect("rows");
+    let chosen = choose(&rows, cell(), &[]).expect("row");
+    // Nothing can be read any more, and that is not what is told.
+    std::fs::remove_file(&path).expect("remove");
+    let out = dir.path().join("new/deep").join("x".repeat(256));
+    let error = fetch(&chosen, &out, &access()).expect_err("too long").to_string();
+    assert!(error.contains("too long"), "{error}");
+    assert!(files(dir.path()).is_empty(), "{:?} was left behind", files(dir.path()));
+    let error = fetch(&chosen, &dir.path().join("new/deep/scene"), &access()).expect_err("no file").to_string();
+    assert!(error.contains("part.parquet"), "{error}");
+    assert!(files(dir.path()).is_empty(), "{:?} was left behind", files(dir.path()));
+}
+
 #[test]
 fn damaged_files_are_told_and_leave_nothing() {
     let dir = tempfile::tempdir().expect("folder");

@@ -2,7 +2,7 @@
 
 use copgen::ensemble::{Measure, Quantity, Realisation, Samples, Statistics, statistics};
 use copgen::gpu::{Overlay, OverlayView, SpreadKernel, read_back};
-use copgen::modality::{Modality, ModalityTable, Raster, Value};
+use copgen::modality::{Mask, Modality, ModalityTable, Raster, Value};
 use copgen::view;
 use wgpu::util::DeviceExt;
 
@@ -53,7 +53,11 @@ fn shaders_agree_with_the_cpu() {
         let channel = m.channels.len() - 1;
         // Not one of the realisations, but like them.
         let observed = ensemble(m, index, table.len(), |r, i| value(r + 40, i)).remove(3);
-        let observed = observed.values[index].as_ref().and_then(Value::image);
+        // A quarter of it is no data.
+        let hole = Mask::from_fn(m.pixels, m.pixels, |pixel| pixel >= m.pixels * m.pixels / 4);
+        let observed = observed.values[index].as_ref().and_then(Value::image).cloned();
+        let observed = observed.and_then(|raster| raster.with_valid(&hole).ok());
+        let observed = observed.as_ref();
         let indices = Quantity::of(m).into_iter().map(|(_, quantity)| quantity).skip(m.channels.len());
         let quantities: Vec<Quantity> = std::iter::once(Quantity::Channel(channel)).chain(indices).collect();
         for (&measure, &quantity) in
@@ -63,8 +67,11 @@ fn shaders_agree_with_the_cpu() {
             assert_eq!((samples.count, samples.columns), (9, m.pixels));
             let found = kernel.run(&device, &queue, &samples).expect("run");
             let found = read_back(&device, &queue, &found).expect("values");
-            let expected = samples.spread().data;
-            assert_eq!(found.len(), expected.len());
+            let expected = samples.spread();
+            assert_eq!(expected.valid(), measure.needs_truth().then_some(&hole), "{measure:?}");
+            let expected: Vec<f32> =
+                (0..found.len()).map(|i| if expected.is_valid(i) { expected.data[i] } else { -1.0 }).collect();
+            assert_eq!(found.len(), m.pixels * m.pixels);
             let largest = expected.iter().copied().fold(0.0, f32::max);
             assert!(largest > 0.0);
             for (i, (a, b)) in found.iter().zip(&expected).enumerate() {

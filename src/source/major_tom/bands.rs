@@ -107,9 +107,7 @@ pub(super) fn stack(bands: &[Band], path: &Path, origin: &Origin) -> Result<()> 
         Err(Trouble::Reading(band, e)) => {
             Err(origin.problem(&format!("The raster of {band} in it cannot be read ({e}); fetch the file again")))
         }
-        Err(Trouble::Writing(e)) => {
-            Err(Error::file(path, format!("Cannot write it, the disk may be full; nothing was left behind ({e})")))
-        }
+        Err(Trouble::Writing(e)) => Err(Error::file(path, format!("It cannot be written; the disk may be full ({e})"))),
     }
 }
 

@@ -1,9 +1,10 @@
-//! A picture to be shown elsewhere: enlarged, marked as synthetic where it is, with a legend below.
+//! Legends, and pictures to be shown outside the program: enlarged, with a badge where a model made them, and a legend
+//! below.
 
-use super::lettering::{text_width, write_text};
 use super::look::Look;
-use super::picture::{Picture, Stretch, index_colour};
+use super::picture::{HATCHED, Picture, Stretch, index_colour};
 use super::spread::{COLOUR_STEPS, caution, colour_steps, spread_name, spread_unit, value_unit};
+use super::text::{text_width, write_text};
 use crate::ensemble::{Measure, Quantity};
 use crate::error::Result;
 use crate::modality::{Modality, Raster, measured_unit, measured_value};
@@ -31,11 +32,12 @@ pub struct Legend {
     pub swatches: Vec<([u8; 3], String)>,
 }
 
-/// Draws a picture, its legend below, if any, and a badge where a model made it.
+/// A picture for those who did not make it: enlarged by a whole number, its legend below, if any, and the badge
+/// *synthetic* where a model made it.
 ///
 /// # Errors
 /// When text cannot be drawn.
-pub fn plate(drawn: &Picture, legend: Option<&Legend>, synthetic: bool) -> Result<RgbImage> {
+pub fn labelled(drawn: &Picture, legend: Option<&Legend>, synthetic: bool) -> Result<RgbImage> {
     let (width, height) = (drawn.width as u32, drawn.height as u32);
     let zoom = (SIDE / width.max(1)).max(1);
     let small = RgbImage::from_fn(width, height, |x, y| Rgb(drawn.pixels[(y * width + x) as usize]));
@@ -77,6 +79,9 @@ impl Legend {
             format!("{low:.3} … {high:.3} {}", measured_unit(m))
         };
         let mut legend = Self { lines: vec![title.to_owned()], ..Self::default() };
+        if raster.valid().is_some() {
+            legend.lines.push(format!("hatched: {HATCHED}"));
+        }
         let line = match look {
             Look::Composite(bands) => {
                 let bands = bands.map(|c| m.channels[c].as_str()).join(", ");
@@ -96,7 +101,7 @@ impl Legend {
             Look::Polarisation(_) => format!("{name}: {} … {} dB", first[0], first[1]),
             Look::Relief => format!("{name}, {:.0} … {:.0} {}", first[0], first[1], value_unit(m)),
             Look::Classes => {
-                let present = |code: u8| raster.data.contains(&f32::from(code));
+                let present = |code: u8| raster.valid_values(0).any(|v| v == f32::from(code));
                 let classes = m.classes().unwrap_or_default().iter().filter(|c| present(c.code));
                 legend.swatches = classes.map(|c| (c.color, c.name.clone())).collect();
                 return legend;
@@ -162,7 +167,7 @@ mod tests {
         let (name, look) = looks(m).swap_remove(look);
         let stretch = stretch(look, &[&raster]);
         let legend = title.map(|title| Legend::of_look(m, (&name, look), &raster, &stretch, title));
-        plate(&picture(m, look, &raster, &stretch), legend.as_ref(), synthetic).expect("plate")
+        labelled(&picture(m, look, &raster, &stretch), legend.as_ref(), synthetic).expect("picture")
     }
 
     #[test]

@@ -9,7 +9,7 @@ use plotters::style::register_font;
 ///
 /// # Errors
 /// When the font cannot be used.
-pub fn register_letters() -> Result<()> {
+pub fn load_font() -> Result<()> {
     register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT)
         .map_err(|_| not_drawn("unusable font"))
 }
@@ -19,7 +19,7 @@ pub fn register_letters() -> Result<()> {
 /// # Errors
 /// When the drawing library fails.
 pub fn write_text(picture: &mut RgbImage, at: (i32, i32), text: &str, height: i32, colour: [u8; 3]) -> Result<()> {
-    register_letters()?;
+    load_font()?;
     let size = picture.dimensions();
     let area = BitMapBackend::with_buffer(picture, size).into_drawing_area();
     let [r, g, b] = colour;
@@ -33,7 +33,7 @@ pub fn write_text(picture: &mut RgbImage, at: (i32, i32), text: &str, height: i3
 /// # Errors
 /// When the drawing library fails.
 pub fn text_width(text: &str, height: i32) -> Result<u32> {
-    register_letters()?;
+    load_font()?;
     let (width, _) = ("sans-serif", height).into_font().box_size(text).map_err(not_drawn)?;
     Ok(width)
 }

@@ -1,0 +1,29 @@
+//! What is asked for when results leave the program.
+
+use super::pictures::Pictures;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// What to write, where, and in which formats; the same from the window and the command line.
+#[derive(Debug, Clone, Default)]
+pub struct ExportRequest {
+    /// Folder to write to; made if it is not there.
+    pub dir: PathBuf,
+    /// Which of the generated modalities, by index in the model's table.
+    pub modalities: BTreeSet<usize>,
+    /// Whether to write a GeoTIFF of each realisation and image modality, and tables (CSV) of places and dates.
+    pub realisations: bool,
+    /// Whether to write GeoTIFFs of mean and variance (of classes: the most frequent one and disagreement); from two
+    /// realisations on.
+    pub statistics: bool,
+    /// Whether GeoTIFFs are cloud-optimised.
+    pub cloud_optimised: bool,
+    /// Pictures (PNG), if any are wanted.
+    pub pictures: Option<Pictures>,
+    /// A table of one spot over realisations (CSV), if one is wanted.
+    pub inspected: Option<String>,
+    /// Whether to write a STAC item that describes all files.
+    pub stac: bool,
+    /// Whether files that exist may be replaced.
+    pub overwrite: bool,
+}

@@ -1,0 +1,113 @@
+//! One bit per pixel.
+
+use fixedbitset::FixedBitSet;
+use std::ops::Range;
+
+/// A bit for each pixel of a raster, row-major from the north-west.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mask {
+    height: usize,
+    width: usize,
+    bits: FixedBitSet,
+}
+
+impl Mask {
+    /// Set everywhere.
+    pub fn full(height: usize, width: usize) -> Self {
+        let mut bits = FixedBitSet::with_capacity(height * width);
+        bits.insert_range(..);
+        Self { height, width, bits }
+    }
+
+    /// Set where a function of the pixel says so.
+    pub fn from_fn(height: usize, width: usize, mut set: impl FnMut(usize) -> bool) -> Self {
+        let mut bits = FixedBitSet::with_capacity(height * width);
+        (0..height * width).for_each(|pixel| bits.set(pixel, set(pixel)));
+        Self { height, width, bits }
+    }
+
+    /// Rows and columns.
+    pub fn size(&self) -> (usize, usize) {
+        (self.height, self.width)
+    }
+
+    /// Whether a pixel is set; none outside is.
+    pub fn at(&self, pixel: usize) -> bool {
+        self.bits.contains(pixel)
+    }
+
+    /// Sets a pixel or clears it; those outside do not exist.
+    pub fn set(&mut self, pixel: usize, value: bool) {
+        if pixel < self.bits.len() {
+            self.bits.set(pixel, value);
+        }
+    }
+
+    /// Number of pixels that are set.
+    pub fn count(&self) -> usize {
+        self.bits.count_ones(..)
+    }
+
+    /// Share of the pixels that are set, 0…1; 1 of a mask without pixels.
+    pub fn share(&self) -> f64 {
+        if self.bits.is_empty() { 1.0 } else { self.count() as f64 / self.bits.len() as f64 }
+    }
+
+    /// Whether all pixels are set.
+    pub fn is_full(&self) -> bool {
+        self.bits.is_full()
+    }
+
+    /// The pixels that are not set.
+    pub fn holes(&self) -> impl Iterator<Item = usize> {
+        self.bits.zeroes()
+    }
+
+    /// Set where both are; the pixels of a smaller one count row by row, so both should have one size.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let mut out = self.clone();
+        out.bits.intersect_with(&other.bits);
+        out
+    }
+
+    /// Set where one of them is, in the size of the first.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        Self::from_fn(self.height, self.width, |pixel| self.at(pixel) || other.at(pixel))
+    }
+
+    /// A part of it; what lies outside is not set.
+    #[must_use]
+    pub fn crop(&self, rows: Range<usize>, columns: Range<usize>) -> Self {
+        Self::from_fn(rows.len(), columns.len(), |pixel| {
+            let (row, column) = (rows.start + pixel / columns.len(), columns.start + pixel % columns.len());
+            row < self.height && column < self.width && self.at(row * self.width + column)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_counted_and_combined() {
+        let even = Mask::from_fn(3, 5, |pixel| pixel % 2 == 0);
+        let low = Mask::from_fn(3, 5, |pixel| pixel < 5);
+        assert_eq!((even.count(), low.count(), even.and(&low).count(), even.or(&low).count()), (8, 5, 3, 10));
+        assert!((even.share() - 8.0 / 15.0).abs() < 1e-12);
+        assert!(Mask::full(3, 5).is_full() && !even.is_full() && Mask::full(0, 5).share() == 1.0);
+        assert_eq!(low.holes().collect::<Vec<_>>(), (5..15).collect::<Vec<_>>());
+        assert!(!even.at(15) && !even.at(999));
+    }
+
+    #[test]
+    fn parts_are_cut_by_row_and_column() {
+        let mut mask = Mask::full(3, 5);
+        mask.set(7, false);
+        mask.set(99, false);
+        assert_eq!(mask.crop(1..3, 2..4).holes().collect::<Vec<_>>(), [0]);
+        assert_eq!(mask.crop(2..4, 4..6).count(), 1, "nothing outside is set");
+    }
+}
