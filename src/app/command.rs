@@ -1,12 +1,11 @@
-//! What panels ask for; [`Window`](super::window::Window) is the only place that carries it out.
+//! What panels ask for; [`ExplorerWindow`](crate::app::window::explorer::ExplorerWindow) is the only place that carries it out.
 
-use super::guide::Step;
-use super::lens::Lens;
-use super::map_tools::{Stroked, Tool};
-use super::presets::Preset;
-use super::session::Selection;
-use super::shown::{Base, Sort};
-use super::studio::Purpose;
+use crate::app::state::guide::GuideStep;
+use crate::app::state::place::Selection;
+use crate::app::state::questions::Question;
+use crate::app::state::tools::{Stroked, Tool};
+use crate::app::view::gallery_zoom::GalleryZoom;
+use crate::app::view::shown::{Base, Sort};
 use crate::basemap::LayerId;
 use crate::grid::GridCell;
 use crate::hub::Wish;
@@ -17,7 +16,20 @@ use crate::scene::Window;
 use crate::source::major_tom::{Origin, Row};
 use crate::view::Spot;
 
-/// A wish of the user.
+/// What a folder or file is chosen for in a dialog of the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A scene to open.
+    OpenScene,
+    /// Where to export to.
+    Export,
+    /// Where to save the project.
+    Project,
+    /// A file with map tiles.
+    MapFile,
+}
+
+/// Something a person wants done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// Pick a scene or a grid cell.
@@ -47,7 +59,7 @@ pub enum Command {
     /// Text for a value set by hand.
     Typed(usize, String),
     /// A ready-made question.
-    Preset(Preset),
+    Ask(Question),
     /// Take the last change of roles or values back.
     Undo,
     /// Make it again.
@@ -89,7 +101,7 @@ pub enum Command {
     /// Show the picture before (-1) or after (1) this one.
     Step(i32),
     /// Show this part of all pictures in the gallery.
-    Lens(Lens),
+    GalleryZoom(GalleryZoom),
     /// Show one realisation after another, or stop.
     Play(bool),
     /// The other of both.
@@ -99,7 +111,7 @@ pub enum Command {
     /// Open or close the list of everything that can be done.
     Palette(bool),
     /// Go to this step of the guide, or close it.
-    Guide(Option<Step>),
+    Guide(Option<GuideStep>),
     /// Keep a realisation at the front of the gallery, or not.
     Pin(u64, bool),
     /// Order the gallery.

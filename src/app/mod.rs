@@ -1,78 +1,31 @@
 //! The window: panels read the session and ask for things with commands; two background threads do the work.
 
-mod apply;
-mod area_window;
-mod cells;
-mod cells_window;
-mod chart;
-mod choices;
 mod command;
-mod courier;
-mod data;
-mod data_window;
-mod export_window;
-mod exporting;
-mod files_window;
-mod find;
-mod frames;
-mod gallery;
-mod guide;
-mod habits;
-mod incoming;
-mod inspector;
-mod keeper;
-mod keys;
-mod layer_commands;
-mod layer_menu;
-mod lens;
+mod dialogs;
+mod kit;
 mod map;
-mod map_buttons;
-mod map_cells;
-mod map_controls;
-mod map_labels;
-mod map_names;
-mod map_tools;
-mod models;
-mod models_window;
-mod notes;
-mod opening;
-mod palette;
-mod presets;
-mod project_form;
-mod recent;
-mod role_row;
-mod roles_panel;
-mod runs;
-mod sampling_panel;
-mod scalar_gallery;
-mod scene_window;
-mod scenery;
-mod session;
-mod shown;
-mod spread_paint;
-mod studio;
-mod theme;
-mod tile_loader;
-mod top_bar;
-mod tour;
-mod widgets;
+mod panels;
+mod state;
+mod view;
 mod window;
-mod window_grip;
+mod work;
 
-pub use choices::{Choices, History};
 pub use command::Command;
-pub use data_window::{DataForm, Site};
-pub use frames::Frames;
-pub use guide::Step as GuideStep;
-pub use map::MapView;
-pub use map_tools::{Brush, Stroked, Tool};
-pub use models::{Models, Outcome};
-pub use presets::Preset;
-pub use runs::{Run, RunState, Runs};
-pub use session::{Selection, Session};
-pub use shown::{Base, Shown, Sort};
-pub use tour::{Tour, Trip};
-pub use window::Window;
+pub use dialogs::open_data::DataForm;
+pub use kit::frames::Frames;
+pub use map::map_view::MapView;
+pub use state::choices::{Choices, History};
+pub use state::guide::GuideStep;
+pub use state::models::{Models, Outcome};
+pub use state::open_data::Site;
+pub use state::place::Selection;
+pub use state::questions::Question;
+pub use state::runs::{Run, RunState, Runs};
+pub use state::session::Session;
+pub use state::tools::{Brush, Stroked, Tool};
+pub use view::shown::{Base, Shown, Sort};
+pub use window::explorer::ExplorerWindow;
+pub use window::tour::{Tour, Trip};
 
 use crate::basemap::Folders;
 use crate::error::{Error, Result};
@@ -167,7 +120,7 @@ pub fn open(options: Options) -> Result<()> {
         .with_inner_size(size)
         .with_min_inner_size(egui::vec2(1100.0, 640.0));
     let native = eframe::NativeOptions { viewport, ..Default::default() };
-    let create: eframe::AppCreator = Box::new(move |cc| Ok(Box::new(Window::new(cc, options)?)));
+    let create: eframe::AppCreator = Box::new(move |cc| Ok(Box::new(ExplorerWindow::new(cc, options)?)));
     match eframe::run_native("copgen", native, create) {
         Ok(()) => Ok(()),
         Err(eframe::Error::Winit(_) | eframe::Error::WinitEventLoop(_)) => Err(headless()),

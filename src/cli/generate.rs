@@ -322,8 +322,8 @@ mod tests {
         let model = bundled("models/demo").expect("model");
         let manifest = Manifest::open(&model).expect("manifest");
         let roles = Roles::new(&manifest.modalities, &[], None).expect("roles");
-        let (computing, set, place) = Default::default();
-        let place = Place::scene::<PathBuf>(place, Window::Centre);
+        let (computing, set) = Default::default();
+        let place = Place::scene("", Window::Centre);
         let (options, post) = (SamplerOptions::default(), PostOptions::default());
         let request = Request { model, place, roles, set, samples, first: 0, seed: 0, batch, computing, options, post };
         (manifest, request)

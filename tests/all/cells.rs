@@ -4,7 +4,7 @@ use crate::common::harness::{apply, observed, press, snapshot, wait, wait_for, w
 use crate::common::major_tom::{Format, L2A, Row, layout, row, write};
 use crate::common::server::{Fault, Reply, Server};
 use crate::common::{self, COMPLETE, copgen, failure, success};
-use copgen::app::{Command, Selection, Window};
+use copgen::app::{Command, ExplorerWindow, Selection};
 use copgen::grid::GridCell;
 use copgen::modality::ModalityTable;
 use copgen::net::Network;
@@ -73,7 +73,7 @@ fn thousands_of_cells_are_listed() {
 }
 
 /// The window with a session, its guide closed.
-fn ready(session: &tempfile::TempDir) -> Harness<'static, Window> {
+fn ready(session: &tempfile::TempDir) -> Harness<'static, ExplorerWindow> {
     let mut harness = window_with(Some(session.path().into()));
     wait(&mut harness, "reading the first scene", observed);
     apply(&mut harness, Command::Guide(None));
@@ -81,7 +81,7 @@ fn ready(session: &tempfile::TempDir) -> Harness<'static, Window> {
 }
 
 /// Whether a scene in this folder is picked and read.
-fn reads(window: &Window, ends: &str) -> bool {
+fn reads(window: &ExplorerWindow, ends: &str) -> bool {
     let session = window.session();
     let dir = match session.selection {
         Some(Selection::Scene(i)) => session.scenes[i].scene.dir(),
@@ -90,15 +90,15 @@ fn reads(window: &Window, ends: &str) -> bool {
     dir.ends_with(ends) && observed(window)
 }
 
-fn type_and_open(harness: &mut Harness<'_, Window>, text: &str) {
+fn type_and_open(harness: &mut Harness<'_, ExplorerWindow>, text: &str) {
     apply(harness, Command::SceneWindow(true));
     write_into(harness, "Folder, file or address", text);
     harness.key_press(egui::Key::Enter);
     harness.run_steps(3);
 }
 
-fn write_into(harness: &mut Harness<'_, Window>, field: &str, text: &str) {
-    let field = |harness: &Harness<'_, Window>| {
+fn write_into(harness: &mut Harness<'_, ExplorerWindow>, field: &str, text: &str) {
+    let field = |harness: &Harness<'_, ExplorerWindow>| {
         harness.get_by_role_and_label(egui::accesskit::Role::TextInput, field).rect().center()
     };
     let at = field(harness);
@@ -118,14 +118,14 @@ fn a_data_set_lies_on_the_map_and_its_cells_open() {
     let mut harness = ready(&session);
     type_and_open(&mut harness, &dir.path().display().to_string());
     wait(&mut harness, "finding the data set", |w| !w.session().collections.is_empty());
-    let notes = |w: &Window| w.session().notes.iter().map(|n| n.text.clone()).collect::<Vec<_>>().join(" ");
+    let notes = |w: &ExplorerWindow| w.session().notes.iter().map(|n| n.text.clone()).collect::<Vec<_>>().join(" ");
     assert!(notes(harness.state()).contains("21 cells of edinburgh are on the map"), "{}", notes(harness.state()));
     snapshot(&mut harness, "cells_of_a_data_set");
     // By name, as by a click: what the data set has is read.
     apply(&mut harness, Command::Find("433D_629L".into()));
     wait(&mut harness, "opening the cell", |w| reads(w, "Core-S2L2A/433D/433D_629L"));
     let table = ModalityTable::published();
-    let known = |w: &Window, name: &str| {
+    let known = |w: &ExplorerWindow, name: &str| {
         w.session().known(w.session().table().and_then(|t| t.index(name)).expect("modality")).is_some()
     };
     for name in ["S2L2A_10m", "S1RTC", "DEM", "LULC", "date"] {
@@ -176,7 +176,7 @@ fn parquet_files_are_opened_by_name_and_by_address() {
     assert!(harness.query_by_label(newest).is_none());
     press(&mut harness, "433D_629L  ·  2021-07-04  ·  S2L2A DEM  ·  2 % cloud");
     wait(&mut harness, "making the scene", |w| reads(w, "copgen-scenes/433D_629L"));
-    let dates = |w: &Window| match w.session().selection {
+    let dates = |w: &ExplorerWindow| match w.session().selection {
         Some(Selection::Scene(i)) => w.session().scenes[i].scene.date_of("S2L2A").map(str::to_owned),
         _ => None,
     };
@@ -188,7 +188,8 @@ fn parquet_files_are_opened_by_name_and_by_address() {
     let address = format!("{}/dem.parquet", server.url);
     server.fail("/dem.parquet", Fault::IgnoreRange, 1);
     type_and_open(&mut harness, &address);
-    let told = |w: &Window, word: &str| w.session().notes.iter().any(|note| note.problem && note.text.contains(word));
+    let told =
+        |w: &ExplorerWindow, word: &str| w.session().notes.iter().any(|note| note.problem && note.text.contains(word));
     wait(&mut harness, "telling", |w| told(w, "whole files only"));
     while !harness.state().session().notes.is_empty() {
         apply(&mut harness, Command::Dismiss(0));

@@ -4,7 +4,7 @@ use crate::common;
 use crate::common::catalogue::{CELL, Catalogue};
 use crate::common::harness::*;
 use crate::common::server::Fault;
-use copgen::app::{Command, Options, Selection, Window};
+use copgen::app::{Command, ExplorerWindow, Options, Selection};
 use copgen::modality::Location;
 use copgen::net::{Network, Patience};
 use copgen::sampler::Role;
@@ -32,7 +32,7 @@ fn days() -> Command {
     Command::DataDays(jiff::civil::date(2023, 1, 1), jiff::civil::date(2023, 12, 31), 100.0)
 }
 
-fn pick_by_click(harness: &mut Harness<'_, Window>) {
+fn pick_by_click(harness: &mut Harness<'_, ExplorerWindow>) {
     let centre = CELL.parse::<copgen::grid::GridCell>().expect("cell").centre();
     // A corner of the cell, where no scene lies.
     let corner = Location { lat: centre.lat - 0.03, lon: centre.lon - 0.035 };
@@ -47,7 +47,7 @@ fn pick_by_click(harness: &mut Harness<'_, Window>) {
 }
 
 /// A window in which the cell was clicked and its data of the year were found.
-fn found(catalogue: &Catalogue, dir: &Path) -> Harness<'static, Window> {
+fn found(catalogue: &Catalogue, dir: &Path) -> Harness<'static, ExplorerWindow> {
     let mut harness = window_opening(opening(catalogue, dir));
     wait(&mut harness, "reading the first scene", observed);
     pick_by_click(&mut harness);

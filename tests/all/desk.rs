@@ -2,7 +2,7 @@
 
 use crate::common;
 use crate::common::harness::*;
-use copgen::app::{Command, GuideStep, Preset, RunState, Selection};
+use copgen::app::{Command, GuideStep, Question, RunState, Selection};
 use copgen::basemap::LayerId;
 use copgen::sampler::Role;
 use copgen::view::Spot;
@@ -27,7 +27,7 @@ fn runs_queue_and_stay() {
     assert!(harness.state().session().busy(), "the first goes on");
     apply(&mut harness, Command::Stop);
     let finished = |seed: u64| {
-        move |w: &copgen::app::Window| {
+        move |w: &copgen::app::ExplorerWindow| {
             w.session().runs.all().iter().any(|r| r.request.seed == seed && r.state == RunState::Finished)
         }
     };
@@ -63,7 +63,7 @@ fn too_much_for_the_memory_is_refused_before_the_start() {
 }
 
 fn export_with(
-    harness: &mut egui_kittest::Harness<'_, copgen::app::Window>,
+    harness: &mut egui_kittest::Harness<'_, copgen::app::ExplorerWindow>,
     out: &Path,
     boxes: &[&str],
 ) -> Vec<String> {
@@ -81,7 +81,7 @@ fn export_with(
 fn pictures_cloud_optimised_files_and_a_catalogue_item_are_written() {
     let mut harness = window();
     wait(&mut harness, "reading the first scene", observed);
-    apply(&mut harness, Command::Preset(Preset::CloudFree));
+    apply(&mut harness, Command::Ask(Question::CloudFree));
     sample(&mut harness, 2, 2);
     let out = tempfile::tempdir().expect("folder");
     let unwanted =
@@ -129,7 +129,7 @@ fn pictures_cloud_optimised_files_and_a_catalogue_item_are_written() {
     // Whatever was exported brings its settings back.
     let asked = harness.state().session().run().expect("run").request.clone();
     for file in ["r000_S2L2A_10m.tif", "r001_S2L2A_10m_true", "S2L2A_10m_mean.tif"] {
-        apply(&mut harness, Command::Preset(Preset::Nothing));
+        apply(&mut harness, Command::Ask(Question::Nothing));
         apply(&mut harness, Command::Seed(77));
         apply(&mut harness, Command::OpenPaths(vec![path(file)]));
         wait(&mut harness, file, |w| w.session().seed != 77);
@@ -190,7 +190,7 @@ fn loose_rasters_become_a_scene() {
     apply(&mut harness, Command::Guide(None));
     // Radar and elevation say what they are; the four bands are of one of two levels.
     apply(&mut harness, Command::OpenPaths(vec![radar.clone(), optical, height]));
-    let asks = |w: &copgen::app::Window| w.session().scenes.len() == 2;
+    let asks = |w: &copgen::app::ExplorerWindow| w.session().scenes.len() == 2;
     wait(&mut harness, "looking into the files", asks);
     wait_for_words(&mut harness, "What are these files?");
     press(&mut harness, "Modality of picture.tif");
@@ -319,7 +319,7 @@ fn panels_and_dialogs_look_as_they_did() {
 fn what_is_seen_of_a_run_looks_as_it_did() {
     let mut harness = window();
     wait(&mut harness, "reading the scenes", |w| observed(w) && w.session().scenes.len() == 2);
-    apply(&mut harness, Command::Preset(Preset::CloudFree));
+    apply(&mut harness, Command::Ask(Question::CloudFree));
     sample(&mut harness, 3, 4);
     apply(&mut harness, Command::Spread(true));
     snapshot(&mut harness, "gallery");
@@ -415,7 +415,7 @@ fn what_was_generated_is_not_taken_for_observed() {
 fn an_export_that_would_replace_a_file_writes_none() {
     let mut harness = window();
     wait(&mut harness, "reading the first scene", observed);
-    apply(&mut harness, Command::Preset(Preset::CloudFree));
+    apply(&mut harness, Command::Ask(Question::CloudFree));
     sample(&mut harness, 2, 2);
     let out = tempfile::tempdir().expect("folder");
     let names = export_with(&mut harness, out.path(), &["STAC item"]);
@@ -449,7 +449,7 @@ fn what_opens_late_does_not_replace_what_was_picked_meanwhile() {
         let cell = Selection::Cell(name.parse().expect("cell"));
         harness.state_mut().apply(&ctx, Command::OpenScene(late));
         harness.state_mut().apply(&ctx, Command::Pick(cell.clone()));
-        let opened = |w: &copgen::app::Window| (w.session().scenes.len(), w.session().runs.all().len());
+        let opened = |w: &copgen::app::ExplorerWindow| (w.session().scenes.len(), w.session().runs.all().len());
         wait(&mut harness, "opening", |w| opened(w) == (scenes, runs) && observed(w));
         let session = harness.state().session();
         assert_eq!(session.selection, Some(cell.clone()));

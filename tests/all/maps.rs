@@ -4,7 +4,7 @@ use crate::common::harness::{apply, observed, options, press, snapshot, wait, wa
 use crate::common::server::{Fault, Reply, Server};
 use crate::common::{COMPLETE, project, scene};
 use copgen::Error;
-use copgen::app::{Command, Options, Window};
+use copgen::app::{Command, ExplorerWindow, Options};
 use copgen::basemap::{
     Archive, Folders, LAYERS_FILE, LayerId, Near, Online, OnlineLayer, Source, TileAt, openstreetmap,
 };
@@ -281,13 +281,13 @@ fn walk(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// A window whose configuration names the server's layer, with folders for cache and session.
-fn window(dir: &Path, server: &Server, offline: bool) -> Harness<'static, Window> {
+fn window(dir: &Path, server: &Server, offline: bool) -> Harness<'static, ExplorerWindow> {
     let network = network();
     network.set_offline(offline);
     window_on(dir, server, network)
 }
 
-fn window_on(dir: &Path, server: &Server, network: Network) -> Harness<'static, Window> {
+fn window_on(dir: &Path, server: &Server, network: Network) -> Harness<'static, ExplorerWindow> {
     let config = dir.join("config");
     std::fs::create_dir_all(&config).expect("folder");
     let text = format!(
@@ -307,7 +307,7 @@ fn window_on(dir: &Path, server: &Server, network: Network) -> Harness<'static, 
 }
 
 /// Runs frames for a while.
-fn run(harness: &mut Harness<'_, Window>, time: Duration) {
+fn run(harness: &mut Harness<'_, ExplorerWindow>, time: Duration) {
     let begun = Instant::now();
     while begun.elapsed() < time {
         harness.step();
@@ -316,7 +316,7 @@ fn run(harness: &mut Harness<'_, Window>, time: Duration) {
 }
 
 /// Runs frames until the server has not been asked for a while; how often it was in all.
-fn settled(harness: &mut Harness<'_, Window>, server: &Server) -> usize {
+fn settled(harness: &mut Harness<'_, ExplorerWindow>, server: &Server) -> usize {
     let (mut asked, mut quiet) = (server.seen().len(), 0);
     wait_until(harness, "quiet", |_| {
         let now = server.seen().len();
@@ -328,12 +328,12 @@ fn settled(harness: &mut Harness<'_, Window>, server: &Server) -> usize {
 }
 
 /// Ends a window when all it keeps is written.
-fn close(mut harness: Harness<'_, Window>) {
+fn close(mut harness: Harness<'_, ExplorerWindow>) {
     eframe::App::on_exit(harness.state_mut());
 }
 
 /// The colour in the middle of the western half of the map, where nothing else is drawn.
-fn ground(harness: &mut Harness<'_, Window>) -> [u8; 3] {
+fn ground(harness: &mut Harness<'_, ExplorerWindow>) -> [u8; 3] {
     let picture = harness.render().expect("picture");
     let [r, g, b, _] = picture.get_pixel(520, 480).0;
     [r, g, b]
@@ -352,7 +352,7 @@ fn a_servers_tiles_come_are_kept_and_stay_away_offline() {
     run(&mut first, Duration::from_millis(200));
     assert!(server.seen().is_empty(), "nothing is asked for before the layer is chosen");
     apply(&mut first, Command::Basemap(test_layer()));
-    let pink = |harness: &mut Harness<'_, Window>| ground(harness) == [250, 0, 250];
+    let pink = |harness: &mut Harness<'_, ExplorerWindow>| ground(harness) == [250, 0, 250];
     wait_until(&mut first, "its tiles", pink);
     let asked = settled(&mut first, &server);
     assert_eq!(first.state().map().credit(), "© Tester");
@@ -424,7 +424,7 @@ fn the_users_own_files_are_dropped_listed_and_forgotten() {
     let own = LayerId::File(path.clone());
     let shows = |layer: &LayerId| {
         let layer = layer.clone();
-        move |window: &Window| *window.session().layers.shown() == layer
+        move |window: &ExplorerWindow| *window.session().layers.shown() == layer
     };
     wait(&mut first, "opening", shows(&own));
     let credit = first.state().map().credit();

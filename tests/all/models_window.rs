@@ -6,7 +6,7 @@ use crate::common::published::{write_autoencoder, write_denoiser};
 use crate::common::server::{Fault, Reply, Seen};
 use crate::common::{self, failure, files, generate, project, success};
 use copgen::Result;
-use copgen::app::{Command, Options, Window};
+use copgen::app::{Command, ExplorerWindow, Options};
 use copgen::hub::{Catalogue, Hub, Progress, State, Wish};
 use copgen::model::{Engine, Model};
 use egui_kittest::Harness;
@@ -101,7 +101,7 @@ fn pictures_are_read_as_colours_and_what_is_none_is_refused() {
     assert!(Scene::open(&holiday).expect_err("no scene").to_string().contains("holds no modality"));
 }
 
-fn window(models: &Path, mirror: &Mirror) -> Harness<'static, Window> {
+fn window(models: &Path, mirror: &Mirror) -> Harness<'static, ExplorerWindow> {
     let dir = models.parent().expect("folder");
     let options = Options {
         scenes: vec![thumbnails(dir, ["png", "png"])],
@@ -113,11 +113,11 @@ fn window(models: &Path, mirror: &Mirror) -> Harness<'static, Window> {
     window_opening(options)
 }
 
-fn listed(window: &Window) -> Option<State> {
+fn listed(window: &ExplorerWindow) -> Option<State> {
     Some(window.models().listed.iter().find(|listed| listed.id == "tiny")?.state.clone())
 }
 
-fn outcome(window: &Window) -> String {
+fn outcome(window: &ExplorerWindow) -> String {
     window.models().outcomes.get("tiny").map(|outcome| outcome.text.clone()).unwrap_or_default()
 }
 
@@ -164,7 +164,7 @@ fn models_are_fetched_used_and_removed_in_the_window() {
     harness.get_by_label("Download tiny").scroll_to_me();
     harness.run_steps(3);
     press(&mut harness, "Download tiny");
-    let far = |window: &Window| {
+    let far = |window: &ExplorerWindow| {
         let last = |now: &Progress| now.what.contains("downloading the autoencoder") && now.bytes_per_s > 0.0;
         window.models().going.get("tiny").is_some_and(|going| last(&going.progress))
     };
@@ -198,7 +198,7 @@ fn models_are_fetched_used_and_removed_in_the_window() {
     press(&mut harness, "Verify tiny");
     wait(&mut harness, "checking", |window| outcome(window).contains("All 2 files"));
     press(&mut harness, "Use tiny");
-    let name = |window: &Window| window.session().model.as_ref().map(|model| model.manifest.name.clone());
+    let name = |window: &ExplorerWindow| window.session().model.as_ref().map(|model| model.manifest.name.clone());
     wait(&mut harness, "another model", |window| name(window) == Some("Tiny".into()));
     apply(&mut harness, Command::ModelsWindow(false));
     // A scene of pictures makes sense to it, and it samples there.
@@ -212,7 +212,7 @@ fn models_are_fetched_used_and_removed_in_the_window() {
     apply(&mut harness, Command::Role(0, copgen::sampler::Role::Given));
     apply(&mut harness, Command::Generate);
     // Parts that are fetched meanwhile are taken over once it has ended.
-    let model = |window: &Window| window.session().model.clone().expect("model");
+    let model = |window: &ExplorerWindow| window.session().model.clone().expect("model");
     let before = model(harness.state());
     apply(&mut harness, Command::FetchModel(Wish { id: "tiny".into(), ..Wish::default() }));
     wait(&mut harness, "nothing to fetch", |window| outcome(window).contains("is installed"));

@@ -1,7 +1,7 @@
 //! What the pointer does on the map: painting, marking, measuring, choosing places.
 
 use crate::common::harness::*;
-use copgen::app::{Base, Brush, Command, GuideStep, Preset, RunState, Stroked, Tool};
+use copgen::app::{Base, Brush, Command, GuideStep, Question, RunState, Stroked, Tool};
 use copgen::job::SetValue;
 use copgen::modality::{ClassMap, Value};
 use copgen::project::Project;
@@ -76,7 +76,7 @@ fn painting_beside_a_cell_without_data_starts_from_one_class() {
 fn an_area_is_marked_and_counted() {
     let mut harness = window();
     wait(&mut harness, "reading the first scene", observed);
-    apply(&mut harness, Command::Preset(Preset::CloudFree));
+    apply(&mut harness, Command::Ask(Question::CloudFree));
     sample(&mut harness, 2, 2);
     press(&mut harness, "Area");
     let canvas = harness.get_by_label("Mark an area").rect();
@@ -106,7 +106,7 @@ fn an_area_is_marked_and_counted() {
 fn the_truth_is_compared_with_where_it_is_known() {
     let mut harness = window();
     wait(&mut harness, "reading the first scene", observed);
-    apply(&mut harness, Command::Preset(Preset::CloudFree));
+    apply(&mut harness, Command::Ask(Question::CloudFree));
     sample(&mut harness, 3, 2);
     // Error of the mean, then the rank of the truth.
     for (measure, words) in [(4, "Error of the mean"), (5, "Rank of the truth")] {
@@ -188,10 +188,10 @@ fn pictures_zoom_in_step_are_pinned_and_played() {
     harness.run_steps(2);
     harness.event(egui::Event::Zoom(3.0));
     harness.run_steps(2);
-    let lens = harness.state().shown().lens;
+    let lens = harness.state().shown().gallery_zoom;
     assert!((lens.zoom - 3.0).abs() < 1e-3, "{lens:?}");
     drag(&mut harness, card, card - egui::vec2(20.0, 10.0));
-    assert_ne!(harness.state().shown().lens, lens);
+    assert_ne!(harness.state().shown().gallery_zoom, lens);
     apply(&mut harness, Command::Pin(2, true));
     let pinned = harness.state().session().run().expect("run").pinned.clone();
     assert_eq!(harness.state().shown().sorted(&pinned), [2, 0, 1]);

@@ -2,7 +2,7 @@
 
 use crate::common;
 use crate::common::harness::*;
-use copgen::app::{Base, Command, Preset, RunState, Selection, Sort, Window};
+use copgen::app::{Base, Command, ExplorerWindow, Question, RunState, Selection, Sort};
 use copgen::model::{Computing, DeviceChoice, Precision};
 use copgen::project::Project;
 use copgen::sampler::Role;
@@ -129,7 +129,7 @@ fn what_cannot_be_opened_becomes_a_note_that_stays_until_it_is_dismissed() {
     let mut harness = window();
     wait(&mut harness, "reading the first scene", observed);
     apply(&mut harness, Command::OpenScene("/nowhere".into()));
-    let told = |w: &Window| w.session().notes.iter().any(|note| note.problem && note.text.contains("/nowhere"));
+    let told = |w: &ExplorerWindow| w.session().notes.iter().any(|note| note.problem && note.text.contains("/nowhere"));
     wait(&mut harness, "the note", told);
     let count = harness.state().session().notes.len();
     press(&mut harness, &format!("Dismiss note {count}"));
@@ -147,7 +147,7 @@ fn the_first_view_looks_as_it_did() {
     snapshot(&mut harness, "first_view");
 }
 
-fn role(harness: &Harness<'_, Window>, name: &str) -> Role {
+fn role(harness: &Harness<'_, ExplorerWindow>, name: &str) -> Role {
     let session = harness.state().session();
     session.choices.now().roles[session.table().and_then(|t| t.index(name)).expect("modality")]
 }
@@ -182,13 +182,13 @@ fn every_question_leads_to_realisations() {
     wait(&mut harness, "reading the first scene", observed);
     apply(&mut harness, Command::Steps(2));
     apply(&mut harness, Command::Samples(1));
-    for preset in Preset::ALL {
-        apply(&mut harness, Command::Preset(preset));
+    for question in Question::ALL {
+        apply(&mut harness, Command::Ask(question));
         press(&mut harness, "Generate");
-        wait(&mut harness, preset.name(), |w| w.session().run().is_some_and(|run| run.state == RunState::Finished));
+        wait(&mut harness, question.name(), |w| w.session().run().is_some_and(|run| run.state == RunState::Finished));
         let run = harness.state().session().run().expect("run");
         let generated = run.request.roles.with(Role::Generated);
-        assert!(generated.iter().all(|&i| run.realisations[0].values[i].is_some()), "{}", preset.name());
+        assert!(generated.iter().all(|&i| run.realisations[0].values[i].is_some()), "{}", question.name());
     }
 }
 
@@ -200,7 +200,7 @@ fn more_adds_to_the_run_and_changes_nothing_of_it() {
     apply(&mut harness, Command::Samples(2));
     press(&mut harness, "Generate");
     let finished = |count: usize| {
-        move |w: &Window| {
+        move |w: &ExplorerWindow| {
             w.session()
                 .run()
                 .as_ref()
@@ -279,14 +279,14 @@ fn what_was_finished_comes_back_after_the_window_is_gone() {
     let dir = tempfile::tempdir().expect("folder");
     let mut harness = window_with(Some(dir.path().into()));
     wait(&mut harness, "reading the first scene", observed);
-    apply(&mut harness, Command::Preset(Preset::RadarToOptical));
+    apply(&mut harness, Command::Ask(Question::RadarToOptical));
     apply(&mut harness, Command::MoveWindow(copgen::scene::Window::At { east_m: 120.0, south_m: 240.0 }));
     wait(&mut harness, "reading the other window", observed);
     apply(&mut harness, Command::Steps(2));
     apply(&mut harness, Command::Samples(3));
     apply(&mut harness, Command::Seed(41));
     press(&mut harness, "Generate");
-    let finished = |w: &Window| w.session().run().is_some_and(|run| run.state == RunState::Finished);
+    let finished = |w: &ExplorerWindow| w.session().run().is_some_and(|run| run.state == RunState::Finished);
     wait(&mut harness, "sampling", finished);
     wait(&mut harness, "keeping", |_| kept(dir.path(), 3));
     let before = harness.state().session().run().expect("run").clone();
@@ -352,7 +352,8 @@ fn looks_and_measures_change_what_is_painted() {
     let mut harness = window();
     wait(&mut harness, "reading the first scene", observed);
     sample(&mut harness, 3, 2);
-    let id = |w: &Window| w.shown().spread.as_ref().map(|spread| (spread.id, spread.range, spread.samples.measure));
+    let id =
+        |w: &ExplorerWindow| w.shown().spread.as_ref().map(|spread| (spread.id, spread.range, spread.samples.measure));
     let before = id(harness.state()).expect("spread");
     harness.get_by_role_and_label(egui::accesskit::Role::ComboBox, "Measure of spread").click();
     harness.run_steps(3);
@@ -373,7 +374,7 @@ fn looks_and_measures_change_what_is_painted() {
 fn realisations_are_ordered_compared_and_recalled() {
     let mut harness = window();
     wait(&mut harness, "reading the first scene", observed);
-    apply(&mut harness, Command::Preset(Preset::CloudFree));
+    apply(&mut harness, Command::Ask(Question::CloudFree));
     sample(&mut harness, 3, 2);
     // Nearest to what was observed first, by the figures that are shown.
     apply(&mut harness, Command::Sort(Sort::Observed));
@@ -406,7 +407,7 @@ fn realisations_are_ordered_compared_and_recalled() {
     harness.render().expect("a picture with the swipe");
     // Roles, values, steps and seed of the run come back, and can be undone.
     let asked = harness.state().session().run().expect("run").request.clone();
-    apply(&mut harness, Command::Preset(Preset::Nothing));
+    apply(&mut harness, Command::Ask(Question::Nothing));
     apply(&mut harness, Command::Seed(99));
     press(&mut harness, "Recall");
     let again = harness.state().session().request().expect("request");
@@ -417,12 +418,12 @@ fn realisations_are_ordered_compared_and_recalled() {
 
 #[test]
 fn presets_choose_solver_and_steps_and_are_recalled_with_the_run() {
-    use copgen::sampler::{Preset as Effort, Solver};
+    use copgen::sampler::{Preset, Solver};
     let mut harness = window();
     wait(&mut harness, "reading the first scene", observed);
-    let options = |harness: &egui_kittest::Harness<'_, Window>| harness.state().session().options.clone();
-    assert_eq!(options(&harness), Effort::Standard.options());
-    for effort in [Effort::Published, Effort::Draft] {
+    let options = |harness: &egui_kittest::Harness<'_, ExplorerWindow>| harness.state().session().options.clone();
+    assert_eq!(options(&harness), Preset::Standard.options());
+    for effort in [Preset::Published, Preset::Draft] {
         press(&mut harness, effort.name());
         assert_eq!(options(&harness), effort.options());
     }
@@ -432,10 +433,10 @@ fn presets_choose_solver_and_steps_and_are_recalled_with_the_run() {
     harness.run_steps(3);
     press(&mut harness, Solver::Multistep2.name());
     assert_eq!(options(&harness).solver, Solver::Multistep2);
-    assert_eq!(Effort::of(&options(&harness)), None);
+    assert_eq!(Preset::of(&options(&harness)), None);
     sample(&mut harness, 2, 3);
     let asked = options(&harness);
-    press(&mut harness, Effort::Standard.name());
+    press(&mut harness, Preset::Standard.name());
     press(&mut harness, "Recall");
     assert_eq!(options(&harness), asked);
 }

@@ -1,24 +1,24 @@
 //! The window as a person uses it: widgets found by name and pressed.
 
 use super::{COMPLETE, project, scene};
-use copgen::app::{Command, Options, RunState, Window};
+use copgen::app::{Command, ExplorerWindow, Options, RunState};
 use egui_kittest::kittest::Queryable;
 use egui_kittest::{Harness, SnapshotOptions};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// The window with two scenes, the first one picked.
-pub fn window() -> Harness<'static, Window> {
+pub fn window() -> Harness<'static, ExplorerWindow> {
     window_with(None)
 }
 
 /// One that keeps its session in a folder.
-pub fn window_with(session: Option<PathBuf>) -> Harness<'static, Window> {
+pub fn window_with(session: Option<PathBuf>) -> Harness<'static, ExplorerWindow> {
     window_of(session, egui::vec2(1440.0, 900.0))
 }
 
 /// One of this size in points.
-pub fn window_of(session: Option<PathBuf>, size: egui::Vec2) -> Harness<'static, Window> {
+pub fn window_of(session: Option<PathBuf>, size: egui::Vec2) -> Harness<'static, ExplorerWindow> {
     window_at(options(session), size)
 }
 
@@ -41,35 +41,35 @@ pub fn options(session: Option<PathBuf>) -> Options {
 }
 
 /// A window that opens with this.
-pub fn window_opening(options: Options) -> Harness<'static, Window> {
+pub fn window_opening(options: Options) -> Harness<'static, ExplorerWindow> {
     window_at(options, egui::vec2(1440.0, 900.0))
 }
 
 /// One with these options.
-pub fn window_at(options: Options, size: egui::Vec2) -> Harness<'static, Window> {
-    Harness::builder().with_size(size).wgpu().build_eframe(|cc| Window::new(cc, options).expect("window"))
+pub fn window_at(options: Options, size: egui::Vec2) -> Harness<'static, ExplorerWindow> {
+    Harness::builder().with_size(size).wgpu().build_eframe(|cc| ExplorerWindow::new(cc, options).expect("window"))
 }
 
 /// Runs frames until something has happened.
-pub fn wait(harness: &mut Harness<'_, Window>, what: &str, done: impl Fn(&Window) -> bool) {
+pub fn wait(harness: &mut Harness<'_, ExplorerWindow>, what: &str, done: impl Fn(&ExplorerWindow) -> bool) {
     wait_until(harness, what, |harness| done(harness.state()));
 }
 
 /// Runs frames until this label is there.
-pub fn wait_for(harness: &mut Harness<'_, Window>, label: &str) {
+pub fn wait_for(harness: &mut Harness<'_, ExplorerWindow>, label: &str) {
     wait_until(harness, label, |harness| harness.query_by_label(label).is_some());
 }
 
 /// Runs frames until these words are there, in whatever label.
-pub fn wait_for_words(harness: &mut Harness<'_, Window>, words: &str) {
+pub fn wait_for_words(harness: &mut Harness<'_, ExplorerWindow>, words: &str) {
     wait_until(harness, words, |harness| harness.query_all_by_label_contains(words).next().is_some());
 }
 
 /// Runs frames until something holds of the window or of what is drawn.
 pub fn wait_until(
-    harness: &mut Harness<'_, Window>,
+    harness: &mut Harness<'_, ExplorerWindow>,
     what: &str,
-    mut done: impl FnMut(&mut Harness<'_, Window>) -> bool,
+    mut done: impl FnMut(&mut Harness<'_, ExplorerWindow>) -> bool,
 ) {
     let started = Instant::now();
     while !done(harness) {
@@ -82,13 +82,13 @@ pub fn wait_until(
 }
 
 /// Presses what is called so.
-pub fn press(harness: &mut Harness<'_, Window>, name: &str) {
+pub fn press(harness: &mut Harness<'_, ExplorerWindow>, name: &str) {
     harness.get_by_label(name).click();
     harness.run_steps(3);
 }
 
 /// Writes a text into the field that is called so, in place of what stands there.
-pub fn fill(harness: &mut Harness<'_, Window>, name: &str, text: &str) {
+pub fn fill(harness: &mut Harness<'_, ExplorerWindow>, name: &str, text: &str) {
     harness.get_by_role_and_label(egui::accesskit::Role::TextInput, name).focus();
     harness.run_steps(2);
     harness.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::A);
@@ -98,24 +98,24 @@ pub fn fill(harness: &mut Harness<'_, Window>, name: &str, text: &str) {
 }
 
 /// Carries out a command.
-pub fn apply(harness: &mut Harness<'_, Window>, command: Command) {
+pub fn apply(harness: &mut Harness<'_, ExplorerWindow>, command: Command) {
     let ctx = harness.ctx.clone();
     harness.state_mut().apply(&ctx, command);
     harness.run_steps(3);
 }
 
 /// Whether the run is finished and painted, with its last realisation.
-pub fn sampled(window: &Window) -> bool {
+pub fn sampled(window: &ExplorerWindow) -> bool {
     window.session().run().is_some_and(|run| run.state == RunState::Finished) && compared(window)
 }
 
 /// Whether the spread of all realisations is painted.
-pub fn compared(window: &Window) -> bool {
+pub fn compared(window: &ExplorerWindow) -> bool {
     window.shown().is_current() && window.shown().spread.is_some()
 }
 
 /// Samples what is chosen.
-pub fn sample(harness: &mut Harness<'_, Window>, samples: usize, steps: usize) {
+pub fn sample(harness: &mut Harness<'_, ExplorerWindow>, samples: usize, steps: usize) {
     apply(harness, Command::Steps(steps));
     apply(harness, Command::Samples(samples));
     press(harness, "Generate");
@@ -123,17 +123,17 @@ pub fn sample(harness: &mut Harness<'_, Window>, samples: usize, steps: usize) {
 }
 
 /// Whether the picked place is read.
-pub fn observed(window: &Window) -> bool {
+pub fn observed(window: &ExplorerWindow) -> bool {
     window.session().observed.is_some()
 }
 
 /// Index of a modality.
-pub fn index(harness: &Harness<'_, Window>, name: &str) -> usize {
+pub fn index(harness: &Harness<'_, ExplorerWindow>, name: &str) -> usize {
     harness.state().session().table().and_then(|table| table.index(name)).expect("modality")
 }
 
 /// Drags from one place to another in a few frames.
-pub fn drag(harness: &mut Harness<'_, Window>, from: egui::Pos2, to: egui::Pos2) {
+pub fn drag(harness: &mut Harness<'_, ExplorerWindow>, from: egui::Pos2, to: egui::Pos2) {
     harness.drag_at(from);
     harness.run_steps(2);
     for k in 1..=5 {
@@ -145,7 +145,7 @@ pub fn drag(harness: &mut Harness<'_, Window>, from: egui::Pos2, to: egui::Pos2)
 }
 
 /// A click at a place.
-pub fn click(harness: &mut Harness<'_, Window>, at: egui::Pos2) {
+pub fn click(harness: &mut Harness<'_, ExplorerWindow>, at: egui::Pos2) {
     harness.hover_at(at);
     harness.run_steps(1);
     for pressed in [true, false] {
@@ -169,7 +169,7 @@ pub fn tolerance() -> SnapshotOptions {
 }
 
 /// Compares a picture of the window with the one that is kept.
-pub fn snapshot(harness: &mut Harness<'_, Window>, name: &str) {
+pub fn snapshot(harness: &mut Harness<'_, ExplorerWindow>, name: &str) {
     let options = tolerance();
     // Map tiles arrive on their own time, on a busy machine late.
     for last in [false, false, false, false, true] {

@@ -1,0 +1,37 @@
+//! Open data: the place they are looked for, a fetch that goes on, and what is kept for offline use.
+
+use crate::app::work::exchange::Exchange;
+use crate::grid::{Footprint, GridCell};
+use crate::source::{KeptScene, Progress};
+
+/// A place that data are looked for: its cell, and the exact ground.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Site {
+    /// The grid cell, which names it.
+    pub cell: GridCell,
+    /// The ground to fetch.
+    pub footprint: Footprint,
+}
+
+/// A fetch that goes on.
+pub struct Fetching {
+    /// Its number.
+    pub serial: u64,
+    /// Number of the wish for the place.
+    pub place: u64,
+    /// Ends it when dropped.
+    pub exchange: Exchange,
+    /// How far it is.
+    pub progress: Progress,
+}
+
+/// What is kept for offline use.
+#[derive(Debug, Clone, Default)]
+pub struct Store {
+    /// Scenes.
+    pub scenes: Vec<KeptScene>,
+    /// Bytes of everything.
+    pub bytes: u64,
+    /// Bytes it may be.
+    pub limit: u64,
+}

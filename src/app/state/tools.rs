@@ -1,0 +1,41 @@
+//! What the pointer does on the map: look at a spot, measure, mark an area, paint classes, choose a place.
+
+use crate::view::Spot;
+
+/// A tool.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Tool {
+    /// Picks places and inspects spots.
+    #[default]
+    Pointer,
+    /// Measures distances.
+    Ruler,
+    /// Marks an area of the window.
+    Area,
+    /// Paints a class.
+    Brush(Brush),
+    /// The next click is the value of this modality.
+    Place(usize),
+}
+
+/// What a brush paints with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Brush {
+    /// The class modality.
+    pub modality: usize,
+    /// Code of the class.
+    pub code: u8,
+    /// Radius on the ground in metres.
+    pub radius_m: f64,
+}
+
+/// One stroke of a brush.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stroked {
+    /// With what.
+    pub brush: Brush,
+    /// Where from.
+    pub from: Spot,
+    /// Where to.
+    pub to: Spot,
+}

@@ -1,0 +1,367 @@
+//! What the gallery and the map show: textures made from what the queue painted.
+
+use crate::app::state::session::Session;
+use crate::app::state::tools::Tool;
+use crate::app::view::gallery_zoom::GalleryZoom;
+use crate::app::work::queue::{self, Distances, PaintOrder, Painted};
+use crate::ensemble::{Measure, Quantity, Samples};
+use crate::modality::{ClassMap, Location, Modality, ModalityTable};
+use crate::sampler::Role;
+use crate::view::{self, AreaFigures, Spot};
+use egui::{ColorImage, TextureHandle, TextureOptions};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The picture on the map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Base {
+    /// None: the map alone.
+    None,
+    /// What was observed at the picked place.
+    Observed,
+    /// Mean (or most frequent class) of the realisations.
+    Mean,
+    /// One realisation.
+    Realisation(u64),
+}
+
+/// Order of the gallery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sort {
+    /// By number.
+    #[default]
+    Number,
+    /// Nearest to the mean first.
+    Mean,
+    /// Nearest to what was observed first.
+    Observed,
+}
+
+/// Where the realisations disagree in one quantity.
+#[derive(Debug, Clone)]
+pub struct Spread {
+    /// Identifies the samples, so that the shader runs once for each.
+    pub id: u64,
+    /// What is compared.
+    pub quantity: Quantity,
+    /// Data.
+    pub samples: Samples,
+    /// Values at both ends of the legend.
+    pub range: [f32; 2],
+}
+
+/// See the module.
+pub struct Shown {
+    /// Modality of the gallery and of the picture on the map.
+    pub modality: usize,
+    /// Which of [`view::looks`] the pictures are.
+    pub look: usize,
+    /// Whether each picture has a stretch of its own.
+    pub own_stretch: bool,
+    /// Which of the modality's quantities is compared over realisations.
+    pub quantity: usize,
+    /// Which of the measures of spread that make sense is shown.
+    pub measure: usize,
+    /// Picture on the map.
+    pub base: Base,
+    /// What a blink goes back to.
+    pub before: Option<Base>,
+    /// Whether the spread lies over it.
+    pub spread_wanted: bool,
+    /// Opacity of the picture on the map.
+    pub picture_opacity: f32,
+    /// Values at both ends of the legend of spread that were set by hand.
+    pub fixed_range: Option<[f32; 2]>,
+    /// Opacity of the spread.
+    pub opacity: f32,
+    /// What was observed at the picked place, by modality, each with its own stretch.
+    pub thumbnails: Vec<Option<TextureHandle>>,
+    /// What was observed where the run samples, with the gallery's stretch.
+    pub observed: Option<TextureHandle>,
+    /// Realisations by number.
+    pub realisations: BTreeMap<u64, TextureHandle>,
+    /// Mean of the realisations.
+    pub mean: Option<TextureHandle>,
+    /// How far each realisation is from the mean and from what was observed.
+    pub distances: BTreeMap<u64, Distances>,
+    /// The gallery's order.
+    pub sort: Sort,
+    /// Where the picture on the map gives way to what was observed, as a share of its width; `None` without a swipe.
+    pub swipe: Option<f32>,
+    /// Their spread.
+    pub spread: Option<Spread>,
+    /// The part of a picture that the gallery shows.
+    pub gallery_zoom: GalleryZoom,
+    /// Since when the realisation that is shown is; while one is shown after another.
+    pub playing: Option<Instant>,
+    /// What the pointer does on the map.
+    pub tool: Tool,
+    /// The path that is measured.
+    pub ruler: Vec<Location>,
+    /// The area that is marked, by its north-western and south-eastern corners.
+    pub area: Option<[Spot; 2]>,
+    /// Figures of it.
+    pub area_figures: Option<AreaFigures>,
+    /// Classes painted by hand and given, by modality: their text, and the picture.
+    pub painted_classes: BTreeMap<usize, (String, TextureHandle)>,
+    /// The spot that is inspected.
+    pub spot: Option<Spot>,
+    /// Latest preview: realisation, modality, picture.
+    pub preview: Option<(u64, usize, TextureHandle)>,
+    /// Whether no result of the latest run was shown yet.
+    pub fresh_run: bool,
+    /// Whether something was observed of the modality that is shown where the run samples.
+    truth: bool,
+    /// Number of the latest order.
+    serial: u64,
+    /// Number of the order whose answer is shown.
+    answered: u64,
+}
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self {
+            modality: 0,
+            look: 0,
+            own_stretch: false,
+            quantity: 0,
+            measure: 0,
+            base: Base::Observed,
+            before: None,
+            spread_wanted: false,
+            picture_opacity: 1.0,
+            fixed_range: None,
+            opacity: 0.75,
+            thumbnails: Vec::new(),
+            observed: None,
+            realisations: BTreeMap::new(),
+            mean: None,
+            distances: BTreeMap::new(),
+            sort: Sort::default(),
+            swipe: None,
+            spread: None,
+            gallery_zoom: GalleryZoom::default(),
+            playing: None,
+            tool: Tool::default(),
+            ruler: Vec::new(),
+            area: None,
+            area_figures: None,
+            painted_classes: BTreeMap::new(),
+            truth: false,
+            spot: None,
+            preview: None,
+            fresh_run: false,
+            serial: 0,
+            answered: 0,
+        }
+    }
+}
+
+fn texture(ctx: &egui::Context, name: &str, image: Arc<ColorImage>) -> TextureHandle {
+    // Pixels are measurements: they stay sharp squares when enlarged.
+    let options = TextureOptions { minification: egui::TextureFilter::Linear, ..TextureOptions::NEAREST };
+    ctx.load_texture(name, image, options)
+}
+
+impl Shown {
+    /// Shows another modality; its pictures come with the next [`painted`](Self::painted).
+    pub fn show_modality(&mut self, modality: usize) {
+        self.modality = modality;
+        self.look = 0;
+        (self.quantity, self.measure, self.fixed_range) = (0, 0, None);
+        self.forget_run();
+    }
+
+    /// What the picture on the map is: pictures of a run are looked at as the gallery's are, others in the usual way.
+    pub fn caption(&self, m: &Modality, session: &Session) -> String {
+        if self.base == Base::Observed && self.painting(self.modality).is_some() {
+            return "painted by hand".into();
+        }
+        let looks = view::looks(m);
+        let usual = self.base == Base::Observed && self.observed_here(session).is_none();
+        let chosen = looks.get(if usual { 0 } else { self.look }).or(looks.first());
+        chosen.map(|(name, _)| name.clone()).unwrap_or_default()
+    }
+
+    /// What was observed at the picked place, looked at as the gallery's pictures are; if there is one.
+    pub fn observed_here(&self, session: &Session) -> Option<&TextureHandle> {
+        self.observed.as_ref().filter(|_| session.run_is_here())
+    }
+
+    /// The measure of spread that is shown for a modality.
+    pub fn measure(&self, m: &Modality) -> Measure {
+        let all = Measure::of(m, self.truth);
+        all.get(self.measure).copied().unwrap_or(all[0])
+    }
+
+    /// Values at both ends of the legend of spread.
+    pub fn range(&self, spread: &Spread) -> [f32; 2] {
+        self.fixed_range.unwrap_or(spread.range)
+    }
+
+    /// What is compared over realisations of a modality.
+    pub fn compared(&self, m: &Modality) -> Quantity {
+        Quantity::of(m).get(self.quantity).map_or(Quantity::Channel(0), |(_, quantity)| *quantity)
+    }
+
+    /// Drops the pictures of a run.
+    pub fn forget_run(&mut self) {
+        self.before = None;
+        self.observed = None;
+        self.realisations.clear();
+        self.mean = None;
+        self.distances.clear();
+        self.spread = None;
+        self.area_figures = None;
+        self.preview = None;
+        self.playing = None;
+        // Pictures that are being painted are of what was forgotten.
+        self.serial += 1;
+    }
+
+    /// The modality a newcomer should see first: surface reflectance at 10 m, else the first image.
+    pub fn first_choice(table: &ModalityTable) -> usize {
+        table.index("S2L2A_10m").or_else(|| table.iter().position(|m| !m.is_scalar())).unwrap_or(0)
+    }
+
+    /// Changes between what was observed and what was shown before it.
+    pub fn blink(&mut self, pinned: &BTreeSet<u64>) {
+        let now = self.base;
+        self.base = match (now, self.before) {
+            (Base::Observed, Some(before)) => before,
+            (Base::Observed, None) => self.sorted(pinned).first().map_or(now, |&index| Base::Realisation(index)),
+            _ => {
+                self.before = Some(now);
+                Base::Observed
+            }
+        };
+    }
+
+    /// Numbers of the painted realisations in the gallery's order; those that are pinned come first.
+    pub fn sorted(&self, pinned: &BTreeSet<u64>) -> Vec<u64> {
+        let mut all: Vec<u64> = self.realisations.keys().copied().collect();
+        let far = |index: &u64| {
+            let distances = self.distances.get(index).copied().unwrap_or_default();
+            let chosen = match self.sort {
+                Sort::Number => None,
+                Sort::Mean => distances.mean,
+                Sort::Observed => distances.observed,
+            };
+            chosen.unwrap_or(f32::INFINITY)
+        };
+        all.sort_by(|a, b| pinned.contains(b).cmp(&pinned.contains(a)).then(far(a).total_cmp(&far(b))).then(a.cmp(b)));
+        all
+    }
+
+    /// Shows the picture so many places after this one: observed, mean, then the realisations.
+    pub fn step(&mut self, by: i32, pinned: &BTreeSet<u64>) {
+        let mut all = vec![Base::Observed];
+        all.extend(self.mean.as_ref().map(|_| Base::Mean));
+        all.extend(self.sorted(pinned).into_iter().map(Base::Realisation));
+        let at = all.iter().position(|base| *base == self.base);
+        let next = match at {
+            Some(at) => (at as i64 + i64::from(by)).clamp(0, all.len() as i64 - 1) as usize,
+            None => 0,
+        };
+        self.base = all[next];
+    }
+
+    /// Shows the next realisation, after the last the first.
+    pub fn play(&mut self, pinned: &BTreeSet<u64>) {
+        let all = self.sorted(pinned);
+        let now = all.iter().position(|&index| self.base == Base::Realisation(index));
+        let next = now.map_or(0, |now| (now + 1) % all.len());
+        if let Some(&index) = all.get(next) {
+            self.base = Base::Realisation(index);
+        }
+        self.playing = Some(Instant::now());
+    }
+
+    /// Takes thumbnails of a newly picked place.
+    pub fn place(&mut self, ctx: &egui::Context, thumbnails: Vec<Option<Arc<ColorImage>>>) {
+        self.thumbnails =
+            thumbnails.into_iter().map(|image| image.map(|image| texture(ctx, "thumbnail", image))).collect();
+        if !self.thumbnails.get(self.modality).is_some_and(Option::is_some)
+            && let Some(first) = self.thumbnails.iter().position(Option::is_some)
+        {
+            self.show_modality(first);
+        }
+        self.base = Base::Observed;
+    }
+
+    /// What the queue has to paint for the latest run.
+    pub fn order(&mut self, session: &Session) -> Option<PaintOrder> {
+        let (table, run) = (session.table()?, session.run()?);
+        let m = table.get(self.modality).filter(|m| !m.is_scalar())?;
+        self.serial += 1;
+        let observed = run.observed.observation.values[self.modality].as_ref();
+        self.truth = observed.is_some();
+        Some(PaintOrder {
+            serial: self.serial,
+            modality: m.clone(),
+            index: self.modality,
+            look: view::looks(m).get(self.look).map_or_else(|| view::usual_look(m), |(_, look)| *look),
+            own_stretch: self.own_stretch,
+            quantity: self.compared(m),
+            measure: self.measure(m),
+            observed: observed.and_then(|given| given.value.image()).cloned(),
+            members: run.realisations.clone(),
+            area: self
+                .area
+                .filter(|_| session.run_is_here())
+                .map(|area| (area, table.clone(), run.known_rasters(table))),
+        })
+    }
+
+    /// Whether what is shown of the run is of all that was ordered, and not of fewer realisations or another look.
+    pub fn is_current(&self) -> bool {
+        self.answered == self.serial
+    }
+
+    /// Takes what was painted, unless it is out of date.
+    pub fn painted(&mut self, ctx: &egui::Context, painted: Painted) {
+        if painted.serial != self.serial {
+            return;
+        }
+        self.answered = painted.serial;
+        self.observed = painted.observed.map(|image| texture(ctx, "observed", image));
+        self.mean = painted.mean.map(|image| texture(ctx, "mean", image));
+        self.realisations = painted
+            .realisations
+            .into_iter()
+            .map(|(index, image)| (index, texture(ctx, "realisation", image)))
+            .collect();
+        self.distances = painted.distances.into_iter().collect();
+        self.area_figures = painted.area;
+        self.spread =
+            painted.spread.map(|(quantity, samples, range)| Spread { id: painted.serial, quantity, samples, range });
+    }
+
+    /// Draws classes that were painted since the last frame.
+    pub fn follow_painting(&mut self, ctx: &egui::Context, session: &Session) {
+        let choices = session.choices.now();
+        let given = |i: usize| choices.roles.get(i) == Some(&Role::Given) && ClassMap::is_text(choices.text(i));
+        self.painted_classes.retain(|&i, _| given(i));
+        let Some(table) = session.table() else { return };
+        for (i, m) in table.iter().enumerate().filter(|(i, _)| given(*i)) {
+            let text = choices.text(i);
+            if self.painted_classes.get(&i).is_none_or(|(drawn, _)| drawn != text)
+                && let Some(raster) = session.class_map(i).map(|map| map.raster())
+            {
+                let picture = texture(ctx, "painted classes", queue::drawn_usual(m, &raster));
+                self.painted_classes.insert(i, (text.to_owned(), picture));
+            }
+        }
+    }
+
+    /// The picture of classes painted by hand, if there are any of this modality.
+    pub fn painting(&self, modality: usize) -> Option<&TextureHandle> {
+        self.painted_classes.get(&modality).map(|(_, texture)| texture)
+    }
+
+    /// Takes a preview.
+    pub fn previewed(&mut self, ctx: &egui::Context, index: u64, modality: usize, image: Arc<ColorImage>) {
+        self.preview = Some((index, modality, texture(ctx, "preview", image)));
+    }
+}
