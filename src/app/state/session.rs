@@ -19,9 +19,8 @@ use crate::model::Computing;
 use crate::project::KeptRun;
 use crate::sampler::{Role, SamplerOptions};
 use crate::scene::{Collection, Window};
-use crate::source::Kept;
+use crate::source::{InUse, Kept};
 use crate::view::Spot;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -77,6 +76,8 @@ pub struct Session {
     pub moved: bool,
     /// Where fetched places are kept for offline use.
     pub kept: Option<Kept>,
+    /// Those of them that are in use, which nobody may remove.
+    pub in_use: Vec<InUse>,
     /// Whether the network is switched off.
     pub offline: bool,
     /// Unread notes, oldest first.
@@ -113,10 +114,18 @@ impl Session {
         picked || self.runs.all().iter().any(sampled)
     }
 
-    /// Folders of scenes that are picked or sampled: nothing removes them.
-    pub fn scenes_in_use(&self) -> Vec<PathBuf> {
-        let dirs = self.scenes.iter().map(|known| known.scene.dir().to_path_buf());
-        dirs.filter(|dir| self.uses(dir)).collect()
+    /// Keeps places that are used from being removed to make room, by any program, and lets go of those that are not.
+    pub fn hold_used(&mut self) {
+        let Some(kept) = &self.kept else { return };
+        let dirs = self.scenes.iter().map(|known| known.scene.dir());
+        let used = dirs.filter(|dir| kept.holds(dir) && self.uses(dir));
+        let used: Vec<PathBuf> = used.map(Path::to_path_buf).collect();
+        self.in_use.retain(|place| used.iter().any(|dir| dir == place.dir()));
+        for dir in used {
+            if self.in_use.iter().all(|place| place.dir() != dir) {
+                self.in_use.extend(kept.hold(&dir));
+            }
+        }
     }
 
     /// Takes a scene off the map, unless it is picked.
@@ -166,11 +175,13 @@ impl Session {
         self.observed = Some(observed);
     }
 
-    /// Value typed for a modality, if any.
+    /// Value set by hand for a modality, if any.
     pub(super) fn set(&self, table: &ModalityTable, i: usize) -> Result<Option<SetValue>> {
-        match self.choices.now().text(i) {
-            "" => Ok(None),
-            text => SetValue::parse(&table[i], text).map(Some),
+        let choices = self.choices.now();
+        match (choices.painted.get(&i), choices.text(i)) {
+            (Some(map), _) => Ok(Some(SetValue::Painted(ClassMap::clone(map)))),
+            (None, "") => Ok(None),
+            (None, text) => SetValue::parse(&table[i], text).map(Some),
         }
     }
 
@@ -229,7 +240,7 @@ impl Session {
         let (rows, columns) = map.size();
         let at = |spot: Spot| [spot.x * columns as f64, spot.y * rows as f64];
         map.paint([at(stroke.from), at(stroke.to)], stroke.brush.radius_m / m.ground_m, stroke.brush.code);
-        self.choices.paint(i, map.to_string());
+        self.choices.paint(i, map);
     }
 
     /// The run that is looked at.
@@ -253,18 +264,21 @@ impl Session {
                 let classes = table[i].classes().unwrap_or_default();
                 classes.iter().find(|c| c.code == *code).map_or_else(|| code.to_string(), |c| c.name.clone())
             }
-            SetValue::Painted(map) => map.to_string(),
             other => other.describe(&table[i]),
         };
         let now = self.choices.now();
-        let mut choices = Choices { roles: now.roles.clone(), typed: BTreeMap::new() };
+        let mut choices = Choices { roles: now.roles.clone(), ..Choices::default() };
         for (i, role) in settings.roles.iter().filter_map(|(name, role)| Some((table.index(name)?, role))) {
             if let Some(slot) = choices.roles.get_mut(i) {
                 *slot = *role;
             }
         }
-        let set = settings.set.iter().filter_map(|(name, value)| Some((table.index(name)?, value)));
-        choices.typed = set.map(|(i, value)| (i, text(i, value))).collect();
+        for (i, value) in settings.set.iter().filter_map(|(name, value)| Some((table.index(name)?, value))) {
+            match value {
+                SetValue::Painted(map) => _ = choices.painted.insert(i, Arc::new(map.clone())),
+                value => _ = choices.typed.insert(i, text(i, value)),
+            }
+        }
         self.choices.replace(choices);
         (self.options, self.post) = (settings.options, settings.post);
         (self.seed, self.random_seed) = (settings.seed, false);

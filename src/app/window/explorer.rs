@@ -264,6 +264,7 @@ impl eframe::App for ExplorerWindow {
             }
             self.tour = Some(tour);
         }
+        self.session.hold_used();
         self.logic_took = begun.elapsed();
     }
 
@@ -325,6 +326,7 @@ impl eframe::App for ExplorerWindow {
         for command in commands {
             self.apply(&ctx, command);
         }
+        self.session.hold_used();
         self.frames.add(begun.elapsed() + self.logic_took, self.session.busy());
     }
 }
