@@ -4,7 +4,7 @@ use crate::app::map::map_view::LayerInfo;
 use crate::app::window::explorer::ExplorerWindow;
 use crate::app::work::queue::Lane;
 use crate::app::work::read;
-use crate::basemap::{Archive, LayerId, Online, Source};
+use crate::basemap::{Archive, LayerId, Online, TileSource};
 use crate::error::Result;
 use std::path::Path;
 use std::sync::Arc;
@@ -53,11 +53,11 @@ impl ExplorerWindow {
         match (opened, &layer) {
             (Ok(archive), LayerId::File(path)) => {
                 let fresh = !self.session.layers.all().contains(&layer);
-                let changed = self.session.layers.add(path, &archive.card);
+                let changed = self.session.layers.add(path, &archive.info);
                 if self.wanted_layer == layer {
-                    let info = LayerInfo::file(&archive.card);
-                    let bounds = archive.card.bounds;
-                    let source: Arc<dyn Source> = Arc::new(archive);
+                    let info = LayerInfo::file(&archive.info);
+                    let bounds = archive.info.bounds;
+                    let source: Arc<dyn TileSource> = Arc::new(archive);
                     self.map.set_layer(Some((source, info, &self.ctx)));
                     // Who opens a map wants to see it.
                     if let Some(bounds) = bounds.filter(|_| fresh) {

@@ -90,7 +90,6 @@ impl ExplorerWindow {
         // What was read over the network or out of a large file is kept like other fetched places.
         let kept = self.session.kept.clone();
         let within = kept.as_ref().map_or_else(|| self.own_scenes(), Kept::scenes_dir);
-        let spare = self.session.scenes_in_use();
         let name = rows.first().map(|row| format!("cell {}", row.cell)).unwrap_or_default();
         let (ticket, read) = self.cells_form.begin(name);
         let ongoing = self.exchange(
@@ -98,7 +97,7 @@ impl ExplorerWindow {
                 let access = Access::new(network.clone(), stop.clone()).counting(read);
                 let made = fetch_within(&rows, &within, &access)?;
                 if let Some(kept) = kept {
-                    let removed = kept.make_room(&made.dir, spare);
+                    let removed = kept.make_room(&made.dir);
                     tell.send(move |window: &mut Self| window.made_room(removed));
                 }
                 Ok(made)

@@ -42,6 +42,7 @@ impl eframe::App for ExplorerWindow {
         if !dropped.is_empty() {
             self.apply(Command::OpenPaths(dropped));
         }
+        self.session.hold_used();
         self.logic_took = begun.elapsed();
     }
 
@@ -103,6 +104,7 @@ impl eframe::App for ExplorerWindow {
         for command in commands {
             self.apply(command);
         }
+        self.session.hold_used();
         self.frames.add(begun.elapsed() + self.logic_took, self.session.busy());
     }
 }

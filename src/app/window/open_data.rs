@@ -10,7 +10,7 @@ use crate::app::work::queue::Lane;
 use crate::app::work::read;
 use crate::error::{Error, Result};
 use crate::grid::GridCell;
-use crate::source::{Area, FAMILIES, Progress, Survey, Wish, fetch, survey};
+use crate::source::{Area, FAMILIES, FetchProgress, Query, Survey, fetch, survey};
 use egui::TextureOptions;
 use std::path::PathBuf;
 
@@ -57,12 +57,12 @@ impl ExplorerWindow {
     /// Asks the catalogues.
     pub(super) fn search_data(&mut self) {
         (self.data.problem, self.data.found) = (None, None);
-        let wish = |site: &Site| {
+        let query = |site: &Site| {
             let corners = site.footprint.corners()?;
             let (from, to, most_cloud) = (self.data.from, self.data.to, self.data.most_cloud);
-            Ok(Wish { corners, from, to, most_cloud })
+            Ok(Query { corners, from, to, most_cloud })
         };
-        let (site, wish) = match self.site().and_then(|site| wish(&site).map(|wish| (site, wish))) {
+        let (site, query) = match self.site().and_then(|site| query(&site).map(|query| (site, query))) {
             Ok(asked) => asked,
             Err(error) => return self.data.problem = Some(error.to_string()),
         };
@@ -70,7 +70,7 @@ impl ExplorerWindow {
         self.data.search = Some(self.exchange(
             move |network, _, stop| {
                 let families = FAMILIES.map(str::to_owned);
-                survey(network, &sources, &families, &wish, stop)
+                survey(network, &sources, &families, &query, stop)
             },
             move |window: &mut Self, found| {
                 // Something else may have been asked meanwhile.
@@ -122,7 +122,7 @@ impl ExplorerWindow {
             self.data.problem = Some("There is no folder to keep places in; set COPGEN_PLACES to one.".into());
             return;
         };
-        let (sources, spare) = (self.sources.clone(), self.session.scenes_in_use());
+        let sources = self.sources.clone();
         let (ticket, place) = (self.data.fetches.next(), self.new_place());
         let (telling, ending) = (ticket.clone(), place);
         let ongoing = self.exchange(
@@ -132,13 +132,13 @@ impl ExplorerWindow {
                     tell.send(move |window: &mut Self| window.fetching(&ticket, progress));
                 };
                 let dir = fetch(network, &sources, &order, &kept.scenes_dir(), stop, &mut progressed)?;
-                let removed = kept.make_room(&dir, spare);
+                let removed = kept.make_room(&dir);
                 tell.send(move |window: &mut Self| window.made_room(removed));
                 Ok(dir)
             },
             move |window: &mut Self, done| window.fetched(&ticket, done, ending),
         );
-        let progress = Progress { what: "beginning …".into(), done: 0, total: 1 };
+        let progress = FetchProgress { what: "beginning …".into(), done: 0, total: 1 };
         self.data.fetching = Some(Fetching { ongoing, progress });
     }
 
@@ -148,7 +148,7 @@ impl ExplorerWindow {
         self.data.fetching = None;
     }
 
-    fn fetching(&mut self, ticket: &Ticket, progress: Progress) {
+    fn fetching(&mut self, ticket: &Ticket, progress: FetchProgress) {
         if let Some(fetching) = self.data.fetching.as_mut().filter(|_| ticket.is_latest()) {
             fetching.progress = progress;
         }
@@ -209,10 +209,9 @@ impl ExplorerWindow {
     pub(super) fn keep_at_most(&mut self, bytes: u64) {
         let Some(kept) = self.session.kept.clone() else { return };
         self.data.store.limit = bytes;
-        let spare = self.session.scenes_in_use();
         self.change_kept_places(Lane::Write, move || {
             kept.set_limit(bytes)?;
-            let removed = kept.shrink(&spare)?;
+            let removed = kept.shrink()?;
             Ok((kept_places(&kept), removed))
         });
     }

@@ -1,6 +1,6 @@
 //! Threads that read, fetch and decode the map's tiles.
 
-use crate::basemap::{Near, Source, TileAt};
+use crate::basemap::{LocalTile, TileAt, TileSource};
 use crate::error::Error;
 use crate::process::panic_text;
 use crate::view;
@@ -43,7 +43,7 @@ enum TileWork {
 
 /// What threads and window share.
 struct Shared {
-    source: Arc<dyn Source>,
+    source: Arc<dyn TileSource>,
     ctx: Context,
     /// By work: tiles that wait, with the number of the frame that last wanted them.
     waiting: Mutex<[HashMap<TileAt, u64>; 2]>,
@@ -62,7 +62,7 @@ pub struct TileReader {
 
 impl TileReader {
     /// Starts the threads.
-    pub fn new(source: Arc<dyn Source>, ctx: &Context) -> Self {
+    pub fn new(source: Arc<dyn TileSource>, ctx: &Context) -> Self {
         let (outbox, found) = unbounded();
         let lanes = source.lanes();
         let shared = Arc::new(Shared {
@@ -81,7 +81,7 @@ impl TileReader {
                 let settle = i == 0 && matches!(work, TileWork::Fetch);
                 let serve = move || {
                     if settle {
-                        own.source.settle();
+                        own.source.tidy_up();
                     }
                     own.serve(work);
                 };
@@ -94,7 +94,7 @@ impl TileReader {
     }
 
     /// Where the tiles come from.
-    pub fn source(&self) -> &dyn Source {
+    pub fn source(&self) -> &dyn TileSource {
         &*self.shared.source
     }
 
@@ -134,7 +134,7 @@ impl TileReader {
 
     /// What could not be had may be had by now.
     pub fn retry(&self) {
-        self.shared.source.hope();
+        self.shared.source.retry_now();
         *lock(&self.shared.trouble) = None;
     }
 }
@@ -199,19 +199,19 @@ impl Shared {
     }
 
     fn read(&self, at: TileAt, frame: u64) {
-        let further = match self.source.near(at) {
-            Ok(Near::Here(tile)) => match self.picture(&tile) {
+        let further = match self.source.local(at) {
+            Ok(LocalTile::Fresh(tile)) => match self.picture(&tile) {
                 Some(picture) => return self.tell(at, Found::Picture(picture)),
                 None => true,
             },
-            Ok(Near::Old(tile)) => {
+            Ok(LocalTile::Stale(tile)) => {
                 if let Some(picture) = self.picture(&tile) {
                     self.tell(at, Found::Old(picture));
                 }
                 true
             }
-            Ok(Near::Far) => true,
-            Ok(Near::Nothing) => return self.tell(at, Found::Nothing),
+            Ok(LocalTile::Remote) => true,
+            Ok(LocalTile::Missing) => return self.tell(at, Found::Nothing),
             Err(error) => {
                 *lock(&self.trouble) = Some(error.to_string());
                 return self.tell(at, Found::Nothing);
@@ -226,7 +226,7 @@ impl Shared {
     }
 
     fn fetch(&self, at: TileAt) {
-        let outcome = match self.source.far(at, &self.closed) {
+        let outcome = match self.source.fetch(at, &self.closed) {
             Ok(tile) => {
                 *lock(&self.trouble) = None;
                 let picture = tile.and_then(|tile| self.picture(&tile));
@@ -236,7 +236,7 @@ impl Shared {
                 if !matches!(error, Error::Cancelled) {
                     *lock(&self.trouble) = Some(error.to_string());
                 }
-                Found::Failed(Instant::now() + self.source.rest())
+                Found::Failed(Instant::now() + self.source.retry_delay())
             }
         };
         self.tell(at, outcome);

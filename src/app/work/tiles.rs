@@ -1,7 +1,7 @@
 //! Tiles for the map: asked for while it is drawn, and looked up as they arrive.
 
 use crate::app::work::tile_reader::{Found, TileReader};
-use crate::basemap::{Source, TileAt};
+use crate::basemap::{TileAt, TileSource};
 use egui::{Context, Rect, TextureHandle, pos2, vec2};
 use lru::LruCache;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub struct TileLoader {
 
 impl TileLoader {
     /// Starts its threads; they end soon after this is dropped.
-    pub fn new(source: Arc<dyn Source>, ctx: &Context) -> Self {
+    pub fn new(source: Arc<dyn TileSource>, ctx: &Context) -> Self {
         let reader = TileReader::new(source, ctx);
         Self { reader, held: LruCache::unbounded(), bytes: 0, drawn: 0, lacking: None }
     }
@@ -178,7 +178,7 @@ fn part(at: TileAt, zoom: u8) -> Rect {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::basemap::Near;
+    use crate::basemap::LocalTile;
     use std::sync::atomic::AtomicBool;
 
     #[test]
@@ -193,7 +193,7 @@ mod tests {
 
     /// A server with slow, green answers; red ones lie on the disk.
     struct Slow {
-        near: fn(Vec<u8>) -> Near,
+        near: fn(Vec<u8>) -> LocalTile,
         side: u32,
     }
 
@@ -204,11 +204,11 @@ mod tests {
         bytes.into_inner()
     }
 
-    impl Source for Slow {
-        fn near(&self, _at: TileAt) -> crate::error::Result<Near> {
+    impl TileSource for Slow {
+        fn local(&self, _at: TileAt) -> crate::error::Result<LocalTile> {
             Ok((self.near)(png(self.side, [255, 0, 0])))
         }
-        fn far(&self, _at: TileAt, _stop: &AtomicBool) -> crate::error::Result<Option<Vec<u8>>> {
+        fn fetch(&self, _at: TileAt, _stop: &AtomicBool) -> crate::error::Result<Option<Vec<u8>>> {
             std::thread::sleep(std::time::Duration::from_millis(20));
             Ok(Some(png(4, [0, 255, 0])))
         }
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn all_old_tiles_in_view_are_asked_about() {
         let ctx = Context::default();
-        let mut loader = TileLoader::new(Arc::new(Slow { near: Near::Old, side: 4 }), &ctx);
+        let mut loader = TileLoader::new(Arc::new(Slow { near: LocalTile::Old, side: 4 }), &ctx);
         let tiles: Vec<TileAt> = (0..30).map(|i| TileAt { zoom: 9, x: i % 6, y: i / 6 }).collect();
         let fresh = |loader: &TileLoader| {
             tiles.iter().filter(|at| matches!(loader.held.peek(at), Some(Held::Picture(_)))).count()
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn large_pictures_fill_no_memory() {
         let ctx = Context::default();
-        let mut loader = TileLoader::new(Arc::new(Slow { near: Near::Here, side: 1024 }), &ctx);
+        let mut loader = TileLoader::new(Arc::new(Slow { near: LocalTile::Here, side: 1024 }), &ctx);
         for row in 0..10 {
             let tiles: Vec<TileAt> = (0..30).map(|x| TileAt { zoom: 9, x, y: row }).collect();
             draw(&mut loader, &ctx, &tiles, |loader| {
