@@ -3,7 +3,7 @@
 use crate::app::command::Command;
 use crate::app::kit::theme;
 use crate::app::kit::widgets;
-use crate::app::state::models::{Going, Models, Work};
+use crate::app::state::models::{ModelTask, Models, TaskKind};
 use crate::app::state::session::Session;
 use crate::files::size_text;
 use crate::hub::{InstallRequest, Listed, State};
@@ -203,9 +203,9 @@ fn link(ui: &mut Ui, text: &str, url: Option<&str>) {
     };
 }
 
-fn state(listed: &Listed, going: Option<&Going>, used: bool) -> (&'static str, egui::Color32) {
+fn state(listed: &Listed, going: Option<&ModelTask>, used: bool) -> (&'static str, egui::Color32) {
     match (&listed.state, going) {
-        (_, Some(going)) if going.work == Work::Fetching => ("downloading", theme::SYNTHETIC),
+        (_, Some(going)) if going.kind == TaskKind::Fetching => ("downloading", theme::SYNTHETIC),
         _ if used => ("in use", theme::OBSERVED),
         (State::Bundled, _) => ("bundled", theme::OBSERVED),
         (State::Installed, _) => ("installed", theme::OBSERVED),
@@ -240,18 +240,18 @@ fn figures(ui: &mut Ui, session: &Session, listed: &Listed) {
     };
 }
 
-fn progress(ui: &mut Ui, listed: &Listed, going: &Going, commands: &mut Vec<Command>) {
+fn progress(ui: &mut Ui, listed: &Listed, going: &ModelTask, commands: &mut Vec<Command>) {
     let progress = &going.progress;
     let share = if progress.total > 0 { progress.done as f32 / progress.total as f32 } else { 0.0 };
     ui.horizontal(|ui| {
         let bar = egui::ProgressBar::new(share).desired_width(ui.available_width() - 90.0);
         ui.add(bar.fill(theme::SYNTHETIC.gamma_multiply(0.7)).show_percentage());
-        if going.work == Work::Removing {
+        if going.kind == TaskKind::Removing {
             return;
         }
         let response = ui.button("Cancel");
         widgets::named(&response, egui::Role::Button, format!("Cancel {}", listed.id));
-        let hover = if going.work == Work::Fetching { "What has arrived is kept" } else { "Nothing is changed" };
+        let hover = if going.kind == TaskKind::Fetching { "What has arrived is kept" } else { "Nothing is changed" };
         if response.on_hover_text(hover).clicked() {
             commands.push(Command::StopModel(listed.id.clone()));
         }

@@ -36,7 +36,6 @@ pub fn options(session: Option<PathBuf>) -> Options {
         kept: None,
         problems: Vec::new(),
         maps: copgen::basemap::Folders::default(),
-        tour: None,
     }
 }
 
@@ -99,8 +98,7 @@ pub fn fill(harness: &mut Harness<'_, ExplorerWindow>, name: &str, text: &str) {
 
 /// Carries out a command.
 pub fn apply(harness: &mut Harness<'_, ExplorerWindow>, command: Command) {
-    let ctx = harness.ctx.clone();
-    harness.state_mut().apply(&ctx, command);
+    harness.state_mut().apply(command);
     harness.run_steps(3);
 }
 
