@@ -6,7 +6,7 @@ use crate::app::kit::widgets;
 use crate::app::state::models::{Going, Models, Work};
 use crate::app::state::session::Session;
 use crate::files::size_text;
-use crate::hub::{Listed, State, Wish};
+use crate::hub::{InstallRequest, Listed, State};
 use egui::{Align, Button, Layout, RichText, Ui};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -74,17 +74,24 @@ impl ModelsForm {
                 ui.colored_label(theme::ink(ui.visuals(), colour), text);
             });
         });
-        ui.label(&listed.description);
+        // Of a model whose manifest cannot be read, nothing more is known than why.
+        if !listed.description.is_empty() {
+            ui.label(&listed.description);
+        }
         ui.horizontal_wrapped(|ui| {
             ui.spacing_mut().item_spacing.x = 4.0;
-            ui.label(RichText::new("Licence:").small().weak());
-            link(ui, &listed.licence, listed.licence_url.as_deref());
+            if !listed.licence.is_empty() {
+                ui.label(RichText::new("Licence:").small().weak());
+                link(ui, &listed.licence, listed.licence_url.as_deref());
+            }
             if let Some(page) = &listed.homepage {
                 ui.label(RichText::new("·").small().weak());
                 link(ui, "page of the model", Some(page));
             }
         });
-        ui.label(RichText::new(&listed.attribution).small().weak());
+        if !listed.attribution.is_empty() {
+            ui.label(RichText::new(&listed.attribution).small().weak());
+        }
         figures(ui, session, listed);
         self.autoencoders(ui, listed, going.is_some());
         match going {
@@ -157,7 +164,7 @@ impl ModelsForm {
                     let names = listed.parts.iter().filter(|part| part.here || wanted.contains(part));
                     let modalities = names.flat_map(|part| part.modalities.clone()).collect();
                     let half = listed.half || self.half.contains(&listed.id);
-                    commands.push(Command::FetchModel(Wish {
+                    commands.push(Command::FetchModel(InstallRequest {
                         id: listed.id.clone(),
                         modalities: Some(modalities),
                         half,
@@ -168,8 +175,7 @@ impl ModelsForm {
             {
                 commands.push(Command::VerifyModel(listed.id.clone()));
             }
-            let removable = !matches!(listed.state, State::Bundled | State::Absent);
-            if removable && !used && widgets::removal(ui, true, &mut self.removing, &listed.id, &listed.id) {
+            if listed.removable && !used && widgets::removal(ui, true, &mut self.removing, &listed.id, &listed.id) {
                 commands.push(Command::RemoveModel(listed.id.clone()));
             }
             if listed.state == State::Absent {

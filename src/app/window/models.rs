@@ -8,7 +8,7 @@ use crate::app::window::explorer::ExplorerWindow;
 use crate::app::work::exchange::{Exchange, News};
 use crate::app::work::queue;
 use crate::error::{Error, Result};
-use crate::hub::{Checked, Library, Listed, Progress, Source, Wish, install, remove, verify};
+use crate::hub::{Checked, InstallRequest, Library, Listed, Progress, Source, install, remove, verify};
 use crate::model::Manifest;
 use crate::sampler::Role;
 use std::path::{Path, PathBuf};
@@ -59,14 +59,15 @@ impl ExplorerWindow {
             Err(error) => return self.session.note(error.to_string(), true),
         }
         if !std::mem::replace(&mut self.models.resumed, true) {
-            let wishes: Vec<Wish> = self.models.listed.iter().filter_map(|listed| listed.going_on.clone()).collect();
+            let wishes: Vec<InstallRequest> =
+                self.models.listed.iter().filter_map(|listed| listed.unfinished.clone()).collect();
             let online = !self.session.offline;
             wishes.into_iter().filter(|_| online).for_each(|wish| self.fetch_model(wish));
         }
     }
 
     /// Begins to fetch a model, or the rest of it.
-    pub(super) fn fetch_model(&mut self, wish: Wish) {
+    pub(super) fn fetch_model(&mut self, wish: InstallRequest) {
         let (id, hub) = (wish.id.clone(), self.models.hub.clone());
         let pause = Pause::default();
         self.begin(&id, "beginning", Work::Fetching, pause.clone(), move |dir, network, stop, tell| {

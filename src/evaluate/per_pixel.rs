@@ -3,8 +3,8 @@
 use super::baselines::majority;
 use super::metrics::{Confusion, Errors, Psnr, best_and_mean, power_above, spearman, ssim};
 use super::report::Row;
+use super::task_input::{TaskInput, rasters};
 use super::windows::HeldWindow;
-use super::{Bench, rasters};
 use crate::error::Result;
 use crate::job::SetValue;
 use crate::modality::{Modality, Raster, class_index, filled, measured, measured_unit};
@@ -13,7 +13,7 @@ use crate::sampler::{Purpose, Stream};
 /// Periods below eight pixels: what tells an image from its blurred mean.
 const FINE: f64 = 0.125;
 
-impl Bench<'_> {
+impl TaskInput<'_> {
     fn table(&self) -> &[Modality] {
         &self.evaluation.model.manifest.modalities
     }
