@@ -86,7 +86,7 @@ impl Window {
         }
         if side_m > w + 1e-6 || side_m > h + 1e-6 {
             return Err(Error::request(format!(
-                "The scene covers {w} × {h} m, but the model needs a window of {side_m} × {side_m} m."
+                "The place covers {w} × {h} m, but the model needs a window of {side_m} × {side_m} m."
             )));
         }
         match self {
@@ -119,10 +119,14 @@ impl Scene {
     /// # Errors
     /// When the scene is smaller, or the extent leaves it or its 60 m raster.
     pub fn ground(&self, window_m: f64, extent: &Extent) -> Result<Footprint> {
-        extent.within(&self.extent, window_m, self.step_m()).map_err(|error| match error {
-            Error::Request(what) => Error::file(&self.dir, what.trim_end_matches('.')),
-            other => other,
-        })
+        let Footprint { width_m, height_m, .. } = self.extent;
+        if matches!(extent, Extent::Window(_)) && (window_m > width_m + 1e-6 || window_m > height_m + 1e-6) {
+            let problem = format!(
+                "The scene covers {width_m} × {height_m} m, but the model needs a window of {window_m} × {window_m} m"
+            );
+            return Err(Error::file(&self.dir, problem));
+        }
+        extent.within(&self.extent, window_m, self.step_m())
     }
 
     /// A window of this side.

@@ -225,7 +225,7 @@ fn what_is_set_by_hand_follows_the_extent_and_what_no_window_holds_is_refused_be
     assert_eq!(stages, [Stage::ReadingScene]);
     // Memory and files follow from the extent, too.
     let generated = request.roles.with(Role::Generated);
-    assert_eq!(model.manifest.realisation_bytes(&generated, &given.footprint), 4 * 216 * 216);
+    assert_eq!(model.manifest.realisation_bytes(&generated, &given.footprint), 4 * 72 * 72);
 }
 
 #[test]
