@@ -75,7 +75,7 @@ fn shaders_agree_with_the_cpu() {
             let largest = expected.iter().copied().fold(0.0, f32::max);
             assert!(largest > 0.0);
             for (i, (a, b)) in found.iter().zip(&expected).enumerate() {
-                let close = (a - b).abs() <= 2e-5 * largest + 1e-5 * b;
+                let close = (a - b).abs() <= 2e-5 * largest + 1e-5 * b.abs();
                 assert!(close, "{measure:?} of {quantity:?} of {name}, pixel {i}: {a} on the card, {b} on the CPU");
             }
         }
