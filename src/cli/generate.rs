@@ -7,7 +7,7 @@ use crate::files::bundled;
 use crate::hub::model_folder;
 use crate::job::{Event, Place, Request, SetValue, observe_all, run};
 use crate::modality::PostOptions;
-use crate::model::{Computing, Manifest, Model, Precision};
+use crate::model::{Computing, Manifest, Model, ModelIdentity, Precision};
 use crate::process::memory_limit;
 use crate::sampler::{ConditionLatent, Grid, IgnoredMode, Preset, Role, Roles, SamplerOptions, Solver};
 use crate::scene::{Observation, Window};
@@ -274,7 +274,8 @@ impl Output<'_> {
         for note in &observation.notes {
             eprintln!("note: {note}");
         }
-        let lineage = Lineage::new(&self.model.manifest, &self.model.sha256, request, observation);
+        let model = ModelIdentity::of(&self.model.manifest, &self.model.sha256);
+        let lineage = Lineage::new(&model, &self.model.manifest.modalities, request, observation);
         let mut pictures = None;
         if command.png {
             let known = observe_all(&lineage.table, &request.place)?;

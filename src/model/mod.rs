@@ -6,6 +6,7 @@ mod denoiser;
 mod engine;
 pub mod field;
 mod folder;
+mod identity;
 mod import;
 pub mod kernels;
 mod layers;
@@ -23,6 +24,7 @@ pub use cost::about_memory;
 pub use denoiser::{Denoiser, NoisePredictor};
 pub use engine::{Computing, Engine};
 pub use folder::Model;
+pub use identity::ModelIdentity;
 pub use import::{check_autoencoder, check_denoiser, convert};
 pub use layers::{Conv3, LowRank, Sampling};
 pub use manifest::{

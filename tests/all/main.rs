@@ -28,6 +28,8 @@ mod parity;
 mod scenes;
 #[cfg(all(feature = "window", target_os = "linux"))]
 mod screenshots;
+#[cfg(feature = "window")]
+mod sessions;
 mod shaders;
 mod solvers;
 mod sources;

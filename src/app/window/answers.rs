@@ -34,8 +34,8 @@ impl ExplorerWindow {
             if let (Event::Realisation(made), Some(run), Some(session_folder), Some(table)) =
                 (&event, self.session.runs.working(), &self.session_folder, self.session.table().cloned())
             {
-                let (dir, folder, made) = (session_folder.dir().to_path_buf(), run.folder.clone(), made.clone());
-                self.queue.run(move || queue::keep_realisation(&dir, &folder, &table, &made));
+                let (dir, id, made) = (session_folder.dir().to_path_buf(), run.id.clone(), made.clone());
+                self.queue.run(move || queue::keep_realisation(&dir, &id, &table, &made));
             }
             self.session.event(event);
         }
@@ -46,8 +46,8 @@ impl ExplorerWindow {
         }
         if let Some((index, modality, raster)) = preview
             && let Some(m) = self.session.table().and_then(|table| table.get(modality)).cloned()
+            && let Some(run) = self.session.runs.working().map(|run| run.id.clone())
         {
-            let run = self.session.runs.working().map(|run| run.folder.clone()).unwrap_or_default();
             self.queue.run(move || queue::paint_preview(run, &m, index, modality, &raster));
         }
     }
@@ -138,7 +138,7 @@ impl ExplorerWindow {
                 Reply::Preview(run, index, modality, image) => {
                     // It may come after what it is a preview of.
                     let made = |run: &Run| run.realisations.iter().any(|made| made.index == index);
-                    if self.session.runs.working().is_some_and(|working| working.folder == run && !made(working)) {
+                    if self.session.runs.working().is_some_and(|working| working.id == run && !made(working)) {
                         self.shown.previewed(ctx, index, modality, image);
                     }
                 }
@@ -187,7 +187,12 @@ impl ExplorerWindow {
             Ok(restored) => restored,
             Err(error) => {
                 self.session.note(error.to_string(), true);
-                if own {
+                if own && crate::project::Project::read(dir).is_ok() {
+                    // It can be read, so it stays as it is.
+                    self.session_folder = None;
+                    self.session
+                        .note("This session is not kept for the next start; the last one stays as it is.", true);
+                } else if own {
                     match crate::project::set_aside(dir) {
                         Ok(aside) => self.session.note(
                             format!("The last session could not be read; it is kept as {}.", aside.display()),
@@ -208,6 +213,15 @@ impl ExplorerWindow {
         if !same && !self.session.runs.all().is_empty() {
             let text = "This project was made with a model of other modalities: save this session's runs and forget them first.";
             return self.session.note(text, true);
+        }
+        if let Some(earlier) = &restored.earlier {
+            self.remember(earlier);
+            let text = format!(
+                "The runs of the last session were made with a model of other modalities. They are kept as a project of \
+                 their own, {}: open it to see them.",
+                earlier.display()
+            );
+            self.session.note(text, true);
         }
         let before = self.session.runs.all().len();
         // A place that was picked meanwhile stays.
@@ -230,7 +244,7 @@ impl ExplorerWindow {
     pub(super) fn keep_runs_from(&mut self, first: usize) {
         let (Some(session_folder), Some(table)) = (&self.session_folder, self.session.table().cloned()) else { return };
         let runs = self.session.runs.all().iter().skip(first);
-        let runs: Vec<_> = runs.map(|run| (run.folder.clone(), run.realisations.clone())).collect();
+        let runs: Vec<_> = runs.map(|run| (run.id.clone(), run.realisations.clone())).collect();
         let dir = session_folder.dir().to_path_buf();
         self.queue.run(move || queue::keep_missing(&dir, &table, &runs));
     }
@@ -254,9 +268,9 @@ mod tests {
         let run = window.session.runs.working_mut().expect("a run");
         run.realisations.push(Arc::new(Realisation { index: 0, seed: 1, values: Vec::new() }));
         for index in [1, 0] {
-            let folder = window.session.runs.working().expect("a run").folder.clone();
+            let id = window.session.runs.working().expect("a run").id.clone();
             let picture = Arc::new(egui::ColorImage::filled([1, 1], egui::Color32::BLACK));
-            window.queue.run(move || Reply::Preview(folder, index, 0, picture));
+            window.queue.run(move || Reply::Preview(id, index, 0, picture));
         }
         window.queue.finish();
         window.replies(&ctx);

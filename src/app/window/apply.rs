@@ -77,9 +77,9 @@ impl ExplorerWindow {
                 }
             }
             Command::Withdraw(place) => {
-                let before = session.run().map(|run| run.folder.clone());
+                let before = session.run().map(|run| run.id.clone());
                 session.runs.withdraw(place);
-                if session.run().map(|run| run.folder.clone()) != before {
+                if session.run().map(|run| run.id.clone()) != before {
                     self.show_run();
                 }
             }
@@ -88,11 +88,11 @@ impl ExplorerWindow {
                 self.show_run();
             }
             Command::ForgetRun(at) => {
-                let folder = session.runs.all().get(at).filter(|run| !run.active()).map(|run| run.folder.clone());
+                let id = session.runs.all().get(at).filter(|run| !run.active()).map(|run| run.id.clone());
                 session.runs.remove(at);
-                if let (Some(folder), Some(session_folder)) = (folder, &self.session_folder) {
+                if let (Some(id), Some(session_folder)) = (id, &self.session_folder) {
                     let dir = session_folder.dir().to_path_buf();
-                    self.queue.run(move || Reply::Kept(crate::project::forget(&dir, &folder)));
+                    self.queue.run(move || Reply::Kept(crate::project::forget(&dir, &id)));
                 }
                 self.show_run();
             }

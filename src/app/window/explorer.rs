@@ -35,7 +35,7 @@ use crate::app::window::apply;
 use crate::app::window::tour::Tour;
 use crate::app::work::exchange::Exchanges;
 use crate::app::work::queue::{self, Queue, Reply};
-use crate::app::work::restore;
+use crate::app::work::restore::{self, With};
 use crate::app::work::session_folder::SessionFolder;
 use crate::basemap::{LayerId, Layers};
 use crate::error::Result;
@@ -111,6 +111,8 @@ impl ExplorerWindow {
         if !overlay {
             session.note("This graphics adapter cannot draw the overlay of disagreement; exports hold it.", true);
         }
+        // What belongs to the user counts in every window, also where another one keeps the session.
+        let home = options.session.clone();
         let session_folder = match options.session.map(SessionFolder::open).transpose() {
             Ok(session_folder) => session_folder,
             Err(error) => {
@@ -118,7 +120,7 @@ impl ExplorerWindow {
                 None
             }
         };
-        let preferences = Preferences::open(session_folder.as_ref().map(SessionFolder::dir));
+        let preferences = Preferences::open(home.as_deref());
         if preferences.light {
             ctx.set_theme(egui::Theme::Light);
         }
@@ -126,20 +128,21 @@ impl ExplorerWindow {
             exchanges.network.set_offline(true);
         }
         session.offline = exchanges.network.is_offline();
-        let (layers, problems) =
-            Layers::open(options.maps.config.as_deref(), session_folder.as_ref().map(SessionFolder::dir));
+        let (layers, problems) = Layers::open(options.maps.config.as_deref(), home.as_deref());
         problems.iter().for_each(|problem| session.note(problem.to_string(), true));
         session.layers = layers;
         queue.run(|| queue::open_map(LayerId::Bundled));
-        let recent = Recent::open(session_folder.as_ref().map(SessionFolder::dir));
+        let recent = Recent::open(home.as_deref());
         let before = session_folder
             .as_ref()
             .map(|session_folder| session_folder.dir().to_path_buf())
             .filter(|dir| Project::is_at(dir));
         // Who has no session yet is new.
         let guide = (session_folder.is_some() && before.is_none()).then_some(GuideStep::Look);
-        let first = options.first.filter(|_| before.is_none());
+        let named = options.scene;
+        let first = options.first.filter(|_| before.is_none() && named.is_none());
         let model = options.model;
+        let with = if options.named_model { With::Named(model.clone()) } else { With::ItsOr(model.clone()) };
         queue.run(move || queue::load_model(model));
         let others = options.scenes.into_iter().filter(|dir| Some(dir) != first.as_ref());
         let others: Vec<_> = others.map(|dir| (dir, None)).collect();
@@ -150,7 +153,12 @@ impl ExplorerWindow {
             queue.run(move || queue::open_scene(&dir, place));
         }
         if let Some(dir) = before {
-            queue.run(move || restore::restore(dir, 0));
+            queue.run(move || restore::restore(dir, with, 0));
+        }
+        // A wish for a place, newer than what is brought back.
+        let places = u64::from(named.is_some());
+        if let Some(dir) = named {
+            queue.run(move || queue::open_scene(&dir, Some(places)));
         }
         if let Some(kept) = session.kept.clone() {
             queue.run(move || queue::open_kept(&kept));
@@ -174,7 +182,7 @@ impl ExplorerWindow {
             frames: Frames::default(),
             logic_took: Duration::ZERO,
             orders: 0,
-            places: 0,
+            places,
             layer_wanted: LayerId::Bundled,
             newest: Arc::default(),
             recent,
@@ -335,7 +343,9 @@ pub(super) fn bare(model: PathBuf, models: Option<PathBuf>) -> egui_kittest::Har
     let options = Options {
         model,
         scenes: Vec::new(),
+        named_model: false,
         first: None,
+        scene: None,
         session: None,
         models,
         hub: crate::hub::Hub::at("http://127.0.0.1:9"),

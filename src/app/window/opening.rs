@@ -3,7 +3,7 @@
 use crate::app::state::place::{KnownScene, Selection};
 use crate::app::window::explorer::ExplorerWindow;
 use crate::app::work::queue::{self, Reply};
-use crate::app::work::restore;
+use crate::app::work::restore::{self, With};
 use crate::basemap::{Archive, LayerId};
 use crate::error::Result;
 use crate::modality::ModalityTable;
@@ -24,7 +24,7 @@ impl ExplorerWindow {
     pub(super) fn open_scene(&mut self, dir: PathBuf, place: u64) {
         self.scene_form.open = false;
         if Project::is_at(&dir) {
-            self.queue.run(move || restore::restore(dir, place));
+            self.queue.run(move || restore::restore(dir, With::Its, place));
         } else {
             self.queue.run(move || queue::open_scene(&dir, Some(place)));
         }

@@ -14,7 +14,7 @@ use crate::grid::{Footprint, GridCell};
 use crate::job::Settings;
 use crate::modality::{Modality, ModalityTable, Raster, Value, ValueKind};
 use crate::process::panic_text;
-use crate::project::Project;
+use crate::project::{Project, RunId};
 use crate::scene::{Collection, Given, LooseFile, Observation, Scene, WINDOW_STEP_M, Window, recognise};
 use crate::source::Kept;
 use crate::view::{self, AreaFigures, AreaOrder, Spot, area_figures};
@@ -55,8 +55,8 @@ pub enum Reply {
     Painted(Box<Painted>),
     /// A painting that was ordered anew before it began.
     Superseded,
-    /// A preview of a realisation in the making: folder of its run, its number, modality, picture.
-    Preview(String, u64, usize, Arc<ColorImage>),
+    /// A preview of a realisation in the making: its run, its number, modality, picture.
+    Preview(RunId, u64, usize, Arc<ColorImage>),
     /// Files were written to this folder.
     Exported(PathBuf, Result<Vec<PathBuf>>),
     /// A task failed in a way nobody foresaw.
@@ -268,18 +268,18 @@ pub fn keep_project(dir: &Path, project: &Project) -> Reply {
 }
 
 /// Writes a finished realisation into the session's folder.
-pub fn keep_realisation(dir: &Path, folder: &str, table: &ModalityTable, realisation: &Realisation) -> Reply {
-    Reply::Kept(crate::project::keep(dir, folder, table, realisation))
+pub fn keep_realisation(dir: &Path, run: &RunId, table: &ModalityTable, realisation: &Realisation) -> Reply {
+    Reply::Kept(crate::project::keep(dir, run, table, realisation))
 }
 
 /// Writes all realisations that are not in the session's folder, as after a full disk.
-pub fn keep_missing(dir: &Path, table: &ModalityTable, runs: &[(String, Vec<Arc<Realisation>>)]) -> Reply {
-    let keep = |folder: &str, made: &Realisation| match crate::project::is_kept(dir, folder, made.index) {
+pub fn keep_missing(dir: &Path, table: &ModalityTable, runs: &[(RunId, Vec<Arc<Realisation>>)]) -> Reply {
+    let keep = |run: &RunId, made: &Realisation| match crate::project::is_kept(dir, run, made.index) {
         true => Ok(()),
-        false => crate::project::keep(dir, folder, table, made),
+        false => crate::project::keep(dir, run, table, made),
     };
-    let mut all = runs.iter().flat_map(|(folder, members)| members.iter().map(move |made| (folder, made)));
-    Reply::Kept(all.try_for_each(|(folder, made)| keep(folder, made)))
+    let mut all = runs.iter().flat_map(|(run, members)| members.iter().map(move |made| (run, made)));
+    Reply::Kept(all.try_for_each(|(run, made)| keep(run, made)))
 }
 
 /// Writes everything to a folder of the user's; `members` holds the realisations of each run.
@@ -361,7 +361,7 @@ fn drawn(m: &Modality, look: view::Look, raster: &Raster, stretch: &view::Stretc
 }
 
 /// Paints a preview.
-pub fn paint_preview(run: String, m: &Modality, index: u64, modality: usize, raster: &Raster) -> Reply {
+pub fn paint_preview(run: RunId, m: &Modality, index: u64, modality: usize, raster: &Raster) -> Reply {
     Reply::Preview(run, index, modality, drawn_usual(m, raster))
 }
 
