@@ -40,7 +40,7 @@ fn bundled_realisation(criterion: &mut Criterion) {
     let table = &model.manifest.modalities;
     let request = |samples: usize| Request {
         model: model.dir.clone(),
-        place: Place::Scene { dir: root.join("assets/scenes/433D_629L_3_1"), window: Window::Centre },
+        place: Place::scene(root.join("assets/scenes/433D_629L_3_1"), Window::Centre),
         roles: Roles::new(table, &table.select_list("DEM,LULC,S1RTC").expect("names"), None).expect("roles"),
         set: Default::default(),
         samples,

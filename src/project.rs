@@ -283,22 +283,28 @@ fn read_realisation(path: &Path, table: &ModalityTable) -> Result<Realisation> {
     let notes = header.metadata().clone().unwrap_or_default();
     let number = |name: &str| notes.get(name).and_then(|text| text.parse::<u64>().ok()).ok_or_else(|| bad(name));
     let mut tensors = safetensors_in(path, &bytes)?;
-    let mut values = Vec::new();
+    let (mut values, mut covered) = (Vec::new(), None);
     for m in table.iter() {
         values.push(match (tensors.remove(&m.name), notes.get(&m.name)) {
             (Some(data), _) => {
-                if m.is_scalar() || data.shape != [m.channels.len(), m.pixels, m.pixels] {
-                    return Err(bad(&format!("{} has another size", m.name)));
+                let (rows, columns) = match *data.shape.as_slice() {
+                    [channels, rows, columns] if !m.is_scalar() && channels == m.channels.len() => (rows, columns),
+                    _ => return Err(bad(&format!("{} has another size", m.name))),
+                };
+                // All cover the same ground, whatever the size of a network's window.
+                let ground = [rows, columns].map(|pixels| pixels as f64 * m.ground_m);
+                if ground.contains(&0.0) || *covered.get_or_insert(ground) != ground {
+                    return Err(bad(&format!("{} covers other ground", m.name)));
                 }
-                let raster = Raster::new(m.channels.len(), m.pixels, m.pixels, numbers(&data).collect());
+                let raster = Raster::new(m.channels.len(), rows, columns, numbers(&data).collect());
                 let raster = raster.map_err(|_| bad(&format!("{} is not float32", m.name)))?;
                 Some(Value::Image(match tensors.remove(&valid_name(m)) {
                     Some(valid) => {
                         let set: Vec<bool> = numbers(&valid).map(|v| v > 0.0).collect();
-                        if set.len() != m.pixels * m.pixels {
+                        if set.len() != rows * columns {
                             return Err(bad(&format!("{} is valid for another size", m.name)));
                         }
-                        raster.with_valid(&Mask::from_fn(m.pixels, m.pixels, |pixel| set[pixel]))?
+                        raster.with_valid(&Mask::from_fn(rows, columns, |pixel| set[pixel]))?
                     }
                     None => raster,
                 }))
@@ -347,7 +353,7 @@ mod tests {
             samples: 4,
             options: SamplerOptions { steps: 20, ..SamplerOptions::default() },
             post: PostOptions::default(),
-            computing: Computing { device: "cpu".into(), precision: crate::model::Precision::I16 },
+            computing: Computing { device: crate::model::DeviceChoice::Cpu, precision: crate::model::Precision::I16 },
             seed: 7,
             random_seed: true,
             runs: vec![KeptRun { request, id: id(run), model_sha256: "0".into(), made_by: None }],
@@ -358,7 +364,7 @@ mod tests {
     fn request(table: &ModalityTable) -> Request {
         Request {
             model: "models/demo".into(),
-            place: crate::job::Place::Scene { dir: "a".into(), window: Window::Centre },
+            place: crate::job::Place::scene("a", Window::Centre),
             roles: crate::sampler::Roles::new(table, &[2], None).expect("roles"),
             set: BTreeMap::new(),
             samples: 2,

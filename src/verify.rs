@@ -4,6 +4,7 @@
 //! per autoencoder, and `expected.safetensors` with inputs and outputs (see `tests/fixtures/README.md`).
 
 use crate::error::{Error, Result};
+use crate::grid::Footprint;
 use crate::modality::{Modality, ModalityTable, ValueKind};
 use crate::model::{
     AutoencoderSizes, DenoiserSizes, Engine, LoadedWeights, NoisePredictor, TensorData, network_order, read_weights,
@@ -221,8 +222,10 @@ impl Check<'_> {
                 noise[i] = Some(self.tensor(&format!("{name}.noise.{}", m.key))?);
             }
         }
-        // Nothing is ignored, so no further noise is drawn.
-        let batch = BatchName { seed: 0, tile: name.to_owned(), realisations: Vec::new() };
+        // Nothing is ignored, so no further noise is drawn, wherever this lies.
+        let side_m = table.window_m();
+        let ground = Footprint { crs: None, left: 0.0, top: 0.0, width_m: side_m, height_m: side_m };
+        let batch = BatchName { seed: 0, ground, realisations: Vec::new() };
         let options = SamplerOptions { steps: run.steps, ..SamplerOptions::default() };
         let (start, mut times) = (Start { conditions, noise, batch }, Vec::new());
         let latents = sample(denoiser, &roles, &start, &options, &mut |evaluation| {

@@ -4,7 +4,8 @@ use crate::error::{Error, Result};
 use crate::hub::model_folder;
 use crate::modality::{ModalityTable, PostOptions, Raster, Value};
 use crate::model::{
-    AutoencoderEntry, AutoencoderSizes, DenoiserSizes, Engine, MadeUp, Model, NoisePredictor, Precision,
+    AutoencoderEntry, AutoencoderSizes, Computing, DenoiserSizes, DeviceChoice, Engine, MadeUp, Model, NoisePredictor,
+    Precision,
 };
 use candle_core::{Device, Tensor};
 use serde::Serialize;
@@ -22,8 +23,8 @@ pub struct Bench {
     #[arg(long, value_enum, default_value = "base")]
     size: Size,
     /// Where to compute: cpu, gpu (any graphics adapter), auto, cuda or metal (those need a build with that feature).
-    #[arg(long, default_value = "cpu")]
-    device: String,
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: DeviceChoice,
     /// How weights are held: i16 on the CPU, f16 on a gpu, f32 on any.
     #[arg(long, value_enum, default_value = "f32")]
     precision: Precision,
@@ -78,7 +79,7 @@ struct Measured {
 
 impl Bench {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let engine = Engine::parse(&self.device, self.precision)?;
+        let engine = Engine::of(Computing { device: self.device, precision: self.precision })?;
         let measured = match &self.model {
             Some(dir) => self.folder(&model_folder(dir)?, &engine)?,
             None => self.made_up(&engine)?,

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::{Evaluation, evaluate};
 use crate::files::write_atomically;
 use crate::hub::model_folder;
-use crate::model::{Computing, Model, Precision};
+use crate::model::{Computing, DeviceChoice, Model, Precision};
 use crate::train::Recipe;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,8 +36,8 @@ pub struct Evaluate {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Where to compute: cpu, gpu (any graphics adapter), auto, cuda or metal (those need a build with that feature).
-    #[arg(long, default_value = "cpu")]
-    device: String,
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: DeviceChoice,
     /// How weights are held: i16 on the CPU, f16 on a gpu, f32 on any.
     #[arg(long, value_enum, default_value = "f32")]
     precision: Precision,
@@ -52,7 +52,7 @@ impl Evaluate {
             return Err(Error::request(format!("{} is no name of a CSV file; end it in .csv.", path.display())));
         }
         let (recipe, _) = Recipe::open(&self.recipe)?;
-        let computing = Computing { device: self.device.clone(), precision: self.precision };
+        let computing = Computing { device: self.device, precision: self.precision };
         let model = Model::open_on(&model_folder(&self.model)?, &computing, &mut |note| eprintln!("note: {note}"))?;
         let cancel = interrupt()?;
         let evaluation = Evaluation {

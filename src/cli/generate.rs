@@ -4,13 +4,14 @@ use super::{interrupt, progress_bar};
 use crate::error::{Error, Result};
 use crate::export::{Export, ExportRequest, Lineage, Pictures};
 use crate::files::bundled;
+use crate::grid::Footprint;
 use crate::hub::model_folder;
-use crate::job::{Event, Place, Request, SetValue, observe_all, run};
+use crate::job::{Event, Place, PlaceData, Request, SetValue, observe_all, run};
 use crate::modality::PostOptions;
-use crate::model::{Computing, Manifest, Model, ModelIdentity, Precision};
+use crate::model::{Computing, DeviceChoice, Manifest, Model, ModelIdentity, Precision};
 use crate::process::memory_limit;
 use crate::sampler::{ConditionLatent, Grid, IgnoredMode, Preset, Role, Roles, SamplerOptions, Solver};
-use crate::scene::{Observation, Window};
+use crate::scene::{Extent, Observation, Window};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -68,8 +69,8 @@ pub struct Generate {
     batch: usize,
     /// Where to compute: auto (a graphics adapter if there is a true one, else the CPU), cpu, gpu (any graphics adapter),
     /// cuda or metal (those need a build with that feature).
-    #[arg(long, default_value = "auto")]
-    device: String,
+    #[arg(long, value_enum, default_value = "auto")]
+    device: DeviceChoice,
     /// How weights are held: i16 on the CPU, f16 on a gpu, f32 on any.
     #[arg(long, value_enum, default_value = "f32")]
     precision: Precision,
@@ -119,14 +120,15 @@ fn parse_window(text: &str) -> Result<Window, String> {
 
 impl Generate {
     fn computing(&self) -> Computing {
-        Computing { device: self.device.clone(), precision: self.precision }
+        Computing { device: self.device, precision: self.precision }
     }
 
     pub(super) fn run(self) -> Result<ExitCode> {
         let dir = self.model.as_deref().map_or_else(|| bundled("models/demo"), model_folder)?;
         let manifest = Manifest::open(&dir)?;
         let request = self.request(&manifest, dir)?;
-        enough_memory(&manifest, &request, memory_limit())?;
+        let ground = request.place.footprint(manifest.modalities.window_m())?;
+        enough_memory(&manifest, &request, &ground, memory_limit())?;
         let model = Model::open_on(&request.model, &self.computing(), &mut |note| eprintln!("note: {note}"))?;
         let cancel = interrupt()?;
 
@@ -136,7 +138,7 @@ impl Generate {
         bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
         let result = run(&model, &request, &cancel, false, &mut |event| {
             match &event {
-                Event::Stage(stage) => bar.set_prefix(stage.clone()),
+                Event::Stage(stage) => bar.set_prefix(stage.to_string()),
                 Event::Progress { done, total, .. } => {
                     if bar.is_hidden() && bar.position() == 0 {
                         bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
@@ -185,9 +187,10 @@ impl Generate {
             return Err(Error::request("At most 100000 realisations can be asked for in one run."));
         }
         let place = match (&self.scene, &self.major_tom, &self.cell) {
-            (Some(dir), ..) => Place::Scene { dir: dir.clone(), window: self.window },
+            (Some(dir), ..) => Place::scene(dir, self.window),
             (None, Some(root), Some(cell)) => {
-                Place::MajorTom { root: root.clone(), cell: cell.clone(), window: self.window }
+                let data = PlaceData::MajorTom { root: root.clone(), cell: cell.clone() };
+                Place { data, extent: Extent::Window(self.window) }
             }
             _ => return Err(Error::request("Name a place with --scene, or with --major-tom and --cell.")),
         };
@@ -219,10 +222,10 @@ impl Generate {
 ///
 /// # Errors
 /// How much is missing, and how to go on.
-fn enough_memory(manifest: &Manifest, request: &Request, free: Option<u64>) -> Result<()> {
+fn enough_memory(manifest: &Manifest, request: &Request, ground: &Footprint, free: Option<u64>) -> Result<()> {
     let weights = manifest.weight_bytes(&request.model);
     let generated = request.roles.with(Role::Generated);
-    let need = |samples: usize, batch: usize| manifest.run_bytes(weights, &generated, samples, batch);
+    let need = |samples: usize, batch: usize| manifest.run_bytes(weights, &generated, ground, samples, batch);
     let (samples, needed) = (request.samples, need(request.samples, request.batch));
     let Some(free) = free.filter(|free| needed > *free) else { return Ok(()) };
     let together = (1..request.batch.min(samples)).rev().find(|batch| need(samples, *batch) <= free);
@@ -320,8 +323,8 @@ mod tests {
         let model = bundled("models/demo").expect("model");
         let manifest = Manifest::open(&model).expect("manifest");
         let roles = Roles::new(&manifest.modalities, &[], None).expect("roles");
-        let (computing, set, place) = Default::default();
-        let place = Place::Scene { dir: place, window: Window::Centre };
+        let (computing, set) = Default::default();
+        let place = Place::scene("", Window::Centre);
         let (options, post) = (SamplerOptions::default(), PostOptions::default());
         let request = Request { model, place, roles, set, samples, first: 0, seed: 0, batch, computing, options, post };
         (manifest, request)
@@ -333,15 +336,16 @@ mod tests {
             let rest = text.split(option).nth(1).unwrap_or_else(|| panic!("no {option} in {text}"));
             rest.trim_start().split(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse().ok()).expect("number")
         };
+        let ground = Footprint { crs: None, left: 0.0, top: 0.0, width_m: 960.0, height_m: 960.0 };
         let told = |samples: usize, batch: usize, free: u64| {
             let (manifest, request) = request(samples, batch);
-            enough_memory(&manifest, &request, Some(free)).map_err(|e| e.to_string())
+            enough_memory(&manifest, &request, &ground, Some(free)).map_err(|e| e.to_string())
         };
         let (manifest, all) = request(3000, 3000);
         let (weights, generated) = (manifest.weight_bytes(&all.model), all.roles.with(Role::Generated));
-        let need = |samples: usize, batch: usize| manifest.run_bytes(weights, &generated, samples, batch);
+        let need = |samples: usize, batch: usize| manifest.run_bytes(weights, &generated, &ground, samples, batch);
         assert_eq!(told(3000, 3000, need(3000, 3000)), Ok(()));
-        assert_eq!(enough_memory(&manifest, &all, None).map_err(|e| e.to_string()), Ok(()));
+        assert_eq!(enough_memory(&manifest, &all, &ground, None).map_err(|e| e.to_string()), Ok(()));
         let text = told(3000, 3000, need(3000, 17)).expect_err("too much");
         assert_eq!(number(&text, "--batch"), 17, "{text}");
         assert!(text.contains(&format!("{:.1} GB of memory", need(3000, 3000) as f64 / 1e9)), "{text}");

@@ -18,7 +18,7 @@ mod window;
 mod windowless;
 
 use crate::error::{Error, Result};
-use crate::model::Engine;
+use crate::model::{DeviceChoice, Engine};
 use crate::process;
 use candle_core::Device;
 use clap::{Parser, Subcommand};
@@ -135,20 +135,22 @@ fn interrupt() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// The device of this name to train on.
+/// The device to train on.
 ///
 /// # Errors
-/// When this build or this machine does not have it.
-fn device(name: &str) -> Result<Device> {
-    let missing = |feature: &str, e: candle_core::Error| {
+/// When networks cannot be trained on it, or this build or this machine does not have it.
+fn device(choice: DeviceChoice) -> Result<Device> {
+    let missing = |e: candle_core::Error| {
         Error::request(format!(
-            "There is no {name} device: {e}. Build with --features {feature} on a machine that has one, or use cpu."
+            "There is no {choice} device: {e}. Build with --features {choice} on a machine that has one, or use cpu."
         ))
     };
-    match name {
-        "cpu" => Ok(Device::Cpu),
-        "cuda" => Device::new_cuda(0).map_err(|e| missing("cuda", e)),
-        "metal" => Device::new_metal(0).map_err(|e| missing("metal", e)),
-        other => Err(Error::request(format!("There is no device \"{other}\". Known: cpu, cuda, metal."))),
+    match choice {
+        DeviceChoice::Cpu => Ok(Device::Cpu),
+        DeviceChoice::Cuda => Device::new_cuda(0).map_err(missing),
+        DeviceChoice::Metal => Device::new_metal(0).map_err(missing),
+        DeviceChoice::Auto | DeviceChoice::Gpu => {
+            Err(Error::request(format!("Training does not run on {choice}; choose cpu, cuda or metal.")))
+        }
     }
 }

@@ -5,7 +5,7 @@ use super::{device, interrupt};
 use crate::error::{Error, Result};
 use crate::evaluate::{contact_sheet, held_windows};
 use crate::hub::model_folder;
-use crate::model::{Engine, FIELD_FILE, Model, write_weights};
+use crate::model::{DeviceChoice, Engine, FIELD_FILE, Model, write_weights};
 use crate::train::{
     Denoising, Options, Progress, Recipe, Setting, checkpoint_file, fit_field, refuse_finished, train_autoencoder,
     train_denoiser,
@@ -64,8 +64,8 @@ pub struct Common {
 #[derive(Debug, clap::Args)]
 pub struct Steps {
     /// Where to compute: cpu, cuda or metal (those need a build with that feature).
-    #[arg(long, default_value = "cpu")]
-    device: String,
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: DeviceChoice,
     /// Go on from the last checkpoint in the output folder.
     #[arg(long)]
     resume: bool,
@@ -91,7 +91,7 @@ impl Train {
         match self {
             Self::Autoencoder { common, steps, only } => {
                 let (recipe, table) = Recipe::open(&common.recipe)?;
-                let device = device(&steps.device)?;
+                let device = device(steps.device)?;
                 let wanted = match only {
                     Some(names) => table.select_list(&names)?,
                     None => (0..table.len()).collect(),
@@ -122,7 +122,7 @@ impl Train {
             }
             Self::Denoiser { common, steps, from, low_rank } => {
                 let (recipe, table) = Recipe::open(&common.recipe)?;
-                let (device, options) = (device(&steps.device)?, steps.options());
+                let (device, options) = (device(steps.device)?, steps.options());
                 let from = from.as_deref().map(model_folder).transpose()?;
                 let place = Denoising {
                     scenes: &common.scenes,

@@ -1,7 +1,7 @@
 //! `copgen verify`.
 
 use crate::error::{Error, Result};
-use crate::model::{Engine, Precision};
+use crate::model::{Computing, DeviceChoice, Engine, Precision};
 use crate::verify::verify;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,8 +15,8 @@ pub struct Verify {
     #[arg(long, default_value_t = 1e-4)]
     tolerance: f64,
     /// Where to compute: cpu, gpu (any graphics adapter), auto, cuda or metal (those need a build with that feature).
-    #[arg(long, default_value = "cpu")]
-    device: String,
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: DeviceChoice,
     /// How weights are held: i16 on the CPU, f16 on a gpu, f32 on any.
     #[arg(long, value_enum, default_value = "f32")]
     precision: Precision,
@@ -27,7 +27,7 @@ impl Verify {
         if self.tolerance.is_nan() || self.tolerance < 0.0 {
             return Err(Error::request("The tolerance must not be negative."));
         }
-        let engine = Engine::parse(&self.device, self.precision)?;
+        let engine = Engine::of(Computing { device: self.device, precision: self.precision })?;
         let done = verify(&self.dir, &engine, &mut |c| println!("{:<60} {:.3e}", c.name, c.relative_error))?;
         let largest = done.iter().fold(0.0, |m: f64, c| m.max(c.relative_error));
         println!("max relative error {largest:.3e} over {} tensors on {}", done.len(), engine.name());

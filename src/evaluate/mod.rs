@@ -157,7 +157,7 @@ fn realisations(
     let given: Vec<usize> = given.iter().copied().chain(set.iter().map(|(i, _)| *i)).collect();
     let request = Request {
         model: model.dir.clone(),
-        place: Place::Scene { dir: window.dir.clone(), window: window.window },
+        place: Place::scene(&window.dir, window.window),
         roles: Roles::new(&model.manifest.modalities, &given, Some(generated))?,
         set: set.iter().cloned().collect::<BTreeMap<_, _>>(),
         samples: effort.samples,

@@ -144,7 +144,7 @@ impl SolverStudy<'_> {
                 let roles = Roles::new(table, &given, generated.as_deref())?;
                 let observation = scene.read(table, &window, &given)?;
                 let realisations = (0..self.samples as u64).collect();
-                let batch = BatchName { seed: self.seed, tile: observation.tile, realisations };
+                let batch = BatchName { seed: self.seed, ground: window.clone(), realisations };
                 let mut start = Start { conditions: vec![None; table.len()], noise: vec![None; table.len()], batch };
                 for i in given {
                     if let Some(given) = &observation.values[i] {

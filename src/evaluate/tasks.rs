@@ -26,14 +26,8 @@ impl Bench<'_> {
             let (mut errors, mut count) = (Errors::default(), 0);
             for window in &self.windows {
                 let Some(value) = &window.truth[i] else { continue };
-                let stream = Stream {
-                    seed: e.seed,
-                    tile: &window.scene,
-                    realisation: 0,
-                    modality: &m.key,
-                    purpose: Purpose::Condition,
-                };
-                let noise = stream.normal(m.latent, e.model.device())?;
+                let stream = Stream { seed: e.seed, realisation: 0, modality: &m.key, purpose: Purpose::Condition };
+                let noise = stream.on_ground(m, &window.ground, e.model.device())?;
                 let latent = e.model.encode(i, value, Some(&noise))?;
                 let back = e.model.decode(i, &latent, &Default::default())?;
                 if let (Some(truth), Some(back)) = (value.image(), back.image()) {

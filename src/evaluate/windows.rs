@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::files::folders;
+use crate::grid::Footprint;
 use crate::modality::{ModalityTable, Raster, Value};
 use crate::scene::{Scene, WINDOW_STEP_M, Window};
 use crate::train::DataRecipe;
@@ -16,6 +17,8 @@ pub struct HeldWindow {
     pub scene: String,
     /// Which window.
     pub window: Window,
+    /// The ground it covers.
+    pub ground: Footprint,
     /// By modality, physical units.
     pub truth: Vec<Option<Value>>,
 }
@@ -68,7 +71,8 @@ pub fn held_windows(dir: &Path, table: &ModalityTable, recipe: &DataRecipe, side
                 continue;
             }
             let truth = observation.values.into_iter().map(|v| v.map(|g| g.value)).collect();
-            windows.push(HeldWindow { dir: dir.clone(), scene: scene.name().to_owned(), window, truth });
+            let scene = scene.name().to_owned();
+            windows.push(HeldWindow { dir: dir.clone(), scene, window, ground: footprint, truth });
         }
     }
     if windows.is_empty() {

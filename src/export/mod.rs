@@ -211,7 +211,8 @@ impl<'a> Exporter<'a> {
         metadata.push(("TIFFTAG_IMAGEDESCRIPTION".into(), format!("{what}: {}", m.name)));
         metadata.push(("TIFFTAG_SOFTWARE".into(), format!("COP-GEN Explorer {}", env!("CARGO_PKG_VERSION"))));
         let footprint = &self.lineage.footprint;
-        let size = (m.pixels, m.pixels);
+        let (rows, columns) = footprint.pixels(m.ground_m)?;
+        let size = (columns, rows);
         let cloud_optimised = self.request.cloud_optimised;
         GeoTiff { footprint, pixel_m: m.ground_m, size, bands, pixels, metadata, cloud_optimised }.write(path, false)
     }

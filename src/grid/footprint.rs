@@ -132,22 +132,38 @@ impl Footprint {
         Ok(centre)
     }
 
-    /// The square of this side whose upper-left corner lies so far east and south of this one's.
-    pub fn inner(&self, east_m: f64, south_m: f64, side_m: f64) -> Self {
-        Self {
-            crs: self.crs.clone(),
-            left: self.left + east_m,
-            top: self.top - south_m,
-            width_m: side_m,
-            height_m: side_m,
-        }
+    /// The rectangle of this size whose upper-left corner lies so far east and south of this one's.
+    pub fn part(&self, east_m: f64, south_m: f64, width_m: f64, height_m: f64) -> Self {
+        Self { crs: self.crs.clone(), left: self.left + east_m, top: self.top - south_m, width_m, height_m }
+    }
+
+    /// Rows and columns of a raster with square pixels of this size.
+    ///
+    /// # Errors
+    /// When a pixel would be cut, or there would be none.
+    pub fn pixels(&self, pixel_m: f64) -> Result<(usize, usize)> {
+        let count = |side_m: f64| {
+            let exact = side_m / pixel_m;
+            ((0.5..1e9).contains(&exact) && (exact - exact.round()).abs() < 1e-3).then_some(exact.round() as usize)
+        };
+        count(self.height_m).zip(count(self.width_m)).ok_or_else(|| {
+            Error::request(format!(
+                "An area of {} × {} m is no whole number of pixels of {pixel_m} m.",
+                self.width_m, self.height_m
+            ))
+        })
     }
 
     /// The centre crop of specification B.2: the offset is rounded down to a multiple of `step_m`, the coarsest
     /// pixel among the modalities, so that it falls on a pixel border in every one.
     pub fn centre_window(&self, side_m: f64, step_m: f64) -> Self {
-        let offset = |extent: f64| (((extent - side_m) / 2.0 + 1e-6) / step_m).floor().max(0.0) * step_m;
-        self.inner(offset(self.width_m), offset(self.height_m), side_m)
+        self.centre_part(side_m, side_m, step_m)
+    }
+
+    /// The same for a rectangle.
+    pub fn centre_part(&self, width_m: f64, height_m: f64, step_m: f64) -> Self {
+        let offset = |extent: f64, side: f64| (((extent - side) / 2.0 + 1e-6) / step_m).floor().max(0.0) * step_m;
+        self.part(offset(self.width_m, width_m), offset(self.height_m, height_m), width_m, height_m)
     }
 
     /// GDAL geotransform for square pixels of this size.
@@ -180,6 +196,16 @@ mod tests {
         let same = Footprint { crs: Some(Crs("+proj=utm +zone=18 +south +datum=WGS84".into())), ..footprint };
         for (a, b) in same.corners().expect("through GDAL").iter().zip(corners) {
             assert!((a.lat - b.lat).abs() < 1e-7 && (a.lon - b.lon).abs() < 1e-7);
+        }
+    }
+
+    #[test]
+    fn pixels_are_counted_whole() {
+        let ground = |width_m: f64, height_m: f64| Footprint { crs: None, left: 0.0, top: 0.0, width_m, height_m };
+        assert_eq!(ground(1920.0, 960.0).pixels(10.0).expect("whole"), (96, 192));
+        assert_eq!(ground(1920.000001, 60.0).pixels(60.0).expect("whole"), (1, 32));
+        for (width, height) in [(1925.0, 60.0), (60.0, 0.0), (60.0, -60.0), (f64::NAN, 60.0), (f64::INFINITY, 60.0)] {
+            assert!(ground(width, height).pixels(10.0).is_err(), "{width} × {height}");
         }
     }
 

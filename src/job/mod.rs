@@ -1,56 +1,30 @@
 //! The one place that runs the chain: scene → encode → sample → decode → realisations.
 
 mod observe;
+mod place;
 mod run;
 mod settings;
+mod stage;
 mod worker;
 
-pub use observe::{observe, observe_all, observe_scene};
+pub use observe::{observe, observe_all};
+pub use place::{Place, PlaceData};
 pub use run::run;
 pub use settings::{SETTINGS_KEY, Settings};
+pub use stage::Stage;
 pub use worker::Worker;
 
 use crate::ensemble::Realisation;
-use crate::grid::Footprint;
 use crate::modality::{ClassMap, Location, PostOptions, Raster};
 use crate::model::Computing;
 use crate::sampler::{Roles, SamplerOptions};
-use crate::scene::{Observation, Window};
+use crate::scene::Observation;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Where to sample.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Place {
-    /// A window of a scene folder.
-    Scene {
-        /// The folder with `scene.json`.
-        dir: PathBuf,
-        /// The window in it.
-        window: Window,
-    },
-    /// A cell of a folder in the Major TOM layout (specification B.10).
-    MajorTom {
-        /// The dataset root.
-        root: PathBuf,
-        /// Cell name, `618U_30L`.
-        cell: String,
-        /// The window in it.
-        window: Window,
-    },
-    /// Bare ground without any data: only location and date can be given.
-    Ground {
-        /// Name of the place, e.g. its grid cell.
-        name: String,
-        /// The window.
-        footprint: Footprint,
-    },
-}
 
 /// A value set by hand instead of read from the scene (specification H.1).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,9 +36,9 @@ pub enum SetValue {
     Date(Date),
     /// One class everywhere, by raster code, for class rasters.
     Class(u8),
-    /// A class for each pixel of the window, for class rasters.
+    /// A class for each pixel of the extent, for class rasters.
     Painted(ClassMap),
-    /// Pixels from a raster file of the window's size and resolution (larger ones are centre-cropped).
+    /// Pixels from a raster file of the extent's size and resolution (larger ones are centre-cropped).
     File(PathBuf),
 }
 
@@ -99,8 +73,8 @@ pub struct Request {
 /// What a running job tells.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// A new stage began ("Reading the scene", "Encoding", "Sampling", "Decoding").
-    Stage(String),
+    /// A new stage began.
+    Stage(Stage),
     /// The observation the job works on: what is given, from which files.
     Observed(Arc<Observation>),
     /// Network evaluations done of all in this job, and an estimate of the time left.

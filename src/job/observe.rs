@@ -1,11 +1,12 @@
 //! What is known about the place of a request: read from its scene, or set by hand.
 
+use super::place::Opened;
 use super::{Place, Request, SetValue};
 use crate::error::{Error, Result};
 use crate::grid::Footprint;
 use crate::modality::{ClassMap, Modality, ModalityTable, Raster, Value, ValueKind};
 use crate::sampler::Role;
-use crate::scene::{Given, Observation, Scene, Window, read_raster_for};
+use crate::scene::{Given, Observation, read_raster_for};
 
 /// Reads every given modality of the request that is not set by hand, and puts the set values in.
 ///
@@ -14,16 +15,17 @@ use crate::scene::{Given, Observation, Scene, Window, read_raster_for};
 pub fn observe(table: &ModalityTable, request: &Request) -> Result<Observation> {
     let given = request.roles.with(Role::Given);
     let wanted: Vec<usize> = given.iter().copied().filter(|i| !request.set.contains_key(i)).collect();
-    let mut observation = match &request.place {
-        Place::Scene { dir, window } => {
-            let scene = Scene::open(dir)?;
-            scene.read(table, &scene.window(table.window_m(), *window)?, &wanted)?
+    let opened = request.place.data.open()?;
+    let ground = opened.footprint(table.window_m(), &request.place.extent)?;
+    let mut observation = match &opened {
+        Opened::Scene(scene) => scene.read(table, &ground, &wanted)?,
+        Opened::Ground { name, .. } => {
+            let mut observation = bare(table, name, ground)?;
+            for (i, value) in observation.values.iter_mut().enumerate() {
+                value.take_if(|_| !wanted.contains(&i));
+            }
+            observation
         }
-        Place::MajorTom { root, cell, window } => {
-            let scene = Scene::open_major_tom(root, cell)?;
-            scene.read(table, &scene.window(table.window_m(), *window)?, &wanted)?
-        }
-        Place::Ground { name, footprint } => bare(table, name, footprint, &wanted)?,
     };
     for (&i, set) in &request.set {
         let m = table.get(i).ok_or_else(|| Error::request("A value is set for a modality the model does not have."))?;
@@ -52,24 +54,17 @@ pub(super) fn fillings(table: &ModalityTable, given: &[usize], observation: &Obs
 /// Reads all that is known at a place, modality by modality: one that cannot be used becomes a note.
 ///
 /// # Errors
-/// When the scene cannot be opened, or the window does not fit into it.
+/// When the place cannot be opened, or its extent does not lie in it.
 pub fn observe_all(table: &ModalityTable, place: &Place) -> Result<Observation> {
-    match place {
-        Place::Scene { dir, window } => observe_scene(table, &Scene::open(dir)?, *window),
-        Place::MajorTom { root, cell, window } => observe_scene(table, &Scene::open_major_tom(root, cell)?, *window),
-        Place::Ground { name, footprint } => bare(table, name, footprint, &(0..table.len()).collect::<Vec<_>>()),
-    }
-}
-
-/// As [`observe_all`], of a scene that is open.
-///
-/// # Errors
-/// When the window does not fit.
-pub fn observe_scene(table: &ModalityTable, scene: &Scene, window: Window) -> Result<Observation> {
-    let footprint = scene.window(table.window_m(), window)?;
-    let mut all = scene.read(table, &footprint, &[])?;
+    let opened = place.data.open()?;
+    let ground = opened.footprint(table.window_m(), &place.extent)?;
+    let scene = match opened {
+        Opened::Scene(scene) => scene,
+        Opened::Ground { name, .. } => return bare(table, &name, ground),
+    };
+    let mut all = scene.read(table, &ground, &[])?;
     for i in scene.available(table) {
-        match scene.read(table, &footprint, &[i]) {
+        match scene.read(table, &ground, &[i]) {
             Ok(mut one) => {
                 all.values[i] = one.values[i].take();
                 for note in one.notes {
@@ -84,15 +79,15 @@ pub fn observe_scene(table: &ModalityTable, scene: &Scene, window: Window) -> Re
     Ok(all)
 }
 
-/// Bare ground: of what is wanted, only its location is known.
-fn bare(table: &ModalityTable, name: &str, footprint: &Footprint, wanted: &[usize]) -> Result<Observation> {
-    let mut values = vec![None; table.len()];
-    for &i in wanted {
-        if table[i].values == ValueKind::Location {
-            values[i] = Some(Given::of(Value::Location(footprint.centre()?)));
-        }
-    }
-    Ok(Observation { tile: name.to_owned(), footprint: footprint.clone(), values, notes: Vec::new() })
+/// Of bare ground only the location is known.
+fn bare(table: &ModalityTable, name: &str, ground: Footprint) -> Result<Observation> {
+    let centre = ground.centre()?;
+    let location = |m: &Modality| {
+        let value = Value::Location(centre);
+        (m.values == ValueKind::Location).then_some(Given::of(value))
+    };
+    let values = table.iter().map(location).collect();
+    Ok(Observation { tile: name.to_owned(), footprint: ground, values, notes: Vec::new() })
 }
 
 fn value_of(m: &Modality, set: &SetValue, window: &Footprint, notes: &mut Vec<String>) -> Result<Given> {
@@ -100,17 +95,19 @@ fn value_of(m: &Modality, set: &SetValue, window: &Footprint, notes: &mut Vec<St
         (SetValue::Location(at), ValueKind::Location) => Value::Location(*at),
         (SetValue::Date(date), ValueKind::Date) => Value::Date(*date),
         (SetValue::Class(code), ValueKind::Classes { classes }) if classes.iter().any(|c| c.code == *code) => {
-            Value::Image(Raster::constant(1, m.pixels, m.pixels, f32::from(*code)))
+            let (rows, columns) = window.pixels(m.ground_m)?;
+            Value::Image(Raster::constant(1, rows, columns, f32::from(*code)))
         }
         (SetValue::Painted(map), ValueKind::Classes { classes }) => {
             let known = |code: &u8| classes.iter().any(|c| c.code == *code);
-            let raster = map.raster(m.pixels).filter(|_| map.0.iter().all(known));
-            Value::Image(raster.ok_or_else(|| {
-                Error::request(format!(
+            let fits = map.size() == window.pixels(m.ground_m)? && map.codes().iter().all(known);
+            if !fits {
+                return Err(Error::request(format!(
                     "What was painted for {} has another size, or classes it does not know.",
                     m.name
-                ))
-            })?)
+                )));
+            }
+            Value::Image(map.raster())
         }
         (SetValue::File(path), _) if !m.is_scalar() => {
             return read_raster_for(m, path, window, notes);
@@ -176,7 +173,8 @@ impl SetValue {
                 format!("{} ({code}) everywhere", name.unwrap_or("unknown class"))
             }
             Self::Painted(map) => {
-                let share = |code: u8| 100 * map.0.iter().filter(|c| **c == code).count() / map.0.len().max(1);
+                let share =
+                    |code: u8| 100 * map.codes().iter().filter(|c| **c == code).count() / map.codes().len().max(1);
                 let shares = m.classes().unwrap_or_default().iter().map(|c| (share(c.code), &c.name));
                 let shares: Vec<String> =
                     shares.filter(|(share, _)| *share > 0).map(|(share, name)| format!("{name} {share} %")).collect();

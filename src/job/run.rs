@@ -1,9 +1,11 @@
 //! Runs one request from the scene to its realisations.
 
 use super::observe::{fillings, observe};
-use super::{Event, Request};
+use super::{Event, Request, Stage};
 use crate::ensemble::Realisation;
 use crate::error::{Error, Result};
+use crate::grid::Footprint;
+use crate::modality::ModalityTable;
 use crate::model::{Engine, Model, Moments};
 use crate::sampler::{BatchName, ConditionLatent, Evaluation, Purpose, Role, Start, Stream, sample, solved};
 use crate::scene::Observation;
@@ -39,14 +41,15 @@ pub fn run(
         return Err(Error::request("The numbers of the realisations are too large."));
     }
     request.options.method().check()?;
-    send(Event::Stage("Reading the scene".into()));
+    send(Event::Stage(Stage::ReadingScene));
     let mut observation = observe(table, request)?;
+    one_window(table, &observation.footprint)?;
     let said = fillings(table, &request.roles.with(Role::Given), &observation)?;
     observation.notes.extend(said);
     let observation = Arc::new(observation);
     send(Event::Observed(observation.clone()));
 
-    send(Event::Stage("Encoding".into()));
+    send(Event::Stage(Stage::Encoding));
     let mut conditions = Vec::new();
     let mut models = Models { first: model, spare: None };
     for i in request.roles.with(Role::Given) {
@@ -61,7 +64,6 @@ pub fn run(
         conditions.push(condition);
     }
 
-    send(Event::Stage(format!("Sampling on {}", models.now().engine().name())));
     let all: Vec<u64> = (request.first..).take(request.samples).collect();
     let evaluations = request.options.evaluations();
     let mut job = Job {
@@ -108,6 +110,18 @@ impl Models<'_> {
     }
 }
 
+/// Networks take windows of one size.
+fn one_window(table: &ModalityTable, ground: &Footprint) -> Result<()> {
+    let side_m = table.window_m();
+    if [ground.width_m, ground.height_m].iter().all(|side| (side - side_m).abs() < 1e-3) {
+        return Ok(());
+    }
+    Err(Error::request(format!(
+        "The area asked for covers {} × {} m, but this model samples windows of {side_m} × {side_m} m; ask for a window of it.",
+        ground.width_m, ground.height_m
+    )))
+}
+
 fn stop_if(cancel: &AtomicBool) -> Result<()> {
     if cancel.load(Ordering::Relaxed) { Err(Error::Cancelled) } else { Ok(()) }
 }
@@ -140,8 +154,7 @@ impl Condition {
         let latent = match (request.options.condition, model.posterior(modality, value)?) {
             (ConditionLatent::DrawPerRealisation, Some(moments)) => Latent::Posterior(moments),
             (ConditionLatent::SharedDraw, Some(_)) => {
-                let stream = stream(request, observation, &m.key, u64::MAX);
-                let noise = stream.normal(m.latent, model.device())?;
+                let noise = stream(request, &m.key, u64::MAX).on_ground(m, &observation.footprint, model.device())?;
                 Latent::Fixed(model.encode(modality, value, Some(&noise))?)
             }
             _ => Latent::Fixed(model.encode(modality, value, None)?),
@@ -162,7 +175,8 @@ impl Condition {
             Ok(match &self.latent {
                 Latent::Fixed(latent) => latent.clone(),
                 Latent::Posterior(moments) => {
-                    let noise = stream(request, observation, &m.key, *realisation).normal(m.latent, model.device())?;
+                    let stream = stream(request, &m.key, *realisation);
+                    let noise = stream.on_ground(m, &observation.footprint, model.device())?;
                     (moments.draw(&noise)? * m.scale_factor)?
                 }
             })
@@ -172,8 +186,8 @@ impl Condition {
     }
 }
 
-fn stream<'a>(request: &Request, observation: &'a Observation, modality: &'a str, realisation: u64) -> Stream<'a> {
-    Stream { seed: request.seed, tile: &observation.tile, realisation, modality, purpose: Purpose::Condition }
+fn stream<'a>(request: &Request, modality: &'a str, realisation: u64) -> Stream<'a> {
+    Stream { seed: request.seed, realisation, modality, purpose: Purpose::Condition }
 }
 
 struct Clock {
@@ -233,10 +247,11 @@ impl Job<'_> {
         realisations: &[u64],
     ) -> Result<()> {
         stop_if(self.cancel)?;
+        (self.send)(Event::Stage(Stage::Sampling { device: model.engine().name() }));
         let request = self.request;
         let table = &model.manifest.modalities;
-        let batch =
-            BatchName { seed: request.seed, tile: observation.tile.clone(), realisations: realisations.to_vec() };
+        let (ground, realisations_of_batch) = (observation.footprint.clone(), realisations.to_vec());
+        let batch = BatchName { seed: request.seed, ground, realisations: realisations_of_batch };
         let mut start = Start { conditions: vec![None; table.len()], noise: vec![None; table.len()], batch };
         for condition in conditions {
             start.conditions[condition.modality] =
@@ -248,7 +263,7 @@ impl Job<'_> {
         let latents = sample(model.denoiser(), &request.roles, &start, &request.options, &mut |evaluation| {
             self.after(model, evaluation, realisations[0])
         })?;
-        (self.send)(Event::Stage("Decoding".into()));
+        (self.send)(Event::Stage(Stage::Decoding));
         for (item, &index) in realisations.iter().enumerate() {
             let mut values = vec![None; table.len()];
             for i in request.roles.with(Role::Generated) {

@@ -1,6 +1,6 @@
 //! The background thread that the window talks to.
 
-use super::{Event, Request, run};
+use super::{Event, Request, Stage, run};
 use crate::error::{Error, Result};
 use crate::model::{Computing, MANIFEST_FILE, Model, sha256_of};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -109,11 +109,11 @@ fn work(kept: &mut Option<Loaded>, request: &Request, cancel: &AtomicBool, send:
     let (model, computing) = match kept.take().filter(fits) {
         Some(loaded) => loaded,
         None => {
-            send(Event::Stage("Loading the model".into()));
+            send(Event::Stage(Stage::LoadingModel));
             let model = Model::open_on(&request.model, &request.computing, &mut |note| {
                 send(Event::Note(note));
             })?;
-            (model, request.computing.clone())
+            (model, request.computing)
         }
     };
     let result = run(&model, request, cancel, true, send);

@@ -1,6 +1,7 @@
 //! What a run will take: memory, estimated before it starts, and operations.
 
 use super::{AutoencoderSizes, DenoiserSizes, Manifest};
+use crate::grid::Footprint;
 use crate::modality::{Modality, ModalityTable};
 use std::path::Path;
 
@@ -93,9 +94,12 @@ impl Manifest {
         found.map(|file| file.len()).sum()
     }
 
-    /// Bytes of a finished realisation of these modalities.
-    pub fn realisation_bytes(&self, generated: &[usize]) -> u64 {
-        let values = |m: &Modality| (m.channels.len() * m.pixels * m.pixels) as u64;
+    /// Bytes of a finished realisation of these modalities on so much ground.
+    pub fn realisation_bytes(&self, generated: &[usize], ground: &Footprint) -> u64 {
+        let values = |m: &Modality| match ground.pixels(m.ground_m) {
+            Ok((rows, columns)) if !m.is_scalar() => (m.channels.len() * rows * columns) as u64,
+            _ => 0,
+        };
         FLOAT * generated.iter().map(|&i| values(&self.modalities[i])).sum::<u64>()
     }
 
@@ -114,9 +118,16 @@ impl Manifest {
     }
 
     /// Estimated peak memory of a run in bytes: [`working_bytes`](Self::working_bytes), and all realisations of these
-    /// modalities that it makes. No batch is larger than the run.
-    pub fn run_bytes(&self, weights: u64, generated: &[usize], samples: usize, batch: usize) -> u64 {
-        let made = self.realisation_bytes(generated).saturating_mul(samples as u64);
+    /// modalities that it makes on so much ground. No batch is larger than the run.
+    pub fn run_bytes(
+        &self,
+        weights: u64,
+        generated: &[usize],
+        ground: &Footprint,
+        samples: usize,
+        batch: usize,
+    ) -> u64 {
+        let made = self.realisation_bytes(generated, ground).saturating_mul(samples as u64);
         self.working_bytes(weights, batch.min(samples)).saturating_add(made)
     }
 }

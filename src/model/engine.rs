@@ -5,11 +5,10 @@ use super::denoiser::{Denoiser, NoisePredictor};
 use super::manifest::{AutoencoderSizes, DenoiserSizes};
 use super::shaders::{Adapters, Gpu, ShaderAutoencoder, ShaderDenoiser, product_alone};
 use super::weights::Parameters;
-use super::{Init, LowRank, Precision};
+use super::{Computing, DeviceChoice, Init, LowRank, Precision};
 use crate::error::{Error, Result};
 use crate::modality::ModalityTable;
 use candle_core::{Device, Tensor};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,64 +21,33 @@ pub enum Engine {
     Shaders(Arc<Gpu>),
 }
 
-/// What a person asks to compute on, and how weights are held there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Computing {
-    /// One of [`Engine::NAMES`].
-    pub device: String,
-    /// How weights are held.
-    pub precision: Precision,
-}
-
-impl Default for Computing {
-    fn default() -> Self {
-        Self { device: "auto".into(), precision: Precision::F32 }
-    }
-}
-
 impl Engine {
-    /// What people may ask for.
-    pub const NAMES: [&str; 5] = ["auto", "cpu", "gpu", "cuda", "metal"];
-
     /// The CPU.
     pub fn cpu() -> Self {
         Self::Candle(Device::Cpu, Precision::F32)
     }
 
-    /// Checks a name without opening anything.
+    /// Opens what was asked for.
     ///
     /// # Errors
-    /// When it is none of [`NAMES`](Self::NAMES).
-    pub fn check_name(name: &str) -> Result<()> {
-        if Self::NAMES.contains(&name) {
-            return Ok(());
-        }
-        Err(Error::request(format!("There is no device \"{name}\". Known: {}.", Self::NAMES.join(", "))))
-    }
-
-    /// Opens what a name stands for: `gpu` is the best graphics adapter there is, be it software; `auto` CUDA or Metal in
-    /// builds that have them, else a true graphics adapter, else the CPU.
-    ///
-    /// # Errors
-    /// When this build or this machine does not have it.
-    pub fn parse(name: &str, precision: Precision) -> Result<Self> {
-        Self::check_name(name)?;
+    /// When this build or this machine does not have it, or cannot hold weights that way.
+    pub fn of(Computing { device: choice, precision }: Computing) -> Result<Self> {
         let missing = |e: candle_core::Error| {
             Error::request(format!(
-                "There is no {name} device: {e}. Build with --features {name} on a machine that has one, or use cpu."
+                "There is no {choice} device: {e}. Build with --features {choice} on a machine that has one, or use cpu."
             ))
         };
         let adapter = |software: bool| -> Result<Self> {
             Ok(Self::Shaders(Arc::new(Adapters::find().open(software, precision)?)))
         };
-        let engine = match name {
-            "cpu" => Self::Candle(Device::Cpu, precision),
-            "cuda" => Self::Candle(Device::new_cuda(0).map_err(missing)?, precision),
-            "metal" => Self::Candle(Device::new_metal(0).map_err(missing)?, precision),
-            "gpu" => adapter(true)?,
+        let engine = match choice {
+            DeviceChoice::Cpu => Self::Candle(Device::Cpu, precision),
+            DeviceChoice::Cuda => Self::Candle(Device::new_cuda(0).map_err(missing)?, precision),
+            DeviceChoice::Metal => Self::Candle(Device::new_metal(0).map_err(missing)?, precision),
+            DeviceChoice::Gpu => adapter(true)?,
             // What only a CPU can.
-            _ if precision == Precision::I16 => Self::Candle(Device::Cpu, precision),
-            _ => {
+            DeviceChoice::Auto if precision == Precision::I16 => Self::Candle(Device::Cpu, precision),
+            DeviceChoice::Auto => {
                 let candle = Device::new_cuda(0).or_else(|_| Device::new_metal(0));
                 let candle = candle.map(|device| Self::Candle(device, precision));
                 candle.or_else(|_| adapter(false)).unwrap_or_else(|_| Self::Candle(Device::Cpu, precision))

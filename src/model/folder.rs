@@ -6,7 +6,7 @@ use super::engine::Engine;
 use super::field::{FieldDenoiser, Statistics};
 use super::manifest::{MANIFEST_FILE, Manifest, WeightFile};
 use super::weights::{LoadedWeights, sha256_of};
-use super::{Computing, Precision};
+use super::{Computing, DeviceChoice, Precision};
 use crate::error::{Error, Result};
 use crate::modality::{PostOptions, Raster, Value, from_network, to_network};
 use candle_core::{DType, Device, Tensor};
@@ -70,17 +70,16 @@ impl Model {
         })
     }
 
-    /// Opens a model folder on the device of this name ([`Engine::parse`]). `note` gets what people should know: that
+    /// Opens a model folder on the device asked for ([`Engine::of`]). `note` gets what people should know: that
     /// `auto` had to fall back to the CPU, or that another device was asked for than makes sense.
     ///
     /// # Errors
-    /// As [`open`](Self::open) and [`Engine::parse`]; with `auto`, no device's failure is one.
+    /// As [`open`](Self::open) and [`Engine::of`]; with `auto`, no device's failure is one.
     pub fn open_on(dir: &Path, computing: &Computing, note: &mut dyn FnMut(String)) -> Result<Self> {
         let Computing { device, precision } = computing;
-        Engine::check_name(device)?;
         let manifest = Manifest::open(dir)?;
         if manifest.field.is_some() {
-            if !["auto", "cpu"].contains(&device.as_str()) {
+            if ![DeviceChoice::Auto, DeviceChoice::Cpu].contains(device) {
                 note(format!("This model's kind computes on the CPU, also where {device} is asked for."));
             }
             if *precision != Precision::F32 {
@@ -88,9 +87,9 @@ impl Model {
             }
             return Self::load(dir, manifest, &Engine::cpu());
         }
-        let engine = Engine::parse(device, *precision)?;
+        let engine = Engine::of(*computing)?;
         match Self::load(dir, manifest.clone(), &engine) {
-            Err(Error::Device(problem)) if device == "auto" => {
+            Err(Error::Device(problem)) if *device == DeviceChoice::Auto => {
                 note(format!("{problem} The model is computed on the CPU."));
                 Self::load(dir, manifest, &Engine::cpu())
             }

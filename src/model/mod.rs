@@ -3,6 +3,7 @@
 mod autoencoder;
 mod cost;
 mod denoiser;
+mod device;
 mod engine;
 pub mod field;
 mod folder;
@@ -22,7 +23,8 @@ mod weights;
 pub use autoencoder::{Autoencoder, Codec, Moments};
 pub use cost::about_memory;
 pub use denoiser::{Denoiser, NoisePredictor};
-pub use engine::{Computing, Engine};
+pub use device::{Computing, DeviceChoice};
+pub use engine::Engine;
 pub use folder::Model;
 pub use identity::ModelIdentity;
 pub use import::{check_autoencoder, check_denoiser, convert};

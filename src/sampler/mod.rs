@@ -7,7 +7,7 @@ mod run;
 mod solver;
 
 pub use crate::model::{Schedule, TRAIN_STEPS};
-pub use noise::{Purpose, Stream};
+pub use noise::{Purpose, Stream, training_generator};
 pub use options::{ConditionLatent, IgnoredMode, Preset, SamplerOptions};
 pub use roles::{Role, Roles};
 pub use run::{BatchName, Evaluation, Start, sample, solved};

@@ -5,6 +5,7 @@ use super::options::{IgnoredMode, SamplerOptions};
 use super::roles::{Role, Roles};
 use super::solver::solve;
 use crate::error::{Error, Result};
+use crate::grid::Footprint;
 use crate::lanes::side_by_side;
 use crate::model::{NoisePredictor, Schedule, TRAIN_STEPS};
 use candle_core::Tensor;
@@ -16,7 +17,7 @@ pub struct Start {
     pub conditions: Vec<Option<Tensor>>,
     /// Initial noise of every modality that takes part in the solver, by table index.
     pub noise: Vec<Option<Tensor>>,
-    /// The streams' seed, tile and the realisations of the batch: source of noise for ignored modalities.
+    /// The streams' seed, ground and the realisations of the batch: source of noise for ignored modalities.
     pub batch: BatchName,
 }
 
@@ -25,8 +26,8 @@ pub struct Start {
 pub struct BatchName {
     /// Seed of the run.
     pub seed: u64,
-    /// Name of the place and window.
-    pub tile: String,
+    /// Ground the noise is bound to.
+    pub ground: Footprint,
     /// Realisation of each item.
     pub realisations: Vec<u64>,
 }
@@ -42,8 +43,8 @@ impl BatchName {
             .realisations
             .iter()
             .map(|&realisation| {
-                let stream = Stream { seed: self.seed, tile: &self.tile, realisation, modality: &m.key, purpose };
-                stream.normal(m.latent, denoiser.device())
+                let stream = Stream { seed: self.seed, realisation, modality: &m.key, purpose };
+                stream.on_ground(m, &self.ground, denoiser.device())
             })
             .collect::<Result<_>>()?;
         Ok(Tensor::cat(&items, 0)?)

@@ -190,11 +190,12 @@ impl Layer {
         if column < 0.0 || row < 0.0 {
             return wrong(format!("The window begins {} m outside the raster", -(column.min(row)) * m.ground_m));
         }
-        let mut data = Vec::with_capacity(m.channels.len() * m.pixels * m.pixels);
+        let (rows, columns) = window.pixels(m.ground_m)?;
+        let mut data = Vec::with_capacity(m.channels.len() * rows * columns);
         let mut gap: Option<Gap> = None;
         for channel in &m.channels {
             let (file, band) = self.locate(m, channel)?;
-            let mut values = file.read(&[band], column as usize, row as usize, m.pixels)?;
+            let mut values = file.read(&[band], (column as usize, row as usize), (columns, rows))?;
             values.iter_mut().filter(|v| m.no_data() == Some(**v)).for_each(|v| *v = f32::NAN);
             let share = values.iter().filter(|v| v.is_nan()).count() as f64 / values.len().max(1) as f64;
             if share > gap.as_ref().map_or(0.0, |gap| gap.share) {
@@ -202,7 +203,7 @@ impl Layer {
             }
             data.extend(values);
         }
-        let mut raster = Raster::new(m.channels.len(), m.pixels, m.pixels, data)?;
+        let mut raster = Raster::new(m.channels.len(), rows, columns, data)?;
         if let Some(gap) = &gap {
             let known = |pixel: usize| (0..raster.channels).all(|c| !raster.channel(c)[pixel].is_nan());
             let valid = Mask::from_fn(raster.height, raster.width, known);

@@ -3,6 +3,7 @@
 mod checks;
 mod collection;
 mod dates;
+mod extent;
 mod gap;
 mod geotiff;
 mod layer;
@@ -15,6 +16,7 @@ mod read_back;
 
 pub use collection::{Collection, Holding};
 pub use dates::day_in;
+pub use extent::{Extent, Window};
 pub use gap::Gap;
 pub use geotiff::{GeoTiff, Pixels, refuse_existing};
 pub use loose::{LooseFile, recognise, scene_of};
@@ -29,28 +31,12 @@ use jiff::civil::Date;
 use layer::Layer;
 use metadata::Metadata;
 use raster_file::RasterFile;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Windows begin at multiples of the coarsest pixel, so that they fall on pixel borders in every modality.
+/// Windows and other extents begin and end at multiples of the coarsest pixel, so that they fall on pixel borders in every
+/// modality.
 pub const WINDOW_STEP_M: f64 = 60.0;
-
-/// Which square of a scene to take.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Window {
-    /// The centre crop of specification B.2.
-    #[default]
-    Centre,
-    /// A window whose upper-left corner lies this far from the scene's, metres; multiples of 60 m.
-    At {
-        /// Metres east of the scene's left edge.
-        east_m: f64,
-        /// Metres south of the scene's top edge.
-        south_m: f64,
-    },
-}
 
 /// One modality's value in a window, and where it came from.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,12 +60,12 @@ impl Given {
     }
 }
 
-/// Everything known about one window: co-registered values in table order.
+/// Everything known about one window or other extent: co-registered values in table order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
-    /// Name of the place and window; part of the seed of every noise stream.
+    /// Name of the place and of the extent in it; begins the names of files.
     pub tile: String,
-    /// Where the window lies.
+    /// The ground it covers.
     pub footprint: Footprint,
     /// One entry per modality of the table; `None` where nothing is known or wanted.
     pub values: Vec<Option<Given>>,
@@ -351,43 +337,8 @@ impl Scene {
         if self.parts.layers.is_empty() { pictures::PIXEL_M } else { WINDOW_STEP_M }
     }
 
-    /// A window of this side.
-    ///
-    /// # Errors
-    /// When the scene is smaller, or the window leaves it or its 60 m raster.
-    pub fn window(&self, side_m: f64, window: Window) -> Result<Footprint> {
-        if !(side_m > 0.0 && side_m.is_finite()) {
-            return Err(Error::request("The window has no size."));
-        }
-        let (w, h) = (self.extent.width_m, self.extent.height_m);
-        if side_m > w + 1e-6 || side_m > h + 1e-6 {
-            return Err(Error::file(
-                &self.dir,
-                format!("The scene covers {w} × {h} m, but the model needs a window of {side_m} × {side_m} m"),
-            ));
-        }
-        match window {
-            Window::Centre => Ok(self.extent.centre_window(side_m, self.step_m())),
-            Window::At { east_m, south_m } => {
-                for (offset, extent) in [(east_m, w), (south_m, h)] {
-                    if !(-1e-6..=extent - side_m + 1e-6).contains(&offset) {
-                        return Err(Error::request(format!(
-                            "The window begins at {east_m} m east, {south_m} m south and leaves the scene of {w} × {h} m."
-                        )));
-                    }
-                    let step = self.step_m();
-                    if (offset / step - (offset / step).round()).abs() > 1e-6 {
-                        return Err(Error::request(format!(
-                            "The window must begin at multiples of {step} m, not {offset} m."
-                        )));
-                    }
-                }
-                Ok(self.extent.inner(east_m, south_m, side_m))
-            }
-        }
-    }
-
-    /// Reads the wanted modalities in a window (see [`window`](Self::window)), in the table's channel order.
+    /// Reads the wanted modalities on some of its ground (see [`ground`](Self::ground)), in the table's channel order. Each
+    /// raster has as many pixels as the ground is large, whatever the size of a network's window.
     ///
     /// # Errors
     /// When a wanted modality is not there, or its raster does not fit (see the message).
@@ -432,7 +383,11 @@ impl Scene {
             });
         }
         let offset = [window.left - self.extent.left, self.extent.top - window.top].map(|m| m.round() as i64);
-        let tile = format!("{}_e{}_s{}", self.name, offset[0], offset[1]);
+        let mut tile = format!("{}_e{}_s{}", self.name, offset[0], offset[1]);
+        let side_m = table.window_m();
+        if (window.width_m, window.height_m) != (side_m, side_m) {
+            tile += &format!("_{:.0}x{:.0}m", window.width_m, window.height_m);
+        }
         Ok(Observation { tile, footprint: window.clone(), values, notes })
     }
 }
@@ -446,12 +401,13 @@ impl Scene {
 /// When bands, resolution, place, size or values do not fit.
 pub fn read_raster_for(m: &Modality, path: &Path, window: &Footprint, notes: &mut Vec<String>) -> Result<Given> {
     let file = RasterFile::open(path)?;
-    if file.width < m.pixels || file.height < m.pixels {
+    let (rows, columns) = window.pixels(m.ground_m)?;
+    if file.width < columns || file.height < rows {
         return Err(Error::file(
             path,
             format!(
-                "The raster has {} × {} pixels, {} needs at least {} × {}",
-                file.width, file.height, m.name, m.pixels, m.pixels
+                "The raster has {} × {} pixels, {} needs at least {columns} × {rows}",
+                file.width, file.height, m.name
             ),
         ));
     }
@@ -465,6 +421,6 @@ pub fn read_raster_for(m: &Modality, path: &Path, window: &Footprint, notes: &mu
         return layer.read(m, window, true, notes).map(given);
     }
     notes.push(format!("{} has no place of its own; its centre was taken for {}.", path.display(), m.name));
-    let centre = layer.footprint(m.ground_m).centre_window(m.window_m(), m.ground_m);
+    let centre = layer.footprint(m.ground_m).centre_part(window.width_m, window.height_m, m.ground_m);
     layer.read(m, &centre, true, notes).map(given)
 }

@@ -108,31 +108,32 @@ impl RasterFile {
         Err(Error::file(&self.path, format!("Band {name} is missing; the file has: {}", found.join(", "))))
     }
 
-    /// Pixels of some bands in a square, band after band, row-major; NaN where they are no data: where the file says so by
-    /// a value or a mask, and where a value is not finite.
+    /// Pixels of some bands in a rectangle that begins at this column and row, band after band, row-major; NaN where they are
+    /// no data: where the file says so by a value or a mask, and where a value is not finite. `size` is its width and height.
     ///
     /// # Errors
-    /// When the square leaves the raster or the data cannot be read.
-    pub fn read(&self, bands: &[usize], column: usize, row: usize, side: usize) -> Result<Vec<f32>> {
-        let inside = side > 0 && column + side <= self.width && row + side <= self.height;
+    /// When the rectangle leaves the raster or the data cannot be read.
+    pub fn read(&self, bands: &[usize], (column, row): (usize, usize), size: (usize, usize)) -> Result<Vec<f32>> {
+        let (width, height) = size;
+        let inside = width > 0 && height > 0 && column + width <= self.width && row + height <= self.height;
         if !inside {
             return Err(Error::file(
                 &self.path,
                 format!(
-                    "The raster has {} × {} pixels; a window of {side} × {side} from column {column}, row {row} does not fit",
+                    "The raster has {} × {} pixels; a window of {width} × {height} from column {column}, row {row} does not fit",
                     self.width, self.height
                 ),
             ));
         }
         let dataset = open(&self.path)?;
-        let mut data = Vec::with_capacity(bands.len() * side * side);
+        let mut data = Vec::with_capacity(bands.len() * width * height);
         for &band in bands {
             let failed = |e: gdal::errors::GdalError| {
                 Error::file(&self.path, format!("The pixels cannot be read; the file may be truncated ({e})"))
             };
             let raster = dataset.rasterband(band + 1).map_err(failed)?;
             let at = (column as isize, row as isize);
-            data.append(&mut pixels(&raster, at, (side, side)).map_err(failed)?);
+            data.append(&mut pixels(&raster, at, size).map_err(failed)?);
         }
         Ok(data)
     }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::modality::{Modality, ModalityTable, PostOptions, Value, from_network, to_network};
 use crate::model::{Autoencoder, Codec, LoadedWeights, Moments, autoencoder_file, write_weights};
-use crate::sampler::Stream;
+use crate::sampler::training_generator;
 use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -93,7 +93,7 @@ struct AutoencoderTask<'a> {
 
 /// The draws of one step.
 fn generator(recipe: &Recipe, m: &Modality, step: u64) -> ChaCha12Rng {
-    Stream::training(recipe.seed, "autoencoder", &m.key, step).generator()
+    training_generator(recipe.seed, "autoencoder", &m.key, step)
 }
 
 /// Fresh parameters; the linear path begins as patch PCA.
@@ -241,7 +241,7 @@ fn held_out_error(
         Ok(windows) if windows.holding(index) > 0 => windows,
         _ => return Ok(None),
     };
-    let mut generator = Stream::training(recipe.seed, "held out", &m.key, 0).generator();
+    let mut generator = training_generator(recipe.seed, "held out", &m.key, 0);
     let mut errors = Vec::new();
     for _ in 0..48 / EVALUATED_TOGETHER {
         let drawn = draw(&windows, m, index, EVALUATED_TOGETHER, &mut generator)?;

@@ -8,7 +8,7 @@ use super::windows::Windows;
 use crate::error::{Error, Result};
 use crate::modality::{Modality, ModalityTable, ValueKind, to_network};
 use crate::model::field::{Cosines, Layout, Part, Regime, Statistics};
-use crate::sampler::Stream;
+use crate::sampler::training_generator;
 use nalgebra::{DMatrix, DVector};
 use rand_chacha::rand_core::RngCore;
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ pub fn fit_field(recipe: &Recipe, table: &ModalityTable, scenes: &Path) -> Resul
     let windows = Windows::open(scenes, table, &recipe.data, false)?.without_turns();
     let augmentation = Augmentation::new(&recipe.data, table);
     let layout = Layout::new(table)?;
-    let mut generator = Stream::training(recipe.seed, "field", "", 0).generator();
+    let mut generator = training_generator(recipe.seed, "field", "", 0);
     let (mut drawn, mut sources): (Vec<Held>, Vec<usize>) = (Vec::new(), Vec::new());
     for _ in 0..settings.windows {
         let (source, mut values) = windows.draw_from(&mut generator, None)?;

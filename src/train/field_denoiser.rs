@@ -11,7 +11,7 @@ use super::windows::{Windows, turned_value};
 use crate::error::Result;
 use crate::modality::{ModalityTable, Value, to_network};
 use crate::model::field::{Block, FieldDenoiser, Inputs, Level};
-use crate::sampler::Stream;
+use crate::sampler::training_generator;
 use candle_core::Tensor;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -45,7 +45,7 @@ impl<'a> FieldTask<'a> {
         denoiser: FieldDenoiser,
         scenes: &std::path::Path,
     ) -> Result<Self> {
-        let generator = |tile: &str| Stream::training(recipe.seed, tile, "", u64::MAX).generator();
+        let generator = |tile: &str| training_generator(recipe.seed, tile, "", u64::MAX);
         let draw = |held_out: bool, count: usize| -> Result<Vec<Vec<Option<Value>>>> {
             let windows = match Windows::open(scenes, table, &recipe.data, held_out) {
                 // Nothing held out lies here: the training goes on without validation.
@@ -219,13 +219,13 @@ impl Task for FieldTask<'_> {
     type Part = Vec<Item>;
 
     fn draw(&self, step: u64) -> Result<Vec<Vec<Item>>> {
-        let stream = Stream::training(self.recipe.seed, "denoiser", "", step);
+        let mut generator = training_generator(self.recipe.seed, "denoiser", "", step);
         let mut items = draw_items(
             &self.table,
             self.cache.len(),
             &|window, i| self.cache[window][i].is_some(),
             &self.recipe.denoiser,
-            &mut stream.generator(),
+            &mut generator,
         );
         let mut parts = Vec::new();
         while !items.is_empty() {
@@ -254,9 +254,8 @@ impl Task for FieldTask<'_> {
         if self.validation.is_empty() {
             return Ok(None);
         }
-        let stream = Stream::training(self.recipe.seed, "validation", "", 0);
+        let mut generator = training_generator(self.recipe.seed, "validation", "", 0);
         let mut items = Vec::new();
-        let mut generator = stream.generator();
         for (window, values) in self.validation.iter().enumerate() {
             let present = |_: usize, i: usize| values[i].is_some();
             let mut drawn = draw_items(&self.table, 1, &present, &self.recipe.denoiser, &mut generator);

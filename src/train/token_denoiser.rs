@@ -12,7 +12,7 @@ use crate::modality::{ModalityTable, to_network};
 use crate::model::{
     Autoencoder, Codec, Denoiser, Moments, NoisePredictor, Schedule, TRAIN_STEPS, TensorData, write_tensors,
 };
-use crate::sampler::Stream;
+use crate::sampler::training_generator;
 use candle_core::{DType, Device, Tensor};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -50,9 +50,9 @@ impl<'a> TokenTask<'a> {
             None => {
                 let table = denoiser.table();
                 let windows = Windows::open(scenes, table, &recipe.data, false)?;
-                let stream = Stream::training(recipe.seed, "denoiser", "", u64::MAX);
+                let mut generator = training_generator(recipe.seed, "denoiser", "", u64::MAX);
                 let count = recipe.denoiser.cached_windows;
-                let cache = encode(&windows, table, autoencoders, count, &mut stream.generator(), &device)?;
+                let cache = encode(&windows, table, autoencoders, count, &mut generator, &device)?;
                 write_latents(&path, &cache, fingerprint)?;
                 cache
             }
@@ -65,13 +65,13 @@ impl Task for TokenTask<'_> {
     type Part = Vec<Item>;
 
     fn draw(&self, step: u64) -> Result<Vec<Vec<Item>>> {
-        let stream = Stream::training(self.recipe.seed, "denoiser", "", step);
+        let mut generator = training_generator(self.recipe.seed, "denoiser", "", step);
         let items = draw_items(
             self.denoiser.table(),
             self.cache.len(),
             &|window, i| self.cache[window][i].is_some(),
             &self.recipe.denoiser,
-            &mut stream.generator(),
+            &mut generator,
         );
         // An accelerator takes a whole batch at once.
         let together =

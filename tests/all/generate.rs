@@ -1,6 +1,6 @@
 //! The main job from the command line, on real scenes with the bundled model.
 
-use crate::common::{COMPLETE, failure, files, generate, scene, success};
+use crate::common::{COMPLETE, copy_scene, failure, files, generate, scene, success};
 use gdal::raster::GdalDataType;
 use gdal::{Dataset, Metadata};
 use std::path::Path;
@@ -72,6 +72,24 @@ fn files_lie_where_the_window_is_and_say_what_they_are() {
         let table = out.path().join(format!("433D_629L_3_1_e600_s600_seed7_r000-001_{name}.csv"));
         assert_eq!(std::fs::read_to_string(table).expect("table").lines().count(), 3);
     }
+}
+
+#[test]
+fn a_seed_means_the_same_whatever_the_folder_is_called_and_other_ground_is_other_noise() {
+    let dir = tempfile::tempdir().expect("folder");
+    let copy = copy_scene(COMPLETE, dir.path());
+    let renamed = dir.path().join("renamed");
+    std::fs::rename(&copy, &renamed).expect("renamed");
+    let elevation = |scene: &Path, window: &str, out: &str| {
+        let out = dir.path().join(out);
+        let arguments = ["--generate", "DEM", "--steps", "2", "--seed", "7", "--samples", "1", "--window", window];
+        let printed = success(&mut generate(scene, &out, &arguments));
+        pixels(Path::new(printed.lines().find(|line| line.ends_with("DEM.tif")).expect("elevation")), 1)
+    };
+    let first = elevation(&scene(COMPLETE), "600,600", "first");
+    assert!(first == elevation(&renamed, "600,600", "second"), "the folder's name changed what a seed means");
+    let moved = elevation(&renamed, "660,600", "third");
+    assert!(first.iter().zip(&moved).filter(|(a, b)| a == b).count() < first.len() / 100, "other ground, other noise");
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! Parity with numbers recorded from the published implementation (`tests/fixtures/README.md`).
 
-use copgen::model::{Engine, Precision};
+use copgen::model::{Computing, DeviceChoice, Engine, Precision};
 use copgen::verify::verify;
 use std::path::Path;
 
 fn largest_error(folder: &str, precision: Precision, tensors: usize) -> f64 {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(folder);
-    let engine = Engine::parse("cpu", precision).expect("engine");
+    let engine = Engine::of(Computing { device: DeviceChoice::Cpu, precision }).expect("engine");
     let done = verify(&dir, &engine, &mut |c| println!("{:<50} {:.2e}", c.name, c.relative_error)).expect("verify");
     assert_eq!(done.len(), tensors, "every recorded output is compared");
     done.iter().fold(0.0, |m, c| m.max(c.relative_error))

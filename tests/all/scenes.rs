@@ -2,8 +2,11 @@
 
 use crate::common::{self, COMPLETE, files, scene, success};
 use copgen::grid::GridCell;
-use copgen::modality::{Modality, ModalityTable, Raster, Value};
-use copgen::scene::{Scene, Window};
+use copgen::job::{Event, Place, Request, SetValue, Stage, observe, observe_all, run};
+use copgen::modality::{ClassMap, Modality, ModalityTable, Raster, Value};
+use copgen::model::{Engine, Model};
+use copgen::sampler::{Role, Roles, SamplerOptions};
+use copgen::scene::{Extent, Scene, Window};
 use gdal::raster::{Buffer, GdalDataType};
 use gdal::{Dataset, DriverManager, Metadata};
 use std::path::Path;
@@ -137,6 +140,112 @@ fn a_description_of_rasters_elsewhere_is_no_raster() {
     let error = Scene::open(&place).expect_err("refused").to_string();
     assert!(error.contains("not a raster") && error.contains("GeoTIFF") && error.contains("DEM.tif"), "{error}");
     assert!(copgen::scene::recognise(&place.join("DEM.tif")).is_err());
+}
+
+#[test]
+fn an_extent_larger_than_a_window_is_read_whole_and_agrees_with_its_windows() {
+    let table = ModalityTable::published();
+    let whole = Place { extent: Extent::Whole, ..Place::scene(scene(COMPLETE), Window::Centre) };
+    let all = observe_all(&table, &whole).expect("the whole scene");
+    let ground = Scene::open(&scene(COMPLETE)).expect("scene").footprint().clone();
+    assert_eq!(all.footprint, ground, "it is a whole number of 60 m pixels");
+    assert!(all.tile.ends_with("_e0_s0_2160x2160m"), "{}", all.tile);
+    let at = Window::At { east_m: 60.0, south_m: 180.0 };
+    let window = observe_all(&table, &Place::scene(scene(COMPLETE), at)).expect("a window");
+    for (i, m) in table.iter().enumerate() {
+        let rasters = [&all, &window].map(|o| o.values[i].as_ref().and_then(|given| given.value.image()));
+        let [Some(large), Some(small)] = rasters else { continue };
+        assert_eq!((large.height, large.width), ground.pixels(m.ground_m).expect("whole pixels"), "{}", m.name);
+        assert_eq!((small.height, small.width), (m.pixels, m.pixels), "{}", m.name);
+        let (east, south) = ((60.0 / m.ground_m) as usize, (180.0 / m.ground_m) as usize);
+        for c in 0..large.channels {
+            for row in 0..small.height {
+                let from = (row + south) * large.width + east;
+                let part = &large.channel(c)[from..from + small.width];
+                assert_eq!(part, &small.channel(c)[row * small.width..][..small.width], "{} row {row}", m.name);
+            }
+        }
+    }
+    // A rectangle that is no square, and leaves the place if moved.
+    let part = Extent::Rectangle(ground.part(120.0, 60.0, 600.0, 1200.0));
+    let part = observe_all(&table, &Place { extent: part, ..whole.clone() }).expect("a part");
+    let index = index(&table, "S2L2A_20m");
+    let raster = part.values[index].as_ref().and_then(|given| given.value.image()).expect("pixels");
+    assert_eq!((raster.height, raster.width), (60, 30));
+    let beyond = Extent::Rectangle(ground.part(1620.0, 60.0, 600.0, 1200.0));
+    let refused = observe_all(&table, &Place { extent: beyond, ..whole }).expect_err("refused").to_string();
+    assert!(refused.contains("leaves the place"), "{refused}");
+}
+
+/// A request of the bundled model on a place: land cover given, elevation generated.
+fn request(model: &Model, place: Place) -> Request {
+    let table = &model.manifest.modalities;
+    let roles = Roles::new(table, &[index(table, "LULC")], Some(&[index(table, "DEM")])).expect("roles");
+    Request {
+        model: model.dir.clone(),
+        place,
+        roles,
+        set: Default::default(),
+        samples: 3,
+        first: 0,
+        seed: 5,
+        batch: 1,
+        computing: Default::default(),
+        options: SamplerOptions { steps: 2, ..SamplerOptions::default() },
+        post: Default::default(),
+    }
+}
+
+#[test]
+fn what_is_set_by_hand_follows_the_extent_and_what_no_window_holds_is_refused_before_sampling() {
+    let model = Model::open(&common::project("models/demo"), &Engine::cpu()).expect("model");
+    let table = &model.manifest.modalities;
+    let lulc = index(table, "LULC");
+    let place = Place { extent: Extent::Whole, ..Place::scene(scene(COMPLETE), Window::Centre) };
+    let mut request = request(&model, place);
+    request.set.insert(lulc, SetValue::Class(1));
+    let given = observe(table, &request).expect("given");
+    let raster = given.values[lulc].as_ref().and_then(|given| given.value.image()).expect("classes");
+    assert_eq!((raster.height, raster.width), (216, 216));
+    request.set.insert(lulc, SetValue::Painted(ClassMap::constant((216, 216), 2)));
+    assert!(observe(table, &request).is_ok());
+    request.set.insert(lulc, SetValue::Painted(ClassMap::constant((96, 96), 2)));
+    let refused = observe(table, &request).expect_err("of another size").to_string();
+    assert!(refused.contains("has another size"), "{refused}");
+
+    request.set.insert(lulc, SetValue::Class(1));
+    let mut stages = Vec::new();
+    let refused = run(&model, &request, &Default::default(), false, &mut |event| {
+        if let Event::Stage(stage) = event {
+            stages.push(stage);
+        }
+    });
+    let refused = refused.expect_err("larger than a window").to_string();
+    assert!(refused.contains("covers 2160 × 2160 m") && refused.contains("windows of 960 × 960 m"), "{refused}");
+    assert_eq!(stages, [Stage::ReadingScene]);
+    // Memory and files follow from the extent, too.
+    let generated = request.roles.with(Role::Generated);
+    assert_eq!(model.manifest.realisation_bytes(&generated, &given.footprint), 4 * 216 * 216);
+}
+
+#[test]
+fn each_batch_is_sampled_and_then_decoded() {
+    let model = Model::open(&common::project("models/demo"), &Engine::cpu()).expect("model");
+    let request = request(&model, Place::scene(scene(COMPLETE), Window::Centre));
+    let mut seen = Vec::new();
+    run(&model, &request, &Default::default(), false, &mut |event| match event {
+        Event::Stage(stage) => seen.push(stage.to_string()),
+        Event::Realisation(made) => seen.push(made.index.to_string()),
+        _ => {}
+    })
+    .expect("run");
+    let batch = |index: &str| ["Sampling on CPU".to_owned(), "Decoding".into(), index.into()];
+    let expected: Vec<String> = ["Reading the scene", "Encoding"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(["0", "1", "2"].map(batch).into_iter().flatten())
+        .collect();
+    assert_eq!(seen, expected);
 }
 
 /// Where the centre window of the bundled scene begins, and its side, metres.

@@ -7,7 +7,7 @@ use copgen::Error;
 use copgen::ensemble::Realisation;
 use copgen::job::{Event, Place, Request, run};
 use copgen::modality::{ModalityTable, PostOptions};
-use copgen::model::{Adapters, Computing, DenoiserSizes, Engine, Gpu, MadeUp, Model, Precision};
+use copgen::model::{Adapters, Computing, DenoiserSizes, DeviceChoice, Engine, Gpu, MadeUp, Model, Precision};
 use copgen::sampler::{Roles, SamplerOptions};
 use copgen::scene::Window;
 use copgen::verify::verify;
@@ -127,14 +127,14 @@ fn request(model: &Path, samples: usize) -> Request {
     let index = |name: &str| table.index(name).expect("modality");
     Request {
         model: model.to_path_buf(),
-        place: Place::Scene { dir: scene(COMPLETE), window: Window::Centre },
+        place: Place::scene(scene(COMPLETE), Window::Centre),
         roles: Roles::new(&table, &[index("S2L2A_60m")], Some(&[index("DEM"), index("location")])).expect("roles"),
         set: Default::default(),
         samples,
         first: 0,
         seed: 5,
         batch: 2,
-        computing: Computing { device: "gpu".into(), precision: Precision::F32 },
+        computing: Computing { device: DeviceChoice::Gpu, precision: Precision::F32 },
         options: SamplerOptions { steps: 2, ..SamplerOptions::default() },
         post: PostOptions::default(),
     }

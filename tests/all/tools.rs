@@ -26,7 +26,7 @@ fn land_cover_is_painted_undone_given_and_kept() {
     let canvas = harness.get_by_label("Paint").rect();
     drag(&mut harness, canvas.lerp_inside(egui::vec2(0.3, 0.3)), canvas.lerp_inside(egui::vec2(0.6, 0.4)));
     let once = harness.state().session().class_map(lulc).expect("classes");
-    let water = |map: &ClassMap| map.0.iter().filter(|code| **code == WATER).count();
+    let water = |map: &ClassMap| map.codes().iter().filter(|code| **code == WATER).count();
     assert!(water(&once) > water(&read) + 100, "{} to {}", water(&read), water(&once));
     assert!(harness.state().shown().painting(lulc).is_some());
     drag(&mut harness, canvas.lerp_inside(egui::vec2(0.3, 0.7)), canvas.lerp_inside(egui::vec2(0.5, 0.8)));
@@ -69,7 +69,7 @@ fn painting_beside_a_cell_without_data_starts_from_one_class() {
     assert_eq!(session.choices.now().roles[lulc], Role::Given);
     assert!(session.request().is_ok());
     let map = session.class_map(lulc).expect("classes");
-    assert!((250..380).contains(&map.0.iter().filter(|code| **code == 2).count()), "a disc of 100 m");
+    assert!((250..380).contains(&map.codes().iter().filter(|code| **code == 2).count()), "a disc of 100 m");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::common;
 use crate::common::harness::*;
 use copgen::app::{Base, Command, ExplorerWindow, Question, RunState, Selection, Sort};
-use copgen::model::{Computing, Precision};
+use copgen::model::{Computing, DeviceChoice, Precision};
 use copgen::project::Project;
 use copgen::sampler::Role;
 use egui_kittest::Harness;
@@ -263,8 +263,8 @@ fn the_window_moves_over_its_scene_and_keeps_what_was_chosen() {
     assert!([moved.0, moved.1].iter().all(|m| (m / 60.0 - (m / 60.0).round()).abs() < 1e-6), "{moved:?}");
     assert_eq!(role(&harness, "LULC"), Role::Generated);
     assert!(matches!(
-        session.request().expect("request").place,
-        copgen::job::Place::Scene { window: copgen::scene::Window::At { .. }, .. }
+        session.request().expect("request").place.extent,
+        copgen::scene::Extent::Window(copgen::scene::Window::At { .. })
     ));
 }
 
@@ -450,7 +450,7 @@ fn what_is_computed_on_is_chosen_and_told() {
     let list = harness.get_by_role_and_label(egui::accesskit::Role::ComboBox, "Compute on");
     assert!(list.accesskit_node().is_disabled());
     snapshot(&mut harness, "advanced");
-    let computing = Computing { device: "gpu".into(), precision: Precision::F32 };
+    let computing = Computing { device: DeviceChoice::Gpu, precision: Precision::F32 };
     apply(&mut harness, Command::Computing(computing.clone()));
     assert_eq!(harness.state().session().request().expect("request").computing, computing);
     apply(&mut harness, Command::Samples(1));

@@ -7,7 +7,7 @@ use crate::app::state::runs::RunState;
 use crate::app::state::session::Session;
 use crate::files::size_text;
 use crate::job::Request;
-use crate::model::{Computing, Precision};
+use crate::model::{Computing, DeviceChoice, Precision};
 use crate::sampler::{ConditionLatent, IgnoredMode, Preset, Role, Solver};
 use egui::{DragValue, RichText, Ui, vec2};
 
@@ -167,25 +167,25 @@ fn advanced(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
 /// Devices, with how weights are held there.
 fn computing(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
     let all = [
-        ("automatic", "auto", Precision::F32, "A graphics adapter if there is one with room, else the CPU"),
-        ("CPU", "cpu", Precision::F32, "Float32, the reference"),
+        ("automatic", DeviceChoice::Auto, Precision::F32, "A graphics adapter if there is one with room, else the CPU"),
+        ("CPU", DeviceChoice::Cpu, Precision::F32, "Float32, the reference"),
         (
             "CPU, 16-bit integers",
-            "cpu",
+            DeviceChoice::Cpu,
             Precision::I16,
             "Faster, in half the memory; outputs differ by some thousandths",
         ),
-        ("graphics adapter", "gpu", Precision::F32, "The best there is, also one made of software"),
+        ("graphics adapter", DeviceChoice::Gpu, Precision::F32, "The best there is, also one made of software"),
         (
             "graphics adapter, half precision",
-            "gpu",
+            DeviceChoice::Gpu,
             Precision::F16,
             "Half the memory; outputs differ by some thousandths",
         ),
     ];
     let now = &session.computing;
-    let is = |device: &str, precision: Precision| now.device == device && now.precision == precision;
-    let name = all.iter().find(|(_, device, precision, _)| is(device, *precision)).map_or("other", |(name, ..)| name);
+    let is = |device: DeviceChoice, precision: Precision| now.device == device && now.precision == precision;
+    let name = all.iter().find(|(_, device, precision, _)| is(*device, *precision)).map_or("other", |(name, ..)| name);
     let field = session.model.as_ref().is_some_and(|model| model.manifest.field.is_some());
     let list = ui.add_enabled_ui(!field, |ui| {
         egui::ComboBox::from_id_salt("computing").selected_text(if field { "CPU" } else { name }).width(180.0).show_ui(
@@ -193,7 +193,7 @@ fn computing(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
             |ui| {
                 for (name, device, precision, hover) in all {
                     if ui.selectable_label(is(device, precision), name).on_hover_text(hover).clicked() {
-                        commands.push(Command::Computing(Computing { device: device.into(), precision }));
+                        commands.push(Command::Computing(Computing { device, precision }));
                     }
                 }
             },
@@ -211,7 +211,7 @@ fn progress(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
     let (done, total, eta) = run.progress;
     let share = if total == 0 { 0.0 } else { done as f32 / total as f32 };
     let left = eta.map(|eta| format!(" · about {} s left", eta.as_secs() + 1)).unwrap_or_default();
-    let text = if total == 0 { run.stage.clone() } else { format!("step {done} of {total}{left}") };
+    let text = if total == 0 { run.stage.to_string() } else { format!("step {done} of {total}{left}") };
     ui.add(egui::ProgressBar::new(share).text(text).fill(theme::SYNTHETIC.gamma_multiply(0.7)));
     ui.horizontal(|ui| {
         let stopping = run.state == RunState::Stopping;
@@ -222,7 +222,7 @@ fn progress(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
         {
             commands.push(Command::Stop);
         }
-        let stage = if stopping { "Stopping after this evaluation" } else { &run.stage };
+        let stage = if stopping { "Stopping after this evaluation".to_owned() } else { run.stage.to_string() };
         ui.label(RichText::new(format!("{stage} · {} finished", run.realisations.len())).small().weak());
     });
 }

@@ -43,7 +43,7 @@ pub fn project(session: &Session) -> Option<Project> {
         options: session.options.clone(),
         post: session.post,
         seed: session.seed,
-        computing: session.computing.clone(),
+        computing: session.computing,
         random_seed: session.random_seed,
         runs: runs.iter().map(kept).chain(session.unread.runs.iter().cloned()).collect(),
         shown: session.runs.shown_at(),

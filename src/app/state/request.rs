@@ -5,6 +5,7 @@ use crate::app::state::place::Selection;
 use crate::app::state::runs::Run;
 use crate::app::state::session::Session;
 use crate::error::{Error, Result};
+use crate::grid::Footprint;
 use crate::job::{Place, Request};
 use crate::sampler::{Role, Roles};
 use std::collections::BTreeMap;
@@ -43,25 +44,16 @@ impl Session {
                 )));
             }
         }
-        let place = match selection {
-            Selection::Scene(i) => {
-                let scene = self.scenes.get(*i).ok_or_else(|| Error::request("That scene is gone; pick another."))?;
-                Place::Scene { dir: scene.scene.dir().to_path_buf(), window: self.window }
-            }
-            Selection::Cell(cell) => {
-                Place::Ground { name: cell.to_string(), footprint: observed.ground.footprint.clone() }
-            }
-        };
         let request = Request {
             model: model.dir.clone(),
-            place,
+            place: self.place(selection)?,
             roles,
             set,
             samples: self.samples,
             first: 0,
             seed: self.seed,
             batch: batch(self.samples),
-            computing: self.computing.clone(),
+            computing: self.computing,
             options: self.options.clone(),
             post: self.post,
         };
@@ -69,16 +61,33 @@ impl Session {
         Ok(request)
     }
 
+    /// The place that a selection means, with the window that is chosen in it.
+    ///
+    /// # Errors
+    /// When it is not there any more.
+    pub fn place(&self, selection: &Selection) -> Result<Place> {
+        Ok(match selection {
+            Selection::Scene(i) => {
+                let scene = self.scenes.get(*i).ok_or_else(|| Error::request("That scene is gone; pick another."))?;
+                Place::scene(scene.scene.dir(), self.window)
+            }
+            Selection::Cell(cell) => Place::ground(cell.to_string(), cell.footprint()?),
+        })
+    }
+
     /// Estimated peak memory in bytes once a request is done, with all runs that are there or still to come.
     pub fn memory(&self, request: &Request) -> Option<u64> {
         let model = self.model.as_ref()?;
-        let one = |request: &Request| model.manifest.realisation_bytes(&request.roles.with(Role::Generated));
+        let one = |request: &Request, ground: &Footprint| {
+            model.manifest.realisation_bytes(&request.roles.with(Role::Generated), ground)
+        };
         let runs = self.runs.all().iter().map(|run| {
             let owed = if run.active() { run.request.samples } else { 0 };
-            owed.max(run.realisations.len()) as u64 * one(&run.request)
+            owed.max(run.realisations.len()) as u64 * one(&run.request, &run.observed.ground.footprint)
         });
         let generated = request.roles.with(Role::Generated);
-        let own = model.manifest.run_bytes(model.weight_bytes, &generated, request.samples, request.batch);
+        let ground = &self.observed.as_ref()?.ground.footprint;
+        let own = model.manifest.run_bytes(model.weight_bytes, &generated, ground, request.samples, request.batch);
         Some(own + runs.sum::<u64>())
     }
 

@@ -3,7 +3,7 @@
 use crate::app::state::place::Observed;
 use crate::ensemble::Realisation;
 use crate::export::Lineage;
-use crate::job::{Request, SetValue};
+use crate::job::{Request, SetValue, Stage};
 use crate::modality::{Modality, ModalityTable, Raster};
 use crate::model::ModelIdentity;
 use crate::project::RunId;
@@ -48,7 +48,7 @@ pub struct Run {
     /// Those pinned to the front of the gallery.
     pub pinned: BTreeSet<u64>,
     /// What it does now.
-    pub stage: String,
+    pub stage: Stage,
     /// Evaluations done, in all, time left.
     pub progress: (usize, usize, Option<Duration>),
     /// State.
@@ -67,7 +67,7 @@ impl Run {
             realisations: Vec::new(),
             chosen: BTreeSet::new(),
             pinned: BTreeSet::new(),
-            stage: String::new(),
+            stage: Stage::Waiting,
             progress: (0, 0, None),
             state: RunState::Waiting,
         }
@@ -87,8 +87,11 @@ impl Run {
     pub fn known_rasters(&self, table: &ModalityTable) -> Vec<Option<Raster>> {
         let read = |i: usize| self.observed.observation.values.get(i)?.as_ref()?.value.image().cloned();
         let known = |(i, m): (usize, &Modality)| match self.request.set.get(&i) {
-            Some(SetValue::Painted(map)) => map.raster(m.pixels),
-            Some(SetValue::Class(code)) => Some(Raster::constant(1, m.pixels, m.pixels, f32::from(*code))),
+            Some(SetValue::Painted(map)) => Some(map.raster()),
+            Some(SetValue::Class(code)) => {
+                let (rows, columns) = self.observed.ground.footprint.pixels(m.ground_m).ok()?;
+                Some(Raster::constant(1, rows, columns, f32::from(*code)))
+            }
             _ => read(i),
         };
         table.iter().enumerate().map(known).collect()
@@ -182,7 +185,7 @@ impl Runs {
         }
         let (id, request) = self.queue.pop_front()?;
         let run = self.find_mut(&id)?;
-        (run.state, run.progress, run.stage) = (RunState::Running, (0, 0, None), "Waiting".into());
+        (run.state, run.progress, run.stage) = (RunState::Running, (0, 0, None), Stage::Waiting);
         Some(request)
     }
 
@@ -242,7 +245,7 @@ pub(in crate::app) mod tests {
         let footprint = "618U_30L".parse::<GridCell>().and_then(|cell| cell.footprint()).expect("cell");
         let request = Request {
             model: "models/demo".into(),
-            place: Place::Ground { name: "618U_30L".into(), footprint: footprint.clone() },
+            place: Place::ground("618U_30L", footprint.clone()),
             roles: Roles::new(&table, &[], None).expect("roles"),
             set: Default::default(),
             samples: 2,

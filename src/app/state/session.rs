@@ -13,8 +13,8 @@ use crate::basemap::Layers;
 use crate::error::Result;
 use crate::export::Lineage;
 use crate::grid::GridCell;
-use crate::job::{Event, Place, Request, SetValue, Settings};
-use crate::modality::{ClassMap, ModalityTable, PostOptions, Value, filled};
+use crate::job::{Event, PlaceData, Request, SetValue, Settings};
+use crate::modality::{ClassMap, Modality, ModalityTable, PostOptions, Value, filled};
 use crate::model::Computing;
 use crate::project::KeptRun;
 use crate::sampler::{Role, SamplerOptions};
@@ -109,7 +109,7 @@ impl Session {
             Some(Selection::Scene(i)) => self.scenes.get(*i).is_some_and(|known| known.scene.dir() == dir),
             _ => false,
         };
-        let sampled = |run: &Run| matches!(&run.request.place, Place::Scene { dir: own, .. } if own == dir);
+        let sampled = |run: &Run| matches!(&run.request.place.data, PlaceData::Scene(own) if own == dir);
         picked || self.runs.all().iter().any(sampled)
     }
 
@@ -208,22 +208,27 @@ impl Session {
         let classes = m.classes()?;
         match self.set(self.table()?, i) {
             Ok(Some(SetValue::Painted(map))) => return Some(map),
-            Ok(Some(SetValue::Class(code))) => return Some(ClassMap(vec![code; m.pixels * m.pixels])),
+            Ok(Some(SetValue::Class(code))) => return Some(ClassMap::constant(self.size(m)?, code)),
             _ => {}
         }
         // Unknown pixels are those of their neighbours, as the network would get them.
         let read = self.known(i).and_then(Value::image).and_then(|raster| filled(m, raster).ok());
         let read = read.map(|raster| ClassMap::of(&raster));
-        read.or_else(|| Some(ClassMap(vec![classes.first()?.code; m.pixels * m.pixels])))
+        read.or_else(|| Some(ClassMap::constant(self.size(m)?, classes.first()?.code)))
+    }
+
+    /// Rows and columns of a modality's raster on the ground that is picked.
+    fn size(&self, m: &Modality) -> Option<(usize, usize)> {
+        self.observed.as_ref()?.ground.footprint.pixels(m.ground_m).ok()
     }
 
     /// Paints a stroke over the classes of a modality.
     pub fn paint(&mut self, stroke: Stroked) {
         let (i, Some(table)) = (stroke.brush.modality, self.table()) else { return };
         let (Some(m), Some(mut map)) = (table.get(i), self.class_map(i)) else { return };
-        let side = m.pixels;
-        let at = |spot: Spot| [spot.x * side as f64, spot.y * side as f64];
-        map.paint(side, [at(stroke.from), at(stroke.to)], stroke.brush.radius_m / m.ground_m, stroke.brush.code);
+        let (rows, columns) = map.size();
+        let at = |spot: Spot| [spot.x * columns as f64, spot.y * rows as f64];
+        map.paint([at(stroke.from), at(stroke.to)], stroke.brush.radius_m / m.ground_m, stroke.brush.code);
         self.choices.paint(i, map.to_string());
     }
 

@@ -347,7 +347,7 @@ impl Shown {
         for (i, m) in table.iter().enumerate().filter(|(i, _)| given(*i)) {
             let text = choices.text(i);
             if self.painted_classes.get(&i).is_none_or(|(drawn, _)| drawn != text)
-                && let Some(raster) = session.class_map(i).and_then(|map| map.raster(m.pixels))
+                && let Some(raster) = session.class_map(i).map(|map| map.raster())
             {
                 let picture = texture(ctx, "painted classes", queue::drawn_usual(m, &raster));
                 self.painted_classes.insert(i, (text.to_owned(), picture));

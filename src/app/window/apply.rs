@@ -14,7 +14,7 @@ use crate::app::window::explorer::ExplorerWindow;
 use crate::app::work::export;
 use crate::app::work::queue::{self, Reply};
 use crate::basemap::LayerId;
-use crate::job::Event;
+use crate::job::{Event, PlaceData};
 use crate::sampler::Role;
 use egui::Context;
 use std::collections::BTreeSet;
@@ -287,21 +287,20 @@ impl ExplorerWindow {
     /// Reads the picked place, once the model is known.
     pub(super) fn observe(&mut self, selection: Selection) {
         let Some(table) = self.session.table().cloned() else { return };
+        let place = match self.session.place(&selection) {
+            Ok(place) => place,
+            Err(error) => return self.session.note(error.to_string(), true),
+        };
         self.orders += 1;
         let order = self.orders;
         self.session.reading = order;
-        match selection {
-            Selection::Scene(i) => {
-                let Some(known) = self.session.scenes.get(i).cloned() else { return };
-                let window = self.session.window;
-                let kept = self.session.kept.clone();
-                self.queue.run(move || {
-                    kept.inspect(|kept| kept.touch(known.scene.dir()));
-                    queue::observe_scene(order, &known.scene, window, &table)
-                });
+        let kept = self.session.kept.clone();
+        self.queue.run(move || {
+            if let (Some(kept), PlaceData::Scene(dir)) = (kept, &place.data) {
+                kept.touch(dir);
             }
-            Selection::Cell(cell) => self.queue.run(move || queue::observe_cell(order, cell, &table)),
-        }
+            queue::observe_place(order, &place, &table)
+        });
     }
 
     /// Asks for a run of the choices; it is looked at at once unless another one goes on.

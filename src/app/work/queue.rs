@@ -10,12 +10,12 @@ use crate::basemap::{Archive, LayerId};
 use crate::ensemble::{Measure, Quantity, Realisation, Samples, Statistics, distance, statistics};
 use crate::error::{Error, Result};
 use crate::files::bundled;
-use crate::grid::{Footprint, GridCell};
-use crate::job::Settings;
-use crate::modality::{Modality, ModalityTable, Raster, Value, ValueKind};
+use crate::grid::Footprint;
+use crate::job::{Place, Settings, observe_all};
+use crate::modality::{Modality, ModalityTable, Raster};
 use crate::process::panic_text;
 use crate::project::{Project, RunId};
-use crate::scene::{Collection, Given, LooseFile, Observation, Scene, WINDOW_STEP_M, Window, recognise};
+use crate::scene::{Collection, Given, LooseFile, Scene, recognise};
 use crate::source::Kept;
 use crate::view::{self, AreaFigures, AreaOrder, Spot, area_figures};
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -296,46 +296,23 @@ fn ground(footprint: Footprint) -> Ground {
     Ground { corners: footprint.corners().ok(), footprint }
 }
 
-/// Reads all that is known in a window of a scene, modality by modality: one that cannot be used becomes a note.
-pub fn observe_scene(order: u64, scene: &Scene, window: Window, table: &ModalityTable) -> Reply {
-    Reply::Observed(order, observed_in(scene, window, table).map(|observed| with_thumbnails(table, observed)))
+/// Reads all that is known at a place, with a thumbnail of each modality.
+pub fn observe_place(order: u64, place: &Place, table: &ModalityTable) -> Reply {
+    Reply::Observed(order, observed_at(place, table).map(|observed| with_thumbnails(table, observed)))
 }
 
-/// See [`observe_scene`].
+/// See [`observe_place`].
 ///
 /// # Errors
-/// When the window does not fit.
-pub fn observed_in(scene: &Scene, window: Window, table: &ModalityTable) -> Result<Observed> {
-    let mut all = crate::job::observe_scene(table, scene, window)?;
-    let ground = ground(all.footprint.clone());
+/// When the place cannot be opened, or its extent does not lie in it.
+pub fn observed_at(place: &Place, table: &ModalityTable) -> Result<Observed> {
+    let mut observation = observe_all(table, place)?;
+    let ground = ground(observation.footprint.clone());
     if ground.corners.is_none() {
-        all.notes.push("This scene has no position, so it is not on the map; its pictures are in the gallery.".into());
+        let text = "This scene has no position, so it is not on the map; its pictures are in the gallery.";
+        observation.notes.push(text.into());
     }
-    Ok(Observed { ground, observation: all })
-}
-
-/// The model's window in the middle of a grid cell: only its location is known.
-pub fn observe_cell(order: u64, cell: GridCell, table: &ModalityTable) -> Reply {
-    let observe = || {
-        let footprint = cell.footprint()?.centre_window(table.window_m(), WINDOW_STEP_M);
-        Ok(with_thumbnails(table, observed_on(cell.to_string(), footprint, table)?))
-    };
-    Reply::Observed(order, observe())
-}
-
-/// Bare ground: only its location is known.
-///
-/// # Errors
-/// When it cannot be projected.
-pub fn observed_on(tile: String, footprint: Footprint, table: &ModalityTable) -> Result<Observed> {
-    let centre = footprint.centre()?;
-    let location = |m: &Modality| {
-        let value = Value::Location(centre);
-        (m.values == ValueKind::Location).then_some(Given::of(value))
-    };
-    let values = table.iter().map(location).collect();
-    let observation = Observation { tile, footprint: footprint.clone(), values, notes: Vec::new() };
-    Ok(Observed { ground: ground(footprint), observation })
+    Ok(Observed { ground, observation })
 }
 
 fn with_thumbnails(table: &ModalityTable, observed: Observed) -> (Observed, Thumbnails) {

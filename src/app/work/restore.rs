@@ -7,10 +7,9 @@ use crate::app::state::session::Unread;
 use crate::app::work::queue::{self, Known, Reply};
 use crate::error::{Error, Result};
 use crate::export::Lineage;
-use crate::job::{Place, observe};
+use crate::job::observe;
 use crate::model::ModelIdentity;
 use crate::project::{self, KeptRun, Project};
-use crate::scene::Scene;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -81,13 +80,7 @@ fn restored_run(dir: &Path, kept: &KeptRun, model: &LoadedModel, problems: &mut 
     problems.extend(damaged.iter().map(ToString::to_string));
     // What was given makes the lineage; all that is known there is what realisations are compared with.
     let given = observe(table, request)?;
-    let observed = match &request.place {
-        Place::Scene { dir, window } => queue::observed_in(&Scene::open(dir)?, *window, table)?,
-        Place::Ground { name, footprint } => queue::observed_on(name.clone(), footprint.clone(), table)?,
-        Place::MajorTom { root, cell, window } => {
-            queue::observed_in(&Scene::open_major_tom(root, cell)?, *window, table)?
-        }
-    };
+    let observed = queue::observed_at(&request.place, table)?;
     let made_by = made_by(kept, model);
     if !made_by.is(&model.identity()) {
         problems.push(format!(
