@@ -1,20 +1,60 @@
 //! The one error type of the library: every variant reads as a sentence that says what happened,
 //! where, and what to do.
 
-use crate::net::Fault;
+use crate::text::printable;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Result of every fallible function in the library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong, by what the user can do about it.
+/// What kind of failure of the network it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The user switched the network off.
+    Offline,
+    /// No connection to the server.
+    Unreachable,
+    /// The server does not have it.
+    NotFound,
+    /// The server wants to know who asks.
+    Refused,
+    /// Too much was asked for; the server may say how long to wait.
+    Quota(Option<Duration>),
+    /// The server itself failed; it may say how long to wait.
+    Server(Option<Duration>),
+    /// The server was silent, or slower than anyone would wait.
+    Slow,
+    /// The connection ended in the middle.
+    Broken,
+    /// The answer is not what it should be.
+    Unexpected,
+}
+
+impl Fault {
+    /// Whether it may be gone at the next try.
+    pub fn passing(self) -> bool {
+        !matches!(self, Self::Offline | Self::NotFound | Self::Refused | Self::Unexpected)
+    }
+
+    /// How long the server asks to wait before the next try.
+    pub fn wait_asked(self) -> Option<Duration> {
+        match self {
+            Self::Quota(wait) | Self::Server(wait) => wait,
+            _ => None,
+        }
+    }
+}
+
+/// What can go wrong, by what the user can do about it. As text it is one line without control characters, whatever the
+/// server, file or path that it tells of holds.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The request itself makes no sense (unknown name, impossible combination, value out of range).
-    #[error("{0}")]
+    #[error("{}", printable(.0))]
     Request(String),
     /// A file or folder is missing, unreadable, malformed, or not what it should be.
-    #[error("{problem}. File: {path}")]
+    #[error("{}. File: {}", printable(.problem), printable(&path.to_string_lossy()))]
     File {
         /// What was found, what was expected, and what to do.
         problem: String,
@@ -22,13 +62,13 @@ pub enum Error {
         path: PathBuf,
     },
     /// The computation failed (out of memory, numbers not finite).
-    #[error("{0}")]
+    #[error("{}", printable(.0))]
     Compute(String),
     /// The device that computes failed, or cannot hold the network; another one may do.
-    #[error("{0}")]
+    #[error("{}", printable(.0))]
     Device(String),
     /// A server could not be reached, or did not give what was asked for.
-    #[error("{problem}. Address: {address}")]
+    #[error("{}. Address: {}", printable(.problem), printable(.address))]
     Network {
         /// What kind of failure it is: decides whether it is worth trying again.
         fault: Fault,

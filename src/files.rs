@@ -1,5 +1,9 @@
 //! Files of the program and of the user.
 
+mod reading;
+
+pub use reading::{LONGEST_TEXT, check, open, read, read_text, read_toml, toml_problem};
+
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 

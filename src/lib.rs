@@ -26,6 +26,7 @@ pub mod project;
 pub mod sampler;
 pub mod scene;
 pub mod source;
+pub mod text;
 pub mod train;
 pub mod verify;
 pub mod view;

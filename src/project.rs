@@ -103,7 +103,7 @@ impl Project {
     /// When there is none, it is damaged, or a newer program wrote it.
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(PROJECT_FILE);
-        let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, "read", &e))?;
+        let text = crate::files::read_text(&path).map_err(|e| Error::io(&path, "read", &e))?;
         let bad = |e: serde_json::Error| Error::file(&path, format!("This is not a project: {e}"));
         let version: Version = serde_json::from_str(&text).map_err(bad)?;
         if version.version > VERSION {
@@ -278,7 +278,7 @@ pub fn kept(dir: &Path, run: &RunId, table: &ModalityTable) -> (Vec<Realisation>
 
 fn read_realisation(path: &Path, table: &ModalityTable) -> Result<Realisation> {
     let bad = |what: &str| Error::file(path, format!("This is not a realisation of this model: {what}"));
-    let bytes = std::fs::read(path).map_err(|e| Error::io(path, "read", &e))?;
+    let bytes = crate::files::read(path, u64::MAX).map_err(|e| Error::io(path, "read", &e))?;
     let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).map_err(|e| bad(&e.to_string()))?;
     let notes = header.metadata().clone().unwrap_or_default();
     let number = |name: &str| notes.get(name).and_then(|text| text.parse::<u64>().ok()).ok_or_else(|| bad(name));

@@ -70,7 +70,7 @@ struct Vae {
 /// When a file is missing or malformed, or a computation fails.
 pub fn verify(dir: &Path, engine: &Engine, report: &mut dyn FnMut(&Comparison)) -> Result<Vec<Comparison>> {
     let path = dir.join("config.json");
-    let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, "read", &e))?;
+    let text = crate::files::read_text(&path).map_err(|e| Error::io(&path, "read", &e))?;
     let config: Config = serde_json::from_str(&text)
         .map_err(|e| Error::file(&path, format!("This is no fixture configuration: {e}")))?;
     let path = dir.join("expected.safetensors");

@@ -1,18 +1,16 @@
 //! Files that hold many tiles: PMTiles and MBTiles, raster only.
 
+use super::contents::{DEEPEST, not_pictures};
 use super::mbtiles::MbTiles;
 use super::pmtiles::PmTiles;
-use super::{Near, Source, TileAt, one_line};
+use super::{LocalTile, TileAt, TileSource, one_line};
 use crate::error::{Error, Result};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-/// No map zooms further.
-pub(super) const DEEPEST: u8 = 24;
-
 /// What a file says about itself.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Card {
+pub struct MapInfo {
     /// Its name for people; the file's if it has none.
     pub name: String,
     /// Whom to thank; empty if it does not say.
@@ -28,7 +26,7 @@ pub struct Card {
 /// An open file.
 pub struct Archive {
     /// What it says about itself.
-    pub card: Card,
+    pub info: MapInfo,
     file: File,
 }
 
@@ -48,9 +46,7 @@ impl Archive {
     /// # Errors
     /// When it is damaged, or its tiles are no pictures.
     pub fn open(path: &Path) -> Result<Self> {
-        if !path.is_file() {
-            return Err(Error::file(path, "There is no such file; check the path"));
-        }
+        crate::files::check(path).map_err(|e| Error::io(path, "open", &e))?;
         let (file, found) = match kind(path) {
             Some(Kind::Pm) => PmTiles::open(path).map(|(file, found)| (File::Pm(file), found))?,
             Some(Kind::Mb) => MbTiles::open(path).map(|(file, found)| (File::Mb(file), found))?,
@@ -77,43 +73,27 @@ impl Archive {
             let sound = [west, south, east, north].iter().all(|v| v.is_finite()) && east > west && north > south;
             sound && !whole
         });
-        let card = Card { name, credit: one_line(&found.credit, 200), zooms: found.zooms, side, bounds };
-        Ok(Self { card, file })
+        let info = MapInfo { name, credit: one_line(&found.credit, 200), zooms: found.zooms, side, bounds };
+        Ok(Self { info, file })
     }
 }
 
-impl Source for Archive {
-    fn near(&self, at: TileAt) -> Result<Near> {
+impl TileSource for Archive {
+    fn local(&self, at: TileAt) -> Result<LocalTile> {
         let tile = match &self.file {
             File::Pm(file) => file.tile(at)?,
             File::Mb(file) => file.tile(at)?,
         };
-        Ok(tile.map_or(Near::Nothing, Near::Here))
+        Ok(tile.map_or(LocalTile::Missing, LocalTile::Fresh))
     }
 
     fn zooms(&self) -> RangeInclusive<u8> {
-        self.card.zooms.clone()
+        self.info.zooms.clone()
     }
 
     fn side(&self) -> u32 {
-        self.card.side
+        self.info.side
     }
-}
-
-/// What opening a file finds.
-pub(super) struct Found {
-    pub name: String,
-    pub credit: String,
-    pub zooms: RangeInclusive<u8>,
-    pub bounds: Option<[f64; 4]>,
-    /// One of its tiles, if one was found quickly.
-    pub sample: Option<Vec<u8>>,
-}
-
-/// What to say of tiles that are not raster pictures.
-pub(super) fn not_pictures(path: &Path) -> Error {
-    let text = "Its tiles are no pictures (PNG, JPEG or WebP); vector tiles cannot be shown, make raster tiles of them";
-    Error::file(path, text)
 }
 
 enum Kind {

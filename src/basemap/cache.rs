@@ -2,7 +2,7 @@
 
 use super::TileAt;
 use crate::error::{Error, Result};
-use crate::files::{hex, write_atomically};
+use crate::files::{hex, read, write_atomically};
 use http_cache_semantics::{CacheOptions, CachePolicy};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -14,6 +14,8 @@ use ureq::http::{HeaderMap, Request, Response};
 const UNSAID: Duration = Duration::from_secs(7 * 24 * 3600);
 /// From this size on, the oldest tiles of a layer go, bytes.
 const MOST: u64 = 400 << 20;
+/// No tile with what is known of it is larger, bytes.
+const LARGEST: u64 = 16 << 20;
 /// Servers' headers hold any number; nothing is kept longer without asking.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Tiles of a layer none of which was fetched for so long go: it may be on no list any more.
@@ -78,7 +80,7 @@ impl Cache {
 
     /// A tile that was kept.
     pub fn get(&self, at: TileAt) -> Option<(Kept, Vec<u8>)> {
-        let mut bytes = std::fs::read(self.file(at)).ok()?;
+        let mut bytes = read(&self.file(at), LARGEST).ok()?;
         let end = bytes.iter().position(|b| *b == b'\n')?;
         let kept = serde_json::from_slice(&bytes[..end]).ok()?;
         Some((kept, bytes.split_off(end + 1)))

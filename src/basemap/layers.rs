@@ -1,9 +1,9 @@
 //! Which layers there are: the bundled one, servers' (built in and from `layers.toml`), and the user's own files.
 
-use super::archive::Card;
+use super::archive::MapInfo;
 use super::online::{OnlineLayer, openstreetmap};
 use crate::error::{Error, Result};
-use crate::files::{Own, write_atomically};
+use crate::files::{Own, read_text, read_toml, write_atomically};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -95,7 +95,7 @@ impl Layers {
             }
         }
         let store = session.map(|dir| dir.join("layers.json"));
-        let text = store.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+        let text = store.as_ref().and_then(|file| read_text(file).ok());
         // As with the list of recent folders: a damaged one is an empty one.
         let kept: Remembered = text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
         let mut layers = Self { online, files: kept.files, shown: LayerId::Bundled, store };
@@ -142,8 +142,8 @@ impl Layers {
     }
 
     /// A file was opened; whether the list has to be written.
-    pub fn add(&mut self, path: &Path, card: &Card) -> bool {
-        let file = FileLayer { path: path.to_path_buf(), name: card.name.clone() };
+    pub fn add(&mut self, path: &Path, info: &MapInfo) -> bool {
+        let file = FileLayer { path: path.to_path_buf(), name: info.name.clone() };
         if self.files.contains(&file) {
             return false;
         }
@@ -174,10 +174,7 @@ impl Layers {
 }
 
 fn configured(file: &Path) -> Result<Vec<OnlineLayer>> {
-    let text = std::fs::read_to_string(file).map_err(|e| Error::io(file, "read", &e))?;
-    let configured: Configured = toml::from_str(&text)
-        .map_err(|e| Error::file(file, format!("The description of map layers cannot be read: {}", e.message())))?;
-    Ok(configured.layer)
+    read_toml::<Configured>(file, "a description of map layers").map(|configured| configured.layer)
 }
 
 #[cfg(test)]
@@ -212,8 +209,8 @@ mod tests {
             ("attribution", "max_zoom = 30\nattribution", "zoom levels"),
             ("attribution", "tile_size = 100\nattribution", "256 or 512"),
             ("attribution", "servers = []\nattribution", "servers is empty"),
-            ("attribution", "colour = 3\nattribution", "unknown field"),
-            ("[[layer]]", "[[layer", "cannot be read"),
+            ("attribution", "colour = 3\nattribution", "line 4: unknown field"),
+            ("[[layer]]", "[[layer", "line 1: "),
         ] {
             let (layers, problems) = change(from, to);
             assert!(problems.len() == 1 && problems[0].contains(told), "{told}: {problems:?}");
@@ -232,13 +229,13 @@ mod tests {
     fn files_and_the_choice_survive_a_restart() {
         let dir = tempfile::tempdir().expect("folder");
         let (mut layers, _) = Layers::open(None, Some(dir.path()));
-        let card =
-            |name: &str| Card { name: name.into(), credit: String::new(), zooms: 0..=3, side: 256, bounds: None };
+        let info =
+            |name: &str| MapInfo { name: name.into(), credit: String::new(), zooms: 0..=3, side: 256, bounds: None };
         let path = |i: usize| PathBuf::from(format!("/maps/{i}.mbtiles"));
         for i in 0..FILES + 5 {
-            assert!(layers.add(&path(i), &card(&format!("map {i}"))));
+            assert!(layers.add(&path(i), &info(&format!("map {i}"))));
         }
-        assert!(!layers.add(&path(10), &card("map 10")));
+        assert!(!layers.add(&path(10), &info("map 10")));
         assert!(layers.forget(&path(11)) && !layers.forget(&path(11)));
         assert!(layers.show(LayerId::File(path(10))));
         layers.write().expect("written");

@@ -1,7 +1,7 @@
 //! Raster tiles of an MBTiles file (<https://github.com/mapbox/mbtiles-spec>, version 1.3), an SQLite database.
 
 use super::TileAt;
-use super::archive::{Found, not_pictures};
+use super::contents::{Contents, not_pictures};
 use crate::error::{Error, Result};
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
@@ -29,7 +29,7 @@ impl MbTiles {
     ///
     /// # Errors
     /// When it is damaged or holds no pictures.
-    pub(super) fn open(path: &Path) -> Result<(Self, Found)> {
+    pub(super) fn open(path: &Path) -> Result<(Self, Contents)> {
         let failed = |e: rusqlite::Error| damaged(path, &e);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let database = Connection::open_with_flags(path, flags).map_err(failed)?;
@@ -38,13 +38,13 @@ impl MbTiles {
         let over = move || own.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > LONGEST;
         database.progress_handler(STEPS, Some(over));
         database.set_limit(Limit::SQLITE_LIMIT_LENGTH, LARGEST).map_err(failed)?;
-        let told = |name: &str| -> rusqlite::Result<String> {
+        let metadata = |name: &str| -> rusqlite::Result<String> {
             let sql = "SELECT CAST(value AS TEXT) FROM metadata WHERE name = ?1";
             let found: Option<Option<String>> = database.query_row(sql, [name], |row| row.get(0)).optional()?;
             Ok(found.flatten().unwrap_or_default())
         };
-        let (name, credit) = (told("name").map_err(failed)?, told("attribution").map_err(failed)?);
-        if ["pbf", "mvt"].contains(&told("format").map_err(failed)?.as_str()) {
+        let (name, credit) = (metadata("name").map_err(failed)?, metadata("attribution").map_err(failed)?);
+        if ["pbf", "mvt"].contains(&metadata("format").map_err(failed)?.as_str()) {
             return Err(not_pictures(path));
         }
         // What the metadata says of zoom levels may be wrong or missing; the tiles know.
@@ -58,8 +58,8 @@ impl MbTiles {
         let sql = "SELECT tile_data FROM tiles WHERE zoom_level = ?1 LIMIT 1";
         let sample = database.query_row(sql, [low], |row| row.get(0)).optional().map_err(failed)?;
         let numbers: Vec<f64> =
-            told("bounds").map_err(failed)?.split(',').filter_map(|v| v.trim().parse().ok()).collect();
-        let found = Found { name, credit, zooms: low..=high, bounds: numbers.try_into().ok(), sample };
+            metadata("bounds").map_err(failed)?.split(',').filter_map(|v| v.trim().parse().ok()).collect();
+        let found = Contents { name, credit, zooms: low..=high, bounds: numbers.try_into().ok(), sample };
         Ok((Self { path: path.to_path_buf(), database: Mutex::new(database), begun }, found))
     }
 

@@ -2,6 +2,7 @@
 
 mod archive;
 mod cache;
+mod contents;
 mod layers;
 mod lines;
 mod mbtiles;
@@ -9,13 +10,14 @@ mod online;
 mod places;
 mod pmtiles;
 
-pub use archive::{Archive, Card};
+pub use archive::{Archive, MapInfo};
 pub use layers::{FileLayer, Folders, LAYERS_FILE, LayerId, Layers};
 pub use lines::{Line, Lines};
 pub use online::{Online, OnlineLayer, openstreetmap};
 pub use places::{Kind, Place, Places};
 
 use crate::error::Result;
+use crate::text::printable;
 use std::ops::RangeInclusive;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -40,41 +42,41 @@ impl TileAt {
 
 /// What is at hand of a tile.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Near {
+pub enum LocalTile {
     /// Its picture as PNG, JPEG or WebP.
-    Here(Vec<u8>),
+    Fresh(Vec<u8>),
     /// A picture that its server wants to be asked about again.
-    Old(Vec<u8>),
+    Stale(Vec<u8>),
     /// There is no such tile.
-    Nothing,
+    Missing,
     /// It has to be fetched.
-    Far,
+    Remote,
 }
 
 /// Where tiles come from. All of it is called on threads of its own.
-pub trait Source: Send + Sync {
+pub trait TileSource: Send + Sync {
     /// What can be had from this machine.
     ///
     /// # Errors
     /// When a file is damaged.
-    fn near(&self, at: TileAt) -> Result<Near>;
+    fn local(&self, at: TileAt) -> Result<LocalTile>;
 
-    /// Fetches a tile from its server; `None` if there is no such tile. Only called after [`Near::Far`] or [`Near::Old`].
+    /// Fetches a tile from its server; `None` if there is no such tile. Only called after [`LocalTile::Remote`] or [`LocalTile::Stale`].
     ///
     /// # Errors
     /// When it cannot be had now.
-    fn far(&self, _at: TileAt, _stop: &AtomicBool) -> Result<Option<Vec<u8>>> {
+    fn fetch(&self, _at: TileAt, _stop: &AtomicBool) -> Result<Option<Vec<u8>>> {
         Ok(None)
     }
 
     /// Work to be done once, such as making room on disk.
-    fn settle(&self) {}
+    fn tidy_up(&self) {}
 
     /// Something has changed for the better: what failed may be tried again at once.
-    fn hope(&self) {}
+    fn retry_now(&self) {}
 
     /// How long to leave a tile alone that could not be fetched.
-    fn rest(&self) -> Duration {
+    fn retry_delay(&self) -> Duration {
         Duration::from_secs(30)
     }
 
@@ -96,7 +98,7 @@ pub fn mercator(lon: f64, lat: f64) -> [f64; 2] {
     [(lon + 180.0) / 360.0, (1.0 - lat.tan().asinh() / std::f64::consts::PI) / 2.0]
 }
 
-/// Text of people's making on one line: markup and line ends are left out, and it is cut where it is too long.
+/// What others wrote on one line: markup and line ends are left out, and it is cut where it is too long.
 fn one_line(text: &str, most: usize) -> String {
     let mut plain = String::new();
     let mut tag = false;
@@ -109,7 +111,7 @@ fn one_line(text: &str, most: usize) -> String {
             c => plain.push(c),
         }
     }
-    let plain = plain.replace("&copy;", "©").replace("&amp;", "&").replace("&nbsp;", " ");
+    let plain = printable(&plain).replace("&copy;", "©").replace("&amp;", "&").replace("&nbsp;", " ");
     let words: Vec<&str> = plain.split_whitespace().collect();
     let line = words.join(" ");
     if line.chars().count() <= most { line } else { line.chars().take(most - 2).chain(" …".chars()).collect() }

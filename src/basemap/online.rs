@@ -1,8 +1,8 @@
 //! Tiles from a server, by a template of its addresses; kept on disk, gentle to servers that have trouble.
 
-use super::archive::DEEPEST;
 use super::cache::{Cache, Kept};
-use super::{Near, Source, TileAt};
+use super::contents::DEEPEST;
+use super::{LocalTile, TileAt, TileSource};
 use crate::error::{Error, Result};
 use crate::files::variable;
 use crate::net::{Ask, Fault, Network};
@@ -18,7 +18,7 @@ const LARGEST: usize = 8 << 20;
 /// A tile that takes longer does not come any more.
 const LONGEST: Duration = Duration::from_secs(60);
 /// How long a server is left alone after its first failure, and at most.
-const RESTS: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
+const DELAYS: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
 /// Connections at the same time: as many as OpenStreetMap's tile usage policy allows a program.
 const LANES: usize = 2;
 
@@ -208,36 +208,36 @@ impl Online {
     fn failed(&self, fault: Option<Fault>) {
         let asked = match fault {
             Some(Fault::Offline) => return,
-            Some(Fault::Quota(Some(wait))) => wait,
-            Some(Fault::Refused) | None => RESTS[1],
-            _ => RESTS[0],
+            Some(Fault::Quota(Some(wait)) | Fault::Server(Some(wait))) => wait,
+            Some(Fault::Refused) | None => DELAYS[1],
+            _ => DELAYS[0],
         };
         let mut trouble = self.trouble();
-        let before = trouble.as_ref().map_or(RESTS[0], |t| t.next);
-        let rest = before.max(asked).min(RESTS[1]);
+        let before = trouble.as_ref().map_or(DELAYS[0], |t| t.next);
+        let rest = before.max(asked).min(DELAYS[1]);
         // Several lanes may fail at once; that is one failure.
         if trouble.as_ref().is_none_or(|t| t.until <= Instant::now()) {
-            *trouble = Some(Trouble { until: Instant::now() + rest, next: (rest * 2).min(RESTS[1]) });
+            *trouble = Some(Trouble { until: Instant::now() + rest, next: (rest * 2).min(DELAYS[1]) });
         }
     }
 }
 
-impl Source for Online {
-    fn near(&self, at: TileAt) -> Result<Near> {
+impl TileSource for Online {
+    fn local(&self, at: TileAt) -> Result<LocalTile> {
         Ok(match self.cache.as_ref().and_then(|cache| cache.get(at)) {
             Some((_, tile)) if image::guess_format(&tile).is_err() => {
                 if let Some(cache) = &self.cache {
                     cache.drop(at);
                 }
-                Near::Far
+                LocalTile::Remote
             }
-            Some((kept, tile)) if kept.fresh() => Near::Here(tile),
-            Some((_, tile)) => Near::Old(tile),
-            None => Near::Far,
+            Some((kept, tile)) if kept.fresh() => LocalTile::Fresh(tile),
+            Some((_, tile)) => LocalTile::Stale(tile),
+            None => LocalTile::Remote,
         })
     }
 
-    fn far(&self, at: TileAt, stop: &AtomicBool) -> Result<Option<Vec<u8>>> {
+    fn fetch(&self, at: TileAt, stop: &AtomicBool) -> Result<Option<Vec<u8>>> {
         if self.network.is_offline() {
             return Err(Error::request("the network is switched off, so only what was seen before is shown"));
         }
@@ -247,12 +247,12 @@ impl Source for Online {
         let known = self.cache.as_ref().and_then(|cache| cache.get(at)).map(|(kept, _)| kept);
         match self.ask(at, known.as_ref(), stop) {
             Ok(tile) => {
-                self.hope();
+                self.retry_now();
                 Ok(tile)
             }
             // Where a map ends, servers have nothing.
             Err(Error::Network { fault: Fault::NotFound, .. }) => {
-                self.hope();
+                self.retry_now();
                 Ok(None)
             }
             Err(Error::Cancelled) => Err(Error::Cancelled),
@@ -268,19 +268,19 @@ impl Source for Online {
         }
     }
 
-    fn settle(&self) {
+    fn tidy_up(&self) {
         if let Some(cache) = &self.cache {
             cache.prune();
         }
     }
 
-    fn hope(&self) {
+    fn retry_now(&self) {
         *self.trouble() = None;
     }
 
-    fn rest(&self) -> Duration {
+    fn retry_delay(&self) -> Duration {
         let left = self.trouble().as_ref().map(|t| t.until.saturating_duration_since(Instant::now()));
-        left.unwrap_or(RESTS[0]) + Duration::from_millis(100)
+        left.unwrap_or(DELAYS[0]) + Duration::from_millis(100)
     }
 
     fn lanes(&self) -> usize {

@@ -1,6 +1,6 @@
 //! Raster tiles of a PMTiles file (<https://github.com/protomaps/PMTiles>, version 3).
 
-use super::archive::{Found, not_pictures};
+use super::contents::{Contents, DEEPEST, not_pictures};
 use super::{TileAt, mercator};
 use crate::error::{Error, Result};
 use ::pmtiles::{AsyncBackend, AsyncPmTilesReader, BackendResponse, PmtError, PmtResult, TileCoord, TileType};
@@ -60,9 +60,9 @@ impl PmTiles {
     ///
     /// # Errors
     /// When it is damaged or holds no pictures.
-    pub(super) fn open(path: &Path) -> Result<(Self, Found)> {
+    pub(super) fn open(path: &Path) -> Result<(Self, Contents)> {
         let read = |e: std::io::Error| Error::io(path, "read", &e);
-        let file = File::open(path).map_err(read)?;
+        let file = crate::files::open(path).map_err(read)?;
         let length = file.metadata().map_err(read)?.len();
         let backend = Plain { file: Mutex::new(file), length };
         let start = backend.bytes(0, TILES + 1).map_err(read)?;
@@ -80,14 +80,14 @@ impl PmTiles {
         }
         let zooms = header.min_zoom..=header.max_zoom;
         let bounds = [header.min_longitude, header.min_latitude, header.max_longitude, header.max_latitude];
-        let told = guarded(path, || pollster::block_on(reader.get_metadata()))?;
-        let told: Value = serde_json::from_str(&told).unwrap_or_default();
-        let text = |key: &str| told[key].as_str().unwrap_or_default().to_owned();
+        let metadata = guarded(path, || pollster::block_on(reader.get_metadata()))?;
+        let metadata: Value = serde_json::from_str(&metadata).unwrap_or_default();
+        let text = |key: &str| metadata[key].as_str().unwrap_or_default().to_owned();
         let (name, credit) = (text("name"), text("attribution"));
         let middle = mercator((bounds[0] + bounds[2]) / 2.0, (bounds[1] + bounds[3]) / 2.0);
-        let mut found = Found { name, credit, zooms: zooms.clone(), bounds: Some(bounds), sample: None };
+        let mut found = Contents { name, credit, zooms: zooms.clone(), bounds: Some(bounds), sample: None };
         let own = Self { path: path.to_path_buf(), reader };
-        if *zooms.end() <= super::archive::DEEPEST {
+        if *zooms.end() <= DEEPEST {
             let at = |zoom: u8| {
                 let [x, y] = middle.map(|v| ((v * f64::from(1u32 << zoom)) as u32).min((1 << zoom) - 1));
                 TileAt { zoom, x, y }

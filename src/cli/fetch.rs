@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::grid::GridCell;
 use crate::modality::Location;
 use crate::net::Network;
-use crate::source::{Acquisition, Area, FAMILIES, Kept, Order, Survey, Wish, best, days, fetch, providers, survey};
+use crate::source::{Acquisition, Area, FAMILIES, Kept, Order, Query, Survey, best, days, fetch, providers, survey};
 use jiff::civil::Date;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -104,7 +104,7 @@ impl Fetch {
             return Err(Error::request(format!("The first day {from} comes after the last day {to}.")));
         }
         self.choose.iter().try_for_each(|text| choice(text).map(drop))?;
-        let wish = Wish { corners: footprint.corners()?, from, to, most_cloud: self.max_cloud };
+        let query = Query { corners: footprint.corners()?, from, to, most_cloud: self.max_cloud };
         let families: Vec<String> = self.families.split(',').map(|f| f.trim().to_owned()).collect();
         if let Some(odd) = families.iter().find(|f| !FAMILIES.contains(&f.as_str())) {
             return Err(Error::request(format!("There is no \"{odd}\" to fetch. Known: {}.", FAMILIES.join(", "))));
@@ -112,7 +112,7 @@ impl Fetch {
         let mut asked: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
         asked.dedup();
         eprintln!("Asking {} …", asked.join(", "));
-        let survey = survey(&network, &providers, &families, &wish, &stop)?;
+        let survey = survey(&network, &providers, &families, &query, &stop)?;
         survey.problems.iter().for_each(|problem| eprintln!("note: {problem}"));
         let chosen = self.chosen(&survey)?;
         print(&survey, &chosen);
@@ -139,7 +139,7 @@ impl Fetch {
         bar.finish_and_clear();
         println!("{}", dir.display());
         if let Some(kept) = kept.filter(|kept| kept.holds(&dir)) {
-            for removed in kept.make_room(&dir, Vec::new())? {
+            for removed in kept.make_room(&dir)? {
                 eprintln!("note: {} was removed to keep within the limit of kept places.", removed.display());
             }
         }

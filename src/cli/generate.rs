@@ -12,6 +12,7 @@ use crate::model::{Computing, DeviceChoice, Manifest, Model, ModelIdentity, Prec
 use crate::process::memory_limit;
 use crate::sampler::{ConditionLatent, Grid, IgnoredMode, Preset, Role, Roles, SamplerOptions, Solver};
 use crate::scene::{Extent, Observation, Window};
+use crate::source::Kept;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -129,6 +130,7 @@ impl Generate {
         let request = self.request(&manifest, dir)?;
         let ground = request.place.footprint(manifest.modalities.window_m())?;
         enough_memory(&manifest, &request, &ground, memory_limit())?;
+        let _in_use = Kept::usual().and_then(|kept| kept.hold(self.scene.as_deref()?));
         let model = Model::open_on(&request.model, &self.computing(), &mut |note| eprintln!("note: {note}"))?;
         let cancel = interrupt()?;
 

@@ -5,6 +5,7 @@ mod bench;
 mod evaluate;
 mod fetch;
 mod generate;
+mod log;
 mod models;
 mod scene;
 #[cfg(feature = "window")]
@@ -78,8 +79,7 @@ pub fn main() -> ExitCode {
     // No thread runs yet.
     process::keep_freed_memory();
     process::keep_to_own_threads(matches!(arguments.command, Some(Command::Train(_))));
-    let filter = tracing_subscriber::EnvFilter::try_from_env("COPGEN_LOG").unwrap_or_else(|_| "copgen=warn".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    log::begin();
     match run(arguments) {
         Ok(code) => code,
         Err(error) => {

@@ -7,7 +7,7 @@ use crate::hub::{
     Hub, Library, Listed, Progress, Source, State, Wish, import_files, install, model_folder, remove, verify,
 };
 use crate::model::{Engine, MANIFEST_FILE, Manifest, Model, read_weights, sha256_of};
-use crate::net::{Network, Patience};
+use crate::net::{Network, RetryPolicy};
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -82,7 +82,7 @@ impl Models {
         match self {
             Self::List => list()?,
             Self::Download { id, modalities, half } => {
-                let network = Network::new(Patience::default());
+                let network = Network::new(RetryPolicy::default());
                 let hub = Hub::from_env();
                 fetch(&Wish { id, modalities, half }, &Source::Hub(&hub, &network))?;
             }

@@ -1,6 +1,7 @@
 //! The catalogue: models that are known, as data (`models/catalog.toml` and the user's own).
 
 use crate::error::{Error, Result};
+use crate::files::{read_text, toml_problem};
 use crate::modality::ModalityTable;
 use serde::Deserialize;
 use std::path::{Component, Path, PathBuf};
@@ -94,7 +95,7 @@ impl Catalogue {
     pub fn with_own(dir: &Path) -> Result<Self> {
         let mut all = Self::bundled();
         let path = dir.join(CATALOGUE_FILE);
-        match std::fs::read_to_string(&path) {
+        match read_text(&path) {
             Ok(text) => all.models.extend(Self::parse(&text).map_err(|problem| Error::file(&path, problem))?.models),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(all),
             Err(e) => return Err(Error::io(&path, "read", &e)),
@@ -104,7 +105,8 @@ impl Catalogue {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let all: Self = toml::from_str(text).map_err(|e| format!("This is no catalogue of models: {e}"))?;
+        let all: Self =
+            toml::from_str(text).map_err(|e| format!("This is no catalogue of models: {}", toml_problem(text, &e)))?;
         all.check()?;
         Ok(all)
     }

@@ -1,9 +1,10 @@
 //! One large file over the network: resumed, checked, whole or not at all.
 
 use super::repository::Remote;
-use crate::error::{Error, Result};
-use crate::files::{hex, size_text, write_atomically};
-use crate::net::{Ask, Fault, Network, plain};
+use crate::error::{Error, Fault, Result};
+use crate::files::{LONGEST_TEXT, hex, read, size_text, write_atomically};
+use crate::net::{Ask, Network};
+use crate::text::address_without_secrets;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
@@ -102,7 +103,8 @@ pub fn here(target: &Path, remote: &Remote) -> u64 {
     if length(target) == Some(remote.bytes) {
         return remote.bytes;
     }
-    let label = std::fs::read(beside(target, ".part.json")).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let label =
+        read(&beside(target, ".part.json"), LONGEST_TEXT).ok().and_then(|text| serde_json::from_slice(&text).ok());
     let own = Label { etag: remote.etag.clone(), bytes: remote.bytes };
     if label != Some(own) || remote.etag.is_empty() {
         return 0;
@@ -183,7 +185,7 @@ impl Fetch<'_> {
                     Ok(()) if !nearer && so_far.bytes < self.remote.bytes => Err(Error::Network {
                         fault: Fault::Broken,
                         problem: "The server's answers end before all of it has arrived; try again".into(),
-                        address: plain(&self.remote.url),
+                        address: address_without_secrets(&self.remote.url),
                     }),
                     done => done,
                 }

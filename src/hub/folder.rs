@@ -2,7 +2,7 @@
 
 use super::catalog::{Entry, Part};
 use crate::error::{Error, Result};
-use crate::files::{absent, write_atomically};
+use crate::files::{LONGEST_TEXT, absent, read, write_atomically};
 use crate::modality::ModalityTable;
 use crate::model::{AutoencoderEntry, DENOISER_FILE, DenoiserSizes, MANIFEST_FILE, Manifest, Published, WeightFile};
 use serde::{Deserialize, Serialize};
@@ -39,7 +39,7 @@ impl Record {
     /// Of an installation that was begun; `None` if there is none.
     pub fn read(dir: &Path) -> Option<Self> {
         // One that cannot be read is worth nothing: the work is done again.
-        serde_json::from_slice(&std::fs::read(dir.join(RECORD_FILE)).ok()?).ok()
+        serde_json::from_slice(&read(&dir.join(RECORD_FILE), LONGEST_TEXT).ok()?).ok()
     }
 
     /// Of a model that is installed.

@@ -106,7 +106,7 @@ impl Hub {
         self.check()?;
         let (url, headers) = (self.url(part), self.headers());
         let ask = Ask { headers: &headers, ..Ask::get(&url) };
-        let found = network.retry(stop, &mut || network.look(&ask)).map_err(|e| explained(e, part))?;
+        let found = network.retry(stop, &mut || network.head(&ask)).map_err(|e| explained(e, part))?;
         let number = |name: &str| found.header(name)?.trim().parse::<u64>().ok();
         // A redirection's own length is not the file's.
         let bytes = number("x-linked-size").or_else(|| number("content-length").filter(|_| !found.elsewhere));

@@ -44,11 +44,12 @@ impl Settings {
         crate::scene::quiet_gdal();
         let text = if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("png")) {
             let bad = |e: png::DecodingError| Error::file(path, format!("This PNG cannot be read: {e}"));
-            let file = std::fs::File::open(path).map_err(|e| Error::io(path, "open", &e))?;
+            let file = crate::files::open(path).map_err(|e| Error::io(path, "open", &e))?;
             let reader = png::Decoder::new(std::io::BufReader::new(file)).read_info().map_err(bad)?;
             let chunks = &reader.info().utf8_text;
             chunks.iter().find(|c| c.keyword == SETTINGS_KEY).and_then(|c| c.get_text().ok())
         } else {
+            crate::files::check(path).map_err(|e| Error::io(path, "open", &e))?;
             // Exported rasters are GeoTIFFs; descriptions of others are not followed.
             let options = gdal::DatasetOptions { allowed_drivers: Some(&["GTiff"]), ..Default::default() };
             gdal::Dataset::open_ex(path, options).ok().and_then(|dataset| dataset.metadata_item(SETTINGS_KEY, ""))

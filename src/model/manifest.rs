@@ -3,6 +3,7 @@
 use super::field::LocalSizes;
 use crate::error::{Error, Result};
 use crate::modality::ModalityTable;
+use crate::text::{printable, printable_lines};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -186,15 +187,20 @@ impl Manifest {
     /// When it is missing, no valid manifest, or inconsistent (a modality without autoencoder, sizes that do not fit).
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join(MANIFEST_FILE);
-        let text = std::fs::read_to_string(&path).map_err(|e| match e.kind() {
+        let text = crate::files::read_text(&path).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => Error::file(
                 dir,
                 format!("This is not a model folder: it has no {MANIFEST_FILE}; make one with copgen models import"),
             ),
             _ => Error::io(&path, "read", &e),
         })?;
-        let manifest: Self = serde_json::from_str(&text)
+        let mut manifest: Self = serde_json::from_str(&text)
             .map_err(|e| Error::file(&path, format!("This is not a model manifest: {e}")))?;
+        // Others' models are listed on terminals too, which must not obey what they are called.
+        for text in [&mut manifest.name, &mut manifest.licence, &mut manifest.attribution] {
+            *text = printable(text).into_owned();
+        }
+        manifest.description = printable_lines(&manifest.description).into_owned();
         manifest.check().map_err(|e| Error::file(&path, e.to_string()))?;
         Ok(manifest)
     }

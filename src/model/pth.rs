@@ -26,7 +26,7 @@ const MAX_OBJECTS: usize = 4_000_000;
 /// When the file is not such a container, is truncated, or holds anything but tensors by name.
 pub fn read(path: &Path) -> Result<BTreeMap<String, TensorData>> {
     let bad = |what: String| Error::file(path, format!("This is not a readable PyTorch weight file: {what}"));
-    let file = std::fs::File::open(path).map_err(|e| Error::io(path, "open", &e))?;
+    let file = crate::files::open(path).map_err(|e| Error::io(path, "open", &e))?;
     let length = file.metadata().map_err(|e| Error::io(path, "read", &e))?.len();
     let mut archive = zip::ZipArchive::new(std::io::BufReader::new(file))
         .map_err(|e| bad(format!("no zip container ({e}); it may be truncated")))?;

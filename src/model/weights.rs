@@ -4,7 +4,7 @@ use super::Precision;
 use super::layers::LowRank;
 use super::pth;
 use crate::error::{Error, Result};
-use crate::files::hex;
+use crate::files::{self, hex};
 use candle_core::{DType, Device, Tensor};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ pub fn read_weights(path: &Path) -> Result<BTreeMap<String, TensorData>> {
     if path.extension().is_none_or(|e| e != "safetensors") {
         return pth::read(path);
     }
-    let bytes = std::fs::read(path).map_err(|e| Error::io(path, "read", &e))?;
+    let bytes = files::read(path, u64::MAX).map_err(|e| Error::io(path, "read", &e))?;
     safetensors_in(path, &bytes)
 }
 
@@ -77,7 +77,7 @@ pub fn safetensors_in(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Tens
 /// # Errors
 /// When it cannot be read.
 pub fn sha256_of(path: &Path) -> Result<String> {
-    let mut file = std::fs::File::open(path).map_err(|e| Error::io(path, "open", &e))?;
+    let mut file = files::open(path).map_err(|e| Error::io(path, "open", &e))?;
     let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
     loop {
         match file.read(&mut buffer).map_err(|e| Error::io(path, "read", &e))? {

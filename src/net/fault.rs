@@ -1,78 +1,11 @@
 //! What can go wrong on the network, in sentences.
 
-use crate::error::Error;
+use crate::error::{Error, Fault};
+use crate::text::address_without_secrets;
 use std::time::Duration;
 
-/// What kind of failure it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// The user switched the network off.
-    Offline,
-    /// No connection to the server.
-    Unreachable,
-    /// The server does not have it.
-    NotFound,
-    /// The server wants to know who asks.
-    Refused,
-    /// Too much was asked for; the server may say how long to wait.
-    Quota(Option<Duration>),
-    /// The server itself failed.
-    Server,
-    /// The server was silent, or slower than anyone would wait.
-    Slow,
-    /// The connection ended in the middle.
-    Broken,
-    /// The answer is not what it should be.
-    Unexpected,
-}
-
-impl Fault {
-    /// Whether it may be gone at the next try.
-    pub fn passing(self) -> bool {
-        !matches!(self, Self::Offline | Self::NotFound | Self::Refused | Self::Unexpected)
-    }
-
-    /// How long the server asks to wait.
-    pub(super) fn asked(self) -> Option<Duration> {
-        match self {
-            Self::Quota(wait) => wait,
-            _ => None,
-        }
-    }
-}
-
-/// An address for people and logs: signatures and keys stand in the query or before the host.
-pub fn plain(url: &str) -> String {
-    let short = url.split(['?', '#']).next().unwrap_or_default();
-    match short.split_once("://") {
-        Some((scheme, rest)) => {
-            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-            let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-            format!("{scheme}://{host}/{path}")
-        }
-        None => short.to_owned(),
-    }
-}
-
-/// A text in which addresses lose their queries, where signatures stand.
-pub fn scrubbed(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut query = false;
-    for c in text.chars() {
-        query = match c {
-            '?' => true,
-            ' ' | '\n' | '"' | '\'' | ')' | '<' => false,
-            _ => query,
-        };
-        if !query {
-            out.push(c);
-        }
-    }
-    out
-}
-
 fn error(fault: Fault, url: &str, problem: impl Into<String>) -> Error {
-    Error::Network { fault, problem: problem.into(), address: plain(url) }
+    Error::Network { fault, problem: problem.into(), address: address_without_secrets(url) }
 }
 
 pub(super) fn offline(url: &str) -> Error {
@@ -113,17 +46,21 @@ pub(super) fn reading(url: &str, e: &std::io::Error) -> Error {
     }
 }
 
+/// When a server wants to be asked again.
+fn when(wait: Option<Duration>) -> String {
+    wait.map_or("later".into(), |wait| format!("in {} s", wait.as_secs()))
+}
+
 pub(super) fn status(url: &str, status: u16, wait: Option<Duration>) -> Error {
     let (fault, text) = match status {
         401 | 403 | 407 => {
             (Fault::Refused, "access was refused; it may need an account or a key that is not set up".into())
         }
         404 | 410 => (Fault::NotFound, "there is nothing at this address".into()),
-        429 => {
-            let when = wait.map_or("later".into(), |wait| format!("in {} s", wait.as_secs()));
-            (Fault::Quota(wait), format!("too much was asked for lately; try again {when}"))
+        429 => (Fault::Quota(wait), format!("too much was asked for lately; try again {}", when(wait))),
+        408 | 500..=599 => {
+            (Fault::Server(wait), format!("the server has a problem of its own; try again {}", when(wait)))
         }
-        408 | 500..=599 => (Fault::Server, "the server has a problem of its own; try again later".into()),
         _ => (Fault::Unexpected, "it does not understand the request".into()),
     };
     error(fault, url, format!("The server answers {status}: {text}"))
@@ -175,13 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_told_without_secrets() {
-        assert_eq!(plain("https://user:word@host.org/a/b?sig=secret#x"), "https://host.org/a/b");
-        assert_eq!(plain("https://host.org"), "https://host.org/");
-        let told = scrubbed(
-            "HTTP 403 for /vsicurl?url=https%3A%2F%2Fh%2Fa%3Fsig%3Dsecret and 'https://h/a?key=secret' (secret? no)",
-        );
-        assert_eq!(told, "HTTP 403 for /vsicurl and 'https://h/a' (secret no)");
+    fn addresses_in_errors_hold_no_secrets() {
         assert!(!status("https://h/a?key=secret", 403, None).to_string().contains("secret"));
     }
 

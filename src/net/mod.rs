@@ -1,17 +1,23 @@
 //! The one way to the network: requests with limits, retries and explained errors, and the switch that turns all of it off.
 
+mod address;
 mod fault;
 mod part;
+mod retry;
 
-pub use fault::{Fault, plain, scrubbed, unexpected};
+pub use crate::error::Fault;
+pub use address::{resolved, same_host, server};
+pub use fault::unexpected;
 pub use part::Part;
+pub use retry::RetryPolicy;
 
 use crate::error::{Error, Result};
+use address::{redirected, same_server};
 use serde::de::DeserializeOwned;
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use ureq::http::{HeaderMap, Response};
 
 /// What the program calls itself, as servers ask clients to.
@@ -24,31 +30,7 @@ const LONGEST_TEXT: u64 = 32 << 20;
 /// Redirections that are followed.
 const REDIRECTS: u32 = 5;
 /// How often a wait looks whether it should end.
-const NAP: Duration = Duration::from_millis(50);
-
-/// How often and how long a request is tried.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// Tries in all.
-    pub tries: u32,
-    /// Wait before the second; doubled before each further one.
-    pub first_wait: Duration,
-    /// No wait is longer, whatever the server asks for.
-    pub longest_wait: Duration,
-    /// Longest silence of a server that was reached.
-    pub silence: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            tries: 4,
-            first_wait: Duration::from_millis(500),
-            longest_wait: Duration::from_secs(20),
-            silence: Duration::from_secs(20),
-        }
-    }
-}
+const STOP_CHECK: Duration = Duration::from_millis(50);
 
 /// The network, or its absence. Clones share the switch.
 #[derive(Debug, Clone)]
@@ -57,12 +39,12 @@ pub struct Network {
     offline: Arc<AtomicBool>,
     /// Switched off for good, from outside.
     forced: bool,
-    patience: Patience,
+    policy: RetryPolicy,
 }
 
 impl Default for Network {
     fn default() -> Self {
-        Self::new(Patience::default())
+        Self::new(RetryPolicy::default())
     }
 }
 
@@ -123,7 +105,7 @@ impl Read for Answer {
 }
 
 /// What a server says about an address.
-pub struct Look {
+pub struct Head {
     /// The address on that server, after its own redirections.
     pub url: String,
     /// Whether what is there lies on another server.
@@ -131,7 +113,7 @@ pub struct Look {
     headers: HeaderMap,
 }
 
-impl Look {
+impl Head {
     /// A header, if it is there and readable.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -140,7 +122,7 @@ impl Look {
 
 impl Network {
     /// The network, unless `COPGEN_OFFLINE` switches it off.
-    pub fn new(patience: Patience) -> Self {
+    pub fn new(policy: RetryPolicy) -> Self {
         let config = ureq::Agent::config_builder()
             .user_agent(USER_AGENT)
             .http_status_as_error(false)
@@ -148,10 +130,10 @@ impl Network {
             .max_redirects_will_error(true)
             .timeout_resolve(Some(Duration::from_secs(10)))
             .timeout_connect(Some(Duration::from_secs(10)))
-            .timeout_recv_response(Some(patience.silence))
-            .timeout_per_read(Some(patience.silence));
+            .timeout_recv_response(Some(policy.silence))
+            .timeout_per_read(Some(policy.silence));
         let forced = std::env::var_os(OFFLINE_VARIABLE).is_some_and(|v| !v.is_empty() && v != "0");
-        Self { agent: config.build().into(), offline: Arc::default(), forced, patience }
+        Self { agent: config.build().into(), offline: Arc::default(), forced, policy }
     }
 
     /// Whether all of it is switched off.
@@ -212,8 +194,8 @@ impl Network {
             let response = all.call().map_err(|e| fault::of(&url, &e))?;
             let redirection = response.status().is_redirection() && response.status() != 304;
             let to = response.headers().get("location").and_then(|to| to.to_str().ok()).filter(|_| redirection);
-            let Some(to) = to.map(|to| joined(&url, to)) else { return Ok(response) };
-            if server(&to) != server(&url) {
+            let Some(to) = to.map(|to| redirected(&url, to)).transpose()? else { return Ok(response) };
+            if !same_server(&to, &url) {
                 headers = &[];
             }
             url = to;
@@ -226,7 +208,7 @@ impl Network {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn look(&self, ask: &Ask) -> Result<Look> {
+    pub fn head(&self, ask: &Ask) -> Result<Head> {
         let mut url = ask.url.to_owned();
         for _ in 0..=REDIRECTS {
             self.check(&url)?;
@@ -237,14 +219,14 @@ impl Network {
             let status = response.status();
             let to =
                 response.headers().get("location").and_then(|to| to.to_str().ok()).filter(|_| status.is_redirection());
-            match to {
-                Some(to) if server(&joined(&url, to)) == server(&url) => url = joined(&url, to),
+            match to.map(|to| redirected(&url, to)).transpose()? {
+                Some(to) if same_server(&to, &url) => url = to,
                 None if !status.is_success() => {
                     return Err(fault::status(&url, status.as_u16(), wait_asked(response.headers())));
                 }
                 elsewhere => {
                     let elsewhere = elsewhere.is_some();
-                    return Ok(Look { url, elsewhere, headers: response.into_parts().0.headers });
+                    return Ok(Head { url, elsewhere, headers: response.into_parts().0.headers });
                 }
             }
         }
@@ -308,7 +290,7 @@ impl Network {
     fn whole(&self, url: &str, answer: &mut Answer, most: u64, stop: &AtomicBool) -> Result<Vec<u8>> {
         let mut all = Vec::new();
         // A server that drips must not hold a description up for ever.
-        let end = Instant::now() + self.patience.silence * 6;
+        let end = Instant::now() + self.policy.silence * 6;
         self.copy(url, answer, stop, &mut |piece| {
             all.extend_from_slice(piece);
             if all.len() as u64 > most {
@@ -324,18 +306,21 @@ impl Network {
     /// # Errors
     /// The last failure, or [`Error::Cancelled`].
     pub fn retry<T>(&self, stop: &AtomicBool, attempt: &mut dyn FnMut() -> Result<T>) -> Result<T> {
-        let mut wait = self.patience.first_wait;
-        let mut number = 0;
+        let mut failures = 0;
         loop {
-            number += 1;
             if stop.load(Ordering::Relaxed) {
                 return Err(Error::Cancelled);
             }
             match attempt() {
-                Err(Error::Network { fault, problem, .. }) if fault.passing() && number < self.patience.tries => {
-                    tracing::info!("try {number} failed: {problem}");
-                    self.wait(fault.asked().unwrap_or(wait).min(self.patience.longest_wait), stop)?;
-                    wait *= 2;
+                Err(Error::Network { fault, problem, address }) if fault.passing() => {
+                    failures += 1;
+                    match self.policy.wait(failures, fault.wait_asked(), fastrand::f64()) {
+                        Some(wait) => {
+                            tracing::info!("try {failures} failed: {problem}");
+                            self.wait(wait, stop)?;
+                        }
+                        None => return Err(Error::Network { fault, problem, address }),
+                    }
                 }
                 done => return done,
             }
@@ -347,7 +332,7 @@ impl Network {
     /// # Errors
     /// [`Error::Cancelled`].
     pub fn pause(&self, stop: &AtomicBool) -> Result<()> {
-        self.wait(self.patience.first_wait, stop)
+        self.wait(self.policy.first_wait, stop)
     }
 
     fn wait(&self, how_long: Duration, stop: &AtomicBool) -> Result<()> {
@@ -356,36 +341,15 @@ impl Network {
             if stop.load(Ordering::Relaxed) {
                 return Err(Error::Cancelled);
             }
-            std::thread::sleep(left.min(NAP));
+            std::thread::sleep(left.min(STOP_CHECK));
         }
         Ok(())
     }
 }
 
-/// Scheme, host and port of an address.
-pub fn server(url: &str) -> &str {
-    let end = url.match_indices('/').nth(2).map_or(url.len(), |(at, _)| at);
-    &url[..end]
-}
-
-/// Where a redirection leads.
-fn joined(url: &str, to: &str) -> String {
-    let scheme = url.split("//").next().unwrap_or_default();
-    match to {
-        _ if to.starts_with("https://") || to.starts_with("http://") => to.to_owned(),
-        _ if to.starts_with("//") => format!("{scheme}{to}"),
-        _ if to.starts_with('/') => format!("{}{to}", server(url)),
-        _ => {
-            let plain = url.split(['?', '#']).next().unwrap_or_default();
-            let folder = plain.rfind('/').filter(|at| *at >= server(url).len()).map_or(plain, |at| &plain[..at]);
-            format!("{folder}/{to}")
-        }
-    }
-}
-
 /// How long a busy server asks to wait.
 fn wait_asked(headers: &HeaderMap) -> Option<Duration> {
-    headers.get("retry-after")?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+    retry::retry_after(headers.get("retry-after")?.to_str().ok()?, SystemTime::now())
 }
 
 fn answer(response: Response<ureq::Body>, asked_from: u64) -> Answer {

@@ -1,6 +1,6 @@
 //! Parts of large files.
 
-use super::{Ask, Network, fault};
+use super::{Answer, Ask, Network, fault};
 use crate::error::Result;
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
@@ -40,5 +40,22 @@ impl Network {
             })?;
             if bytes.len() < wanted { Err(fault::short(url)) } else { Ok(Part { bytes, total }) }
         })
+    }
+
+    /// The whole that a server sends which was asked for a part and knows none, if it is no larger than `most` bytes.
+    ///
+    /// # Errors
+    /// [`Error::Network`](crate::Error::Network), also when it is larger, or [`Error::Cancelled`](crate::Error::Cancelled).
+    pub fn whole_instead(&self, url: &str, answer: &mut Answer, most: u64, stop: &AtomicBool) -> Result<Vec<u8>> {
+        let too_large = |bytes: u64| bytes > most;
+        if answer.total.is_some_and(too_large) {
+            return Err(fault::no_parts(url));
+        }
+        let mut all = Vec::new();
+        self.copy(url, answer, stop, &mut |piece| {
+            all.extend_from_slice(piece);
+            if too_large(all.len() as u64) { Err(fault::no_parts(url)) } else { Ok(()) }
+        })?;
+        Ok(all)
     }
 }

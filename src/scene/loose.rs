@@ -112,7 +112,7 @@ pub fn scene_of(within: &Path, files: &[(PathBuf, String, Option<Date>)]) -> Res
         let suffix = if number == 1 { String::new() } else { format!("_{number}") };
         let dir = within.join(stem.chars().map(plain).collect::<String>() + &suffix);
         let description = dir.join("scene.json");
-        match std::fs::read_to_string(&description) {
+        match crate::files::read_text(&description) {
             Ok(there) if there != text => continue,
             Ok(_) => return Ok(dir),
             Err(_) => {

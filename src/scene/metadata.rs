@@ -1,6 +1,7 @@
 //! `scene.json`: what is known about a scene besides its pixels. Every field may be missing.
 
 use crate::error::{Error, Result};
+use crate::text::printable;
 use jiff::civil::Date;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -40,12 +41,21 @@ impl Metadata {
             return Err(Error::file(dir, "There is no such scene folder; check the path"));
         }
         let path = dir.join("scene.json");
-        match std::fs::read_to_string(&path) {
+        match crate::files::read_text(&path) {
             Ok(text) => serde_json::from_str(&text)
+                .map(Self::made_printable)
                 .map_err(|e| Error::file(&path, format!("This is no scene description: {e}"))),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(e) => Err(Error::io(&path, "read", &e)),
         }
+    }
+
+    /// Texts are shown on terminals too, which must not obey them.
+    fn made_printable(mut self) -> Self {
+        let texts = self.notes.iter_mut().chain(self.origins.values_mut()).chain(self.attribution.as_mut());
+        let texts = texts.chain(self.dates.values_mut().flatten());
+        texts.for_each(|text| *text = printable(text).into_owned());
+        self
     }
 
     /// Date text of a family.

@@ -39,7 +39,7 @@ pub fn quiet_gdal() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         gdal::config::set_error_handler(|kind, number, message| {
-            tracing::debug!("GDAL {kind:?} {number}: {}", crate::net::scrubbed(message));
+            tracing::debug!("GDAL {kind:?} {number}: {}", crate::text::without_secrets(message));
         });
         // A cache of this many MB is more than any window needs; GDAL's own choice is a share of the memory.
         let _ = gdal::config::set_config_option("GDAL_CACHEMAX", "64");
@@ -159,9 +159,7 @@ pub(crate) fn pixels(band: &RasterBand, at: (isize, isize), size: (usize, usize)
 
 fn open(path: &Path) -> Result<Dataset> {
     quiet_gdal();
-    if !path.exists() {
-        return Err(Error::file(path, "The file does not exist; check the path"));
-    }
+    crate::files::check(path).map_err(|e| Error::io(path, "open", &e))?;
     let options = DatasetOptions { allowed_drivers: Some(&DRIVERS), ..DatasetOptions::default() };
     Dataset::open_ex(path, options).map_err(|e| {
         Error::file(

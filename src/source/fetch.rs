@@ -2,15 +2,16 @@
 
 use super::mask::cloud_code;
 use super::providers::{Product, Provider};
-use super::remote::{Grid, Kind, Resampling, read};
-use super::signing::Pass;
+use super::remote::{PixelGrid, PixelKind, Resampling, read};
+use super::signing::FileAccess;
 use super::stac::{Acquisition, Item, SCENE_CLASSES};
 use crate::error::{Error, Result};
 use crate::files::{hex, make_folder, write_atomically};
 use crate::grid::{Crs, Footprint, GridCell};
 use crate::modality::{Location, Modality, ModalityTable, ValueKind};
-use crate::net::{Network, plain};
+use crate::net::Network;
 use crate::scene::{GeoTiff, Pixels, WINDOW_STEP_M};
+use crate::text::address_without_secrets;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -105,7 +106,7 @@ impl Order {
 
 /// How far it is.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Progress {
+pub struct FetchProgress {
     /// What was read last.
     pub what: String,
     /// Bands read.
@@ -133,7 +134,7 @@ struct Band {
 /// What an acquisition comes from.
 struct Source<'a> {
     product: &'a Product,
-    pass: Pass,
+    access: FileAccess,
 }
 
 /// Reads everything and makes a scene folder in `within`; its path. An order that was fetched before is there already.
@@ -147,7 +148,7 @@ pub fn fetch(
     order: &Order,
     within: &Path,
     stop: &AtomicBool,
-    progress: &mut (dyn FnMut(Progress) + Send),
+    progress: &mut (dyn FnMut(FetchProgress) + Send),
 ) -> Result<PathBuf> {
     if order.chosen.is_empty() {
         return Err(Error::request("Nothing was chosen to be fetched."));
@@ -165,8 +166,8 @@ pub fn fetch(
         let (provider, product) = found.ok_or_else(|| {
             Error::request(format!("{} of {} is no source any more.", acquisition.collection, acquisition.provider))
         })?;
-        let pass = Pass::new(network, provider.access(product), &product.collection, stop)?;
-        sources.push(Source { product, pass });
+        let access = FileAccess::new(network, provider.access(product), &product.collection, stop)?;
+        sources.push(Source { product, access });
     }
     let jobs = jobs(&table, order);
     for (i, chosen) in order.chosen.iter().enumerate() {
@@ -205,8 +206,8 @@ fn jobs<'a>(table: &'a ModalityTable, order: &Order) -> Vec<Job<'a>> {
     jobs
 }
 
-fn grid(order: &Order, m: &Modality) -> Grid {
-    Grid { footprint: order.footprint.clone(), pixel_m: m.ground_m }
+fn grid(order: &Order, m: &Modality) -> PixelGrid {
+    PixelGrid { footprint: order.footprint.clone(), pixel_m: m.ground_m }
 }
 
 fn read_all(
@@ -215,7 +216,7 @@ fn read_all(
     order: &Order,
     jobs: &[Job],
     stop: &AtomicBool,
-    progress: &mut (dyn FnMut(Progress) + Send),
+    progress: &mut (dyn FnMut(FetchProgress) + Send),
 ) -> Result<Vec<Band>> {
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
@@ -231,7 +232,7 @@ fn read_all(
             let mut state = state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             state.0.push((i, band));
             let done = state.0.len();
-            (state.1)(Progress { what: format!("{} {}", chosen.family, job.channel), done, total: jobs.len() });
+            (state.1)(FetchProgress { what: format!("{} {}", chosen.family, job.channel), done, total: jobs.len() });
         }
     };
     std::thread::scope(|scope| {
@@ -253,17 +254,17 @@ fn read_band(
     source: &Source,
     chosen: &Acquisition,
     job: &Job,
-    grid: &Grid,
+    grid: &PixelGrid,
     stop: &AtomicBool,
 ) -> Result<Band> {
     let (width, height) = grid.size();
     let mut band = Band { values: vec![f32::NAN; width * height], parts: Vec::new(), corrected: BTreeSet::new() };
     // JPEG 2000 files do not say that 0 is no data.
     let reflectance = matches!(job.modality.values, ValueKind::Reflectance { .. });
-    let kind = Kind { classes: job.modality.classes().is_some(), nothing: reflectance.then_some(0.0) };
+    let kind = PixelKind { classes: job.modality.classes().is_some(), nothing: reflectance.then_some(0.0) };
     for item in &chosen.items {
         let Some(href) = item.assets.get(job.channel) else { continue };
-        let layer = read(network, &source.pass, href, grid, kind, stop)?;
+        let layer = read(network, &source.access, href, grid, kind, stop)?;
         let mut used = false;
         for (to, &from) in band.values.iter_mut().zip(&layer.values) {
             if to.is_nan() && !from.is_nan() {
@@ -405,8 +406,9 @@ struct Facts {
 
 impl Facts {
     fn new(chosen: &Acquisition, product: &Product) -> Self {
-        let addresses =
-            |item: &Item| item.assets.iter().map(|(channel, href)| (channel.clone(), plain(href))).collect();
+        let addresses = |item: &Item| {
+            item.assets.iter().map(|(channel, href)| (channel.clone(), address_without_secrets(href))).collect()
+        };
         Self {
             provider: chosen.provider.clone(),
             collection: chosen.collection.clone(),

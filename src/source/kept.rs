@@ -1,8 +1,9 @@
 //! Fetched places and pictures, kept for when there is no network, up to a size.
 
 use crate::error::{Error, Result};
-use crate::files::{Own, UNFINISHED, absent, folders, hex, write_atomically};
+use crate::files::{LONGEST_TEXT, Own, UNFINISHED, absent, folders, hex, read, read_text, write_atomically};
 use sha2::{Digest, Sha256};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -54,7 +55,7 @@ impl Kept {
 
     /// A small picture that was fetched from this address before.
     pub fn thumbnail(&self, url: &str) -> Option<Vec<u8>> {
-        std::fs::read(self.thumbnail_file(url)).ok()
+        read(&self.thumbnail_file(url), LONGEST_TEXT).ok()
     }
 
     /// Keeps a small picture.
@@ -100,7 +101,7 @@ impl Kept {
 
     /// Bytes that may be kept.
     pub fn limit(&self) -> u64 {
-        let text = std::fs::read_to_string(self.dir.join("limit")).ok();
+        let text = read_text(&self.dir.join("limit")).ok();
         text.and_then(|text| text.trim().parse().ok()).unwrap_or(USUAL_LIMIT)
     }
 
@@ -134,12 +135,25 @@ impl Kept {
             .collect()
     }
 
-    /// Removes what was used longest ago until everything fits the limit, small pictures first, and never one of `spare`;
+    /// Says that a scene is in use: neither this program nor another one removes it as long as the answer lives. `None` if
+    /// it is not kept here, is being removed, or the system refuses.
+    pub fn hold(&self, dir: &Path) -> Option<InUse> {
+        let within = dir.canonicalize().ok()?.parent()? == self.scenes_dir().canonicalize().ok()?;
+        if !within || !is_scene(dir) {
+            return None;
+        }
+        let lock = File::options().create(true).append(true).open(mark(dir)).ok()?;
+        lock.try_lock_shared().ok()?;
+        // It may have been removed in between; from here on it is not.
+        is_scene(dir).then(|| InUse { dir: dir.to_path_buf(), _lock: lock })
+    }
+
+    /// Removes what was used longest ago until everything fits the limit, small pictures first, and nothing that is in use;
     /// the scenes that were removed.
     ///
     /// # Errors
     /// When something cannot be removed.
-    pub fn shrink(&self, spare: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    pub fn shrink(&self) -> Result<Vec<PathBuf>> {
         for dir in self.leftovers() {
             absent(std::fs::remove_dir_all(&dir)).map_err(|e| Error::io(&dir, "remove", &e))?;
         }
@@ -156,45 +170,72 @@ impl Kept {
             if now <= limit {
                 break;
             }
-            if spare.contains(&scene.dir) {
-                continue;
+            if self.removed(&scene.dir)? {
+                now = now.saturating_sub(scene.bytes);
+                removed.push(scene.dir);
             }
-            self.remove(&scene.dir)?;
-            now = now.saturating_sub(scene.bytes);
-            removed.push(scene.dir);
         }
         Ok(removed)
     }
 
-    /// Keeps a scene that was just made: what no longer fits goes, but neither this nor one of `spare`.
+    /// Keeps a scene that was just made: what no longer fits goes, but not this one.
     ///
     /// # Errors
     /// As [`shrink`](Self::shrink).
-    pub fn make_room(&self, dir: &Path, mut spare: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+    pub fn make_room(&self, dir: &Path) -> Result<Vec<PathBuf>> {
         self.touch(dir);
-        spare.push(dir.to_path_buf());
-        self.shrink(&spare)
+        let _in_use = self.hold(dir);
+        self.shrink()
     }
 
-    /// Removes one scene. It gets another name first: what is left of a removal that breaks off is no scene, and goes with
-    /// the next one. A scene that is gone already is removed, too.
+    /// Removes one scene; one that is gone already is removed, too.
     ///
     /// # Errors
-    /// When it is not kept here, or cannot be removed.
+    /// When it is not kept here, is in use, or cannot be removed.
     pub fn remove(&self, dir: &Path) -> Result<()> {
+        match self.removed(dir)? {
+            true => Ok(()),
+            false => Err(Error::file(dir, "This place is in use, here or in another window; close it there first")),
+        }
+    }
+
+    /// Removes a scene unless it is in use; whether it is gone. It gets another name first: what is left of a removal that
+    /// breaks off is no scene, and goes with the next one.
+    fn removed(&self, dir: &Path) -> Result<bool> {
         let Some(name) = dir.file_name().filter(|_| dir.parent() == Some(&self.scenes_dir())) else {
             return Err(Error::file(dir, "This is not one of the kept places"));
         };
         let failed = |e: std::io::Error| Error::io(dir, "remove", &e);
+        // Where no mark can be made nobody can have said that it is in use.
+        let lock = dir.exists().then(|| File::options().create(true).append(true).open(mark(dir)).ok()).flatten();
+        if lock.as_ref().is_some_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock))) {
+            return Ok(false);
+        }
         let doomed = dir.with_file_name(format!("{UNFINISHED}{}", name.to_string_lossy()));
         absent(std::fs::remove_dir_all(&doomed)).map_err(failed)?;
         absent(std::fs::rename(dir, &doomed)).map_err(failed)?;
         let _ = std::fs::remove_file(mark(dir));
-        absent(std::fs::remove_dir_all(&doomed)).map_err(failed)
+        absent(std::fs::remove_dir_all(&doomed)).map_err(failed)?;
+        Ok(true)
     }
 }
 
-/// A file beside a scene that tells by its date when the scene was last opened.
+/// A kept scene that is in use.
+#[derive(Debug)]
+pub struct InUse {
+    dir: PathBuf,
+    /// Shared by all that use it; who removes a scene needs it alone. The system takes it back when a program ends.
+    _lock: File,
+}
+
+impl InUse {
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+/// A file beside a scene that tells by its date when the scene was last opened, and by locks on it whether it is in use.
 fn mark(dir: &Path) -> PathBuf {
     let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
     dir.with_file_name(format!(".{name}.used"))
@@ -207,10 +248,10 @@ fn is_unfinished(dir: &Path) -> bool {
 
 /// Whether a folder is a whole scene that was fetched, and none that somebody has put here.
 fn is_scene(dir: &Path) -> bool {
-    let told = std::fs::read(dir.join("scene.json")).ok();
-    let told: Option<serde_json::Value> = told.and_then(|text| serde_json::from_slice(&text).ok());
+    let text = read(&dir.join("scene.json"), LONGEST_TEXT).ok();
+    let description: Option<serde_json::Value> = text.and_then(|text| serde_json::from_slice(&text).ok());
     // Older ones out of Major TOM have only the latter.
-    !is_unfinished(dir) && told.is_some_and(|told| told["fetched"].is_string() || told["sources"].is_array())
+    !is_unfinished(dir) && description.is_some_and(|d| d["fetched"].is_string() || d["sources"].is_array())
 }
 
 /// Bytes of a file, or of all files in a folder.
@@ -252,12 +293,24 @@ mod tests {
             kept.scenes().iter().filter_map(|s| Some(s.dir.file_name()?.to_string_lossy().into_owned())).collect()
         };
         assert_eq!(names(&kept), ["b", "c", "d", "a"]);
-        assert!(kept.shrink(&[]).expect("shrunk").is_empty(), "everything fits");
+        assert!(kept.shrink().expect("shrunk").is_empty(), "everything fits");
         kept.set_limit(3100).expect("limit");
-        let removed = kept.shrink(&[kept.scenes_dir().join("b")]).expect("shrunk");
+        let in_use = kept.hold(&kept.scenes_dir().join("b")).expect("in use");
+        let removed = kept.shrink().expect("shrunk");
         assert_eq!(removed, [kept.scenes_dir().join("c")]);
         assert!(kept.thumbnail("https://h/a.png").is_none());
-        assert_eq!(names(&kept), ["b", "d", "a"]);
+        assert_eq!(names(&kept), ["d", "a", "b"]);
+        let error = kept.remove(in_use.dir()).expect_err("in use").to_string();
+        assert!(error.contains("in use") && in_use.dir().exists(), "{error}");
+        // Several may use it, and the last one decides.
+        let also = kept.hold(in_use.dir()).expect("used twice");
+        let dir_of_it = in_use.dir().to_path_buf();
+        drop(in_use);
+        assert!(kept.remove(&dir_of_it).is_err());
+        drop(also);
+        kept.remove(&dir_of_it).expect("removed");
+        assert!(kept.hold(&dir_of_it).is_none(), "what is gone cannot be used");
+        assert_eq!(names(&kept), ["d", "a"]);
         assert!(kept.remove(dir.path()).is_err(), "only scenes can be removed");
         assert!(kept.bytes() <= 3100);
     }
@@ -289,7 +342,7 @@ mod tests {
         kept.keep_thumbnail("https://h/a.png", &[0; 5000]).expect("picture");
         assert_eq!(kept.scenes().len(), 1);
         kept.set_limit(1000).expect("limit");
-        assert_eq!(kept.shrink(&[]).expect("shrunk"), std::slice::from_ref(&ours));
+        assert_eq!(kept.shrink().expect("shrunk"), std::slice::from_ref(&ours));
         assert!(theirs.iter().all(|dir| dir.join("DEM.tif").exists()));
         assert!(!broken_off.exists() && !ours.exists());
         assert_eq!(kept.bytes(), 0);

@@ -5,23 +5,24 @@
 //! `major_tom` reads single cells out of Major TOM's parquet files.
 
 mod fetch;
+mod in_memory;
 mod kept;
 pub mod major_tom;
 mod mask;
 mod outline;
 mod providers;
+mod query;
 mod remote;
 mod signing;
 mod stac;
 mod survey;
-mod wish;
 
 pub use crate::modality::FAMILIES;
-pub use fetch::{Area, Order, Progress, fetch};
-pub use kept::{Kept, KeptScene};
+pub use fetch::{Area, FetchProgress, Order, fetch};
+pub use kept::{InUse, Kept, KeptScene};
 pub use mask::cloud_code;
 pub use providers::{Access, Product, Provider, Time, providers, providers_in};
-pub use remote::{Grid, Layer, Resampling};
+pub use query::{Query, days};
+pub use remote::{PixelGrid, Resampling, WarpedBand};
 pub use stac::{Acquisition, Found, search, thumbnail};
 pub use survey::{Survey, best, survey};
-pub use wish::{Wish, days};

@@ -1,7 +1,7 @@
 //! Providers of open data, as configuration: `assets/sources.toml` says what its fields mean.
 
 use crate::error::{Error, Result};
-use crate::files::{Own, bundled, variable};
+use crate::files::{Own, bundled, read_toml, variable};
 use crate::modality::FAMILIES;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -209,9 +209,7 @@ pub fn providers() -> Result<Vec<Provider>> {
 /// # Errors
 /// When it cannot be read or is no such configuration.
 pub fn providers_in(path: &Path) -> Result<Vec<Provider>> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, "read", &e))?;
-    let sources: Sources = toml::from_str(&text)
-        .map_err(|e| Error::file(path, format!("This is no description of data sources: {}", e.message())))?;
+    let sources: Sources = read_toml(path, "a description of data sources")?;
     for provider in &sources.provider {
         if !provider.api.starts_with("https://") && !provider.api.starts_with("http://") {
             return Err(Error::file(path, format!("{}: api must be an address of the web (https://…)", provider.name)));

@@ -1,10 +1,12 @@
 //! Pixels of a window from rasters anywhere: only the parts that the window needs are read (GDAL's `/vsicurl`).
 
-use super::signing::{Opening, Pass};
-use crate::error::{Error, Result};
+use super::in_memory::InMemory;
+use super::signing::{FileAccess, Opening};
+use crate::error::{Error, Fault, Result};
 use crate::grid::Footprint;
-use crate::net::{Fault, Network, plain, scrubbed};
+use crate::net::Network;
 use crate::scene::{pixels, quiet_gdal};
+use crate::text::{address_without_secrets, without_secrets};
 use gdal::raster::{ColorInterpretation, RasterBand};
 use gdal::spatial_ref::{AxisMappingStrategy, SpatialRef};
 use gdal::{Dataset, DatasetOptions, GeoTransform, GeoTransformEx};
@@ -19,14 +21,14 @@ const NOTHING: f32 = -1e30;
 
 /// Square pixels on a piece of ground.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Grid {
+pub struct PixelGrid {
     /// The ground; its sides are multiples of the pixel's.
     pub footprint: Footprint,
     /// Side of a pixel, metres.
     pub pixel_m: f64,
 }
 
-impl Grid {
+impl PixelGrid {
     /// Columns and rows.
     pub fn size(&self) -> (usize, usize) {
         let pixels = |metres: f64| (metres / self.pixel_m).round() as usize;
@@ -70,7 +72,7 @@ impl Resampling {
 
 /// One band on a grid, row-major from the north-west.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Layer {
+pub struct WarpedBand {
     /// As stored in the source; NaN where there is nothing.
     pub values: Vec<f32>,
     /// How they got there.
@@ -79,7 +81,7 @@ pub struct Layer {
 
 /// What is known of the pixels of a file that it may not say itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Kind {
+pub(super) struct PixelKind {
     /// Values must not be mixed.
     pub classes: bool,
     /// The value that stands for nothing, unless the file names one.
@@ -89,37 +91,74 @@ pub(super) struct Kind {
 /// Fresh addresses for GDAL: those of retries must not come again, because it remembers failures by address.
 static RETRIES: AtomicU32 = AtomicU32::new(1);
 
-/// Reads the first band of a file where it covers a grid.
+/// Why a raster was not read.
+#[derive(Debug, PartialEq)]
+enum Trouble {
+    /// What it is will be so at the next try too: a sentence about the raster without its end.
+    Lasting(String),
+    /// GDAL could not read it, for a reason that may pass.
+    Reading(String),
+}
+
+impl Trouble {
+    fn error(self, href: &str) -> Error {
+        let (fault, problem) = match self {
+            Self::Lasting(what) => (Fault::Unexpected, format!("The raster {what}; choose another image")),
+            Self::Reading(why) => {
+                let why = without_secrets(&why);
+                let what = "The raster cannot be read from there";
+                (
+                    Fault::Broken,
+                    format!("{what} ({why}): the connection broke off, or the file is damaged; try again later"),
+                )
+            }
+        };
+        Error::Network { fault, problem, address: address_without_secrets(href) }
+    }
+}
+
+impl From<gdal::errors::GdalError> for Trouble {
+    fn from(e: gdal::errors::GdalError) -> Self {
+        Self::Reading(text(e))
+    }
+}
+
+/// Reads the first band of a file where it covers a grid. A server that sends whole files only is asked once.
 ///
 /// # Errors
-/// [`Error::Network`] when the server fails, tried again as [`Network::retry`] does; [`Error::Cancelled`]; when the file is
-/// no raster with a place.
+/// [`Error::Network`] when the server fails, tried again as [`Network::retry`] does, or when the file is no raster with a
+/// place, which is not; [`Error::Cancelled`].
 pub(super) fn read(
     network: &Network,
-    pass: &Pass,
+    access: &FileAccess,
     href: &str,
-    grid: &Grid,
-    kind: Kind,
+    grid: &PixelGrid,
+    kind: PixelKind,
     stop: &AtomicBool,
-) -> Result<Layer> {
+) -> Result<WarpedBand> {
     quiet_gdal();
+    if let Some(bytes) = access.whole_if_no_parts(network, href, stop)? {
+        let file = InMemory::new(bytes).map_err(|e| Error::Compute(format!("A file cannot be held in memory: {e}")))?;
+        return on_grid(&file.path().to_string_lossy(), grid, kind).map_err(|trouble| match trouble {
+            // All of it has arrived.
+            Trouble::Reading(why) => Trouble::Lasting(format!("is damaged or of another kind ({why})")).error(href),
+            lasting => lasting.error(href),
+        });
+    }
     let mut attempt = 0;
     network.retry(stop, &mut || {
         network.check(href)?;
-        let opening = pass.opening(href, attempt)?;
+        let opening = access.opening(href, attempt)?;
         attempt = RETRIES.fetch_add(1, Ordering::Relaxed);
-        with_settings(&opening, || on_grid(&opening.name, grid, kind)).map_err(|problem| {
-            pass.diagnosis(network, href).unwrap_or_else(|| Error::Network {
-                fault: Fault::Broken,
-                problem: format!("The raster cannot be read from there ({}); try again", scrubbed(&problem)),
-                address: plain(href),
-            })
+        with_settings(&opening, || on_grid(&opening.name, grid, kind)).map_err(|trouble| match trouble {
+            Trouble::Reading(_) => access.diagnosis(network, href).unwrap_or_else(|| trouble.error(href)),
+            lasting => lasting.error(href),
         })
     })
 }
 
 /// Settings of every reading over the network.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 10] = [
     ("GDAL_DISABLE_READDIR_ON_OPEN", "EMPTY_DIR"),
     ("GDAL_HTTP_CONNECTTIMEOUT", "10"),
     ("GDAL_HTTP_LOW_SPEED_TIME", "20"),
@@ -129,6 +168,8 @@ const SETTINGS: [(&str, &str); 9] = [
     ("GDAL_HTTP_MERGE_CONSECUTIVE_RANGES", "YES"),
     ("CPL_VSIL_CURL_CACHE_SIZE", "16777216"),
     ("GDAL_INGESTED_BYTES_AT_OPEN", "32768"),
+    // Else curl would write requests with their keys to the terminal, past the log.
+    ("CPL_CURL_VERBOSE", "NO"),
 ];
 
 /// Runs something with settings of this thread only, and takes them back whatever happens.
@@ -160,15 +201,19 @@ fn text(e: gdal::errors::GdalError) -> String {
 }
 
 /// The first band of what GDAL opens under this name, on a grid.
-fn on_grid(name: &str, grid: &Grid, kind: Kind) -> Result<Layer, String> {
+fn on_grid(name: &str, grid: &PixelGrid, kind: PixelKind) -> Result<WarpedBand, Trouble> {
     // A server must not have GDAL read descriptions of other things, such as VRT files, with our keys.
     let drivers = DatasetOptions { allowed_drivers: Some(&["GTiff", "JP2OpenJPEG"]), ..Default::default() };
-    let dataset = Dataset::open_ex(name, drivers).map_err(text)?;
-    let target = grid.footprint.crs.as_ref().ok_or("the window has no place")?;
+    let dataset = Dataset::open_ex(name, drivers)?;
+    let target =
+        grid.footprint.crs.as_ref().ok_or_else(|| Trouble::Lasting("is wanted on ground that has no place".into()))?;
     let target = system(&target.0)?;
-    let mut own = dataset.spatial_ref().map_err(|_| "it has no coordinate system".to_owned())?;
+    let mut own = dataset
+        .spatial_ref()
+        .map_err(|_| Trouble::Lasting("has no coordinate system, so nobody knows where it lies".into()))?;
     own.set_axis_mapping_strategy(AxisMappingStrategy::TraditionalGisOrder);
-    let transform = dataset.geo_transform().map_err(|_| "it has no place".to_owned())?;
+    let transform =
+        dataset.geo_transform().map_err(|_| Trouble::Lasting("does not say where on Earth it lies".into()))?;
     let same = own == target && transform[2] == 0.0 && transform[4] == 0.0;
     if same && let Some(offset) = offset(&transform, grid) {
         return direct(&dataset, offset, grid);
@@ -183,27 +228,28 @@ fn on_grid(name: &str, grid: &Grid, kind: Kind) -> Result<Layer, String> {
         (false, true) => Resampling::Average,
         (false, false) => Resampling::Bilinear,
     };
-    let first = dataset.rasterband(1).map_err(text)?;
+    let first = dataset.rasterband(1)?;
     let gaps = Gaps { no_data: first.no_data_value().or(kind.nothing), alpha: alpha(&dataset, &first) };
     let description = warped(name, &transform, &own, grid, &target, resampling, gaps)?;
-    let warped = Dataset::open(&description).map_err(text)?;
+    let warped = Dataset::open(&description)?;
     let (width, height) = grid.size();
-    let band = warped.rasterband(1).map_err(text)?;
-    let read = band.read_as::<f32>((0, 0), (width, height), (width, height), None).map_err(text)?;
+    let band = warped.rasterband(1)?;
+    let read = band.read_as::<f32>((0, 0), (width, height), (width, height), None)?;
     let values = read.data().iter().map(|&v| if v > NOTHING { v } else { f32::NAN }).collect();
     // Not before: what is remembered of a file may go when it is closed.
     drop(dataset);
-    Ok(Layer { values, resampling })
+    Ok(WarpedBand { values, resampling })
 }
 
-fn system(definition: &str) -> Result<SpatialRef, String> {
-    let mut system = SpatialRef::from_definition(definition).map_err(text)?;
+fn system(definition: &str) -> Result<SpatialRef, Trouble> {
+    let unknown = |e| Trouble::Lasting(format!("is wanted in a coordinate system that is not known ({})", text(e)));
+    let mut system = SpatialRef::from_definition(definition).map_err(unknown)?;
     system.set_axis_mapping_strategy(AxisMappingStrategy::TraditionalGisOrder);
     Ok(system)
 }
 
 /// Column and row of the source where the grid begins, if both have the same pixels.
-fn offset(transform: &GeoTransform, grid: &Grid) -> Option<(isize, isize)> {
+fn offset(transform: &GeoTransform, grid: &PixelGrid) -> Option<(isize, isize)> {
     let pixels = [transform[1], -transform[5]];
     if pixels.iter().any(|pixel| (pixel / grid.pixel_m - 1.0).abs() > 1e-6) {
         return None;
@@ -215,7 +261,7 @@ fn offset(transform: &GeoTransform, grid: &Grid) -> Option<(isize, isize)> {
 }
 
 /// The source's own pixels.
-fn direct(dataset: &Dataset, (column, row): (isize, isize), grid: &Grid) -> Result<Layer, String> {
+fn direct(dataset: &Dataset, (column, row): (isize, isize), grid: &PixelGrid) -> Result<WarpedBand, Trouble> {
     let (width, height) = grid.size();
     let (columns, rows) = dataset.raster_size();
     let mut values = vec![f32::NAN; width * height];
@@ -223,15 +269,15 @@ fn direct(dataset: &Dataset, (column, row): (isize, isize), grid: &Grid) -> Resu
     let right = column.saturating_add(width as isize).min(columns as isize);
     let bottom = row.saturating_add(height as isize).min(rows as isize);
     if right > left && bottom > top {
-        let band = dataset.rasterband(1).map_err(text)?;
+        let band = dataset.rasterband(1)?;
         let size = ((right - left) as usize, (bottom - top) as usize);
-        let read = pixels(&band, (left, top), size).map_err(text)?;
+        let read = pixels(&band, (left, top), size)?;
         for (i, line) in read.chunks(size.0).enumerate() {
             let begin = ((top - row) as usize + i) * width + (left - column) as usize;
             values[begin..begin + size.0].copy_from_slice(line);
         }
     }
-    Ok(Layer { values, resampling: Resampling::None })
+    Ok(WarpedBand { values, resampling: Resampling::None })
 }
 
 /// What a source says is nothing; masks are followed without being told.
@@ -256,19 +302,20 @@ fn warped(
     name: &str,
     transform: &GeoTransform,
     own: &SpatialRef,
-    grid: &Grid,
+    grid: &PixelGrid,
     target: &SpatialRef,
     resampling: Resampling,
     gaps: Gaps,
-) -> Result<String, String> {
+) -> Result<String, Trouble> {
     let escaped =
         |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
     let numbers = |t: &GeoTransform| t.map(|v| format!("{v:.17e}")).join(",");
     let onto = grid.footprint.geo_transform(grid.pixel_m);
-    let back = |t: &GeoTransform| t.invert().map_err(text);
+    let flat = |_| Trouble::Lasting("has pixels without a size".into());
+    let back = |t: &GeoTransform| t.invert().map_err(flat);
     let (own_back, onto_back) = (back(transform)?, back(&onto)?);
     let (width, height) = grid.size();
-    let (own_wkt, target_wkt) = (own.to_wkt().map_err(text)?, target.to_wkt().map_err(text)?);
+    let (own_wkt, target_wkt) = (own.to_wkt()?, target.to_wkt()?);
     let none = gaps.no_data.map_or(String::new(), |v| format!("<SrcNoDataReal>{v}</SrcNoDataReal>"));
     let alpha = gaps.alpha.map_or(String::new(), |band| format!("<SrcAlphaBand>{band}</SrcAlphaBand>"));
     Ok(format!(
@@ -305,7 +352,7 @@ mod tests {
     use gdal::raster::Buffer;
     use std::path::Path;
 
-    const VALUES: Kind = Kind { classes: false, nothing: None };
+    const VALUES: PixelKind = PixelKind { classes: false, nothing: None };
 
     fn ground(epsg: u32, left: f64, top: f64, width_m: f64, height_m: f64) -> Footprint {
         Footprint { crs: Some(Crs(format!("EPSG:{epsg}"))), left, top, width_m, height_m }
@@ -338,13 +385,13 @@ mod tests {
         let path = dir.path().join("a.tif");
         let whole = ground(32632, 600_000.0, 5_200_020.0, 600.0, 600.0);
         plane(&path, &whole, 10.0, (60, 60), |x, y| (x - 600_000.0 + (5_200_020.0 - y) / 1000.0) as f32);
-        let grid = Grid { footprint: ground(32632, 599_940.0, 5_199_900.0, 240.0, 240.0), pixel_m: 10.0 };
+        let grid = PixelGrid { footprint: ground(32632, 599_940.0, 5_199_900.0, 240.0, 240.0), pixel_m: 10.0 };
         let layer = on_grid(&path.display().to_string(), &grid, VALUES).expect("layer");
         assert_eq!(layer.resampling, Resampling::None);
         assert_eq!(layer.values.len(), 24 * 24);
         assert!(layer.values[..6].iter().all(|v| v.is_nan()), "west of the source is nothing");
         assert!((layer.values[6] - 5.125).abs() < 1e-3, "{}", layer.values[6]);
-        let away = Grid { footprint: ground(32632, 700_020.0, 5_199_900.0, 240.0, 240.0), pixel_m: 10.0 };
+        let away = PixelGrid { footprint: ground(32632, 700_020.0, 5_199_900.0, 240.0, 240.0), pixel_m: 10.0 };
         assert!(on_grid(&path.display().to_string(), &away, VALUES).expect("layer").values.iter().all(|v| v.is_nan()));
     }
 
@@ -360,7 +407,7 @@ mod tests {
         let centre = crate::modality::Location { lat: 46.9, lon: 10.1 };
         let crs = Crs("EPSG:32632".into());
         let (x, y) = crs.from_location(centre).expect("projected");
-        let grid = Grid { footprint: ground(32632, x - 960.0, y + 960.0, 1920.0, 1920.0), pixel_m: 30.0 };
+        let grid = PixelGrid { footprint: ground(32632, x - 960.0, y + 960.0, 1920.0, 1920.0), pixel_m: 30.0 };
         let layer = on_grid(&name(&degrees), &grid, VALUES).expect("layer");
         assert_eq!(layer.resampling, Resampling::Bilinear);
         // Pixel 32, 32 begins at the centre: its middle is 15 m east and south of it.
@@ -374,11 +421,11 @@ mod tests {
         let averaged = on_grid(&name(&fine), &grid, VALUES).expect("layer");
         assert_eq!(averaged.resampling, Resampling::Average);
         assert!(averaged.values.iter().all(|v| (0.5..=1.5).contains(v)));
-        let classes = on_grid(&name(&fine), &grid, Kind { classes: true, nothing: None }).expect("layer");
+        let classes = on_grid(&name(&fine), &grid, PixelKind { classes: true, nothing: None }).expect("layer");
         assert_eq!(classes.resampling, Resampling::Nearest);
         assert!(classes.values.iter().all(|v| *v == 0.0 || *v == 2.0));
         let (x, y) = Crs("EPSG:32633".into()).from_location(centre).expect("projected");
-        let zone = Grid { footprint: ground(32633, x - 300.0, y + 300.0, 600.0, 600.0), pixel_m: 10.0 };
+        let zone = PixelGrid { footprint: ground(32633, x - 300.0, y + 300.0, 600.0, 600.0), pixel_m: 10.0 };
         let turned = on_grid(&name(&fine), &zone, VALUES).expect("layer");
         assert_eq!(turned.resampling, Resampling::Bilinear);
         assert!(turned.values.iter().all(|v| (0.0..=2.0).contains(v)));
@@ -391,7 +438,7 @@ mod tests {
         let whole = ground(32632, 600_000.0, 5_200_020.0, 600.0, 600.0);
         plane(&path, &whole, 10.0, (60, 60), |x, _| if x < 600_300.0 { f32::NAN } else { 5.0 });
         for (pixel_m, resampling) in [(10.0, Resampling::None), (20.0, Resampling::Average)] {
-            let grid = Grid { footprint: ground(32632, 600_000.0, 5_200_020.0, 600.0, 600.0), pixel_m };
+            let grid = PixelGrid { footprint: ground(32632, 600_000.0, 5_200_020.0, 600.0, 600.0), pixel_m };
             let layer = on_grid(&path.display().to_string(), &grid, VALUES).expect("layer");
             assert_eq!(layer.resampling, resampling);
             let missing = layer.values.iter().filter(|v| v.is_nan()).count();
@@ -429,7 +476,7 @@ mod tests {
         file.close().expect("written");
         for path in [masked, clear] {
             for pixel_m in [10.0, 20.0] {
-                let grid = Grid { footprint: whole.clone(), pixel_m };
+                let grid = PixelGrid { footprint: whole.clone(), pixel_m };
                 let layer = on_grid(&path.display().to_string(), &grid, VALUES).expect("layer");
                 let columns = grid.size().0;
                 for (i, v) in layer.values.iter().enumerate() {

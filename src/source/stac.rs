@@ -2,10 +2,11 @@
 
 use super::outline::Outline;
 use super::providers::{Product, Provider, Time};
-use super::wish::{Wish, share};
+use super::query::{Query, share};
 use crate::error::{Error, Result};
 use crate::modality::{Modality, ModalityTable};
-use crate::net::{Ask, Network, plain, unexpected};
+use crate::net::{Ask, Network, resolved, same_host, unexpected};
+use crate::text::{address_without_secrets, printable};
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -82,7 +83,7 @@ impl Item {
 pub(super) const SCENE_CLASSES: &str = "SCL";
 
 #[derive(Deserialize)]
-struct Answer {
+struct ItemCollection {
     #[serde(default)]
     features: Vec<Value>,
     #[serde(default)]
@@ -120,28 +121,28 @@ pub fn search(
     network: &Network,
     provider: &Provider,
     product: &Product,
-    wish: &Wish,
+    query: &Query,
     stop: &AtomicBool,
 ) -> Result<Found> {
-    let boxes = wish.boxes();
+    let boxes = query.boxes();
     if !boxes.iter().flatten().all(|v| v.is_finite()) {
         return Err(Error::request("This ground has no place on Earth; choose another one."));
     }
-    let mut items: Vec<Said> = Vec::new();
+    let mut items: Vec<ParsedItem> = Vec::new();
     let mut all = true;
     for bounds in boxes {
-        all &= pages(network, provider, product, bounds, wish, stop, &mut |said| {
+        all &= pages(network, provider, product, bounds, query, stop, &mut |parsed| {
             // A tile on the antimeridian lies in both boxes.
-            if !items.iter().any(|other| other.item.id == said.item.id) {
-                items.push(said);
+            if !items.iter().any(|other| other.item.id == parsed.item.id) {
+                items.push(parsed);
             }
         })?;
     }
     let read = items.len();
-    items.retain(|said| !uncertain(product, &said.item));
+    items.retain(|parsed| !uncertain(product, &parsed.item));
     let uncertain = read - items.len();
     let mut found = grouped(provider, product, items);
-    found.retain(|a| a.cloud.is_none_or(|cloud| f64::from(cloud) <= wish.most_cloud));
+    found.retain(|a| a.cloud.is_none_or(|cloud| f64::from(cloud) <= query.most_cloud));
     found.sort_by(|a, b| b.day.cmp(&a.day).then(b.coverage.total_cmp(&a.coverage)));
     Ok(Found { acquisitions: found, all, uncertain })
 }
@@ -152,9 +153,9 @@ fn pages(
     provider: &Provider,
     product: &Product,
     bounds: [f64; 4],
-    wish: &Wish,
+    query: &Query,
     stop: &AtomicBool,
-    take: &mut dyn FnMut(Said),
+    take: &mut dyn FnMut(ParsedItem),
 ) -> Result<bool> {
     let mut question = json!({
         "collections": [product.collection],
@@ -162,26 +163,29 @@ fn pages(
         "limit": PAGE,
     });
     if product.time == Time::Acquisition {
-        question["datetime"] = json!(format!("{}T00:00:00Z/{}T23:59:59Z", wish.from, wish.to));
+        question["datetime"] = json!(format!("{}T00:00:00Z/{}T23:59:59Z", query.from, query.to));
     }
     let mut url = format!("{}/search", provider.api.trim_end_matches('/'));
     let mut body = Some(question.clone());
     let table = ModalityTable::published();
     for _ in 0..PAGES {
         let ask = Ask { body: body.as_ref(), ..Ask::get(&url) };
-        let answer: Answer = network.json(&ask, stop)?;
-        answer.features.iter().filter_map(|feature| read(&table, product, wish, feature)).for_each(&mut *take);
+        let mut answer: ItemCollection = network.json(&ask, stop)?;
+        answer.features.iter_mut().for_each(|feature| resolve_assets(feature, &url));
+        answer.features.iter().filter_map(|feature| read(&table, product, query, feature)).for_each(&mut *take);
         let next = answer.links.into_iter().find(|link| link.rel == "next");
         let Some(next) = next.filter(|_| !answer.features.is_empty()) else { return Ok(true) };
-        if host(&next.href) != host(&url) {
-            return Err(unexpected(&url, &format!("continued on another server ({})", plain(&next.href))));
+        let href = resolved(&url, &next.href)?;
+        if !same_host(&href, &url) {
+            let elsewhere = format!("continued on another server ({})", address_without_secrets(&href));
+            return Err(unexpected(&url, &elsewhere));
         }
         body = match (next.method.as_deref(), next.body) {
             (Some("POST"), Some(more)) if next.merge => Some(merged(&question, &more)),
             (Some("POST"), more) => more,
             _ => None,
         };
-        url = next.href;
+        url = href;
     }
     Ok(false)
 }
@@ -191,8 +195,18 @@ fn uncertain(product: &Product, item: &Item) -> bool {
     product.newer_must_say_applied && item.carries_offset()
 }
 
-fn host(url: &str) -> &str {
-    url.split('/').nth(2).unwrap_or_default()
+/// Makes addresses of files whole that are relative to the item, which says where it is itself (`self`), or to the answer
+/// it came in (STAC 1.0, "Relation types" and "Asset object"). What is no address stays, and is refused where it is used.
+fn resolve_assets(feature: &mut Value, answer: &str) {
+    let links = feature["links"].as_array();
+    let own = links.and_then(|links| links.iter().find(|link| link["rel"] == "self")?["href"].as_str());
+    let base = own.and_then(|own| resolved(answer, own).ok()).unwrap_or_else(|| answer.to_owned());
+    let assets = feature.get_mut("assets").and_then(Value::as_object_mut).into_iter().flatten();
+    for href in assets.filter_map(|(_, asset)| asset.get_mut("href")) {
+        if let Some(whole) = href.as_str().and_then(|href| resolved(&base, href).ok()) {
+            *href = whole.into();
+        }
+    }
 }
 
 fn merged(question: &Value, more: &Value) -> Value {
@@ -204,7 +218,7 @@ fn merged(question: &Value, more: &Value) -> Value {
 }
 
 /// What an item says besides its files.
-struct Said {
+struct ParsedItem {
     day: String,
     instant: Option<String>,
     cloud: Option<f32>,
@@ -215,8 +229,8 @@ struct Said {
 }
 
 /// An item, if it has all bands of a modality and covers something.
-fn read(table: &ModalityTable, product: &Product, wish: &Wish, feature: &Value) -> Option<Said> {
-    let text = |value: &Value| value.as_str().map(str::to_owned);
+fn read(table: &ModalityTable, product: &Product, query: &Query, feature: &Value) -> Option<ParsedItem> {
+    let text = |value: &Value| value.as_str().map(|text| printable(text).into_owned());
     let properties = &feature["properties"];
     let href = |name: &str| text(&feature["assets"][name]["href"]);
     let mut assets: BTreeMap<String, String> =
@@ -230,7 +244,7 @@ fn read(table: &ModalityTable, product: &Product, wish: &Wish, feature: &Value) 
         assets.insert(SCENE_CLASSES.into(), classes);
     }
     let outline = Outline::of(feature)?;
-    let covered = wish.covered_by(&outline);
+    let covered = query.covered_by(&outline);
     if covered == 0 {
         return None;
     }
@@ -257,7 +271,7 @@ fn read(table: &ModalityTable, product: &Product, wish: &Wish, feature: &Value) 
         // Others cannot be shown.
         text(&asset["href"]).filter(|_| kind.contains("png") || kind.contains("jpeg") || kind.contains("jpg"))
     });
-    Some(Said {
+    Some(ParsedItem {
         day,
         instant: instant.filter(|_| product.time == Time::Acquisition),
         cloud: number(&properties["eo:cloud_cover"]),
@@ -269,17 +283,17 @@ fn read(table: &ModalityTable, product: &Product, wish: &Wish, feature: &Value) 
 }
 
 /// Items of one pass of one satellite belong together: tiles side by side, or one tile processed twice.
-fn grouped(provider: &Provider, product: &Product, items: Vec<Said>) -> Vec<Acquisition> {
-    let mut groups: BTreeMap<(String, Option<String>), Vec<Said>> = BTreeMap::new();
-    for said in items {
-        groups.entry((said.day.clone(), said.platform.clone())).or_default().push(said);
+fn grouped(provider: &Provider, product: &Product, items: Vec<ParsedItem>) -> Vec<Acquisition> {
+    let mut groups: BTreeMap<(String, Option<String>), Vec<ParsedItem>> = BTreeMap::new();
+    for parsed in items {
+        groups.entry((parsed.day.clone(), parsed.platform.clone())).or_default().push(parsed);
     }
     let passes =
         groups.into_iter().flat_map(|(key, group)| passes(group).into_iter().map(move |pass| (key.clone(), pass)));
-    let acquisition = |((day, platform), mut group): ((String, Option<String>), Vec<Said>)| {
+    let acquisition = |((day, platform), mut group): ((String, Option<String>), Vec<ParsedItem>)| {
         // What covers most comes first, of equals what was processed last.
         group.sort_by(|a, b| {
-            let newest = |s: &Said| s.item.baseline.unwrap_or(0.0);
+            let newest = |s: &ParsedItem| s.item.baseline.unwrap_or(0.0);
             let (x, y) = (&a.item, &b.item);
             share(y.covered)
                 .total_cmp(&share(x.covered))
@@ -297,26 +311,26 @@ fn grouped(provider: &Provider, product: &Product, items: Vec<Said>) -> Vec<Acqu
             platform,
             thumbnail: first.thumbnail.clone(),
             coverage: share(group.iter().fold(0, |all, s| all | s.item.covered)),
-            items: group.into_iter().map(|said| said.item).collect(),
+            items: group.into_iter().map(|parsed| parsed.item).collect(),
         })
     };
     passes.filter_map(acquisition).collect()
 }
 
 /// Items of one day, parted where more time lies between them than a pass over neighbouring tiles takes.
-fn passes(mut group: Vec<Said>) -> Vec<Vec<Said>> {
-    let at = |said: &Said| said.instant.as_deref().and_then(|instant| instant.parse::<Timestamp>().ok());
+fn passes(mut group: Vec<ParsedItem>) -> Vec<Vec<ParsedItem>> {
+    let at = |parsed: &ParsedItem| parsed.instant.as_deref().and_then(|instant| instant.parse::<Timestamp>().ok());
     group.sort_by_key(at);
-    let mut passes: Vec<Vec<Said>> = Vec::new();
-    for said in group {
+    let mut passes: Vec<Vec<ParsedItem>> = Vec::new();
+    for parsed in group {
         let before = passes.last().and_then(|pass| pass.last()).map(at);
-        let together = before.is_some_and(|before| match (before, at(&said)) {
+        let together = before.is_some_and(|before| match (before, at(&parsed)) {
             (Some(before), Some(now)) => now.duration_since(before) <= ONE_PASS,
             (before, now) => before == now,
         });
         match passes.last_mut().filter(|_| together) {
-            Some(pass) => pass.push(said),
-            None => passes.push(vec![said]),
+            Some(pass) => pass.push(parsed),
+            None => passes.push(vec![parsed]),
         }
     }
     passes
@@ -343,9 +357,9 @@ mod tests {
         ModalityTable::published()
     }
 
-    fn wish() -> Wish {
+    fn query() -> Query {
         let at = |lat, lon| Location { lat, lon };
-        Wish {
+        Query {
             corners: [at(47.0, 11.0), at(47.0, 12.0), at(46.0, 12.0), at(46.0, 11.0)],
             from: jiff::civil::date(2023, 1, 1),
             to: jiff::civil::date(2023, 12, 31),
@@ -379,7 +393,7 @@ mod tests {
             grouped(
                 &provider,
                 &product,
-                items.iter().filter_map(|item| read(&table(), &product, &wish(), item)).collect(),
+                items.iter().filter_map(|item| read(&table(), &product, &query(), item)).collect(),
             )
         };
         let west = |id: &str, at: &str| seen(id, at, 10.0, 11.6, json!({}));
@@ -399,12 +413,26 @@ mod tests {
         let items = [json!({"b": "03.01"}), json!({"b": "05.09"}), json!({"b": "05.09", "gone": true})];
         let kept = |more: &str| {
             let (_, product) = reflectance(more);
-            let all = items.iter().map(|said| seen("a", "2023-04-19T10:00:00Z", 10.0, 13.0, said.clone()));
-            let all = all.filter_map(|item| read(&table(), &product, &wish(), &item));
-            all.filter(|said| !uncertain(&product, &said.item)).count()
+            let all = items.iter().map(|parsed| seen("a", "2023-04-19T10:00:00Z", 10.0, 13.0, parsed.clone()));
+            let all = all.filter_map(|item| read(&table(), &product, &query(), &item));
+            all.filter(|parsed| !uncertain(&product, &parsed.item)).count()
         };
         assert_eq!(kept(""), 3);
         assert_eq!(kept("newer_must_say_applied = true"), 2);
+    }
+
+    #[test]
+    fn relative_addresses_of_files_are_made_whole() {
+        let item = |links: Value| {
+            let assets =
+                json!({"a": {"href": "./a.tif"}, "b": {"href": "s3://bucket/b c.tif"}, "c": {"href": 7}, "d": 7});
+            let mut item = json!({"assets": assets, "links": links});
+            resolve_assets(&mut item, "https://h/stac/search?token=t");
+            ["a", "b", "c"].map(|name| item["assets"][name]["href"].clone())
+        };
+        let of_own = item(json!([{"rel": "root", "href": "/"}, {"rel": "self", "href": "collections/c/items/1"}]));
+        assert_eq!(of_own, [json!("https://h/stac/collections/c/items/a.tif"), json!("s3://bucket/b c.tif"), json!(7)]);
+        assert_eq!(item(json!(null))[0], json!("https://h/stac/a.tif"));
     }
 
     #[test]
@@ -417,14 +445,14 @@ mod tests {
             "id": "a", "bbox": [10, 45, 13, 48], "properties": {"datetime": "2023-04-19T10:00:00Z"},
             "assets": {"data": {"href": "https://h/a.tif"}},
         });
-        assert_eq!(read(&table(), &product, &wish(), &good).expect("item").day, "2023-04-19");
+        assert_eq!(read(&table(), &product, &query(), &good).expect("item").day, "2023-04-19");
         let mut radar = product.clone();
         radar.family = "S1RTC".into();
         radar.bands = [("vv", "data"), ("vh", "second")].map(|(ours, theirs)| (ours.into(), theirs.into())).into();
-        assert!(read(&table(), &radar, &wish(), &good).is_none(), "one polarisation of two");
+        assert!(read(&table(), &radar, &query(), &good).is_none(), "one polarisation of two");
         let mut both = good.clone();
         both["assets"]["second"] = json!({"href": "https://h/b.tif"});
-        assert!(read(&table(), &radar, &wish(), &both).is_some());
+        assert!(read(&table(), &radar, &query(), &both).is_some());
         let spoilt: [fn(&mut Value); 6] = [
             |v| v["assets"] = json!({}),
             |v| v["assets"]["data"] = json!(7),
@@ -436,7 +464,7 @@ mod tests {
         for (i, spoil) in spoilt.iter().enumerate() {
             let mut item = good.clone();
             spoil(&mut item);
-            assert!(read(&table(), &product, &wish(), &item).is_none(), "{i}");
+            assert!(read(&table(), &product, &query(), &item).is_none(), "{i}");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What all providers together have of a place, and which of it to take unless somebody chooses.
 
 use super::providers::{Product, Provider};
+use super::query::Query;
 use super::stac::{Acquisition, Found, search};
-use super::wish::Wish;
 use crate::error::{Error, Result};
 use crate::net::Network;
 use jiff::civil::Date;
@@ -29,7 +29,7 @@ pub fn survey(
     network: &Network,
     providers: &[Provider],
     families: &[String],
-    wish: &Wish,
+    query: &Query,
     stop: &AtomicBool,
 ) -> Result<Survey> {
     let asked = |product: &&Product| families.contains(&product.family);
@@ -40,7 +40,7 @@ pub fn survey(
     }
     let ask = |(provider, product): &(&Provider, &Product)| -> Result<Found> {
         provider.access(product).ready()?;
-        search(network, provider, product, wish, stop)
+        search(network, provider, product, query, stop)
     };
     let answers: Vec<Result<Found>> = std::thread::scope(|scope| {
         let running: Vec<_> = all.iter().map(|one| scope.spawn(|| ask(one))).collect();
@@ -56,15 +56,15 @@ pub fn survey(
     for ((provider, product), answer) in all.iter().zip(answers) {
         match answer {
             Ok(Found { acquisitions, all, uncertain }) => {
-                let mut tell = |what: String| {
+                let mut add_problem = |what: String| {
                     survey.problems.push(format!("{} from {}: {what}.", product.family, provider.name));
                 };
                 if !all {
-                    tell("there are more images than are looked at; ask for fewer days".into());
+                    add_problem("there are more images than are looked at; ask for fewer days".into());
                 }
                 if uncertain > 0 {
                     let what = "left out, because their catalogue may be wrong about the offset of their values";
-                    tell(format!("{uncertain} images were {what}"));
+                    add_problem(format!("{uncertain} images were {what}"));
                 }
                 survey.found.entry(product.family.clone()).or_default().extend(acquisitions);
             }

@@ -164,7 +164,7 @@ pub fn trained_autoencoder(
     let model = Autoencoder::new(&settings.sizes, m.network_channels(), m.latent[0], &mut weights, device)?;
     weights.finish()?;
     let path = path.with_extension("json");
-    let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, "read", &e))?;
+    let text = crate::files::read_text(&path).map_err(|e| Error::io(&path, "read", &e))?;
     let report =
         serde_json::from_str(&text).map_err(|e| Error::file(&path, format!("This is not a training report: {e}")))?;
     Ok((model, report))

@@ -27,7 +27,7 @@ pub fn write_checkpoint(path: &Path, optimiser: &Optimiser, fingerprint: &str) -
 /// # Errors
 /// When it is missing, damaged, or belongs to another recipe.
 pub fn read_checkpoint(path: &Path, optimiser: &mut Optimiser, fingerprint: &str) -> Result<()> {
-    let bytes = std::fs::read(path).map_err(|e| match e.kind() {
+    let bytes = crate::files::read(path, u64::MAX).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => {
             Error::file(path, "There is no checkpoint to resume from; start without --resume")
         }

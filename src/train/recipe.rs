@@ -1,6 +1,7 @@
 //! Training recipes: what to train, on which scenes, how.
 
 use crate::error::{Error, Result};
+use crate::files::{read_text, read_toml};
 use crate::modality::ModalityTable;
 use crate::model::{AutoencoderSizes, DenoiserSizes};
 use serde::Deserialize;
@@ -179,13 +180,11 @@ impl Recipe {
     /// # Errors
     /// When a file is missing or a field is unknown, missing or out of range.
     pub fn open(path: &Path) -> Result<(Self, ModalityTable)> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, "read", &e))?;
-        let recipe: Self =
-            toml::from_str(&text).map_err(|e| Error::file(path, format!("This is not a training recipe: {e}")))?;
+        let recipe: Self = read_toml(path, "a training recipe")?;
         recipe.check().map_err(|e| Error::file(path, e.to_string()))?;
         let Some(table) = &recipe.modalities else { return Ok((recipe, ModalityTable::published())) };
         let table_path = path.parent().unwrap_or(Path::new(".")).join(table);
-        let text = std::fs::read_to_string(&table_path).map_err(|e| Error::io(&table_path, "read", &e))?;
+        let text = read_text(&table_path).map_err(|e| Error::io(&table_path, "read", &e))?;
         let table: ModalityTable = serde_json::from_str(&text)
             .map_err(|e| Error::file(&table_path, format!("This is not a modality table: {e}")))?;
         Ok((recipe, table))

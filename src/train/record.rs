@@ -2,7 +2,7 @@
 
 use super::plot::plot;
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
+use crate::files::{LONGEST_TEXT, read, write_atomically};
 use crate::view::not_drawn;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -77,7 +77,7 @@ impl Record {
     pub fn open(dir: &Path, name: &str, resume_at: u64) -> Result<Self> {
         let table = dir.join(format!("{name}_metrics.csv"));
         let mut rows = Vec::new();
-        match std::fs::read(&table) {
+        match read(&table, LONGEST_TEXT) {
             Ok(bytes) => rows = kept(&table, &String::from_utf8_lossy(&bytes), resume_at)?,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             Err(e) => return Err(Error::io(&table, "read", &e)),

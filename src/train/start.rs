@@ -123,7 +123,7 @@ impl Start {
         std::fs::create_dir_all(out).map_err(|e| Error::io(out, "create", &e))?;
         for file in manifest.autoencoders.values().map(|a| &a.weights).chain(&manifest.field) {
             let from = dir.join(&file.file);
-            let bytes = std::fs::read(&from).map_err(|e| Error::io(&from, "read", &e))?;
+            let bytes = crate::files::read(&from, u64::MAX).map_err(|e| Error::io(&from, "read", &e))?;
             write_atomically(&out.join(&file.file), &bytes)?;
         }
         let latents = match &manifest.field {

@@ -126,7 +126,7 @@ fn encode(
 
 /// Latents that were encoded before with the same recipe and autoencoders.
 fn read_latents(path: &Path, table: &ModalityTable, fingerprint: &str, device: &Device) -> Option<Vec<Encoded>> {
-    let bytes = std::fs::read(path).ok()?;
+    let bytes = crate::files::read(path, u64::MAX).ok()?;
     let (_, header) = SafeTensors::read_metadata(&bytes).ok()?;
     let note = |key: &str| header.metadata().as_ref().and_then(|m| m.get(key));
     if note("recipe").map(String::as_str) != Some(fingerprint) {

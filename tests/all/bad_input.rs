@@ -345,3 +345,81 @@ fn notes_do_not_hide_on_a_clean_scene() {
     assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(success(&mut generate(&scene(COMPLETE), &out.path().join("b"), &QUICK)).lines().count(), 1);
 }
+
+/// Makes a pipe that nobody writes into: who opens it waits without end.
+#[cfg(unix)]
+fn pipe(path: &Path) {
+    assert!(std::process::Command::new("mkfifo").arg(path).status().expect("mkfifo").success());
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_and_devices_are_refused_and_not_waited_for() {
+    let dir = tempfile::tempdir().expect("folder");
+    let named = |name: &str| {
+        let path = dir.path().join(name);
+        pipe(&path);
+        path.display().to_string()
+    };
+    let scenes = ["DEM.tif", "scene.json"].map(|file| {
+        let scene = copy_scene(COMPLETE, &dir.path().join(file.replace('.', "_")));
+        std::fs::remove_file(scene.join(file)).expect("removed");
+        pipe(&scene.join(file));
+        scene.display().to_string()
+    });
+    let model = dir.path().join("model");
+    std::fs::create_dir_all(&model).expect("folder");
+    pipe(&model.join("manifest.json"));
+    std::fs::create_dir_all(dir.path().join("recorded")).expect("folder");
+    pipe(&dir.path().join("recorded/config.json"));
+    std::fs::create_dir_all(dir.path().join("config")).expect("folder");
+    pipe(&dir.path().join("config/sources.toml"));
+    let (out, clean) = (dir.path().join("out").display().to_string(), scene(COMPLETE).display().to_string());
+    let (model, recorded) = (model.display().to_string(), dir.path().join("recorded").display().to_string());
+    let raster = format!("DEM={}", named("a.tif"));
+    // What a name leads to counts.
+    let zero = dir.path().join("zero.tif");
+    std::os::unix::fs::symlink("/dev/zero", &zero).expect("link");
+    let endless = format!("DEM={}", zero.display());
+    let [parquet, recipe, weights] = ["a.parquet", "a.toml", "a.pth"].map(named);
+    for (arguments, what) in [
+        (vec!["generate", "--scene", &scenes[0], "--given", "DEM", "--out", &out], "a pipe"),
+        (vec!["generate", "--scene", &scenes[1], "--given", "DEM", "--out", &out], "a pipe"),
+        (vec!["generate", "--scene", &clean, "--set", &raster, "--out", &out], "a pipe"),
+        (vec!["generate", "--scene", &clean, "--set", &endless, "--out", &out], "a device"),
+        (vec!["generate", "--scene", &clean, "--model", &model, "--out", &out], "a pipe"),
+        (vec!["scene", "list", &parquet], "a pipe"),
+        (vec!["scene", "list", "/dev/zero"], "a device"),
+        (vec!["train", "field", &recipe, "--data", &clean, "--out", &out], "a pipe"),
+        (vec!["train", "field", "/dev/zero", "--data", &clean, "--out", &out], "a device"),
+        (vec!["models", "import", "--denoiser", &weights, "--autoencoders", &clean, "--out", &out], "a pipe"),
+        (vec!["verify", &recorded], "a pipe"),
+        (vec!["fetch", "--cell", "618U_30L"], "a pipe"),
+    ] {
+        let mut command = copgen();
+        command.env("COPGEN_CONFIG", dir.path().join("config")).timeout(std::time::Duration::from_secs(120));
+        let message = failure(command.args(&arguments), 1);
+        assert!(message.contains(what), "{arguments:?}: {message}");
+        assert!(!Path::new(&out).exists(), "{arguments:?} left something");
+    }
+}
+
+#[test]
+fn terminals_are_shown_what_others_wrote_and_do_not_obey_it() {
+    let dir = tempfile::tempdir().expect("folder");
+    let scene = copy_scene(COMPLETE, dir.path());
+    let description = scene.join("scene.json");
+    let mut text: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&description).expect("file")).expect("description");
+    text["notes"] = serde_json::json!(["red \u{1b}[31m text\nnote: a line of its own\u{202e}"]);
+    std::fs::write(&description, text.to_string()).expect("written");
+    let output = generate(&scene, &dir.path().join("out"), &QUICK).args(["--given", "DEM"]).output().expect("run");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    assert!(error.contains("red \\u{1b}[31m text\\nnote: a line of its own\\u{202e}"), "{error}");
+    assert!(error.lines().all(|line| !line.contains('\u{1b}') && !line.starts_with("note: a line")), "{error}");
+    // Nor what stands in names of files.
+    let odd = dir.path().join("a\u{1b}[2Jb\nc");
+    let error = failure(&mut generate(&odd, &dir.path().join("out"), &[]), 1);
+    assert!(error.contains("a\\u{1b}[2Jb\\nc") && error.lines().count() == 1, "{error}");
+}

@@ -6,7 +6,7 @@ use crate::common::harness::*;
 use crate::common::server::Fault;
 use copgen::app::{Command, ExplorerWindow, Options, Selection};
 use copgen::modality::Location;
-use copgen::net::{Network, Patience};
+use copgen::net::{Network, RetryPolicy};
 use copgen::sampler::Role;
 use copgen::source::{Kept, providers_in};
 use egui_kittest::Harness;
@@ -18,7 +18,7 @@ use std::time::Duration;
 fn opening(catalogue: &Catalogue, dir: &Path) -> Options {
     let sources = dir.join("sources.toml");
     std::fs::write(&sources, catalogue.sources()).expect("sources");
-    let patience = Patience { tries: 2, first_wait: Duration::from_millis(20), ..Patience::default() };
+    let patience = RetryPolicy { tries: 2, first_wait: Duration::from_millis(20), ..RetryPolicy::default() };
     Options {
         network: Network::new(patience),
         sources: providers_in(&sources).expect("sources"),
@@ -175,4 +175,38 @@ fn failures_are_told_and_a_fetch_can_be_stopped() {
     wait(&mut harness, "the search of the whole cell", |w| {
         w.data().order().is_some_and(|order| order.footprint.width_m > 10_000.0)
     });
+}
+
+#[test]
+fn a_place_picked_while_another_is_fetched_is_not_removed_for_it() {
+    let catalogue = Catalogue::start();
+    let dir = tempfile::tempdir().expect("folder");
+    let mut harness = found(&catalogue, dir.path());
+    press(&mut harness, "Fetch");
+    wait(&mut harness, "the fetch", |w| matches!(w.session().selection, Some(Selection::Scene(i)) if i > 1));
+    let Some(Selection::Scene(at)) = harness.state().session().selection else { panic!("a scene was picked") };
+    let first = harness.state().session().scenes[at].scene.dir().to_path_buf();
+    wait(&mut harness, "reading what was fetched", observed);
+    // Nothing kept is in use when the next fetch begins, and there is no room for two.
+    pick_by_click(&mut harness);
+    apply(&mut harness, days());
+    apply(&mut harness, Command::DataWindow(true));
+    wait(&mut harness, "the search", |w| w.data().found.is_some());
+    harness.get_by_label_contains("S2L2A of 2023-03-18").click();
+    harness.run_steps(3);
+    let kept = Kept::new(dir.path().join("places"));
+    kept.set_limit(1).expect("limit");
+    catalogue.server.fail("/files/", Fault::Slow(20_000, Duration::from_millis(30)), usize::MAX);
+    press(&mut harness, "Fetch");
+    apply(&mut harness, Command::Pick(Selection::Scene(at)));
+    assert!(harness.state().data().fetching.is_some(), "it goes on");
+    catalogue.server.heal();
+    wait(&mut harness, "the second fetch", |w| w.data().fetching.is_none());
+    assert!(harness.state().data().problem.is_none());
+    assert_eq!(kept.scenes().len(), 2, "the one that is picked and the one that was made");
+    wait(&mut harness, "reading the picked place", observed);
+    // What nobody uses any more makes room.
+    apply(&mut harness, Command::Pick(Selection::Scene(0)));
+    apply(&mut harness, Command::KeepAtMost(1));
+    wait(&mut harness, "the removal", move |_| !first.exists());
 }

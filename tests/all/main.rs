@@ -25,6 +25,7 @@ mod network;
 #[cfg(feature = "window")]
 mod overlay;
 mod parity;
+mod remote_rasters;
 mod scenes;
 #[cfg(all(feature = "window", target_os = "linux"))]
 mod screenshots;

@@ -6,7 +6,7 @@ use crate::common::{COMPLETE, copgen, failure, files, scene, success};
 use copgen::Error;
 use copgen::grid::GridCell;
 use copgen::modality::{ModalityTable, Value};
-use copgen::net::{Network, Patience};
+use copgen::net::{Network, RetryPolicy};
 use copgen::scene::{Scene, Window};
 use copgen::source::Kept;
 use copgen::source::major_tom::{Access, Found, Origin, choose, entries, fetch, fetch_within, list, look_up};
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 fn access() -> Access {
-    let patience = Patience {
+    let patience = RetryPolicy {
         tries: 3,
         first_wait: Duration::from_millis(5),
         longest_wait: Duration::from_millis(20),

@@ -6,10 +6,10 @@ use crate::common::{COMPLETE, project, scene};
 use copgen::Error;
 use copgen::app::{Command, ExplorerWindow, Options};
 use copgen::basemap::{
-    Archive, Folders, LAYERS_FILE, LayerId, Near, Online, OnlineLayer, Source, TileAt, openstreetmap,
+    Archive, Folders, LAYERS_FILE, LayerId, LocalTile, Online, OnlineLayer, TileAt, TileSource, openstreetmap,
 };
 use copgen::modality::Location;
-use copgen::net::{Network, Patience};
+use copgen::net::{Network, RetryPolicy};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
 use std::path::{Path, PathBuf};
@@ -89,20 +89,20 @@ fn map_files_tell_what_they_are() {
     let jpeg = tile(image::ImageFormat::Jpeg, 512, [200, 10, 10]);
     mbtiles(&path, &told, &[(at(5, 16, 11), jpeg.clone()), (at(7, 67, 45), png([0, 0, 0]))]);
     let archive = Archive::open(&path).expect("opens");
-    let card = &archive.card;
-    assert_eq!((card.name.as_str(), card.credit.as_str(), card.side), ("Alps", "© Me", 512));
-    assert_eq!((card.zooms.clone(), card.bounds), (5..=7, Some([5.0, 43.0, 17.0, 48.0])), "zoom levels are the tiles'");
-    assert_eq!(archive.near(at(5, 16, 11)).expect("read"), Near::Here(jpeg));
-    assert_eq!(archive.near(at(5, 16, 20)).expect("read"), Near::Nothing);
+    let info = &archive.info;
+    assert_eq!((info.name.as_str(), info.credit.as_str(), info.side), ("Alps", "© Me", 512));
+    assert_eq!((info.zooms.clone(), info.bounds), (5..=7, Some([5.0, 43.0, 17.0, 48.0])), "zoom levels are the tiles'");
+    assert_eq!(archive.local(at(5, 16, 11)).expect("read"), LocalTile::Fresh(jpeg));
+    assert_eq!(archive.local(at(5, 16, 20)).expect("read"), LocalTile::Missing);
 
     let webp = tile(image::ImageFormat::WebP, 256, [1, 2, 3]);
     let path = dir.path().join("World.PMTILES");
     std::fs::write(&path, pmtiles(4, &webp, "{\"name\": \"W\", \"attribution\": \"you\"}")).expect("written");
     let archive = Archive::open(&path).expect("opens");
-    assert_eq!((archive.card.name.as_str(), archive.card.credit.as_str()), ("W", "you"));
-    assert_eq!(archive.near(at(0, 0, 0)).expect("read"), Near::Here(webp));
+    assert_eq!((archive.info.name.as_str(), archive.info.credit.as_str()), ("W", "you"));
+    assert_eq!(archive.local(at(0, 0, 0)).expect("read"), LocalTile::Fresh(webp));
     let bundled = Archive::open(&project("assets/basemap/world.pmtiles")).expect("opens");
-    assert_eq!((bundled.card.zooms.clone(), bundled.card.side, bundled.card.bounds), (0..=5, 256, None));
+    assert_eq!((bundled.info.zooms.clone(), bundled.info.side, bundled.info.bounds), (0..=5, 256, None));
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn damaged_and_strange_files_get_a_sentence() {
     fails("f.mbtiles", b"", "damaged");
     fails("g.mbtiles", &[7; 4000], "damaged");
     fails("h.png", &png([0; 3]), "no map");
-    assert!(Archive::open(&dir.path().join("none.mbtiles")).is_err_and(|e| e.to_string().contains("no such file")));
+    assert!(Archive::open(&dir.path().join("none.mbtiles")).is_err_and(|e| e.to_string().contains("does not exist")));
     assert!(Archive::open(dir.path()).is_err());
     // Every length, and every byte of the header turned around: an error or a map, never a panic.
     let whole = pmtiles(2, &png([9; 3]), "{\"name\": 3}");
@@ -147,7 +147,7 @@ fn damaged_and_strange_files_get_a_sentence() {
         };
         std::fs::write(&path, bytes).expect("written");
         match Archive::open(&path) {
-            Ok(archive) => drop(archive.near(at(0, 0, 0))),
+            Ok(archive) => drop(archive.local(at(0, 0, 0))),
             Err(_) => refused += 1,
         }
     }
@@ -165,7 +165,7 @@ fn damaged_and_strange_files_get_a_sentence() {
     let bytes = std::fs::read(&path).expect("read");
     std::fs::write(&path, &bytes[..bytes.len() / 2]).expect("cut");
     if let Ok(archive) = Archive::open(&path) {
-        assert!((0..64).any(|x| archive.near(at(6, x, 20)).is_err()), "something is missing");
+        assert!((0..64).any(|x| archive.local(at(6, x, 20)).is_err()), "something is missing");
     }
 }
 
@@ -176,7 +176,7 @@ fn network() -> Network {
 
 /// Gives a server up that is silent for so many seconds.
 fn network_with(seconds: u64) -> Network {
-    Network::new(Patience { silence: Duration::from_secs(seconds), ..Patience::default() })
+    Network::new(RetryPolicy { silence: Duration::from_secs(seconds), ..RetryPolicy::default() })
 }
 
 fn layer(server: &Server) -> OnlineLayer {
@@ -189,14 +189,14 @@ fn tiles_are_fetched_once_and_kept_as_long_as_the_server_wants() {
     let red = png([255, 0, 0]);
     server.put("/t/", Reply::new("image/png", red.clone()).header("cache-control", "max-age=600"));
     let source = Online::new(layer(&server), network(), Some(dir.path()));
-    assert_eq!(source.near(at(3, 4, 2)).expect("near"), Near::Far);
-    assert_eq!(source.far(at(3, 4, 2), &GO_ON).expect("far"), Some(red.clone()));
+    assert_eq!(source.local(at(3, 4, 2)).expect("near"), LocalTile::Remote);
+    assert_eq!(source.fetch(at(3, 4, 2), &GO_ON).expect("far"), Some(red.clone()));
     let seen = server.seen();
     assert_eq!((seen.len(), seen[0].path.as_str()), (1, "/t/3/4/2.png"));
     assert!(seen[0].headers["user-agent"].starts_with("COP-GEN-Explorer/"), "{:?}", seen[0].headers);
     // Another start of the program.
     let again = Online::new(layer(&server), network(), Some(dir.path()));
-    assert_eq!(again.near(at(3, 4, 2)).expect("near"), Near::Here(red.clone()));
+    assert_eq!(again.local(at(3, 4, 2)).expect("near"), LocalTile::Fresh(red.clone()));
     assert_eq!(server.seen().len(), 1);
 
     // What has become old is asked about, and not sent again if it is still good.
@@ -204,15 +204,15 @@ fn tiles_are_fetched_once_and_kept_as_long_as_the_server_wants() {
         Some(_) => Reply::new("image/png", "").status(304).header("cache-control", "max-age=600"),
         None => Reply::new("image/png", png([0, 255, 0])).header("etag", "\"v1\"").header("cache-control", "max-age=0"),
     });
-    let green = source.far(at(3, 4, 3), &GO_ON).expect("far").expect("tile");
-    assert_eq!(source.near(at(3, 4, 3)).expect("near"), Near::Old(green.clone()));
-    assert_eq!(source.far(at(3, 4, 3), &GO_ON).expect("far"), Some(green.clone()));
+    let green = source.fetch(at(3, 4, 3), &GO_ON).expect("far").expect("tile");
+    assert_eq!(source.local(at(3, 4, 3)).expect("near"), LocalTile::Stale(green.clone()));
+    assert_eq!(source.fetch(at(3, 4, 3), &GO_ON).expect("far"), Some(green.clone()));
     assert_eq!(server.seen().last().expect("asked").headers["if-none-match"], "\"v1\"");
-    assert_eq!(source.near(at(3, 4, 3)).expect("near"), Near::Here(green));
+    assert_eq!(source.local(at(3, 4, 3)).expect("near"), LocalTile::Fresh(green));
 
     server.put("/t/", Reply::new("image/png", red).header("cache-control", "no-store"));
-    source.far(at(3, 0, 0), &GO_ON).expect("far").expect("tile");
-    assert_eq!(source.near(at(3, 0, 0)).expect("near"), Near::Far, "what must not be kept is not");
+    source.fetch(at(3, 0, 0), &GO_ON).expect("far").expect("tile");
+    assert_eq!(source.local(at(3, 0, 0)).expect("near"), LocalTile::Remote, "what must not be kept is not");
 }
 
 #[test]
@@ -224,27 +224,27 @@ fn a_server_with_trouble_is_left_alone() {
     for (fault, told) in [
         (Fault::Status(503), "problem of its own"),
         (Fault::Status(403), "refused"),
-        (Fault::Quota(30), "try again in 30 s"),
+        (Fault::Busy(503, "30"), "try again in 30 s"),
         (Fault::Silent, "slow"),
         (Fault::BreakAfter(20), "broke off"),
         (Fault::WrongBytes, "no picture"),
         (Fault::Endless, "larger"),
     ] {
         let source = if fault == Fault::Silent { &hasty } else { &patient };
-        source.hope();
+        source.retry_now();
         server.fail("/t/", fault.clone(), 1);
-        let (before, error) = (server.seen().len(), problem(source.far(at(2, 1, 1), &GO_ON)));
-        let rest = source.rest();
+        let (before, error) = (server.seen().len(), problem(source.fetch(at(2, 1, 1), &GO_ON)));
+        let rest = source.retry_delay();
         assert!(error.contains(told) && !error.contains(&server.url), "{fault:?}: {error}");
         // The second request does not reach the server.
-        assert!(matches!(source.far(at(2, 1, 2), &GO_ON), Err(Error::Cancelled)), "{fault:?}");
+        assert!(matches!(source.fetch(at(2, 1, 2), &GO_ON), Err(Error::Cancelled)), "{fault:?}");
         assert_eq!(server.seen().len(), before + 1, "{fault:?}");
         assert!(rest > Duration::from_secs(1), "{fault:?}");
     }
-    patient.hope();
+    patient.retry_now();
     server.fail("/t/", Fault::Status(404), 1);
-    assert_eq!(patient.far(at(2, 1, 1), &GO_ON).expect("there is no such tile"), None);
-    assert!(patient.far(at(2, 1, 1), &GO_ON).expect("far").is_some());
+    assert_eq!(patient.fetch(at(2, 1, 1), &GO_ON).expect("there is no such tile"), None);
+    assert!(patient.fetch(at(2, 1, 1), &GO_ON).expect("far").is_some());
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn keys_are_sent_and_never_written() {
     (described.key_variable, described.key_header) = (Some(variable.into()), Some("x-api-key".into()));
     described.url += "?k={key}";
     let source = Online::new(described.clone(), network(), Some(dir.path()));
-    source.far(at(1, 0, 0), &GO_ON).expect("far").expect("tile");
+    source.fetch(at(1, 0, 0), &GO_ON).expect("far").expect("tile");
     let seen = server.seen();
     assert_eq!(seen[0].headers["x-api-key"], key);
     assert_eq!(seen[0].query, format!("k={key}"));
@@ -266,11 +266,11 @@ fn keys_are_sent_and_never_written() {
     let text = format!("{} {}", kept[0].display(), String::from_utf8_lossy(&std::fs::read(&kept[0]).expect("kept")));
     assert!(!text.contains(&key) && !text.contains("x-api-key"), "{text}");
     server.fail("/t/", Fault::Status(401), 1);
-    let error = source.far(at(1, 1, 0), &GO_ON).expect_err("refused").to_string();
+    let error = source.fetch(at(1, 1, 0), &GO_ON).expect_err("refused").to_string();
     assert!(!error.contains(&key), "{error}");
     described.key_variable = Some("COPGEN_NO_SUCH_KEY".into());
     let before = server.seen().len();
-    let error = Online::new(described, network(), None).far(at(1, 0, 0), &GO_ON).expect_err("no key").to_string();
+    let error = Online::new(described, network(), None).fetch(at(1, 0, 0), &GO_ON).expect_err("no key").to_string();
     assert!(error.contains("set the environment variable COPGEN_NO_SUCH_KEY"), "{error}");
     assert_eq!(server.seen().len(), before);
 }
@@ -464,7 +464,7 @@ fn the_users_own_files_are_dropped_listed_and_forgotten() {
     close(third);
     std::fs::remove_file(&path).expect("removed");
     let mut fourth = window(dir.path(), &server, true);
-    wait(&mut fourth, "a note", |w| w.session().notes.iter().any(|note| note.text.contains("no such file")));
+    wait(&mut fourth, "a note", |w| w.session().notes.iter().any(|note| note.text.contains("does not exist")));
     assert!(shows(&LayerId::Bundled)(fourth.state()));
 }
 

@@ -1,15 +1,15 @@
 //! The way to the network, with servers as bad as real ones.
 
-use crate::common::server::{Fault, Reply, Server};
+use crate::common::server::{Fault, Reply, Seen, Server};
 use copgen::Error;
-use copgen::net::{Ask, Fault as Found, Network, Patience};
+use copgen::net::{Ask, Fault as Found, Network, RetryPolicy};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 static GO_ON: AtomicBool = AtomicBool::new(false);
 
 fn network() -> Network {
-    let patience = Patience {
+    let patience = RetryPolicy {
         tries: 3,
         first_wait: Duration::from_millis(5),
         longest_wait: Duration::from_millis(20),
@@ -33,7 +33,14 @@ fn get(server: &Server, path: &str) -> Result<Vec<u8>, Error> {
 fn what_passes_is_tried_again_and_what_lasts_is_not() {
     let server = Server::start();
     server.put("/a", Reply::new("text/plain", "here"));
-    for fault in [Fault::Status(503), Fault::Quota(1), Fault::BreakAfter(2), Fault::LieAboutLength(5), Fault::Silent] {
+    for fault in [
+        Fault::Status(503),
+        Fault::Busy(503, "0"),
+        Fault::Busy(429, "0"),
+        Fault::BreakAfter(2),
+        Fault::LieAboutLength(5),
+        Fault::Silent,
+    ] {
         server.fail("/a", fault.clone(), 2);
         assert_eq!(get(&server, "/a").expect("third try"), b"here", "{fault:?}");
         server.fail("/a", fault.clone(), 3);
@@ -44,6 +51,21 @@ fn what_passes_is_tried_again_and_what_lasts_is_not() {
     server.fail("/a", Fault::Status(403), 1);
     assert_eq!(fault_of(get(&server, "/a")).0, Found::Refused);
     assert_eq!(server.seen().len(), before + 2, "no second try");
+}
+
+#[test]
+fn who_asks_to_be_left_alone_for_long_is_left_alone() {
+    let server = Server::start();
+    server.put("/a", Reply::new("text/plain", "here"));
+    for (status, asked) in [(429, "60"), (503, "60"), (503, "Fri, 31 Dec 2100 23:59:59 GMT")] {
+        let before = server.seen().len();
+        server.fail("/a", Fault::Busy(status, asked), 9);
+        let (fault, problem) = fault_of(get(&server, "/a"));
+        assert!(fault.wait_asked() >= Some(Duration::from_secs(60)), "{fault:?}");
+        assert!(problem.contains("try again in ") && problem.ends_with(" s"), "{problem}");
+        assert_eq!(server.seen().len(), before + 1, "asked once: {status} {asked}");
+        server.heal();
+    }
 }
 
 #[test]
@@ -141,6 +163,13 @@ fn keys_stay_with_the_server_they_are_for() {
     server.put("/near", to("near/end".into()));
     server.put("/near/end", Reply::new("text/plain", "end"));
     server.put("/root", to("/near/end".into()));
+    server.put("/far/away/up", to("../../near/end".into()));
+    server.put("/far/away/across", to(format!("{}/near/end", server.url.trim_start_matches("http:"))));
+    let query = |seen: &Seen| match seen.query.as_str() {
+        "to=end" => Reply::new("text/plain", "end"),
+        _ => Reply::new("text/plain", "").status(307).header("location", "?to=end"),
+    };
+    server.handle("/near/query", query);
     let headers = [("x-key".to_owned(), "secret".to_owned())];
     let read = |path: &str| {
         let url = format!("{}{path}", server.url);
@@ -148,7 +177,7 @@ fn keys_stay_with_the_server_they_are_for() {
     };
     assert_eq!(read("/away").expect("followed"), b"here");
     assert!(!other.seen()[0].headers.contains_key("x-key"), "the key stays with its server");
-    for path in ["/root", "/near"] {
+    for path in ["/root", "/near", "/far/away/up", "/far/away/across", "/near/query"] {
         assert_eq!(read(path).expect("followed"), b"end", "{path}");
         assert_eq!(server.seen().last().map(|seen| seen.headers["x-key"].clone()).as_deref(), Some("secret"));
     }

@@ -7,7 +7,7 @@ use copgen::grid::{Crs, GridCell};
 use copgen::modality::{Location, ModalityTable, Value};
 use copgen::net::Network;
 use copgen::scene::{Scene, Window};
-use copgen::source::{Area, Provider, Wish, providers_in, survey};
+use copgen::source::{Area, Provider, Query, providers_in, survey};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -21,7 +21,8 @@ fn program(catalogue: &Catalogue, config: &Path) -> assert_cmd::Command {
     command
 }
 
-fn fetch(catalogue: &Catalogue, config: &Path, more: &[&str]) -> assert_cmd::Command {
+/// `copgen fetch` of the catalogue's cell and year.
+pub fn fetch(catalogue: &Catalogue, config: &Path, more: &[&str]) -> assert_cmd::Command {
     let mut command = program(catalogue, config);
     command.args(["fetch", "--cell", CELL, "--from", "2023-01-01", "--to", "2023-12-31"]).args(more);
     command
@@ -200,7 +201,7 @@ fn servers_that_fail_are_explained_and_leave_nothing_behind() {
         ("/search", Fault::Endless, "more than"),
         ("/files/vv.tif", Fault::Status(404), "nothing at this address"),
         ("/files/vv.tif", Fault::Status(403), "refused"),
-        ("/files/vv.tif", Fault::WrongBytes, "cannot be read"),
+        ("/files/vv.tif", Fault::WrongBytes, "no GeoTIFF"),
     ] {
         let error = failure(&mut attempt(path, fault.clone(), 1000), 1);
         assert!(error.contains(expected), "{fault:?} on {path}: {error}");
@@ -248,7 +249,8 @@ fn signatures_and_keys_stay_secret() {
         std::fs::write(config.path().join("sources.toml"), text).expect("sources");
         let mut command = copgen();
         command.env("COPGEN_CONFIG", config.path()).env("COPGEN_PLACES", config.path().join("places"));
-        command.env("COPGEN_LOG", "debug").args([
+        // As much as anybody can ask for, of libraries too.
+        command.env("COPGEN_LOG", "trace").env("CPL_DEBUG", "ON").env("CPL_CURL_VERBOSE", "YES").args([
             "fetch",
             "--cell",
             CELL,
@@ -267,6 +269,7 @@ fn signatures_and_keys_stay_secret() {
     let output = with_access(&token).env("COPGEN_TEST_KEY", "my-own-key").output().expect("program");
     let (out, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{log}");
+    assert!(log.contains("GDAL"), "it is logged: {log}");
     let seen = catalogue.server.seen();
     let asked = seen.iter().find(|s| s.path == "/token/private").expect("token was asked for");
     assert_eq!(asked.headers["x-key"], "my-own-key");
@@ -396,9 +399,9 @@ fn a_catalogue_without_end_is_read_in_part_and_that_is_told() {
     });
     let providers = elevation_of(&server);
     let day = jiff::civil::date(2023, 1, 1);
-    let wish = Wish { corners: ground().corners().expect("corners"), from: day, to: day, most_cloud: 100.0 };
+    let query = Query { corners: ground().corners().expect("corners"), from: day, to: day, most_cloud: 100.0 };
     let go_on = std::sync::atomic::AtomicBool::new(false);
-    let found = survey(&Network::default(), &providers, &["DEM".to_owned()], &wish, &go_on).expect("survey");
+    let found = survey(&Network::default(), &providers, &["DEM".to_owned()], &query, &go_on).expect("survey");
     assert_eq!(found.found["DEM"].len(), 1, "pages of one map belong together");
     assert!(found.problems[0].contains("more images than are looked at"), "{:?}", found.problems);
 }
@@ -419,10 +422,10 @@ fn ground_on_the_antimeridian_is_asked_for_from_both_sides() {
     let day = jiff::civil::date(2023, 1, 1);
     let corner = |lat, lon| Location { lat, lon };
     let corners = [corner(-16.0, 179.5), corner(-16.0, -179.5), corner(-16.25, -179.5), corner(-16.25, 179.5)];
-    let wish = Wish { corners, from: day, to: day, most_cloud: 100.0 };
+    let query = Query { corners, from: day, to: day, most_cloud: 100.0 };
     let go_on = std::sync::atomic::AtomicBool::new(false);
     let families = ["DEM".to_owned()];
-    let found = survey(&Network::default(), &elevation_of(&server), &families, &wish, &go_on).expect("survey");
+    let found = survey(&Network::default(), &elevation_of(&server), &families, &query, &go_on).expect("survey");
     let [elevation] = &found.found["DEM"][..] else { panic!("{found:?}") };
     assert_eq!((elevation.items.len(), elevation.coverage), (1, 1.0), "one tile, told twice");
     let asked = asked.lock().expect("list");

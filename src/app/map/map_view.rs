@@ -10,7 +10,7 @@ use crate::app::map::picture_card;
 use crate::app::state::session::Session;
 use crate::app::view::shown::Shown;
 use crate::app::work::tiles::{Loader, Stack};
-use crate::basemap::{Card, OnlineLayer, Source};
+use crate::basemap::{MapInfo, OnlineLayer, TileSource};
 use crate::modality::Location;
 use egui::Context;
 use std::ops::RangeInclusive;
@@ -46,14 +46,14 @@ impl LayerInfo {
     }
 
     /// Of a file.
-    pub fn file(card: &Card) -> Self {
-        let zooms = format!("zoom {} to {}", card.zooms.start(), card.zooms.end());
-        let parts = [card.name.as_str(), &zooms, &card.credit];
+    pub fn file(info: &MapInfo) -> Self {
+        let zooms = format!("zoom {} to {}", info.zooms.start(), info.zooms.end());
+        let parts = [info.name.as_str(), &zooms, &info.credit];
         let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         Self {
-            name: card.name.clone(),
+            name: info.name.clone(),
             credit: parts.join("  ·  "),
-            first: first(*card.zooms.start(), card.side),
+            first: first(*info.zooms.start(), info.side),
             bare: true,
         }
     }
@@ -132,13 +132,13 @@ impl MapView {
     }
 
     /// Another layer over the bundled one, or that one alone.
-    pub fn set_layer(&mut self, layer: Option<(Arc<dyn Source>, LayerInfo, &Context)>) {
+    pub fn set_layer(&mut self, layer: Option<(Arc<dyn TileSource>, LayerInfo, &Context)>) {
         self.layer = layer.map(|(source, info, ctx)| (Loader::new(source, ctx), info));
         self.names = None;
     }
 
     /// The bundled layer, once it is opened.
-    pub fn set_bundled(&mut self, source: Arc<dyn Source>, ctx: &Context) {
+    pub fn set_bundled(&mut self, source: Arc<dyn TileSource>, ctx: &Context) {
         self.bundled = Some(Loader::new(source, ctx));
     }
 

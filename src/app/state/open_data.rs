@@ -2,7 +2,7 @@
 
 use crate::app::work::exchange::Exchange;
 use crate::grid::{Footprint, GridCell};
-use crate::source::{KeptScene, Progress};
+use crate::source::{FetchProgress, KeptScene};
 
 /// A place that data are looked for: its cell, and the exact ground.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,7 +22,7 @@ pub struct Fetching {
     /// Ends it when dropped.
     pub exchange: Exchange,
     /// How far it is.
-    pub progress: Progress,
+    pub progress: FetchProgress,
 }
 
 /// What is kept for offline use.

@@ -21,7 +21,7 @@ impl Preferences {
     /// Reads what is kept in a session's folder; a damaged file is as none.
     pub fn open(session: Option<&Path>) -> Self {
         let file = session.map(|dir| dir.join("window.json"));
-        let text = file.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+        let text = file.as_ref().and_then(|file| crate::files::read_text(file).ok());
         let preferences: Self = text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
         Self { file, ..preferences }
     }

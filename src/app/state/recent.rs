@@ -19,7 +19,7 @@ impl Recent {
     /// Reads the list kept in a session's folder; a damaged one is an empty one.
     pub fn open(session: Option<&Path>) -> Self {
         let file = session.map(|dir| dir.join("recent.json"));
-        let text = file.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+        let text = file.as_ref().and_then(|file| crate::files::read_text(file).ok());
         let folders = text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
         Self { file, folders }
     }

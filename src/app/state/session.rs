@@ -19,7 +19,7 @@ use crate::model::Computing;
 use crate::project::KeptRun;
 use crate::sampler::{Role, SamplerOptions};
 use crate::scene::{Collection, Window};
-use crate::source::Kept;
+use crate::source::{InUse, Kept};
 use crate::view::Spot;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -77,6 +77,8 @@ pub struct Session {
     pub moved: bool,
     /// Where fetched places are kept for offline use.
     pub kept: Option<Kept>,
+    /// Those of them that are in use, which nobody may remove.
+    pub in_use: Vec<InUse>,
     /// Whether the network is switched off.
     pub offline: bool,
     /// Unread notes, oldest first.
@@ -113,10 +115,18 @@ impl Session {
         picked || self.runs.all().iter().any(sampled)
     }
 
-    /// Folders of scenes that are picked or sampled: nothing removes them.
-    pub fn scenes_in_use(&self) -> Vec<PathBuf> {
-        let dirs = self.scenes.iter().map(|known| known.scene.dir().to_path_buf());
-        dirs.filter(|dir| self.uses(dir)).collect()
+    /// Keeps places that are used from being removed to make room, by any program, and lets go of those that are not.
+    pub fn hold_used(&mut self) {
+        let Some(kept) = &self.kept else { return };
+        let dirs = self.scenes.iter().map(|known| known.scene.dir());
+        let used = dirs.filter(|dir| kept.holds(dir) && self.uses(dir));
+        let used: Vec<PathBuf> = used.map(Path::to_path_buf).collect();
+        self.in_use.retain(|place| used.iter().any(|dir| dir == place.dir()));
+        for dir in used {
+            if self.in_use.iter().all(|place| place.dir() != dir) {
+                self.in_use.extend(kept.hold(&dir));
+            }
+        }
     }
 
     /// Takes a scene off the map, unless it is picked.

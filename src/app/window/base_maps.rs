@@ -3,7 +3,7 @@
 use crate::app::map::map_view::LayerInfo;
 use crate::app::window::explorer::ExplorerWindow;
 use crate::app::work::queue::{self, Reply};
-use crate::basemap::{Archive, LayerId, Online, Source};
+use crate::basemap::{Archive, LayerId, Online, TileSource};
 use crate::error::Result;
 use egui::Context;
 use std::path::Path;
@@ -41,11 +41,11 @@ impl ExplorerWindow {
         match (opened, &layer) {
             (Ok(archive), LayerId::File(path)) => {
                 let fresh = !self.session.layers.all().contains(&layer);
-                let changed = self.session.layers.add(path, &archive.card);
+                let changed = self.session.layers.add(path, &archive.info);
                 if self.layer_wanted == layer {
-                    let info = LayerInfo::file(&archive.card);
-                    let bounds = archive.card.bounds;
-                    let source: Arc<dyn Source> = Arc::new(archive);
+                    let info = LayerInfo::file(&archive.info);
+                    let bounds = archive.info.bounds;
+                    let source: Arc<dyn TileSource> = Arc::new(archive);
                     self.map.set_layer(Some((source, info, ctx)));
                     // Who opens a map wants to see it.
                     if let Some(bounds) = bounds.filter(|_| fresh) {

@@ -98,7 +98,6 @@ impl ExplorerWindow {
         // What was read over the network or out of a large file is kept like other fetched places.
         let kept = self.session.kept.clone();
         let within = kept.as_ref().map_or_else(|| self.own_scenes(), Kept::scenes_dir);
-        let spare = self.session.scenes_in_use();
         let name = rows.first().map(|row| format!("cell {}", row.cell)).unwrap_or_default();
         let (number, read) = self.cells_form.begin(name, place);
         let sent = self.exchanges.send(
@@ -107,7 +106,7 @@ impl ExplorerWindow {
                 let access = Access::new(network.clone(), stop.clone()).counting(read);
                 let made = fetch_within(&rows, &within, &access);
                 if let (Ok(made), Some(kept)) = (&made, kept) {
-                    teller.tell(News::MadeRoom(kept.make_room(&made.dir, spare)));
+                    teller.tell(News::MadeRoom(kept.make_room(&made.dir)));
                 }
                 teller.tell(News::CellFetched(number, made));
             },

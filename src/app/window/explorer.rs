@@ -272,6 +272,7 @@ impl eframe::App for ExplorerWindow {
             }
             self.tour = Some(tour);
         }
+        self.session.hold_used();
         self.logic_took = begun.elapsed();
     }
 
@@ -333,6 +334,7 @@ impl eframe::App for ExplorerWindow {
         for command in commands {
             self.apply(&ctx, command);
         }
+        self.session.hold_used();
         self.frames.add(begun.elapsed() + self.logic_took, self.session.busy());
     }
 }

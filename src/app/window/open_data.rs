@@ -9,7 +9,7 @@ use crate::app::work::queue;
 use crate::error::{Error, Result};
 use crate::grid::GridCell;
 use crate::net::Network;
-use crate::source::{Acquisition, Area, FAMILIES, Kept, Progress, Survey, Wish, fetch, survey, thumbnail};
+use crate::source::{Acquisition, Area, FAMILIES, FetchProgress, Kept, Query, Survey, fetch, survey, thumbnail};
 use crate::view;
 use egui::{ColorImage, Context, TextureOptions};
 use std::path::PathBuf;
@@ -67,14 +67,14 @@ impl ExplorerWindow {
         let begun = self.site().and_then(|site| {
             let corners = site.footprint.corners()?;
             let (from, to, most_cloud) = (self.data.from, self.data.to, self.data.most_cloud);
-            let wish = Wish { corners, from, to, most_cloud };
+            let query = Query { corners, from, to, most_cloud };
             self.data.serial += 1;
             let (serial, sources) = (self.data.serial, self.sources.clone());
             self.exchanges.send(
                 move |e| News::Surveyed(serial, Err(e)),
                 move |network, teller, stop| {
                     let families = FAMILIES.map(str::to_owned);
-                    let found = survey(network, &sources, &families, &wish, stop);
+                    let found = survey(network, &sources, &families, &query, stop);
                     teller.tell(News::Surveyed(serial, found.map(|survey| Box::new((site, survey)))));
                 },
             )
@@ -124,7 +124,7 @@ impl ExplorerWindow {
             self.data.problem = Some("There is no folder to keep places in; set COPGEN_PLACES to one.".into());
             return;
         };
-        let (sources, spare) = (self.sources.clone(), self.session.scenes_in_use());
+        let sources = self.sources.clone();
         self.data.serial += 1;
         let serial = self.data.serial;
         let begun = self.exchanges.send(
@@ -133,12 +133,12 @@ impl ExplorerWindow {
                 let mut told = |progress| teller.tell(News::Fetching(serial, progress));
                 let made = fetch(network, &sources, &order, &kept.scenes_dir(), stop, &mut told);
                 if let Ok(dir) = &made {
-                    teller.tell(News::MadeRoom(kept.make_room(dir, spare)));
+                    teller.tell(News::MadeRoom(kept.make_room(dir)));
                 }
                 teller.tell(News::Fetched(serial, made));
             },
         );
-        let progress = Progress { what: "beginning …".into(), done: 0, total: 1 };
+        let progress = FetchProgress { what: "beginning …".into(), done: 0, total: 1 };
         match begun {
             Ok(exchange) => {
                 let place = self.new_place();
@@ -199,9 +199,8 @@ impl ExplorerWindow {
     pub(super) fn keep_at_most(&mut self, bytes: u64) {
         let Some(kept) = self.session.kept.clone() else { return };
         self.data.store.limit = bytes;
-        let spare = self.session.scenes_in_use();
         self.queue.run(move || {
-            let removed = kept.set_limit(bytes).and_then(|()| kept.shrink(&spare));
+            let removed = kept.set_limit(bytes).and_then(|()| kept.shrink());
             queue::Reply::Store(removed.map(|removed| (store(&kept), removed)))
         });
     }

@@ -8,7 +8,7 @@ use crate::hub;
 use crate::net::Network;
 use crate::process::panic_text;
 use crate::source::major_tom::Fetched;
-use crate::source::{Progress, Survey};
+use crate::source::{FetchProgress, Survey};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use egui::ColorImage;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,7 +33,7 @@ pub enum News {
     /// A small picture from this address.
     Pictured(String, Arc<ColorImage>),
     /// How far a fetch is, by its number.
-    Fetching(u64, Progress),
+    Fetching(u64, FetchProgress),
     /// A place was fetched into this folder, by number of the fetch.
     Fetched(u64, Result<PathBuf>),
     /// Kept places that had to make room.

@@ -1,6 +1,6 @@
 //! Tiles for the map: asked for while it is drawn, read, fetched and decoded on threads of their own.
 
-use crate::basemap::{Near, Source, TileAt};
+use crate::basemap::{LocalTile, TileAt, TileSource};
 use crate::error::Error;
 use crate::view;
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -71,7 +71,7 @@ enum TileWork {
 
 /// What threads and window share.
 struct Shared {
-    source: Arc<dyn Source>,
+    source: Arc<dyn TileSource>,
     ctx: Context,
     /// By work: tiles that wait, with the number of the frame that last wanted them.
     waiting: Mutex<[HashMap<TileAt, u64>; 2]>,
@@ -96,7 +96,7 @@ pub struct Loader {
 
 impl Loader {
     /// Starts the threads; they end soon after this is dropped.
-    pub fn new(source: Arc<dyn Source>, ctx: &Context) -> Self {
+    pub fn new(source: Arc<dyn TileSource>, ctx: &Context) -> Self {
         let (outbox, arrived) = unbounded();
         let lanes = source.lanes();
         let shared = Arc::new(Shared {
@@ -115,7 +115,7 @@ impl Loader {
                 let settle = i == 0 && matches!(work, TileWork::Fetch);
                 let serve = move || {
                     if settle {
-                        own.source.settle();
+                        own.source.tidy_up();
                     }
                     own.serve(work);
                 };
@@ -137,7 +137,7 @@ impl Loader {
 
     /// Lets everything that failed be tried again.
     pub fn retry(&mut self) {
-        self.shared.source.hope();
+        self.shared.source.retry_now();
         *lock(&self.shared.trouble) = None;
         let failed = self.held.iter().filter(|(_, held)| matches!(held, Held::Failed(_)));
         let failed: Vec<TileAt> = failed.map(|(at, _)| *at).collect();
@@ -293,19 +293,19 @@ impl Shared {
     }
 
     fn read(&self, at: TileAt, frame: u64) {
-        let further = match self.source.near(at) {
-            Ok(Near::Here(tile)) => match self.picture(&tile) {
+        let further = match self.source.local(at) {
+            Ok(LocalTile::Fresh(tile)) => match self.picture(&tile) {
                 Some(picture) => return self.tell(at, Outcome::Picture(picture)),
                 None => true,
             },
-            Ok(Near::Old(tile)) => {
+            Ok(LocalTile::Stale(tile)) => {
                 if let Some(picture) = self.picture(&tile) {
                     self.tell(at, Outcome::Old(picture));
                 }
                 true
             }
-            Ok(Near::Far) => true,
-            Ok(Near::Nothing) => return self.tell(at, Outcome::Nothing),
+            Ok(LocalTile::Remote) => true,
+            Ok(LocalTile::Missing) => return self.tell(at, Outcome::Nothing),
             Err(error) => {
                 *lock(&self.trouble) = Some(error.to_string());
                 return self.tell(at, Outcome::Nothing);
@@ -321,7 +321,7 @@ impl Shared {
     }
 
     fn fetch(&self, at: TileAt) {
-        let outcome = match self.source.far(at, &self.closed) {
+        let outcome = match self.source.fetch(at, &self.closed) {
             Ok(tile) => {
                 *lock(&self.trouble) = None;
                 let picture = tile.and_then(|tile| self.picture(&tile));
@@ -331,7 +331,7 @@ impl Shared {
                 if !matches!(error, Error::Cancelled) {
                     *lock(&self.trouble) = Some(error.to_string());
                 }
-                Outcome::Failed(Instant::now() + self.source.rest())
+                Outcome::Failed(Instant::now() + self.source.retry_delay())
             }
         };
         self.tell(at, outcome);
@@ -405,7 +405,7 @@ mod tests {
 
     /// A server with slow, green answers; red ones lie on the disk.
     struct Slow {
-        near: fn(Vec<u8>) -> Near,
+        near: fn(Vec<u8>) -> LocalTile,
         side: u32,
     }
 
@@ -416,11 +416,11 @@ mod tests {
         bytes.into_inner()
     }
 
-    impl Source for Slow {
-        fn near(&self, _at: TileAt) -> crate::error::Result<Near> {
+    impl TileSource for Slow {
+        fn local(&self, _at: TileAt) -> crate::error::Result<LocalTile> {
             Ok((self.near)(png(self.side, [255, 0, 0])))
         }
-        fn far(&self, _at: TileAt, _stop: &AtomicBool) -> crate::error::Result<Option<Vec<u8>>> {
+        fn fetch(&self, _at: TileAt, _stop: &AtomicBool) -> crate::error::Result<Option<Vec<u8>>> {
             std::thread::sleep(std::time::Duration::from_millis(20));
             Ok(Some(png(4, [0, 255, 0])))
         }
@@ -448,7 +448,7 @@ mod tests {
     #[test]
     fn all_old_tiles_in_view_are_asked_about() {
         let ctx = Context::default();
-        let mut loader = Loader::new(Arc::new(Slow { near: Near::Old, side: 4 }), &ctx);
+        let mut loader = Loader::new(Arc::new(Slow { near: LocalTile::Stale, side: 4 }), &ctx);
         let tiles: Vec<TileAt> = (0..30).map(|i| TileAt { zoom: 9, x: i % 6, y: i / 6 }).collect();
         let fresh =
             |loader: &Loader| tiles.iter().filter(|at| matches!(loader.held.peek(at), Some(Held::Picture(_)))).count();
@@ -462,7 +462,7 @@ mod tests {
     #[test]
     fn large_pictures_fill_no_memory() {
         let ctx = Context::default();
-        let mut loader = Loader::new(Arc::new(Slow { near: Near::Here, side: 1024 }), &ctx);
+        let mut loader = Loader::new(Arc::new(Slow { near: LocalTile::Fresh, side: 1024 }), &ctx);
         for row in 0..10 {
             let tiles: Vec<TileAt> = (0..30).map(|x| TileAt { zoom: 9, x, y: row }).collect();
             draw(&mut loader, &ctx, &tiles, |loader| {

@@ -1,35 +1,17 @@
 //! Blobs of single bands become one GeoTIFF per modality, pixels and grid unchanged.
 
+use super::super::in_memory::InMemory;
 use super::Origin;
 use crate::error::{Error, Result};
 use crate::scene::{Bits, quiet_gdal, read_back};
 use gdal::raster::{Buffer, GdalDataType, RasterCreationOptions};
 use gdal::{Dataset, DatasetOptions, DriverManager, Metadata};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 
 /// The largest blob: 1068 × 1068 float32 values have 4.6 MB.
 pub(super) const LARGEST_BLOB: u64 = 64 << 20;
 /// The largest raster that is unpacked, pixels per side.
 const LARGEST_SIDE: usize = 4096;
-
-/// A blob as a file in memory, as long as this lives.
-struct InMemory(PathBuf);
-
-impl InMemory {
-    fn new(blob: Vec<u8>) -> gdal::errors::Result<Self> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let path = PathBuf::from(format!("/vsimem/major-tom-{}.tif", COUNT.fetch_add(1, Ordering::Relaxed)));
-        gdal::vsi::create_mem_file(&path, blob)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for InMemory {
-    fn drop(&mut self) {
-        let _ = gdal::vsi::unlink_mem_file(&self.0);
-    }
-}
 
 /// One band.
 pub(super) struct Band {
@@ -55,7 +37,7 @@ impl Band {
         let file = InMemory::new(blob).map_err(|e| wrong(&format!("cannot be opened ({e})")))?;
         // No other driver: a blob could be a description of files elsewhere.
         let options = DatasetOptions { allowed_drivers: Some(&["GTiff"]), ..DatasetOptions::default() };
-        let dataset = Dataset::open_ex(&file.0, options).map_err(|e| wrong(&format!("cannot be opened ({e})")))?;
+        let dataset = Dataset::open_ex(file.path(), options).map_err(|e| wrong(&format!("cannot be opened ({e})")))?;
         let (width, height) = dataset.raster_size();
         if dataset.raster_count() != 1 || width == 0 || height == 0 || width.max(height) > LARGEST_SIDE {
             let count = dataset.raster_count();

@@ -5,7 +5,7 @@ use super::rows::Row;
 use super::table::Table;
 use super::{Access, Origin};
 use crate::error::{Error, Result};
-use crate::files::{make_folder, write_atomically};
+use crate::files::{make_folder, read_text, write_atomically};
 use crate::modality::{Modality, ModalityTable};
 use crate::scene::Scene;
 use serde_json::{Value, json};
@@ -56,7 +56,7 @@ pub fn fetch_within(rows: &[Row], within: &Path, access: &Access) -> Result<Fetc
         if !dir.exists() {
             return fetch(rows, &dir, access);
         }
-        let text = std::fs::read_to_string(dir.join("scene.json")).unwrap_or_default();
+        let text = read_text(&dir.join("scene.json")).unwrap_or_default();
         let there: Value = serde_json::from_str(&text).unwrap_or_default();
         if there["sources"] == wanted {
             let modalities = there["modalities"].as_object().map(|m| m.keys().cloned().collect());

@@ -1,7 +1,8 @@
 //! Where a parquet file is.
 
-use crate::error::{Error, Result};
-use crate::net::{Fault, plain};
+use crate::error::{Error, Fault, Result};
+use crate::net::resolved;
+use crate::text::address_without_secrets;
 use std::path::{Component, Path, PathBuf};
 
 /// A file on the disk, or an address.
@@ -18,7 +19,7 @@ impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
-            Self::Web(url) => f.write_str(&plain(url)),
+            Self::Web(url) => f.write_str(&address_without_secrets(url)),
         }
     }
 }
@@ -70,9 +71,12 @@ impl Origin {
             }
             Self::File(path) => Ok(Self::File(path.parent().unwrap_or(Path::new(".")).join(relative))),
             Self::Web(url) => {
-                let whole = url.split(['?', '#']).next().unwrap_or_default();
-                let folder = whole.rsplit_once('/').map_or(whole, |(folder, _)| folder);
-                Ok(Self::Web(format!("{folder}/{name}")))
+                // The dot keeps a colon in the name from making a scheme of what stands before it.
+                let whole = resolved(url, &format!("./{name}"))?;
+                match whole.starts_with(&resolved(url, ".")?) {
+                    true => Ok(Self::Web(whole)),
+                    false => Err(self.problem(&format!("It names \"{name}\", which leads out of its folder"))),
+                }
             }
         }
     }
@@ -81,9 +85,11 @@ impl Origin {
     pub fn problem(&self, problem: &str) -> Error {
         match self {
             Self::File(path) => Error::file(path, problem),
-            Self::Web(url) => {
-                Error::Network { fault: Fault::Unexpected, problem: problem.to_owned(), address: plain(url) }
-            }
+            Self::Web(url) => Error::Network {
+                fault: Fault::Unexpected,
+                problem: problem.to_owned(),
+                address: address_without_secrets(url),
+            },
         }
     }
 }
@@ -110,6 +116,10 @@ mod tests {
         assert_eq!(disk.beside("a.parquet").expect("beside"), Origin::File("/data/a.parquet".into()));
         for bad in ["", "/etc/passwd", "../a.parquet", "a/../../b", "file:///etc/passwd/.."] {
             assert!(disk.beside(bad).is_err() && web.beside(bad).is_err(), "{bad}");
+        }
+        assert_eq!(web.beside("a:b.parquet").expect("beside").to_string(), "https://h/data/a:b.parquet");
+        for out in ["%2e%2e/a.parquet", "..\\a.parquet"] {
+            assert!(web.beside(out).is_err(), "{out}");
         }
     }
 }

@@ -54,10 +54,7 @@ impl Ranges {
     pub fn open(origin: &Origin, access: &Access) -> Result<Self> {
         let (file, length, head) = match origin {
             Origin::File(path) => {
-                if path.is_dir() {
-                    return Err(Error::file(path, "This is a folder; expected a parquet file"));
-                }
-                let mut file = File::open(path).map_err(|e| Error::io(path, "open", &e))?;
+                let mut file = crate::files::open(path).map_err(|e| Error::io(path, "open", &e))?;
                 let length = file.metadata().map_err(|e| Error::io(path, "read", &e))?.len();
                 let mut head = Vec::new();
                 file.by_ref().take(8).read_to_end(&mut head).map_err(|e| Error::io(path, "read", &e))?;

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::grid::GridCell;
 use crate::modality::FAMILIES;
 use crate::scene::day_in;
+use crate::text::printable;
 use jiff::civil::Date;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -232,6 +233,7 @@ fn described(table: &Table, group: usize, rows: &[usize]) -> Result<Vec<Descript
     Ok(each
         .map(|(((product, time), cloud), no_data)| {
             let product = product.as_ref().and_then(Datum::text).filter(|id| !id.is_empty() && id != "id");
+            let product = product.map(|id| printable(&id).into_owned());
             let time = time.or_else(|| Some(day_in(product.as_deref()?)?.to_string()));
             Description { time, product, cloud_cover: number(cloud), no_data: number(no_data) }
         })

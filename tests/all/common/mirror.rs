@@ -6,7 +6,7 @@ use crate::common::{copgen, files};
 use copgen::Result;
 use copgen::hub::{Hub, Library, Progress, Source, Wish, install};
 use copgen::model::{Manifest, sha256_of};
-use copgen::net::{Network, Patience};
+use copgen::net::{Network, RetryPolicy};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -124,7 +124,7 @@ pub fn network() -> Network {
 /// Gives a server up that is silent for so long.
 pub fn network_with(silence: Duration) -> Network {
     let (first_wait, longest_wait) = (Duration::from_millis(5), Duration::from_millis(20));
-    Network::new(Patience { tries: 3, first_wait, longest_wait, silence })
+    Network::new(RetryPolicy { tries: 3, first_wait, longest_wait, silence })
 }
 
 pub fn fetch_with(

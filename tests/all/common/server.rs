@@ -13,8 +13,8 @@ use std::time::Duration;
 pub enum Fault {
     /// Answers with this status and nothing else.
     Status(u16),
-    /// As 429, and asks to wait so many seconds.
-    Quota(u64),
+    /// Answers with this status, and asks to wait (`Retry-After`).
+    Busy(u16, &'static str),
     /// Names the right length and closes after so many bytes of the body.
     BreakAfter(usize),
     /// Sends so many bytes, waits, and so on.
@@ -213,8 +213,8 @@ fn serve(mut stream: TcpStream, state: &State) -> std::io::Result<()> {
     };
     let mut reply = match (&handler, &fault) {
         (_, Some(Fault::Status(status))) => Reply::new("text/plain", "no").status(*status),
-        (_, Some(Fault::Quota(wait))) => {
-            Reply::new("text/plain", "no").status(429).header("retry-after", &wait.to_string())
+        (_, Some(Fault::Busy(status, wait))) => {
+            Reply::new("text/plain", "no").status(*status).header("retry-after", wait)
         }
         (_, Some(Fault::RedirectLoop)) => Reply::new("text/plain", "").status(302).header("location", &seen.path),
         (Some(handler), _) => handler(&seen),

@@ -9,7 +9,7 @@ const PROBES: usize = 9;
 
 /// What is looked for.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Wish {
+pub struct Query {
     /// Corners of the ground: north-west, north-east, south-east, south-west.
     pub corners: [Location; 4],
     /// First day.
@@ -20,7 +20,7 @@ pub struct Wish {
     pub most_cloud: f64,
 }
 
-impl Wish {
+impl Query {
     /// The corners; those beyond the antimeridian, if it runs through the ground, have longitudes above 180 degrees.
     fn unwrapped(&self) -> [Location; 4] {
         let lons = self.corners.map(|c| c.lon);
@@ -76,11 +76,11 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn wish(west: f64, east: f64) -> Wish {
+    fn query(west: f64, east: f64) -> Query {
         let at = |lat, lon| Location { lat, lon };
         let day = jiff::civil::date(2023, 1, 1);
         let corners = [at(47.0, west), at(47.0, east), at(46.0, east), at(46.0, west)];
-        Wish { corners, from: day, to: day, most_cloud: 100.0 }
+        Query { corners, from: day, to: day, most_cloud: 100.0 }
     }
 
     #[test]
@@ -89,7 +89,7 @@ mod tests {
             Outline::of(&json!({"geometry": {"type": "Polygon", "coordinates": coordinates}})).expect("outline")
         };
         let whole = json!([[[10, 45], [13, 45], [13, 48], [10, 48], [10, 45]]]);
-        let covers = |outline: &Outline| share(wish(11.0, 12.0).covered_by(outline));
+        let covers = |outline: &Outline| share(query(11.0, 12.0).covered_by(outline));
         assert_eq!(covers(&outline(whole.clone())), 1.0);
         let west = json!([[[10, 45], [11.5, 45], [11.5, 48], [10, 48], [10, 45]]]);
         let half = covers(&outline(west));
@@ -102,8 +102,8 @@ mod tests {
 
     #[test]
     fn ground_on_the_antimeridian_is_two_boxes_and_one_ground() {
-        assert_eq!(wish(11.0, 12.0).boxes(), [[11.0, 46.0, 12.0, 47.0]]);
-        let both = wish(179.5, -179.5);
+        assert_eq!(query(11.0, 12.0).boxes(), [[11.0, 46.0, 12.0, 47.0]]);
+        let both = query(179.5, -179.5);
         assert_eq!(both.boxes(), [[179.5, 46.0, 180.0, 47.0], [-180.0, 46.0, -179.5, 47.0]]);
         let shapes = [
             // As GeoJSON wants it, cut in two; as many write it, running around the Earth; above 180; boxes.
@@ -119,11 +119,11 @@ mod tests {
         ];
         for shape in shapes {
             let outline = Outline::of(&shape).expect("outline");
-            let covers = |wish: Wish| share(wish.covered_by(&outline));
+            let covers = |query: Query| share(query.covered_by(&outline));
             // Points that lie right on an edge may count to either side.
             assert!(covers(both.clone()) > 0.85, "{shape}");
-            assert_eq!(covers(wish(179.2, 179.6)), 1.0, "{shape}");
-            assert_eq!(covers(wish(-179.6, -179.2)), 1.0, "{shape}");
+            assert_eq!(covers(query(179.2, 179.6)), 1.0, "{shape}");
+            assert_eq!(covers(query(-179.6, -179.2)), 1.0, "{shape}");
         }
         let aside = Outline::of(&json!({"bbox": [-20, 45, 20, 48]})).expect("outline");
         assert_eq!(share(both.covered_by(&aside)), 0.0);
