@@ -38,6 +38,7 @@ fn restored(dir: &Path, with: With) -> Result<Restored> {
         (Err(error), With::Its) => return Err(error),
         (its, With::ItsOr(other) | With::Named(other)) => {
             let model = LoadedModel::open(other)?;
+            problems.extend(its.as_ref().err().map(ToString::to_string));
             let same = its.is_ok_and(|its| its.manifest.modalities == model.manifest.modalities);
             let earlier = if same || project.runs.is_empty() { None } else { Some(move_runs(&mut project, dir)?) };
             (model, earlier)
