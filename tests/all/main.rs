@@ -32,6 +32,8 @@ mod screenshots;
 #[cfg(feature = "window")]
 mod sessions;
 mod shaders;
+#[cfg(feature = "window")]
+mod snapshots;
 mod solvers;
 mod sources;
 mod specification;

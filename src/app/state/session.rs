@@ -21,7 +21,7 @@ use crate::sampler::{Role, SamplerOptions};
 use crate::scene::{Collection, Window};
 use crate::source::{InUse, Kept};
 use crate::view::Spot;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -69,8 +69,8 @@ pub struct Session {
     pub runs: Runs,
     /// What the session names and could not be read.
     pub unread: Unread,
-    /// Number of the order to read a place that was given last; 0 when nothing is being read.
-    pub reading: u64,
+    /// Whether the picked place is being read.
+    pub reading: bool,
     /// Bytes this program may hold, with what it holds now; `None` where the system does not tell.
     pub memory_limit: Option<u64>,
     /// Whether the window was moved over the same scene.
@@ -176,11 +176,13 @@ impl Session {
         self.observed = Some(observed);
     }
 
-    /// Value typed for a modality, if any.
+    /// Value set by hand for a modality, if any.
     pub(super) fn set(&self, table: &ModalityTable, i: usize) -> Result<Option<SetValue>> {
-        match self.choices.now().text(i) {
-            "" => Ok(None),
-            text => SetValue::parse(&table[i], text).map(Some),
+        let choices = self.choices.now();
+        match (choices.painted.get(&i), choices.text(i)) {
+            (Some(map), _) => Ok(Some(SetValue::Painted(ClassMap::clone(map)))),
+            (None, "") => Ok(None),
+            (None, text) => SetValue::parse(&table[i], text).map(Some),
         }
     }
 
@@ -239,12 +241,17 @@ impl Session {
         let (rows, columns) = map.size();
         let at = |spot: Spot| [spot.x * columns as f64, spot.y * rows as f64];
         map.paint([at(stroke.from), at(stroke.to)], stroke.brush.radius_m / m.ground_m, stroke.brush.code);
-        self.choices.paint(i, map.to_string());
+        self.choices.paint(i, map);
     }
 
     /// The run that is looked at.
     pub fn run(&self) -> Option<&Run> {
         self.runs.shown()
+    }
+
+    /// Realisations pinned to the front of the gallery.
+    pub fn pinned(&self) -> BTreeSet<u64> {
+        self.run().map(|run| run.pinned.clone()).unwrap_or_default()
     }
 
     /// Takes roles, values set by hand, switches and seed of the run that is looked at.
@@ -263,18 +270,21 @@ impl Session {
                 let classes = table[i].classes().unwrap_or_default();
                 classes.iter().find(|c| c.code == *code).map_or_else(|| code.to_string(), |c| c.name.clone())
             }
-            SetValue::Painted(map) => map.to_string(),
             other => other.describe(&table[i]),
         };
         let now = self.choices.now();
-        let mut choices = Choices { roles: now.roles.clone(), typed: BTreeMap::new() };
+        let mut choices = Choices { roles: now.roles.clone(), ..Choices::default() };
         for (i, role) in settings.roles.iter().filter_map(|(name, role)| Some((table.index(name)?, role))) {
             if let Some(slot) = choices.roles.get_mut(i) {
                 *slot = *role;
             }
         }
-        let set = settings.set.iter().filter_map(|(name, value)| Some((table.index(name)?, value)));
-        choices.typed = set.map(|(i, value)| (i, text(i, value))).collect();
+        for (i, value) in settings.set.iter().filter_map(|(name, value)| Some((table.index(name)?, value))) {
+            match value {
+                SetValue::Painted(map) => _ = choices.painted.insert(i, Arc::new(map.clone())),
+                value => _ = choices.typed.insert(i, text(i, value)),
+            }
+        }
         self.choices.replace(choices);
         (self.options, self.post) = (settings.options, settings.post);
         (self.seed, self.random_seed) = (settings.seed, false);

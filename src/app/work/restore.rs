@@ -4,7 +4,7 @@ use crate::app::state::model::LoadedModel;
 use crate::app::state::project::Restored;
 use crate::app::state::runs::{Run, RunState};
 use crate::app::state::session::Unread;
-use crate::app::work::queue::{self, Known, Reply};
+use crate::app::work::read::{self, Known};
 use crate::error::{Error, Result};
 use crate::export::Lineage;
 use crate::job::observe;
@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The model that a project is opened with.
+#[derive(Debug, Clone)]
 pub enum With {
     /// The one it names.
     Its,
@@ -23,14 +24,12 @@ pub enum With {
     Named(PathBuf),
 }
 
-/// Reads a project with everything it names; `place` is the number of the wish for it. The session is opened with
-/// another model than its own at times: runs that this one has nothing in common with become a project of their own.
-pub fn restore(dir: PathBuf, with: With, place: u64) -> Reply {
-    let restored = restored(&dir, with);
-    Reply::Restored(dir, Box::new(restored), place)
-}
-
-fn restored(dir: &Path, with: With) -> Result<Restored> {
+/// Reads it; what of it cannot be read is told, and stays named. The session is opened with another model than its own at
+/// times: runs that this one has nothing in common with become a project of their own.
+///
+/// # Errors
+/// When the project or its model cannot be read, or the runs cannot be moved.
+pub fn restored(dir: &Path, with: With) -> Result<Restored> {
     let mut project = Project::read(dir)?;
     let (mut scenes, mut problems, mut unread) = (Vec::new(), Vec::new(), Unread::default());
     let (model, earlier) = match (LoadedModel::open(project.model.clone()), with) {
@@ -46,7 +45,7 @@ fn restored(dir: &Path, with: With) -> Result<Restored> {
     };
     let mut collections = Vec::new();
     for scene in &project.scenes {
-        match queue::known_place(scene) {
+        match read::folder(scene) {
             Ok(Known::Scene(known)) => scenes.push(*known),
             Ok(Known::Collection(collection)) => collections.push(*collection),
             Err(error) => {
@@ -81,7 +80,7 @@ fn restored_run(dir: &Path, kept: &KeptRun, model: &LoadedModel, problems: &mut 
     problems.extend(damaged.iter().map(ToString::to_string));
     // What was given makes the lineage; all that is known there is what realisations are compared with.
     let given = observe(table, request)?;
-    let observed = queue::observed_at(&request.place, table)?;
+    let observed = read::observed_at(&request.place, table)?;
     let made_by = made_by(kept, model);
     if !made_by.is(&model.identity()) {
         problems.push(format!(
