@@ -3,13 +3,16 @@
 //! A project is a folder. Every file is written at once or not at all, so whatever interrupts the program leaves the
 //! last state.
 
+mod run_id;
+
+pub use run_id::RunId;
+
 use crate::ensemble::Realisation;
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
+use crate::files::{make_folder, write_atomically};
 use crate::job::Request;
 use crate::modality::{Location, Mask, Modality, ModalityTable, PostOptions, Raster, Value};
-use crate::model::Computing;
-use crate::model::{SafetensorsContent, TensorData, read_safetensors, write_tensors};
+use crate::model::{Computing, ModelIdentity, SafetensorsContent, TensorData, read_safetensors, write_tensors};
 use crate::sampler::{Role, SamplerOptions};
 use crate::scene::Window;
 use serde::{Deserialize, Serialize};
@@ -37,10 +40,14 @@ pub enum Picked {
 pub struct KeptRun {
     /// What was asked for.
     pub request: Request,
-    /// Folder of its realisations, beside the project file.
-    pub folder: String,
+    /// Its name, and that of the folder of its realisations beside the project file.
+    #[serde(rename = "folder")]
+    pub id: RunId,
     /// SHA-256 of the manifest of the model that made it.
     pub model_sha256: String,
+    /// That model; not told by earlier versions.
+    #[serde(default)]
+    pub made_by: Option<ModelIdentity>,
 }
 
 /// See the module.
@@ -102,12 +109,7 @@ impl Project {
         if version.version > VERSION {
             return Err(Error::file(&path, "A newer version of this program wrote this project; update to open it"));
         }
-        let project: Self = serde_json::from_str(&text).map_err(bad)?;
-        // The name is joined to a path.
-        if project.runs.iter().any(|run| !is_run_folder(&run.folder)) {
-            return Err(Error::file(&path, "The name of a run's folder is not one this program gives"));
-        }
-        Ok(project)
+        serde_json::from_str(&text).map_err(bad)
     }
 
     /// Writes the project file; realisations are written by [`keep`] and removed by [`forget`] alone.
@@ -128,24 +130,59 @@ impl Project {
         let before = Self::read(dir).map(|project| project.runs).unwrap_or_default();
         for (run, members) in self.runs.iter().zip(members) {
             for realisation in members {
-                keep(dir, &run.folder, table, realisation)?;
+                keep(dir, &run.id, table, realisation)?;
             }
         }
         self.write(dir)?;
-        let mut gone = before.iter().filter(|old| self.runs.iter().all(|run| run.folder != old.folder));
-        gone.try_for_each(|old| forget(dir, &old.folder))
+        let mut gone = before.iter().filter(|old| self.runs.iter().all(|run| run.id != old.id));
+        gone.try_for_each(|old| forget(dir, &old.id))
     }
+
+    /// Moves the runs out of the project in one folder into a project of its own in another, new one, which gets
+    /// everything else too. Whatever interrupts this, no realisation is lost.
+    ///
+    /// # Errors
+    /// When either folder cannot be written; the runs are where they were then.
+    pub fn move_runs(&mut self, dir: &Path, to: &Path) -> Result<()> {
+        make_folder(to, |hidden| {
+            self.write(hidden)?;
+            self.runs.iter().try_for_each(|run| copy_files(&run.id.folder(dir), &run.id.folder(hidden)))
+        })?;
+        let moved = std::mem::take(&mut self.runs);
+        if let Err(error) = self.write(dir) {
+            self.runs = moved;
+            return Err(error);
+        }
+        moved.iter().try_for_each(|run| forget(dir, &run.id))
+    }
+}
+
+/// Copies the realisations of a run, or has them lie in both folders where the disk can do that.
+fn copy_files(from: &Path, to: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(from).into_iter().flatten().flatten() {
+        let (file, copy) = (entry.path(), to.join(entry.file_name()));
+        if is_realisation(&file) {
+            std::fs::create_dir_all(to).map_err(|e| Error::io(to, "create", &e))?;
+            let copied = std::fs::hard_link(&file, &copy).or_else(|_| std::fs::copy(&file, &copy).map(|_| ()));
+            copied.map_err(|e| Error::io(&copy, "write", &e))?;
+        }
+    }
+    Ok(())
+}
+
+fn is_realisation(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == "safetensors")
 }
 
 /// Removes the realisations of a run: files this program writes, and the folder if nothing else is in it.
 ///
 /// # Errors
 /// When a file cannot be removed.
-pub fn forget(dir: &Path, folder: &str) -> Result<()> {
-    let folder = dir.join(folder);
+pub fn forget(dir: &Path, run: &RunId) -> Result<()> {
+    let folder = run.folder(dir);
     for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        if path.extension().is_some_and(|e| e == "safetensors") {
+        if is_realisation(&path) {
             std::fs::remove_file(&path).map_err(|e| Error::io(&path, "remove", &e))?;
         }
     }
@@ -160,7 +197,7 @@ pub fn forget(dir: &Path, folder: &str) -> Result<()> {
 /// When it cannot be renamed.
 pub fn set_aside(dir: &Path) -> Result<PathBuf> {
     let path = dir.join(PROJECT_FILE);
-    let aside = dir.join(format!("project-unread-{}.json", run_folder().trim_start_matches("run-")));
+    let aside = dir.join(format!("project-unread-{}.json", jiff::Timestamp::now().as_millisecond()));
     std::fs::rename(&path, &aside).map_err(|e| Error::io(&path, "rename", &e))?;
     Ok(aside)
 }
@@ -170,30 +207,20 @@ struct Version {
     version: u32,
 }
 
-/// A name for the folder of a new run.
-pub fn run_folder() -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    format!("run-{}", now.map_or(0, |since| since.as_millis()))
-}
-
-fn is_run_folder(name: &str) -> bool {
-    name.strip_prefix("run-").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
-}
-
-fn file_of(dir: &Path, folder: &str, index: u64) -> PathBuf {
-    dir.join(folder).join(format!("{index:06}.safetensors"))
+fn file_of(dir: &Path, run: &RunId, index: u64) -> PathBuf {
+    run.folder(dir).join(format!("{index:06}.safetensors"))
 }
 
 /// Whether a realisation lies there.
-pub fn is_kept(dir: &Path, folder: &str, index: u64) -> bool {
-    file_of(dir, folder, index).is_file()
+pub fn is_kept(dir: &Path, run: &RunId, index: u64) -> bool {
+    file_of(dir, run, index).is_file()
 }
 
 /// Writes one finished realisation.
 ///
 /// # Errors
 /// When the folder cannot be written.
-pub fn keep(dir: &Path, folder: &str, table: &ModalityTable, realisation: &Realisation) -> Result<()> {
+pub fn keep(dir: &Path, run: &RunId, table: &ModalityTable, realisation: &Realisation) -> Result<()> {
     let mut tensors = BTreeMap::new();
     let mut notes = HashMap::from([
         ("synthetic".to_owned(), "yes".to_owned()),
@@ -219,7 +246,7 @@ pub fn keep(dir: &Path, folder: &str, table: &ModalityTable, realisation: &Reali
             None => {}
         }
     }
-    write_tensors(&file_of(dir, folder, realisation.index), &tensors, Some(notes)).map(drop)
+    write_tensors(&file_of(dir, run, realisation.index), &tensors, Some(notes)).map(drop)
 }
 
 /// Under this name lies where a modality is valid (1) and where not (0), if it is not valid everywhere.
@@ -233,11 +260,11 @@ fn numbers(data: &TensorData) -> impl Iterator<Item = f32> {
 }
 
 /// All realisations of a run that can be read, by number, and what cannot.
-pub fn kept(dir: &Path, folder: &str, table: &ModalityTable) -> (Vec<Realisation>, Vec<Error>) {
+pub fn kept(dir: &Path, run: &RunId, table: &ModalityTable) -> (Vec<Realisation>, Vec<Error>) {
     let (mut found, mut problems) = (Vec::new(), Vec::new());
-    for entry in std::fs::read_dir(dir.join(folder)).into_iter().flatten().flatten() {
+    for entry in std::fs::read_dir(run.folder(dir)).into_iter().flatten().flatten() {
         let path = entry.path();
-        if path.extension().is_some_and(|e| e == "safetensors") {
+        if is_realisation(&path) {
             match read_realisation(&path, table) {
                 Ok(realisation) => found.push(realisation),
                 Err(error) => problems.push(error),
@@ -311,7 +338,11 @@ mod tests {
         Realisation { index, seed: 7, values: table.iter().map(value).collect() }
     }
 
-    fn project(folder: &str, request: Request) -> Project {
+    fn id(name: &str) -> RunId {
+        RunId::try_from(name.to_owned()).expect("a name")
+    }
+
+    fn project(run: &str, request: Request) -> Project {
         Project {
             version: VERSION,
             model: "models/demo".into(),
@@ -326,7 +357,7 @@ mod tests {
             computing: Computing { device: crate::model::DeviceChoice::Cpu, precision: crate::model::Precision::I16 },
             seed: 7,
             random_seed: true,
-            runs: vec![KeptRun { request, folder: folder.into(), model_sha256: "0".into() }],
+            runs: vec![KeptRun { request, id: id(run), model_sha256: "0".into(), made_by: None }],
             shown: 0,
         }
     }
@@ -356,7 +387,7 @@ mod tests {
         written.write_with(dir.path(), &table, &[members.to_vec()]).expect("written");
         assert!(Project::is_at(dir.path()));
         assert_eq!(Project::read(dir.path()).expect("read"), written);
-        let (found, problems) = kept(dir.path(), "run-1", &table);
+        let (found, problems) = kept(dir.path(), &id("run-1"), &table);
         assert!(problems.is_empty(), "{problems:?}");
         assert_eq!(found, [(*members[1]).clone(), (*members[0]).clone()]);
     }
@@ -377,7 +408,7 @@ mod tests {
         let left = |name: &str| std::fs::read_dir(dir.path().join(name)).map(|files| files.count()).unwrap_or(0);
         assert_eq!((left("run-1"), left("run-9")), (1, 1), "the user's files stay, ours are gone");
         // The session's own write removes nothing at all.
-        keep(dir.path(), "run-3", &table, &realisation(&table, 0)).expect("kept");
+        keep(dir.path(), &id("run-3"), &table, &realisation(&table, 0)).expect("kept");
         second.write(dir.path()).expect("written");
         assert_eq!(left("run-3"), 1);
     }
@@ -395,24 +426,57 @@ mod tests {
         let table = ModalityTable::published();
         let dir = tempfile::tempdir().expect("folder");
         for index in 0..3 {
-            keep(dir.path(), "run-1", &table, &realisation(&table, index)).expect("kept");
+            keep(dir.path(), &id("run-1"), &table, &realisation(&table, index)).expect("kept");
         }
         let path = dir.path().join("run-1/000001.safetensors");
         let bytes = std::fs::read(&path).expect("bytes");
         for length in [0, 7, 100, bytes.len() - 1] {
             std::fs::write(&path, &bytes[..length]).expect("cut");
-            let (found, problems) = kept(dir.path(), "run-1", &table);
+            let (found, problems) = kept(dir.path(), &id("run-1"), &table);
             assert_eq!(found.iter().map(|r| r.index).collect::<Vec<_>>(), [0, 2], "cut at {length}");
             assert_eq!(problems.len(), 1);
         }
-        assert!(kept(dir.path(), "run-9", &table).0.is_empty());
+        assert!(kept(dir.path(), &id("run-9"), &table).0.is_empty());
         for text in ["", "{}", "{\"version\": 9}", "[]"] {
             std::fs::write(dir.path().join(PROJECT_FILE), text).expect("write");
             assert!(Project::read(dir.path()).is_err(), "{text}");
         }
-        let mut outside = project("run-1", request(&table));
-        outside.runs[0].folder = "../../etc".into();
-        std::fs::write(dir.path().join(PROJECT_FILE), serde_json::to_string(&outside).expect("json")).expect("write");
+        let text = serde_json::to_string(&project("run-1", request(&table))).expect("json");
+        std::fs::write(dir.path().join(PROJECT_FILE), text.replace("run-1", "../../etc")).expect("write");
         assert!(Project::read(dir.path()).is_err());
+    }
+
+    #[test]
+    fn runs_that_are_moved_are_whole_in_their_own_project_and_gone_from_the_other() {
+        let table = ModalityTable::published();
+        let dir = tempfile::tempdir().expect("folder");
+        let (session, own) = (dir.path().join("session"), dir.path().join("session/earlier/one"));
+        let members = [realisation(&table, 0), realisation(&table, 1)].map(Arc::new);
+        let before = project("run-1", request(&table));
+        before.write_with(&session, &table, &[members.to_vec()]).expect("written");
+        let mut now = before.clone();
+        // Where nothing can be written, nothing is lost.
+        std::fs::write(dir.path().join("session/earlier"), "in the way").expect("file");
+        now.move_runs(&session, &own).expect_err("no folder");
+        assert_eq!((&now, &Project::read(&session).expect("read")), (&before, &before));
+        std::fs::remove_file(dir.path().join("session/earlier")).expect("out of the way");
+        now.move_runs(&session, &own).expect("moved");
+        assert!(now.runs.is_empty() && Project::read(&session).expect("read") == now);
+        assert!(!id("run-1").folder(&session).exists());
+        assert_eq!(Project::read(&own).expect("read"), before);
+        let (found, problems) = kept(&own, &id("run-1"), &table);
+        assert!(problems.is_empty() && found == members.map(|made| (*made).clone()), "{problems:?}");
+    }
+
+    #[test]
+    fn projects_of_earlier_versions_do_not_tell_the_model_and_open() {
+        let table = ModalityTable::published();
+        let dir = tempfile::tempdir().expect("folder");
+        let written = project("run-1", request(&table));
+        let mut text = serde_json::to_value(&written).expect("json");
+        let run = text["runs"][0].as_object_mut().expect("a run");
+        assert!(run.remove("made_by").is_some() && run.contains_key("folder"));
+        std::fs::write(dir.path().join(PROJECT_FILE), text.to_string()).expect("file");
+        assert_eq!(Project::read(dir.path()).expect("read"), written);
     }
 }

@@ -9,7 +9,7 @@ use crate::grid::Footprint;
 use crate::hub::model_folder;
 use crate::job::{Event, Place, PlaceData, Request, SetValue, observe_all, run};
 use crate::modality::PostOptions;
-use crate::model::{Computing, DeviceChoice, Manifest, Model, Precision};
+use crate::model::{Computing, DeviceChoice, Manifest, Model, ModelIdentity, Precision};
 use crate::process::memory_limit;
 use crate::sampler::{ConditionLatent, IgnoredMode, Role, Roles, SamplerOptions};
 use crate::scene::{Extent, Observation, Window};
@@ -267,7 +267,8 @@ impl Output<'_> {
         for note in &observation.notes {
             eprintln!("note: {note}");
         }
-        let lineage = Lineage::new(&self.model.manifest, &self.model.sha256, request, observation);
+        let model = ModelIdentity::of(&self.model.manifest, &self.model.sha256);
+        let lineage = Lineage::new(&model, &self.model.manifest.modalities, request, observation);
         let mut pictures = None;
         if command.png {
             let known = observe_all(&lineage.table, &request.place)?;

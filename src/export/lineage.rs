@@ -3,7 +3,7 @@
 use crate::grid::Footprint;
 use crate::job::{Request, SETTINGS_KEY, SetValue, Settings};
 use crate::modality::{ModalityTable, Value};
-use crate::model::Manifest;
+use crate::model::ModelIdentity;
 use crate::sampler::Role;
 use crate::scene::Observation;
 use std::path::Path;
@@ -27,8 +27,7 @@ pub struct Lineage {
 impl Lineage {
     /// Collects what there is to say about a run. The number of realisations computed together is left out: it does
     /// not matter, and files stay the same whatever it was.
-    pub fn new(manifest: &Manifest, model_sha256: &str, request: &Request, observation: &Observation) -> Self {
-        let table = manifest.modalities.clone();
+    pub fn new(model: &ModelIdentity, table: &ModalityTable, request: &Request, observation: &Observation) -> Self {
         let given = |i: &usize| -> String {
             let name = &table[*i].name;
             if let Some(set @ (SetValue::Class(_) | SetValue::Painted(_) | SetValue::Location(_) | SetValue::Date(_))) =
@@ -60,13 +59,13 @@ impl Lineage {
             options.steps,
             if options.final_denoise { " and a final denoising one" } else { "" }
         );
-        let settings = serde_json::json!(Settings::of(&table, request)).to_string();
+        let settings = serde_json::json!(Settings::of(table, request)).to_string();
         let metadata = [
             ("synthetic", "yes".to_owned()),
-            ("model", manifest.name.clone()),
-            ("model_sha256", model_sha256.to_owned()),
-            ("model_licence", manifest.licence.clone()),
-            ("model_attribution", manifest.attribution.clone()),
+            ("model", model.name.clone()),
+            ("model_sha256", model.sha256.clone()),
+            ("model_licence", model.licence.clone()),
+            ("model_attribution", model.attribution.clone()),
             ("seed", request.seed.to_string()),
             ("steps", options.steps.to_string()),
             ("solver", solver),
@@ -85,9 +84,9 @@ impl Lineage {
             tile: observation.tile.clone(),
             footprint: observation.footprint.clone(),
             seed: request.seed,
-            date: observation.date(&table),
+            date: observation.date(table),
             metadata: metadata.map(|(key, value)| (key.to_owned(), value)).into(),
-            table,
+            table: table.clone(),
         }
     }
 }

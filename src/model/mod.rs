@@ -7,6 +7,7 @@ mod device;
 mod engine;
 pub mod field;
 mod folder;
+mod identity;
 mod import;
 pub mod kernels;
 mod layers;
@@ -29,6 +30,7 @@ pub use denoiser::{Denoiser, NoisePredictor};
 pub use device::{Computing, DeviceChoice};
 pub use engine::Engine;
 pub use folder::Model;
+pub use identity::ModelIdentity;
 pub use import::{check_autoencoder, check_denoiser, convert};
 pub use layers::{Conv3, Sampling};
 pub use manifest::{

@@ -29,6 +29,8 @@ mod remote_rasters;
 mod scenes;
 #[cfg(all(feature = "window", target_os = "linux"))]
 mod screenshots;
+#[cfg(feature = "window")]
+mod sessions;
 mod shaders;
 #[cfg(feature = "window")]
 mod snapshots;

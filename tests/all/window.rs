@@ -271,7 +271,7 @@ fn the_window_moves_over_its_scene_and_keeps_what_was_chosen() {
 /// Whether the session's folder holds so many realisations of its only run, and the project that names them.
 fn kept(dir: &std::path::Path, count: usize) -> bool {
     let run = Project::read(dir).ok().and_then(|project| project.runs.first().cloned());
-    run.is_some_and(|run| std::fs::read_dir(dir.join(run.folder)).is_ok_and(|files| files.count() == count))
+    run.is_some_and(|run| std::fs::read_dir(run.id.folder(dir)).is_ok_and(|files| files.count() == count))
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The model in use.
 
 use crate::error::Result;
-use crate::model::{MANIFEST_FILE, Manifest, sha256_of};
+use crate::model::{MANIFEST_FILE, Manifest, ModelIdentity, sha256_of};
 use std::path::PathBuf;
 
 /// The model in use, as far as the window needs it; the worker loads the weights.
@@ -27,5 +27,10 @@ impl LoadedModel {
         let sha256 = sha256_of(&dir.join(MANIFEST_FILE))?;
         let weight_bytes = manifest.weight_bytes(&dir);
         Ok(Self { dir, manifest, sha256, weight_bytes })
+    }
+
+    /// What its runs are made by.
+    pub fn identity(&self) -> ModelIdentity {
+        ModelIdentity::of(&self.manifest, &self.sha256)
     }
 }

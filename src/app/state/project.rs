@@ -9,6 +9,7 @@ use crate::modality::ModalityTable;
 use crate::project::{KeptRun, Picked, Project};
 use crate::scene::Collection;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The session as a project; `None` before the model is known or while a place is being read.
@@ -20,8 +21,9 @@ pub fn project(session: &Session) -> Option<Project> {
     let runs = session.runs.all();
     let kept = |run: &Run| KeptRun {
         request: run.request.clone(),
-        folder: run.folder.clone(),
-        model_sha256: run.model_sha256.clone().unwrap_or_else(|| model.sha256.clone()),
+        id: run.id.clone(),
+        model_sha256: run.model.sha256.clone(),
+        made_by: Some(run.model.clone()),
     };
     let scenes = session.scenes.iter().map(|known| known.scene.dir().to_path_buf());
     let scenes = session.collections.iter().map(|collection| collection.root.clone()).chain(scenes);
@@ -65,6 +67,8 @@ pub struct Restored {
     pub unread: Unread,
     /// Why, as sentences.
     pub problems: Vec<String>,
+    /// The project that runs of another model were moved to, if they were.
+    pub earlier: Option<PathBuf>,
 }
 
 impl Restored {

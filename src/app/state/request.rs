@@ -122,6 +122,7 @@ impl Session {
 
     /// Whether more realisations of a run can be asked for.
     pub fn can_add_to(&self, run: &Run) -> bool {
-        !run.active() && run.lineage.is_some() && !run.other_model
+        let same = || self.model.as_ref().is_some_and(|model| run.model.is(&model.identity()));
+        !run.active() && run.lineage.is_some() && same()
     }
 }

@@ -5,7 +5,8 @@ use crate::ensemble::Realisation;
 use crate::export::Lineage;
 use crate::job::{Request, SetValue, Stage};
 use crate::modality::{Modality, ModalityTable, Raster};
-use crate::project::run_folder;
+use crate::model::ModelIdentity;
+use crate::project::RunId;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,8 +33,10 @@ pub enum RunState {
 pub struct Run {
     /// What was asked for; its samples are all that were asked for, also later.
     pub request: Request,
-    /// Folder of its realisations in the session's folder on disk; no two runs share one.
-    pub folder: String,
+    /// Its name, in the session and on disk; no two runs share one.
+    pub id: RunId,
+    /// The model that makes it or has made it, whatever model is used later.
+    pub model: ModelIdentity,
     /// The place as it was when the run was asked for.
     pub observed: Observed,
     /// For exports; known once the worker has read the scene.
@@ -50,18 +53,15 @@ pub struct Run {
     pub progress: (usize, usize, Option<Duration>),
     /// State.
     pub state: RunState,
-    /// Whether another model made it than the one in use.
-    pub other_model: bool,
-    /// SHA-256 of the manifest of the model that made it; `None` for the one in use.
-    pub model_sha256: Option<String>,
 }
 
 impl Run {
     /// A run that waits for its turn.
-    pub fn new(request: Request, observed: Observed) -> Self {
+    pub fn new(request: Request, model: ModelIdentity, observed: Observed) -> Self {
         Self {
             request,
-            folder: run_folder(),
+            id: RunId::now(),
+            model,
             observed,
             lineage: None,
             realisations: Vec::new(),
@@ -70,8 +70,6 @@ impl Run {
             stage: Stage::Waiting,
             progress: (0, 0, None),
             state: RunState::Waiting,
-            other_model: false,
-            model_sha256: None,
         }
     }
 
@@ -112,8 +110,8 @@ pub struct Runs {
     all: Vec<Run>,
     /// Place in `all` of the one that is looked at.
     shown: usize,
-    /// Folders of the runs that wait, and what is asked for, in order.
-    queue: VecDeque<(String, Request)>,
+    /// The runs that wait, and what is asked for, in order.
+    queue: VecDeque<(RunId, Request)>,
 }
 
 impl Runs {
@@ -154,21 +152,21 @@ impl Runs {
 
     /// What waits, in order: the run, and how many realisations are asked for.
     pub fn waiting(&self) -> impl Iterator<Item = (&Run, usize)> {
-        self.queue.iter().filter_map(|(folder, request)| Some((self.find(folder)?, request.samples)))
+        self.queue.iter().filter_map(|(id, request)| Some((self.find(id)?, request.samples)))
     }
 
-    fn find(&self, folder: &str) -> Option<&Run> {
-        self.all.iter().find(|run| run.folder == folder)
+    fn find(&self, id: &RunId) -> Option<&Run> {
+        self.all.iter().find(|run| run.id == *id)
     }
 
-    fn find_mut(&mut self, folder: &str) -> Option<&mut Run> {
-        self.all.iter_mut().find(|run| run.folder == folder)
+    fn find_mut(&mut self, id: &RunId) -> Option<&mut Run> {
+        self.all.iter_mut().find(|run| run.id == *id)
     }
 
     /// Adds a run to the end of the queue.
     pub fn add(&mut self, mut run: Run) {
         self.tell_apart(&mut run);
-        self.queue.push_back((run.folder.clone(), run.request.clone()));
+        self.queue.push_back((run.id.clone(), run.request.clone()));
         self.all.push(run);
     }
 
@@ -177,7 +175,7 @@ impl Runs {
         let Some(run) = self.all.get_mut(self.shown) else { return };
         run.request.samples = run.realisations.len() + request.samples;
         run.state = RunState::Waiting;
-        self.queue.push_back((run.folder.clone(), request));
+        self.queue.push_back((run.id.clone(), request));
     }
 
     /// The request the worker should begin with now, if it is idle and one waits.
@@ -185,16 +183,16 @@ impl Runs {
         if self.working().is_some() {
             return None;
         }
-        let (folder, request) = self.queue.pop_front()?;
-        let run = self.find_mut(&folder)?;
+        let (id, request) = self.queue.pop_front()?;
+        let run = self.find_mut(&id)?;
         (run.state, run.progress, run.stage) = (RunState::Running, (0, 0, None), Stage::Waiting);
         Some(request)
     }
 
     /// Takes the one at this place of the queue out again; a run without realisations is forgotten.
     pub fn withdraw(&mut self, place: usize) {
-        let Some((folder, _)) = self.queue.remove(place) else { return };
-        let Some(at) = self.all.iter().position(|run| run.folder == folder) else { return };
+        let Some((id, _)) = self.queue.remove(place) else { return };
+        let Some(at) = self.all.iter().position(|run| run.id == id) else { return };
         let made = self.all[at].realisations.len();
         self.all[at].request.samples = made.max(1);
         self.all[at].rest();
@@ -213,14 +211,6 @@ impl Runs {
         }
     }
 
-    /// Another model, or another state of it, is used from now on: nothing can be added to what the old one made.
-    pub fn model_changes(&mut self, old_sha256: &str, new_sha256: &str) {
-        for run in &mut self.all {
-            let own = run.model_sha256.get_or_insert_with(|| old_sha256.to_owned());
-            run.other_model = own != new_sha256;
-        }
-    }
-
     /// Takes runs that were brought back after those that are there, and looks at one of them.
     pub fn restore(&mut self, runs: Vec<Run>, shown: usize) {
         let before = self.all.len();
@@ -231,10 +221,10 @@ impl Runs {
         self.show(before + shown);
     }
 
-    /// No two runs share a folder: two may be asked for within a millisecond, or come from two projects.
+    /// No two runs share a name.
     fn tell_apart(&self, run: &mut Run) {
-        while self.find(&run.folder).is_some() {
-            run.folder.push('0');
+        while self.find(&run.id).is_some() {
+            run.id = run.id.next();
         }
     }
 }
@@ -272,7 +262,9 @@ pub(in crate::app) mod tests {
             values: vec![None; table.len()],
             notes: Vec::new(),
         };
-        Run::new(request, Observed { ground: Ground { footprint, corners: None }, observation })
+        let text = String::new;
+        let model = ModelIdentity { sha256: text(), name: text(), licence: text(), attribution: text() };
+        Run::new(request, model, Observed { ground: Ground { footprint, corners: None }, observation })
     }
 
     fn finish(runs: &mut Runs) {
@@ -291,7 +283,7 @@ pub(in crate::app) mod tests {
         }
         assert_eq!(runs.begin_next().map(|r| r.seed), Some(1));
         assert!(runs.begin_next().is_none(), "one works already");
-        let names: std::collections::BTreeSet<_> = runs.all().iter().map(|r| r.folder.clone()).collect();
+        let names: std::collections::HashSet<_> = runs.all().iter().map(|r| r.id.clone()).collect();
         assert_eq!(names.len(), 3);
         runs.withdraw(0);
         assert_eq!(runs.all().len(), 2, "nothing was made of the one that was withdrawn");

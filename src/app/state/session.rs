@@ -292,8 +292,8 @@ impl Session {
 
     /// Puts a run of these choices at the end of the queue.
     pub fn asked(&mut self, request: Request) {
-        if let Some(observed) = self.observed.clone() {
-            self.runs.add(Run::new(request, observed));
+        if let (Some(model), Some(observed)) = (&self.model, self.observed.clone()) {
+            self.runs.add(Run::new(request, model.identity(), observed));
         }
     }
 
@@ -303,7 +303,7 @@ impl Session {
         match event {
             Event::Stage(stage) => run.stage = stage,
             Event::Observed(observation) => {
-                let lineage = Lineage::new(&model.manifest, &model.sha256, &run.request, &observation);
+                let lineage = Lineage::new(&run.model, &model.manifest.modalities, &run.request, &observation);
                 run.lineage = Some(Arc::new(lineage));
                 for note in observation.notes.clone() {
                     self.note(note, false);

@@ -302,8 +302,7 @@ impl Shown {
         let observed = run.observed.observation.values[self.modality].as_ref();
         self.truth = observed.is_some();
         let look = view::looks(m).get(self.look).map_or_else(|| view::usual_look(m), |(_, look)| *look);
-        let rendering =
-            Rendering { run: run.folder.clone(), modality: self.modality, look, own_stretch: self.own_stretch };
+        let rendering = Rendering { run: run.id.clone(), modality: self.modality, look, own_stretch: self.own_stretch };
         let before = self.painted.as_ref().filter(|(painted, _)| *painted == rendering).map(|(_, stretch)| Before {
             stretch: *stretch,
             realisations: self.distances.iter().map(|(index, distances)| (*index, distances.observed)).collect(),

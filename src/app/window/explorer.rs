@@ -27,6 +27,7 @@ use crate::app::work::answers::Outbox;
 use crate::app::work::exchange;
 use crate::app::work::queue::{Lane, Queue};
 use crate::app::work::read;
+use crate::app::work::restore::With;
 use crate::app::work::session_folder::SessionFolder;
 use crate::basemap::{LayerId, Layers};
 use crate::error::Result;
@@ -100,6 +101,8 @@ impl ExplorerWindow {
         if !overlay {
             session.note("This graphics adapter cannot draw the overlay of disagreement; exports hold it.", true);
         }
+        // What belongs to the user counts in every window, also where another one keeps the session.
+        let home = options.session.clone();
         let session_folder = match options.session.map(SessionFolder::open).transpose() {
             Ok(folder) => folder,
             Err(error) => {
@@ -107,7 +110,7 @@ impl ExplorerWindow {
                 None
             }
         };
-        let preferences = Preferences::open(session_folder.as_ref().map(SessionFolder::dir));
+        let preferences = Preferences::open(home.as_deref());
         if preferences.light {
             ctx.set_theme(egui::Theme::Light);
         }
@@ -115,15 +118,17 @@ impl ExplorerWindow {
             network.set_offline(true);
         }
         session.offline = network.is_offline();
-        let (layers, problems) =
-            Layers::open(options.maps.config.as_deref(), session_folder.as_ref().map(SessionFolder::dir));
+        let (layers, problems) = Layers::open(options.maps.config.as_deref(), home.as_deref());
         problems.iter().for_each(|problem| session.note(problem.to_string(), true));
         session.layers = layers;
-        let recent = Recent::open(session_folder.as_ref().map(SessionFolder::dir));
+        let recent = Recent::open(home.as_deref());
         let before = session_folder.as_ref().map(|folder| folder.dir().to_path_buf()).filter(|dir| Project::is_at(dir));
         // Who has no session yet is new.
         let guide = (session_folder.is_some() && before.is_none()).then_some(GuideStep::Look);
-        let first = options.first.filter(|_| before.is_none());
+        let named = options.scene;
+        let first = options.first.filter(|_| before.is_none() && named.is_none());
+        let model = options.model;
+        let with = if options.named_model { With::Named(model.clone()) } else { With::ItsOr(model.clone()) };
         options.problems.into_iter().for_each(|problem| session.note(problem, true));
         let layer = session.layers.shown().clone();
         let mut window = Self {
@@ -160,7 +165,7 @@ impl ExplorerWindow {
             memory_looked: None,
         };
         window.read_map(LayerId::Bundled);
-        window.load_model(options.model);
+        window.load_model(model);
         let place = window.places.latest();
         let others = options.scenes.into_iter().filter(|dir| Some(dir) != first.as_ref()).map(|dir| (dir, false));
         let others: Vec<_> = others.collect();
@@ -168,7 +173,12 @@ impl ExplorerWindow {
             window.open_places(move || read::folder(&dir), place.clone(), picked);
         }
         if let Some(dir) = before {
-            window.restore(dir, place);
+            window.restore(dir, with, place);
+        }
+        if let Some(dir) = named {
+            // Asked for later than what is brought back.
+            let place = window.places.next();
+            window.open_places(move || read::folder(&dir), place, true);
         }
         window.open_kept_places();
         window.read_borders();
@@ -252,7 +262,9 @@ pub(super) fn bare(
     let options = Options {
         model,
         scenes: Vec::new(),
+        named_model: false,
         first: None,
+        scene: None,
         session,
         models,
         hub: crate::hub::Hub::at("http://127.0.0.1:9"),

@@ -8,7 +8,7 @@ use crate::app::window::explorer::ExplorerWindow;
 use crate::app::work::queue::Lane;
 use crate::ensemble::Realisation;
 use crate::error::Result;
-use crate::project::{self, Project};
+use crate::project::{self, Project, RunId};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,13 +44,13 @@ impl ExplorerWindow {
     }
 
     /// Removes what a forgotten run has on disk.
-    pub(super) fn forget_on_disk(&self, run: String) {
+    pub(super) fn forget_on_disk(&self, run: RunId) {
         let Some(dir) = self.session_folder.as_ref().map(|folder| folder.dir().to_path_buf()) else { return };
         self.write("What a forgotten run has on disk could not be removed", move || project::forget(&dir, &run));
     }
 
     /// Writes a finished realisation into the folder of its run.
-    pub(super) fn keep_realisation(&self, run: String, made: Arc<Realisation>) {
+    pub(super) fn keep_realisation(&self, run: RunId, made: Arc<Realisation>) {
         let (Some(folder), Some(table)) = (&self.session_folder, self.session.table().cloned()) else { return };
         let (dir, name) = (folder.dir().to_path_buf(), format!("Realisation {} of seed {}", made.index, made.seed));
         let keep = move || project::keep(&dir, &run, &table, &made);
@@ -61,7 +61,7 @@ impl ExplorerWindow {
     pub(super) fn keep_runs_from(&self, first: usize) {
         let (Some(folder), Some(table)) = (&self.session_folder, self.session.table().cloned()) else { return };
         let runs = self.session.runs.all().iter().skip(first);
-        let runs: Vec<_> = runs.map(|run| (run.folder.clone(), run.realisations.clone())).collect();
+        let runs: Vec<_> = runs.map(|run| (run.id.clone(), run.realisations.clone())).collect();
         let dir = folder.dir().to_path_buf();
         let keep = move || {
             let mut all = runs.iter().flat_map(|(run, realisations)| realisations.iter().map(move |made| (run, made)));
@@ -142,6 +142,7 @@ mod tests {
     use crate::app::state::place::Selection;
     use crate::app::window::explorer::{answered, bare};
     use crate::ensemble::Realisation;
+    use crate::project::RunId;
     use std::path::Path;
     use std::sync::Arc;
 
@@ -166,6 +167,7 @@ mod tests {
             let told: Vec<String> = window.session.notes.drain(..).map(|note| note.text).collect();
             assert!(told.len() == 1 && told[0].starts_with(words), "{words}: {told:?}");
         };
+        let id = |name: &str| RunId::try_from(name.to_owned()).expect("a name");
         window.session.notes.clear();
         window.remember(Path::new("/somewhere"));
         failed(window, "The list of what was opened lately is not kept for the next start: ");
@@ -173,14 +175,14 @@ mod tests {
         failed(window, "Colours and network switch are not kept for the next start: ");
         window.write_layers();
         failed(window, "The list of base maps is not kept for the next start: ");
-        window.forget_on_disk("run-1".into());
+        window.forget_on_disk(id("run-1"));
         failed(window, "What a forgotten run has on disk could not be removed: ");
         window.keep_all();
         failed(window, "Choices are not kept for the next start until this is mended: ");
         let missing = |window: &super::ExplorerWindow| window.session_folder.as_ref().is_some_and(|f| f.is_missing());
         assert!(!missing(window), "no realisation has to be written again");
         let made = Arc::new(Realisation { index: 3, seed: 7, values: Vec::new() });
-        window.keep_realisation("run-2".into(), made);
+        window.keep_realisation(id("run-2"), made);
         failed(window, "Realisation 3 of seed 7 is not kept for the next start until this is mended: ");
         assert!(missing(window));
         // What failed is written as the window closes, if that is possible by then.

@@ -266,7 +266,6 @@ impl ExplorerWindow {
                 let text = "That model has other modalities: save this session's runs and forget them first.";
                 return self.session.note(text, true);
             }
-            self.session.runs.model_changes(&old.sha256, &model.sha256);
             if !same {
                 self.session.choices.restart(usual(&model.manifest.modalities, &|_| false));
                 self.session.observed = None;

@@ -7,7 +7,7 @@ use crate::app::view::shown::Shown;
 use crate::app::window::explorer::ExplorerWindow;
 use crate::app::work::queue::Lane;
 use crate::app::work::read::{self, Known, LookedInto};
-use crate::app::work::restore::restored;
+use crate::app::work::restore::{With, restored};
 use crate::basemap::{Archive, LayerId};
 use crate::error::Result;
 use crate::modality::ModalityTable;
@@ -22,7 +22,7 @@ impl ExplorerWindow {
     pub(super) fn open_folder(&mut self, dir: PathBuf, place: Ticket) {
         self.scene_form.open = false;
         if Project::is_at(&dir) {
-            self.restore(dir, place);
+            self.restore(dir, With::Its, place);
         } else {
             self.open_places(move || read::folder(&dir), place, true);
         }
@@ -42,12 +42,12 @@ impl ExplorerWindow {
         });
     }
 
-    /// Brings a project back.
-    pub(super) fn restore(&self, dir: PathBuf, place: Ticket) {
+    /// Brings a project back with one model or another.
+    pub(super) fn restore(&self, dir: PathBuf, with: With, place: Ticket) {
         let from = dir.clone();
         self.queue.run(
             Lane::Read,
-            move || restored(&from),
+            move || restored(&from, with),
             move |window: &mut Self, read| {
                 window.restored(&dir, read, &place);
             },
@@ -167,7 +167,12 @@ impl ExplorerWindow {
             Ok(restored) => restored,
             Err(error) => {
                 self.session.note(error.to_string(), true);
-                if own {
+                if own && Project::read(dir).is_ok() {
+                    // It can be read, so it stays as it is.
+                    self.session_folder = None;
+                    let text = "This session is not kept for the next start; the last one stays as it is.";
+                    self.session.note(text, true);
+                } else if own {
                     match set_aside(dir) {
                         Ok(aside) => self.session.note(
                             format!("The last session could not be read; it is kept as {}.", aside.display()),
@@ -188,6 +193,15 @@ impl ExplorerWindow {
         if !same && !self.session.runs.all().is_empty() {
             let text = "This project was made with a model of other modalities: save this session's runs and forget them first.";
             return self.session.note(text, true);
+        }
+        if let Some(earlier) = &restored.earlier {
+            self.remember(earlier);
+            let text = format!(
+                "The runs of the last session were made with a model of other modalities. They are kept as a project of \
+                 their own, {}: open it to see them.",
+                earlier.display()
+            );
+            self.session.note(text, true);
         }
         let before = self.session.runs.all().len();
         if !same {

@@ -17,9 +17,14 @@ pub struct Options {
     pub model: PathBuf,
     /// Scenes on the map.
     pub scenes: Vec<PathBuf>,
-    /// Scene that is picked at once.
+    /// Whether that model was asked for: then it comes before the one of the session that was kept.
+    pub named_model: bool,
+    /// Scene that a newcomer sees first, who has kept no session yet.
     pub first: Option<PathBuf>,
-    /// Folder that keeps the session for the next start; nothing is kept without one.
+    /// Scene that was asked for: it is picked, whatever was picked when the session was kept.
+    pub scene: Option<PathBuf>,
+    /// Folder that keeps the session for the next start, and what the user chose of the window itself; nothing is kept
+    /// without one.
     pub session: Option<PathBuf>,
     /// Folder that models are installed in; none on a system without one.
     pub models: Option<PathBuf>,
@@ -53,7 +58,9 @@ impl Options {
         };
         Ok(Self {
             model: bundled("models/demo")?,
+            named_model: false,
             first,
+            scene: None,
             scenes,
             session: None,
             models: Library::folder().ok(),

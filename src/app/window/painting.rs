@@ -7,6 +7,7 @@ use crate::app::work::paint::{self, Gallery, Picture};
 use crate::app::work::queue::Lane;
 use crate::error::Result;
 use crate::modality::Raster;
+use crate::project::RunId;
 
 impl ExplorerWindow {
     /// Has the gallery painted: what is new in it, or all of it.
@@ -45,7 +46,7 @@ impl ExplorerWindow {
     /// Has a preview painted of a realisation that is being made.
     pub(super) fn paint_preview(&mut self, index: u64, modality: usize, raster: Raster) {
         let Some(m) = self.session.table().and_then(|table| table.get(modality)).cloned() else { return };
-        let run = self.session.runs.working().map(|run| run.folder.clone()).unwrap_or_default();
+        let Some(run) = self.session.runs.working().map(|run| run.id.clone()) else { return };
         let paint = move || Ok(paint::usual(&m, &raster));
         self.queue.run(Lane::Read, paint, move |window: &mut Self, painted| match painted {
             Ok(picture) => window.previewed(&run, index, modality, picture),
@@ -53,10 +54,10 @@ impl ExplorerWindow {
         });
     }
 
-    fn previewed(&mut self, run: &str, index: u64, modality: usize, picture: Picture) {
+    fn previewed(&mut self, run: &RunId, index: u64, modality: usize, picture: Picture) {
         // It may come after what it is a preview of.
         let made = |run: &Run| run.realisations.iter().any(|made| made.index == index);
-        if self.session.runs.working().is_some_and(|working| working.folder == run && !made(working)) {
+        if self.session.runs.working().is_some_and(|working| working.id == *run && !made(working)) {
             self.shown.previewed(&self.ctx, index, modality, picture);
         }
     }

@@ -26,7 +26,7 @@ impl ExplorerWindow {
                 _ => {}
             }
             if let (Event::Realisation(made), Some(run)) = (&event, self.session.runs.working()) {
-                self.keep_realisation(run.folder.clone(), made.clone());
+                self.keep_realisation(run.id.clone(), made.clone());
             }
             self.session.event(event);
         }
@@ -67,17 +67,17 @@ impl ExplorerWindow {
 
     /// Forgets a run with what it has on disk.
     pub(super) fn forget_run(&mut self, at: usize) {
-        let folder = self.session.runs.all().get(at).filter(|run| !run.active()).map(|run| run.folder.clone());
+        let id = self.session.runs.all().get(at).filter(|run| !run.active()).map(|run| run.id.clone());
         self.session.runs.remove(at);
-        if let Some(folder) = folder {
-            self.forget_on_disk(folder);
+        if let Some(id) = id {
+            self.forget_on_disk(id);
         }
         self.show_run();
     }
 
     /// Takes what is at this place of the queue out of it.
     pub(super) fn withdraw(&mut self, place: usize) {
-        let shown = |window: &Self| window.session.run().map(|run| run.folder.clone());
+        let shown = |window: &Self| window.session.run().map(|run| run.id.clone());
         let before = shown(self);
         self.session.runs.withdraw(place);
         if shown(self) != before {

@@ -3,6 +3,7 @@
 use crate::app::state::ticket::Ticket;
 use crate::ensemble::{Measure, Quantity, Realisation, Samples, Statistics, distance, statistics};
 use crate::modality::{Modality, ModalityTable, Raster};
+use crate::project::RunId;
 use crate::view::{self, AreaFigures, AreaOrder, Look, Spot, Stretch, area_figures};
 use egui::ColorImage;
 use std::collections::BTreeMap;
@@ -14,8 +15,8 @@ pub type Picture = Arc<ColorImage>;
 /// Of what pictures are painted, and how: those that agree in it can stand beside each other.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rendering {
-    /// Folder of the run, which tells it from others.
-    pub run: String,
+    /// The run.
+    pub run: RunId,
     /// Index of the modality.
     pub modality: usize,
     /// How its values become colours.
@@ -176,7 +177,7 @@ mod tests {
         };
         GalleryOrder {
             ticket: Requests::default().next(),
-            rendering: Rendering { run: "run-1".into(), modality, look: view::usual_look(&m), own_stretch: false },
+            rendering: Rendering { run: RunId::now(), modality, look: view::usual_look(&m), own_stretch: false },
             quantity: Quantity::Channel(0),
             measure: Measure::of(&m, observed.is_some())[0],
             observed: observed.map(raster),

@@ -27,7 +27,9 @@ pub fn options(session: Option<PathBuf>) -> Options {
     Options {
         model: project("models/demo"),
         scenes: [COMPLETE, "newzealand_T60HWB_2020-10-02"].map(scene).into(),
+        named_model: false,
         first: Some(scene(COMPLETE)),
+        scene: None,
         session,
         models: None,
         hub: copgen::hub::Hub::at("http://127.0.0.1:9"),
