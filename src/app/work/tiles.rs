@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn all_old_tiles_in_view_are_asked_about() {
         let ctx = Context::default();
-        let mut loader = TileLoader::new(Arc::new(Slow { near: LocalTile::Old, side: 4 }), &ctx);
+        let mut loader = TileLoader::new(Arc::new(Slow { near: LocalTile::Stale, side: 4 }), &ctx);
         let tiles: Vec<TileAt> = (0..30).map(|i| TileAt { zoom: 9, x: i % 6, y: i / 6 }).collect();
         let fresh = |loader: &TileLoader| {
             tiles.iter().filter(|at| matches!(loader.held.peek(at), Some(Held::Picture(_)))).count()
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn large_pictures_fill_no_memory() {
         let ctx = Context::default();
-        let mut loader = TileLoader::new(Arc::new(Slow { near: LocalTile::Here, side: 1024 }), &ctx);
+        let mut loader = TileLoader::new(Arc::new(Slow { near: LocalTile::Fresh, side: 1024 }), &ctx);
         for row in 0..10 {
             let tiles: Vec<TileAt> = (0..30).map(|x| TileAt { zoom: 9, x, y: row }).collect();
             draw(&mut loader, &ctx, &tiles, |loader| {
