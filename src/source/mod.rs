@@ -17,7 +17,6 @@ mod signing;
 mod stac;
 mod survey;
 
-pub use crate::modality::FAMILIES;
 pub use fetch::{Area, FetchProgress, Order, fetch};
 pub use kept::{InUse, Kept, KeptScene};
 pub use mask::cloud_code;

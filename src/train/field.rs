@@ -6,7 +6,7 @@ use super::recipe::{FieldRecipe, Recipe};
 use super::regimes;
 use super::windows::Windows;
 use crate::error::{Error, Result};
-use crate::modality::{Modality, ModalityTable, ValueKind, to_network};
+use crate::modality::{ModalityTable, to_network};
 use crate::model::field::{Cosines, Layout, Part, Regime, Statistics};
 use crate::sampler::training_generator;
 use nalgebra::{DMatrix, DVector};
@@ -52,7 +52,7 @@ pub fn fit_field(recipe: &Recipe, table: &ModalityTable, scenes: &Path) -> Resul
     let pooled = fit_pooled(settings, table, &layout, &drawn)?;
     // Regimes differ in what is seen of the ground; windows that show nothing of it say nothing about them. From here
     // on in units of the pooled deviation.
-    let optical = |window: &Held| (0..table.len()).any(|i| is_optical(&table[i]) && window.values[i].is_some());
+    let optical = |window: &Held| (0..table.len()).any(|i| table[i].about.is_optical() && window.values[i].is_some());
     drawn.retain(optical);
     if settings.regimes < 2 || drawn.len() < settings.regimes {
         return Ok(pooled);
@@ -164,11 +164,6 @@ pub fn gather(layout: &Layout, windows: impl Iterator<Item = Held>) -> (Vec<Mome
     }
     let average = |moments: BTreeMap<Vec<usize>, Moments>| moments.into_values().map(Moments::averaged).collect();
     (average(total), bins.into_iter().map(average).collect())
-}
-
-/// Whether it shows what an optical sensor sees.
-pub fn is_optical(m: &Modality) -> bool {
-    matches!(m.values, ValueKind::Reflectance { .. })
 }
 
 /// Weighted sums of squares by channel, and the weights, which are added to `count`. The same band of two families counts

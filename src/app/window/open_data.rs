@@ -8,8 +8,9 @@ use crate::app::work::exchange::{News, Teller};
 use crate::app::work::queue;
 use crate::error::{Error, Result};
 use crate::grid::GridCell;
+use crate::modality::Catalogue;
 use crate::net::Network;
-use crate::source::{Acquisition, Area, FAMILIES, FetchProgress, Kept, Query, Survey, fetch, survey, thumbnail};
+use crate::source::{Acquisition, Area, FetchProgress, Kept, Query, Survey, fetch, survey, thumbnail};
 use crate::view;
 use egui::{ColorImage, Context, TextureOptions};
 use std::path::PathBuf;
@@ -73,7 +74,7 @@ impl ExplorerWindow {
             self.exchanges.send(
                 move |e| News::Surveyed(serial, Err(e)),
                 move |network, teller, stop| {
-                    let families = FAMILIES.map(str::to_owned);
+                    let families = Catalogue::of_user().product_names();
                     let found = survey(network, &sources, &families, &query, stop);
                     teller.tell(News::Surveyed(serial, found.map(|survey| Box::new((site, survey)))));
                 },

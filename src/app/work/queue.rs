@@ -327,7 +327,7 @@ fn with_thumbnails(table: &ModalityTable, observed: Observed) -> (Observed, Thum
 /// The usual picture, with its own stretch.
 pub fn drawn_usual(m: &Modality, raster: &Raster) -> Arc<ColorImage> {
     let look = view::usual_look(m);
-    drawn(m, look, raster, &view::stretch(look, &[raster]))
+    drawn(m, look, raster, &view::stretch(m, look, &[raster]))
 }
 
 /// A picture ready to become a texture.
@@ -356,9 +356,9 @@ pub fn paint(order: &PaintOrder, latest: &AtomicU64) -> Reply {
         Some(observed) if observed.valid_share() > 0.0 => vec![observed],
         _ => held.iter().map(|(_, raster)| *raster).collect(),
     };
-    let shared = view::stretch(order.look, &scale);
+    let shared = view::stretch(m, order.look, &scale);
     let drawn = |raster: &Raster| {
-        let own = order.own_stretch.then(|| view::stretch(order.look, &[raster]));
+        let own = order.own_stretch.then(|| view::stretch(m, order.look, &[raster]));
         drawn(m, order.look, raster, own.as_ref().unwrap_or(&shared))
     };
     let mut painted = Painted {
