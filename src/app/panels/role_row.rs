@@ -6,7 +6,7 @@ use crate::app::kit::widgets;
 use crate::app::state::session::Session;
 use crate::app::state::tools::{Brush, Tool};
 use crate::app::view::shown::{Base, Shown};
-use crate::modality::{Class, ClassMap, Form, Modality, Value};
+use crate::modality::{Class, Form, Modality, Value};
 use crate::sampler::Role;
 use crate::view;
 use egui::collapsing_header::CollapsingState;
@@ -240,10 +240,10 @@ fn one_class(
 ) {
     let set = session.choices.now().text(i);
     let read = source(session, i).0;
-    let painted = ClassMap::is_text(set);
+    let painted = session.choices.now().painted.contains_key(&i);
     let text = match set {
-        "" => read.clone(),
         _ if painted => "painted".into(),
+        "" => read.clone(),
         class => format!("{class} everywhere"),
     };
     ui.horizontal(|ui| {
@@ -254,7 +254,10 @@ fn one_class(
         let response = ui.scope(|ui| {
             ui.set_max_width(room);
             list.width(room).truncate().show_ui(ui, |ui| {
-                let read = ui.add_enabled(session.known(i).is_some(), egui::Button::selectable(set.is_empty(), read));
+                let read = ui.add_enabled(
+                    session.known(i).is_some(),
+                    egui::Button::selectable(set.is_empty() && !painted, read),
+                );
                 if read.clicked() {
                     commands.push(Command::Typed(i, String::new()));
                 }

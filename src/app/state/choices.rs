@@ -1,8 +1,9 @@
 //! What the user wants of each modality, with its history.
 
-use crate::modality::{Modality, ModalityTable, Subject};
+use crate::modality::{ClassMap, Modality, ModalityTable, Subject};
 use crate::sampler::Role;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Steps that can be undone.
 const KEPT: usize = 100;
@@ -14,6 +15,8 @@ pub struct Choices {
     pub roles: Vec<Role>,
     /// Values in place of those that were read, as typed, by modality: a place, a day, one class everywhere.
     pub typed: BTreeMap<usize, String>,
+    /// Classes painted by hand in place of those that were read, by modality. A modality has one of both at most.
+    pub painted: BTreeMap<usize, Arc<ClassMap>>,
 }
 
 impl Choices {
@@ -22,11 +25,24 @@ impl Choices {
         self.typed.get(&modality).map_or("", |text| text.trim())
     }
 
-    fn give(&mut self, modality: usize, text: String) {
-        if let Some(role) = self.roles.get_mut(modality) {
-            *role = Role::Given;
-            self.typed.insert(modality, text);
+    /// Types a value for a modality, in place of what was painted.
+    fn type_in(&mut self, modality: usize, text: String) {
+        self.painted.remove(&modality);
+        self.typed.insert(modality, text);
+    }
+
+    /// Takes a modality's value out of a file: a text, or classes painted by hand.
+    pub(super) fn read_back(&mut self, modality: usize, text: &str) {
+        match text.parse::<ClassMap>() {
+            Ok(map) => _ = self.painted.insert(modality, Arc::new(map)),
+            Err(_) => self.type_in(modality, text.to_owned()),
         }
+    }
+
+    /// All values set by hand as texts that [`read_back`](Self::read_back) takes.
+    pub(super) fn written(&self) -> impl Iterator<Item = (usize, String)> {
+        let typed = self.typed.iter().filter(|(_, text)| !text.trim().is_empty()).map(|(i, text)| (*i, text.clone()));
+        typed.chain(self.painted.iter().map(|(i, map)| (*i, map.to_string())))
     }
 
     /// Whether a modality's value can be set by hand.
@@ -78,19 +94,28 @@ impl History {
 
     /// Sets the text of a modality.
     pub fn typed(&mut self, modality: usize, text: String) {
-        self.change(Some(modality), |choices| {
-            choices.typed.insert(modality, text);
-        });
+        self.change(Some(modality), |choices| choices.type_in(modality, text));
     }
 
     /// Gives a modality and sets its text, as one step.
     pub fn set(&mut self, modality: usize, text: String) {
-        self.change(None, |choices| choices.give(modality, text));
+        self.change(None, |choices| {
+            if let Some(role) = choices.roles.get_mut(modality) {
+                *role = Role::Given;
+                choices.type_in(modality, text);
+            }
+        });
     }
 
-    /// As [`set`](Self::set); what follows before [`settle`](Self::settle) belongs to the same step.
-    pub fn paint(&mut self, modality: usize, text: String) {
-        self.change(Some(modality), |choices| choices.give(modality, text));
+    /// Gives a modality and sets its classes; what follows before [`settle`](Self::settle) belongs to the same step.
+    pub fn paint(&mut self, modality: usize, map: ClassMap) {
+        self.change(Some(modality), |choices| {
+            if let Some(role) = choices.roles.get_mut(modality) {
+                *role = Role::Given;
+                choices.typed.remove(&modality);
+                choices.painted.insert(modality, Arc::new(map));
+            }
+        });
     }
 
     /// What is typed or painted next is another step.
@@ -152,7 +177,7 @@ pub fn usual(table: &ModalityTable, known: &dyn Fn(usize) -> bool) -> Choices {
         [Subject::Place, Subject::Date, Subject::Elevation, Subject::LandCover, Subject::Radar, Subject::Clouds];
     let slow = |i: usize| SLOW.contains(&table[i].about.subject);
     let role = |i: usize| if slow(i) && known(i) { Role::Given } else { Role::Generated };
-    Choices { roles: (0..table.len()).map(role).collect(), typed: BTreeMap::new() }
+    Choices { roles: (0..table.len()).map(role).collect(), ..Choices::default() }
 }
 
 #[cfg(test)]
@@ -161,7 +186,7 @@ mod tests {
 
     fn started() -> History {
         let mut history = History::default();
-        history.restart(Choices { roles: vec![Role::Generated; 3], typed: BTreeMap::new() });
+        history.restart(Choices { roles: vec![Role::Generated; 3], ..Choices::default() });
         history
     }
 
@@ -202,6 +227,24 @@ mod tests {
         assert_eq!(history.now().text(1), "2023");
         history.undo();
         assert_eq!(history.now(), started().now());
+    }
+
+    #[test]
+    fn what_is_painted_takes_the_place_of_what_is_typed_and_the_other_way_round() {
+        let mut history = started();
+        history.set(1, "water".into());
+        let map = ClassMap::constant((2, 3), 5);
+        history.paint(1, map.clone());
+        let now = history.now();
+        assert_eq!((now.text(1), now.painted.get(&1).map(AsRef::as_ref)), ("", Some(&map)));
+        // To a project and back.
+        let mut back = Choices { roles: now.roles.clone(), ..Choices::default() };
+        now.written().for_each(|(i, text)| back.read_back(i, &text));
+        assert_eq!(&back, now);
+        history.typed(1, "trees".into());
+        assert_eq!((history.now().text(1), history.now().painted.len()), ("trees", 0));
+        history.undo();
+        assert_eq!(history.now().painted.len(), 1);
     }
 
     #[test]

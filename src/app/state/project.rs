@@ -17,7 +17,6 @@ pub fn project(session: &Session) -> Option<Project> {
     session.observed.as_ref()?;
     let named = |i: usize| table[i].name.clone();
     let choices = session.choices.now();
-    let typed = choices.typed.iter().filter(|(_, text)| !text.trim().is_empty());
     let runs = session.runs.all();
     let kept = |run: &Run| KeptRun {
         request: run.request.clone(),
@@ -36,7 +35,7 @@ pub fn project(session: &Session) -> Option<Project> {
         }),
         window: session.window,
         roles: choices.roles.iter().enumerate().map(|(i, role)| (named(i), *role)).collect(),
-        typed: typed.map(|(i, text)| (named(*i), text.clone())).collect::<BTreeMap<_, _>>(),
+        typed: choices.written().map(|(i, text)| (named(i), text)).collect::<BTreeMap<_, _>>(),
         samples: session.samples,
         options: session.options.clone(),
         post: session.post,
@@ -81,7 +80,9 @@ impl Restored {
             }
         }
         for (name, text) in &project.typed {
-            choices.typed.extend(table.index(name).map(|i| (i, text.clone())));
+            if let Some(i) = table.index(name) {
+                choices.read_back(i, text);
+            }
         }
         let anew = pick || session.table() != Some(table);
         if anew {

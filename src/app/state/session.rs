@@ -21,7 +21,6 @@ use crate::sampler::{Role, SamplerOptions};
 use crate::scene::{Collection, Window};
 use crate::source::{InUse, Kept};
 use crate::view::Spot;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -176,11 +175,13 @@ impl Session {
         self.observed = Some(observed);
     }
 
-    /// Value typed for a modality, if any.
+    /// Value set by hand for a modality, if any.
     pub(super) fn set(&self, table: &ModalityTable, i: usize) -> Result<Option<SetValue>> {
-        match self.choices.now().text(i) {
-            "" => Ok(None),
-            text => SetValue::parse(&table[i], text).map(Some),
+        let choices = self.choices.now();
+        match (choices.painted.get(&i), choices.text(i)) {
+            (Some(map), _) => Ok(Some(SetValue::Painted(ClassMap::clone(map)))),
+            (None, "") => Ok(None),
+            (None, text) => SetValue::parse(&table[i], text).map(Some),
         }
     }
 
@@ -239,7 +240,7 @@ impl Session {
         let (rows, columns) = map.size();
         let at = |spot: Spot| [spot.x * columns as f64, spot.y * rows as f64];
         map.paint([at(stroke.from), at(stroke.to)], stroke.brush.radius_m / m.ground_m, stroke.brush.code);
-        self.choices.paint(i, map.to_string());
+        self.choices.paint(i, map);
     }
 
     /// The run that is looked at.
@@ -263,18 +264,21 @@ impl Session {
                 let classes = table[i].classes().unwrap_or_default();
                 classes.iter().find(|c| c.code == *code).map_or_else(|| code.to_string(), |c| c.name.clone())
             }
-            SetValue::Painted(map) => map.to_string(),
             other => other.describe(&table[i]),
         };
         let now = self.choices.now();
-        let mut choices = Choices { roles: now.roles.clone(), typed: BTreeMap::new() };
+        let mut choices = Choices { roles: now.roles.clone(), ..Choices::default() };
         for (i, role) in settings.roles.iter().filter_map(|(name, role)| Some((table.index(name)?, role))) {
             if let Some(slot) = choices.roles.get_mut(i) {
                 *slot = *role;
             }
         }
-        let set = settings.set.iter().filter_map(|(name, value)| Some((table.index(name)?, value)));
-        choices.typed = set.map(|(i, value)| (i, text(i, value))).collect();
+        for (i, value) in settings.set.iter().filter_map(|(name, value)| Some((table.index(name)?, value))) {
+            match value {
+                SetValue::Painted(map) => _ = choices.painted.insert(i, Arc::new(map.clone())),
+                value => _ = choices.typed.insert(i, text(i, value)),
+            }
+        }
         self.choices.replace(choices);
         (self.options, self.post) = (settings.options, settings.post);
         (self.seed, self.random_seed) = (settings.seed, false);

@@ -103,8 +103,8 @@ pub struct Shown {
     pub area: Option<[Spot; 2]>,
     /// Figures of it.
     pub area_figures: Option<AreaFigures>,
-    /// Classes painted by hand and given, by modality: their text, and the picture.
-    pub painted_classes: BTreeMap<usize, (String, TextureHandle)>,
+    /// Classes painted by hand and given, by modality: the map, and its picture.
+    pub painted_classes: BTreeMap<usize, (Arc<ClassMap>, TextureHandle)>,
     /// The spot that is inspected.
     pub spot: Option<Spot>,
     /// Latest preview: realisation, modality, picture.
@@ -341,16 +341,14 @@ impl Shown {
     /// Draws classes that were painted since the last frame.
     pub fn follow_painting(&mut self, ctx: &egui::Context, session: &Session) {
         let choices = session.choices.now();
-        let given = |i: usize| choices.roles.get(i) == Some(&Role::Given) && ClassMap::is_text(choices.text(i));
+        let given = |i: usize| choices.roles.get(i) == Some(&Role::Given) && choices.painted.contains_key(&i);
         self.painted_classes.retain(|&i, _| given(i));
         let Some(table) = session.table() else { return };
-        for (i, m) in table.iter().enumerate().filter(|(i, _)| given(*i)) {
-            let text = choices.text(i);
-            if self.painted_classes.get(&i).is_none_or(|(drawn, _)| drawn != text)
-                && let Some(raster) = session.class_map(i).map(|map| map.raster())
-            {
-                let picture = texture(ctx, "painted classes", queue::drawn_usual(m, &raster));
-                self.painted_classes.insert(i, (text.to_owned(), picture));
+        for (&i, map) in choices.painted.iter().filter(|(i, _)| given(**i)) {
+            let Some(m) = table.get(i) else { continue };
+            if self.painted_classes.get(&i).is_none_or(|(drawn, _)| !Arc::ptr_eq(drawn, map)) {
+                let picture = texture(ctx, "painted classes", queue::drawn_usual(m, &map.raster()));
+                self.painted_classes.insert(i, (map.clone(), picture));
             }
         }
     }
