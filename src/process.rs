@@ -29,8 +29,8 @@ pub fn keep_freed_memory() -> bool {
 
 /// Keeps element-wise operations on the thread that asks for them, and with `products` matrix products too.
 ///
-/// The library behind the networks has one pool for all element-wise operations: lanes that compute side by side
-/// would wait for each other there, spinning. To be called once, before threads start and before the first tensor.
+/// The library behind the networks has one pool for all element-wise operations: threads that compute side by
+/// side would wait for each other there, spinning. To be called once, before threads start and before the first tensor.
 #[allow(unsafe_code)]
 pub fn keep_to_own_threads(products: bool) {
     const ELEMENT_WISE: &str = "CANDLE_NUM_THREADS";

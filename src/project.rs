@@ -9,7 +9,7 @@ use crate::files::write_atomically;
 use crate::job::Request;
 use crate::modality::{Location, Mask, Modality, ModalityTable, PostOptions, Raster, Value};
 use crate::model::Computing;
-use crate::model::{TensorData, safetensors_in, write_tensors};
+use crate::model::{SafetensorsContent, TensorData, read_safetensors, write_tensors};
 use crate::sampler::{Role, SamplerOptions};
 use crate::scene::Window;
 use serde::{Deserialize, Serialize};
@@ -219,7 +219,7 @@ pub fn keep(dir: &Path, folder: &str, table: &ModalityTable, realisation: &Reali
             None => {}
         }
     }
-    write_tensors(&file_of(dir, folder, realisation.index), &tensors, Some(notes))
+    write_tensors(&file_of(dir, folder, realisation.index), &tensors, Some(notes)).map(drop)
 }
 
 /// Under this name lies where a modality is valid (1) and where not (0), if it is not valid everywhere.
@@ -251,11 +251,8 @@ pub fn kept(dir: &Path, folder: &str, table: &ModalityTable) -> (Vec<Realisation
 
 fn read_realisation(path: &Path, table: &ModalityTable) -> Result<Realisation> {
     let bad = |what: &str| Error::file(path, format!("This is not a realisation of this model: {what}"));
-    let bytes = crate::files::read(path, u64::MAX).map_err(|e| Error::io(path, "read", &e))?;
-    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).map_err(|e| bad(&e.to_string()))?;
-    let notes = header.metadata().clone().unwrap_or_default();
+    let SafetensorsContent { mut tensors, notes, .. } = read_safetensors(path)?;
     let number = |name: &str| notes.get(name).and_then(|text| text.parse::<u64>().ok()).ok_or_else(|| bad(name));
-    let mut tensors = safetensors_in(path, &bytes)?;
     let (mut values, mut covered) = (Vec::new(), None);
     for m in table.iter() {
         values.push(match (tensors.remove(&m.name), notes.get(&m.name)) {
@@ -304,6 +301,10 @@ mod tests {
             _ => {
                 let mut raster = Raster::constant(m.channels.len(), m.pixels, m.pixels, 0.0);
                 raster.data.iter_mut().enumerate().for_each(|(i, v)| *v = (i as f32 * 0.37 + index as f32).sin());
+                if m.name == "S1RTC" {
+                    let valid = Mask::from_fn(m.pixels, m.pixels, |pixel| pixel % 7 != 3);
+                    raster = raster.with_valid(&valid).expect("mask");
+                }
                 Some(Value::Image(raster))
             }
         };

@@ -78,6 +78,7 @@ pub fn verify(dir: &Path, engine: &Engine, report: &mut dyn FnMut(&Comparison)) 
     let mut check = Check { expected: read_weights(&path)?, path, engine, done: Vec::new(), report };
 
     if let Some(sizes) = &config.denoiser {
+        sizes.check().map_err(|e| Error::file(dir.join("config.json"), e.to_string()))?;
         let table = match config.modalities {
             None => ModalityTable::published(),
             Some(entries) => latent_table(entries)?,
@@ -108,6 +109,8 @@ pub fn verify(dir: &Path, engine: &Engine, report: &mut dyn FnMut(&Comparison)) 
 
 /// A table that only the denoiser needs: values are pictures, pixels follow from the latent.
 fn latent_table(entries: Vec<LatentEntry>) -> Result<ModalityTable> {
+    // What the table accepts is far below; a claim beyond it must reach the table's own check without an overflow.
+    let pixels = |e: &LatentEntry| e.latent[1].saturating_mul(8);
     let side = entries.iter().map(|e| e.latent[1]).max().unwrap_or(1) as f64;
     let modality = |e: LatentEntry| {
         let scalar = e.kind == Kind::Scalar;
@@ -122,7 +125,7 @@ fn latent_table(entries: Vec<LatentEntry>) -> Result<ModalityTable> {
         };
         Modality {
             group: Arc::new(group),
-            pixels: if scalar { 0 } else { e.latent[1] * 8 },
+            pixels: if scalar { 0 } else { pixels(&e) },
             latent: e.latent,
             patch: e.patch,
             scale_factor: 1.0,
@@ -256,6 +259,7 @@ impl Check<'_> {
             norm_groups: 32,
             linear_path: false,
         };
+        sizes.check().map_err(|e| Error::file(path, e.to_string()))?;
         let latent = self.tensor(&format!("{name}.latent"))?;
         let mut weights = LoadedWeights::open(path, None, self.engine.tensors())?;
         let autoencoder = self.engine.autoencoder(&sizes, vae.channels, latent.dim(1)?, &mut weights)?;

@@ -8,7 +8,7 @@ use crate::app::view::gallery_zoom::GalleryZoom;
 use crate::app::view::shown::{Base, Sort};
 use crate::basemap::LayerId;
 use crate::grid::GridCell;
-use crate::hub::Wish;
+use crate::hub::InstallRequest;
 use crate::modality::{Location, PostOptions};
 use crate::model::Computing;
 use crate::sampler::{Role, SamplerOptions};
@@ -195,7 +195,7 @@ pub enum Command {
     /// Open or close the list of models.
     ModelsWindow(bool),
     /// Fetch a model, or the rest of it.
-    FetchModel(Wish),
+    FetchModel(InstallRequest),
     /// End what is done to a model.
     StopModel(String),
     /// Use the model in this folder.

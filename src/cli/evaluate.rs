@@ -1,11 +1,13 @@
 //! `copgen evaluate`.
 
 use super::interrupt;
+use super::solving::Solving;
 use crate::error::{Error, Result};
-use crate::evaluate::{Evaluation, evaluate};
+use crate::evaluate::{Evaluation, Task, evaluate};
 use crate::files::write_atomically;
 use crate::hub::model_folder;
 use crate::model::{Computing, DeviceChoice, Model, Precision};
+use crate::sampler::{Method, Preset, SamplerOptions};
 use crate::train::Recipe;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,16 +24,14 @@ pub struct Evaluate {
     /// Folder of scene folders.
     #[arg(long)]
     scenes: PathBuf,
-    /// Questions, comma-separated; all if left out: reconstruct, rest, others, bands, radar, clear_radar,
-    /// cover, where, certainty, dates, clear.
-    #[arg(long, value_delimiter = ',')]
-    task: Vec<String>,
+    /// Questions, comma-separated; all if left out.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    task: Vec<Task>,
     /// Realisations per window.
     #[arg(long, default_value_t = 16)]
     samples: usize,
-    /// Network evaluations per realisation.
-    #[arg(long, default_value_t = 20)]
-    steps: usize,
+    #[command(flatten)]
+    solving: Solving,
     /// Seed.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -54,25 +54,26 @@ impl Evaluate {
         let (recipe, _) = Recipe::open(&self.recipe)?;
         let computing = Computing { device: self.device, precision: self.precision };
         let model = Model::open_on(&model_folder(&self.model)?, &computing, &mut |note| eprintln!("note: {note}"))?;
+        let options = self.solving.options();
+        let solved = solved_by(&options);
         let cancel = interrupt()?;
         let evaluation = Evaluation {
             model: &model,
             recipe: &recipe,
             scenes: &self.scenes,
             samples: self.samples,
-            steps: self.steps,
+            options,
             seed: self.seed,
             cancel: &cancel,
         };
         let started = std::time::Instant::now();
         let report = evaluate(&evaluation, &self.task, &mut |what| eprintln!("{what} …"))?;
         let text = format!(
-            "{}: {} questions, on the places that {} holds out of training; {} realisations of {} evaluations per window, seed {}, {:.0} s. Realisations are synthetic; their spread is not a calibrated error.\n{}",
+            "{}: {} questions, on the places that {} holds out of training; {} realisations per window, each solved by {solved}; seed {}, {:.0} s. Realisations are synthetic; their spread is not a calibrated error.\n{}",
             model.manifest.name,
             report.parts.len(),
             self.recipe.display(),
             self.samples,
-            self.steps,
             self.seed,
             started.elapsed().as_secs_f64(),
             report.markdown()
@@ -84,4 +85,14 @@ impl Evaluate {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Evaluations, solver, grid and preset in words.
+fn solved_by(options: &SamplerOptions) -> String {
+    let Method { solver, grid, steps } = options.method();
+    let preset = Preset::of(options).map_or_else(
+        || "none of the presets".to_owned(),
+        |preset| format!("the preset {}", preset.name().to_lowercase()),
+    );
+    format!("{steps} evaluations of {} even in {} ({preset})", solver.name(), grid.name())
 }

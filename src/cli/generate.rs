@@ -1,5 +1,6 @@
 //! `copgen generate`: the window's job without the window.
 
+use super::solving::Solving;
 use super::{interrupt, progress_bar};
 use crate::error::{Error, Result};
 use crate::export::{Export, ExportRequest, Lineage, Pictures};
@@ -10,7 +11,7 @@ use crate::job::{Event, Place, PlaceData, Request, SetValue, observe_all, run};
 use crate::modality::PostOptions;
 use crate::model::{Computing, DeviceChoice, Manifest, Model, Precision};
 use crate::process::memory_limit;
-use crate::sampler::{ConditionLatent, Grid, IgnoredMode, Preset, Role, Roles, SamplerOptions, Solver};
+use crate::sampler::{ConditionLatent, IgnoredMode, Role, Roles, SamplerOptions};
 use crate::scene::{Extent, Observation, Window};
 use crate::source::Kept;
 use std::collections::BTreeMap;
@@ -50,18 +51,8 @@ pub struct Generate {
     /// Number of the first realisation.
     #[arg(long, default_value_t = 0)]
     first: u64,
-    /// How exactly to solve; chooses solver and number of evaluations.
-    #[arg(long, value_enum, default_value = "standard")]
-    preset: Preset,
-    /// Another solver than the preset's.
-    #[arg(long, value_enum)]
-    solver: Option<Solver>,
-    /// Another number of network evaluations per realisation than the preset's.
-    #[arg(long)]
-    steps: Option<usize>,
-    /// What the times of evaluations are even in; the solver's own choice if left out.
-    #[arg(long, value_enum)]
-    grid: Option<Grid>,
+    #[command(flatten)]
+    solving: Solving,
     /// Seed; the same seed gives the same realisations.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -196,7 +187,6 @@ impl Generate {
             }
             _ => return Err(Error::request("Name a place with --scene, or with --major-tom and --cell.")),
         };
-        let preset = self.preset.options();
         Ok(Request {
             model,
             place,
@@ -208,12 +198,10 @@ impl Generate {
             batch: self.batch,
             computing: self.computing(),
             options: SamplerOptions {
-                steps: self.steps.unwrap_or(preset.steps),
-                solver: self.solver.unwrap_or(preset.solver),
-                grid: self.grid,
                 condition: self.condition_latent,
                 ignored: self.ignored,
                 final_denoise: self.final_denoise,
+                ..self.solving.options()
             },
             post: PostOptions { clip_reflectance: self.clip, ..PostOptions::default() },
         })

@@ -11,6 +11,7 @@ mod scene;
 #[cfg(feature = "window")]
 mod screenshots;
 mod solvers;
+mod solving;
 mod train;
 mod verify;
 #[cfg(feature = "window")]

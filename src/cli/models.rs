@@ -4,9 +4,9 @@ use super::interrupt;
 use crate::error::{Error, Result};
 use crate::files::size_text;
 use crate::hub::{
-    Hub, Library, Listed, Progress, Source, State, Wish, import_files, install, model_folder, remove, verify,
+    Hub, InstallRequest, Library, Listed, Progress, Source, State, import_files, install, model_folder, remove, verify,
 };
-use crate::model::{Engine, MANIFEST_FILE, Manifest, Model, read_weights, sha256_of};
+use crate::model::{Engine, MANIFEST_FILE, Manifest, Model, count_values, sha256_of};
 use crate::net::{Network, RetryPolicy};
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -84,10 +84,10 @@ impl Models {
             Self::Download { id, modalities, half } => {
                 let network = Network::new(RetryPolicy::default());
                 let hub = Hub::from_env();
-                fetch(&Wish { id, modalities, half }, &Source::Hub(&hub, &network))?;
+                fetch(&InstallRequest { id, modalities, half }, &Source::Hub(&hub, &network))?;
             }
             Self::Import { id: Some(id), from: Some(from), modalities, half, .. } => {
-                fetch(&Wish { id, modalities, half }, &Source::Folder(&from))?;
+                fetch(&InstallRequest { id, modalities, half }, &Source::Folder(&from))?;
             }
             Self::Import {
                 denoiser: Some(denoiser),
@@ -143,6 +143,12 @@ fn list() -> Result<()> {
     let library = Library::open()?;
     for listed in library.list() {
         println!("{:<14} {}: {}", listed.id, listed.name, state(&listed));
+        if matches!(listed.state, State::Broken(_)) {
+            if listed.removable {
+                println!("{:14} remove it with: copgen models remove {}", "", listed.id);
+            }
+            continue;
+        }
         let (fetch, memory) = (listed.missing_bytes(), size_text(listed.memory_bytes));
         let half = if listed.half { " in half precision" } else { "" };
         let here =
@@ -155,18 +161,21 @@ fn list() -> Result<()> {
     Ok(())
 }
 
-fn fetch(wish: &Wish, source: &Source) -> Result<()> {
+fn fetch(request: &InstallRequest, source: &Source) -> Result<()> {
     let library = Library::open()?;
     let stop = interrupt()?;
     let mut shown = Shown::new();
-    let done = install(&library, wish, source, &stop, &mut |progress| shown.show(progress));
+    let done = install(&library, request, source, &stop, &mut |progress| shown.show(progress));
     shown.bar.finish_and_clear();
     if matches!(done, Err(Error::Cancelled)) {
-        library.pause(&wish.id)?;
-        eprintln!("What has arrived is kept; the same command goes on from there.");
+        library.pause(&request.id)?;
+    }
+    if done.is_err() && library.is_begun(&request.id) {
+        let dir = library.dir.join(&request.id);
+        eprintln!("What has arrived is kept in {}; the same command goes on from there.", dir.display());
     }
     let manifest = done?;
-    println!("installed {} in {}", manifest.name, library.dir.join(&wish.id).display());
+    println!("installed {} in {}", manifest.name, library.dir.join(&request.id).display());
     let absent: Vec<usize> = (0..manifest.modalities.len()).filter(|&i| manifest.is_absent(i)).collect();
     if !absent.is_empty() {
         let names: Vec<&str> = absent.iter().map(|&i| manifest.modalities[i].name.as_str()).collect();
@@ -273,7 +282,7 @@ fn inspect(dir: &Path) -> Result<()> {
         }
     }
     let count = |file: &Path| -> Result<(usize, u64)> {
-        let values = read_weights(file)?.values().map(|t| t.shape.iter().product::<usize>()).sum();
+        let values = count_values(file)?;
         let bytes = std::fs::metadata(file).map_err(|e| crate::Error::io(file, "read", &e))?.len();
         Ok((values, bytes))
     };

@@ -1,6 +1,6 @@
 //! `copgen screenshots`.
 
-use crate::app::{Options, Tour, Trip, open};
+use crate::app::{Options, Tour, Trip, open_on_tour};
 use crate::error::Result;
 use crate::grid::GridCell;
 use crate::source::days;
@@ -39,7 +39,7 @@ impl Screenshots {
         let exports = self.dir.join("exports");
         let trip = self.cell.map(|cell| Trip { cell, from, to, exports });
         let (tour, pictures) = Tour::new(self.samples, self.steps, trip);
-        open(Options { tour: Some(tour), ..Options::bundled()? })?;
+        open_on_tour(Options::bundled()?, tour)?;
         eprintln!("{}", pictures.report());
         for path in pictures.write(&self.dir)? {
             println!("{}", path.display());

@@ -7,7 +7,7 @@ use crate::evaluate::{contact_sheet, held_windows};
 use crate::hub::model_folder;
 use crate::model::{DeviceChoice, Engine, FIELD_FILE, Model, write_weights};
 use crate::train::{
-    Denoising, Options, Progress, Recipe, Setting, checkpoint_file, fit_field, refuse_finished, train_autoencoder,
+    Denoising, Options, OutputFolder, Progress, Recipe, Seen, Setting, checkpoint_file, fit_field, train_autoencoder,
     train_denoiser,
 };
 use std::path::{Path, PathBuf};
@@ -97,10 +97,11 @@ impl Train {
                     None => (0..table.len()).collect(),
                 };
                 let mut shown = Shown::new(steps.log_every)?;
+                let out = &OutputFolder::open(&common.out)?;
                 for i in wanted.into_iter().filter(|&i| !table[i].is_scalar()) {
-                    let (scenes, out) = (&common.scenes, &common.out);
+                    let scenes = &common.scenes;
                     // Modalities that were not begun when the training stopped begin now.
-                    let begun = checkpoint_file(out, &format!("autoencoder_{}", table[i].name)).exists();
+                    let begun = checkpoint_file(out.dir(), &format!("autoencoder_{}", table[i].name)).exists();
                     let options = Options { resume: steps.resume && begun, ..steps.options() };
                     let setting = Setting { scenes, out, device: &device, options: &options };
                     let report = train_autoencoder(&recipe, &table, i, &setting, &mut |p| shown.show(p))?;
@@ -114,19 +115,20 @@ impl Train {
             Self::Field { common } => {
                 let (recipe, table) = Recipe::open(&common.recipe)?;
                 let started = std::time::Instant::now();
-                refuse_finished(&common.out)?;
+                let out = OutputFolder::open(&common.out)?;
+                out.refuse_finished()?;
                 let field = fit_field(&recipe, &table, &common.scenes)?;
-                std::fs::create_dir_all(&common.out).map_err(|e| Error::io(&common.out, "create", &e))?;
-                write_weights(&common.out.join(FIELD_FILE), &field.tensors(), false)?;
+                write_weights(&out.dir().join(FIELD_FILE), &field.tensors(), false)?;
                 println!("{FIELD_FILE}: {} channels, {:.0} s", field.layout.channels, started.elapsed().as_secs_f64());
             }
             Self::Denoiser { common, steps, from, low_rank } => {
                 let (recipe, table) = Recipe::open(&common.recipe)?;
                 let (device, options) = (device(steps.device)?, steps.options());
                 let from = from.as_deref().map(model_folder).transpose()?;
+                let out = OutputFolder::open(&common.out)?;
                 let place = Denoising {
                     scenes: &common.scenes,
-                    out: &common.out,
+                    out: &out,
                     from: from.as_deref(),
                     low_rank,
                     device: &device,
@@ -135,7 +137,11 @@ impl Train {
                 let mut shown = Shown::new(steps.log_every)?;
                 let stop = shown.stop.clone();
                 let mut windows = None;
-                let mut look = |dir: &Path, step: u64| -> Result<()> {
+                let mut look = |dir: &Path, step: u64, seen: Seen| -> Result<()> {
+                    let path = common.out.join("sheets").join(format!("{step:06}.png"));
+                    if seen == Seen::Perhaps && is_newer(&path, &checkpoint_file(&common.out, "denoiser")) {
+                        return Ok(());
+                    }
                     let model = Model::open(dir, &Engine::Candle(device.clone(), crate::model::Precision::F32))?;
                     if windows.is_none() {
                         let held = held_windows(&common.scenes, &model.manifest.modalities, &recipe.data, 1);
@@ -143,7 +149,6 @@ impl Train {
                     }
                     match windows.as_deref() {
                         Some(windows) if !windows.is_empty() => {
-                            let path = common.out.join("sheets").join(format!("{step:06}.png"));
                             // A sheet that cannot be drawn is no reason to end a training.
                             if let Err(error) = contact_sheet(&model, windows, &path, &stop) {
                                 tracing::warn!("no contact sheet at step {step}: {error}");
@@ -158,6 +163,12 @@ impl Train {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Whether a file was written after another: a sheet that was drawn of a checkpoint, not of a training before.
+fn is_newer(path: &Path, than: &Path) -> bool {
+    let written = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
+    matches!((written(path), written(than)), (Some(own), Some(other)) if own >= other)
 }
 
 /// Shows steps as they are done; Ctrl-C ends the training after a checkpoint.

@@ -31,6 +31,18 @@ impl Verify {
         let done = verify(&self.dir, &engine, &mut |c| println!("{:<60} {:.3e}", c.name, c.relative_error))?;
         let largest = done.iter().fold(0.0, |m: f64, c| m.max(c.relative_error));
         println!("max relative error {largest:.3e} over {} tensors on {}", done.len(), engine.name());
-        Ok(ExitCode::from(u8::from(largest > self.tolerance)))
+        let beyond: Vec<_> = done.iter().filter(|c| c.relative_error > self.tolerance).collect();
+        let worst = beyond.iter().max_by(|a, b| a.relative_error.total_cmp(&b.relative_error));
+        match worst {
+            None => Ok(ExitCode::SUCCESS),
+            Some(worst) => Err(Error::Compute(format!(
+                "{} of {} tensors differ by more than the tolerance of {:e}; the furthest is {} with {:.3e}. Check the weights, the device and the precision, or accept more with --tolerance.",
+                beyond.len(),
+                done.len(),
+                self.tolerance,
+                worst.name,
+                worst.relative_error
+            ))),
+        }
     }
 }

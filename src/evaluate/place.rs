@@ -1,8 +1,8 @@
 //! Where and when: errors on the sphere and on the calendar's wheel.
 
-use super::Bench;
 use super::metrics::{best_and_mean, day_difference_circular, haversine_km};
 use super::report::Row;
+use super::task_input::TaskInput;
 use crate::error::Result;
 use crate::modality::{Location, Subject, Value};
 use jiff::civil::Date;
@@ -43,7 +43,7 @@ fn median(values: &mut [f64]) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-impl Bench<'_> {
+impl TaskInput<'_> {
     /// Median errors of location (km) and day of the year (days), one window per place.
     pub(super) fn place_and_date(&self) -> Result<Vec<Row>> {
         let (location, date) = (self.finest(Subject::Place), self.finest(Subject::Date));

@@ -1,11 +1,12 @@
 //! Contact sheets: what is given, what was observed, and a few realisations, of fixed windows.
 
+use super::task_input::{Sampling, rasters, realisations};
 use super::windows::HeldWindow;
-use super::{Effort, rasters, realisations};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::modality::{Raster, Subject};
 use crate::model::Model;
+use crate::sampler::Preset;
 use crate::view::write_text;
 use crate::view::{picture, stretch, usual_look};
 use image::RgbImage;
@@ -20,8 +21,6 @@ const GAP: u32 = 8;
 const LINE: u32 = 24;
 /// Realisations per row.
 const SAMPLES: usize = 4;
-/// Network evaluations per realisation.
-const STEPS: usize = 20;
 
 /// Draws one sheet: per place, a row for optical bands from all that is not optical and one for them from a single neighbour
 /// (L1C, else land cover). The windows and the noise are always the same, so sheets of one training compare.
@@ -75,15 +74,15 @@ fn place(model: &Model, window: &HeldWindow, cancel: &AtomicBool) -> Result<Vec<
         if given.is_empty() {
             continue;
         }
-        let effort = Effort { samples: SAMPLES, steps: STEPS, seed: 0 };
-        let members = realisations(model, window, &given, &[target], &[], effort, cancel)?;
+        let sampling = Sampling { samples: SAMPLES, seed: 0, options: Preset::default().options() };
+        let members = realisations(model, window, &given, &[target], &[], &sampling, cancel)?;
         let look = usual_look(&table[target]);
         let stretch_of = stretch(&table[target], look, &[truth]);
         let tile = |raster: &Raster| tile(&picture(&table[target], look, raster, &stretch_of));
         // What says most about the ground, where several things are given; an empty place if none is a picture.
         let most = [Subject::Clouds, Subject::Elevation, Subject::LandCover, Subject::Radar];
-        let told = |i: &usize| most.iter().position(|subject| tells(*i, *subject));
-        let first = given.iter().copied().max_by_key(|i| told(i)).and_then(|i| Some((i, window.image(i)?)));
+        let informative = |i: &usize| most.iter().position(|subject| tells(*i, *subject));
+        let first = given.iter().copied().max_by_key(|i| informative(i)).and_then(|i| Some((i, window.image(i)?)));
         let mut tiles = vec![match first {
             Some((i, raster)) => {
                 let look = usual_look(&table[i]);

@@ -1,6 +1,6 @@
 //! What a comparison of solvers found, as a Markdown table with what follows from it.
 
-use super::solvers::Deviation;
+use super::solver_study::Deviation;
 use crate::sampler::{Grid, Method, Preset, Solver};
 use serde::Serialize;
 use std::fmt::Write;
@@ -92,7 +92,7 @@ impl SolverTable {
                 (a.method.steps, a.mean).partial_cmp(&(b.method.steps, b.mean)).unwrap_or(std::cmp::Ordering::Equal)
             })
         };
-        let told = |d: Option<&Deviation>| {
+        let described = |d: Option<&Deviation>| {
             d.map_or("no number of evaluations measured".into(), |d| {
                 let Method { solver, grid, steps } = d.method;
                 format!("{steps} of {} even in {} ({} %)", solver.name(), grid.name(), percent(d.mean))
@@ -107,7 +107,7 @@ impl SolverTable {
                 published.steps,
                 percent(of.mean),
                 percent(self.second.mean),
-                told(fewest(of.mean, &|m| *m != published))
+                described(fewest(of.mean, &|m| *m != published))
             );
         }
         for d in self.half.iter().filter(|d| d.mean > 0.0) {
@@ -117,8 +117,8 @@ impl SolverTable {
                 "Closer to the solution than {} leave it ({} %) come {}; of the published solver {}.",
                 d.what,
                 percent(d.mean),
-                told(fewest(d.mean, &|_| true)),
-                told(fewest(d.mean, &singlestep))
+                described(fewest(d.mean, &|_| true)),
+                described(fewest(d.mean, &singlestep))
             );
         }
         out
@@ -149,7 +149,7 @@ fn physical(value: f64, unit: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluate::solvers::ModalityDeviation;
+    use crate::evaluate::solver_study::ModalityDeviation;
 
     fn deviation(what: &str, method: Method, mean: f64) -> Deviation {
         let row = |modality: &str, unit: &str| ModalityDeviation {

@@ -3,71 +3,22 @@
 //! Everything starts from the same noise, so answers can be subtracted. The solution is what a solver of high order gives
 //! with very many evaluations; a second one tells how well that is known.
 
+use super::solver_study::{Deviation, ModalityDeviation, SolverStudy};
 use super::solver_table::SolverTable;
 use crate::error::{Error, Result};
 use crate::modality::{ModalityTable, PostOptions, Subject, Value, measured_unit, measured_value};
-use crate::model::{DENOISER_FILE, Model, NoisePredictor, read_weights, weight_file, write_manifest, write_tensors};
+use crate::model::{DENOISER_FILE, Model, NoisePredictor, WeightFile, read_weights, write_manifest, write_tensors};
 use crate::sampler::{BatchName, Grid, Method, Purpose, Role, Roles, SamplerOptions, Solver, Start, sample, solved};
 use crate::scene::{Scene, SceneOptions, Window};
 use candle_core::{DType, Device, Tensor};
-use serde::Serialize;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
+use std::sync::atomic::Ordering;
 
 /// What is asked: in words, what is given, what is generated (all else where nothing is named).
 const QUESTIONS: [(&str, &[Subject], &[Subject]); 2] = [
     ("everything from elevation, land cover and radar", &[Subject::Elevation, Subject::LandCover, Subject::Radar], &[]),
     ("S2L2A from S2L1C", &[Subject::TopOfAtmosphere], &[Subject::SurfaceReflectance]),
 ];
-
-/// What is compared, and how thoroughly.
-pub struct SolverStudy<'a> {
-    /// The model.
-    pub model: &'a Model,
-    /// Scene folders; their centres are asked about.
-    pub places: &'a [PathBuf],
-    /// Solvers, each on every grid.
-    pub solvers: &'a [Solver],
-    /// Numbers of evaluations of each.
-    pub steps: &'a [usize],
-    /// Evaluations of what is taken for the solution.
-    pub reference: usize,
-    /// Realisations per place and question, at least 2.
-    pub samples: usize,
-    /// Seed.
-    pub seed: u64,
-    /// Stops the comparison when set.
-    pub cancel: &'a AtomicBool,
-}
-
-/// One way to an answer, and how far its answers lie from the solution.
-#[derive(Debug, Clone, Serialize)]
-pub struct Deviation {
-    /// In words.
-    pub what: String,
-    /// How it was solved.
-    #[serde(flatten)]
-    pub method: Method,
-    /// Mean over all questions and modalities of what [`ModalityDeviation::relative`] is for each.
-    pub mean: f64,
-    /// One by one.
-    pub modalities: Vec<ModalityDeviation>,
-}
-
-/// How far from the solution the answers in one modality lie.
-#[derive(Debug, Clone, Serialize)]
-pub struct ModalityDeviation {
-    /// The question.
-    pub question: &'static str,
-    /// The modality.
-    pub modality: String,
-    /// Root mean square of the difference of scaled latents, divided by their standard deviation over realisations.
-    pub relative: f64,
-    /// Difference of decoded values: root mean square of images, share of pixels of another class, mean of scalars.
-    pub physical: f64,
-    /// Unit of it.
-    pub unit: String,
-}
 
 /// One place and question, with the solution.
 struct Case {
@@ -85,15 +36,15 @@ struct Answer {
     values: Vec<Vec<Value>>,
 }
 
-/// Measures all; `tell` hears what is being worked on.
+/// Measures all; `progress` hears what is being worked on.
 ///
 /// # Errors
 /// When a place cannot be read or answers none of the questions, sampling fails, or the study was stopped.
-pub fn compare_solvers(study: &SolverStudy, tell: &mut dyn FnMut(&str)) -> Result<SolverTable> {
+pub fn compare_solvers(study: &SolverStudy, progress: &mut dyn FnMut(&str)) -> Result<SolverTable> {
     if study.samples < 2 {
         return Err(Error::request("Deviations are measured against the spread of realisations: ask for at least 2."));
     }
-    tell("solving with very many evaluations");
+    progress("solving with very many evaluations");
     let reference = study.reference();
     // Another family, for how well the solution is known.
     let second = Method { solver: Solver::Singlestep, ..reference };
@@ -106,7 +57,7 @@ pub fn compare_solvers(study: &SolverStudy, tell: &mut dyn FnMut(&str)) -> Resul
     };
     let folder = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), "create a folder in", &e))?;
     for (name, dtype) in [("float16", DType::F16), ("bfloat16", DType::BF16)] {
-        tell(&format!("solving with weights in {name}"));
+        progress(&format!("solving with weights in {name}"));
         let model = rounded(study.model, dtype, &folder.path().join(name))?;
         let weights = model.denoiser();
         table.half.push(study.deviation(&format!("weights in {name}"), weights, &cases, reference)?);
@@ -115,7 +66,7 @@ pub fn compare_solvers(study: &SolverStudy, tell: &mut dyn FnMut(&str)) -> Resul
     }
     for &solver in study.solvers {
         for grid in Grid::ALL {
-            tell(&format!("{} on a grid even in {}", solver.name(), grid.name()));
+            progress(&format!("{} on a grid even in {}", solver.name(), grid.name()));
             for &steps in study.steps {
                 let method = Method { solver, grid, steps };
                 table.solvers.push(study.deviation(solver.name(), published, &cases, method)?);
@@ -301,9 +252,9 @@ fn rounded(model: &Model, dtype: DType, dir: &Path) -> Result<Model> {
         };
         data.dtype = dtype;
     }
-    write_tensors(&dir.join(DENOISER_FILE), &weights, None)?;
+    let sha256 = write_tensors(&dir.join(DENOISER_FILE), &weights, None)?;
     let mut manifest = model.manifest.clone();
-    manifest.denoiser_weights = weight_file(dir, DENOISER_FILE)?;
+    manifest.denoiser_weights = WeightFile { file: DENOISER_FILE.into(), sha256 };
     if let Some(field) = &manifest.field {
         std::fs::copy(model.dir.join(&field.file), dir.join(&field.file)).map_err(|e| Error::io(dir, "write", &e))?;
     }

@@ -2,8 +2,8 @@
 
 use super::metrics::{intra_set_distance, mmd2, one_nn_accuracy, precision_recall, range_coverage, wasserstein1};
 use super::report::Row;
+use super::task_input::{TaskInput, rasters};
 use super::windows::HeldWindow;
-use super::{Bench, rasters};
 use crate::error::Result;
 use crate::job::SetValue;
 use crate::modality::{Location, Raster, Subject, Value, measured};
@@ -14,7 +14,7 @@ const NEIGHBOURS: usize = 5;
 /// Acquisitions a window needs to be a series.
 const LEAST_DATES: usize = 4;
 
-impl Bench<'_> {
+impl TaskInput<'_> {
     /// Windows that several scenes hold: one list per piece of ground.
     fn series(&self, modality: usize) -> Vec<Vec<&HeldWindow>> {
         let mut series: Vec<Vec<&HeldWindow>> = Vec::new();

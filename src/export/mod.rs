@@ -252,3 +252,50 @@ fn pixels(m: &Group, holed: bool) -> Pixels {
 fn statistic_names(m: &Modality) -> [&'static str; 2] {
     if m.classes().is_some() { ["mode", "disagreement"] } else { ["mean", "variance"] }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grid::{Crs, Footprint};
+    use crate::modality::{Mask, ModalityTable};
+
+    #[test]
+    fn readers_see_where_a_raster_is_valid() {
+        let dir = tempfile::tempdir().expect("folder");
+        let table = ModalityTable::published();
+        for name in ["DEM", "LULC", "S2L2A_20m"] {
+            let m = table.index(name).map(|i| &table[i]).expect("modality");
+            let valid = Mask::from_fn(m.pixels, m.pixels, |pixel| pixel % 5 != 2);
+            // Values that could be taken for no data.
+            let raster = Raster::from_fn(m.channels.len(), m.pixels, m.pixels, |_, pixel| (pixel % 2) as f32 * 11.0);
+            let raster = raster.with_valid(&valid).expect("mask");
+            let pixels = super::pixels(m, true);
+            let written = with_gaps(&raster).expect("values");
+            let side = m.window_m();
+            let footprint =
+                Footprint { crs: Some(Crs("EPSG:32632".into())), left: 0.0, top: 0.0, width_m: side, height_m: side };
+            let path = dir.path().join(format!("{name}.tif"));
+            let bands = m.channels.iter().enumerate().map(|(c, name)| (name.clone(), written.channel(c))).collect();
+            let size = (m.pixels, m.pixels);
+            let file = GeoTiff {
+                footprint: &footprint,
+                pixel_m: m.ground_m,
+                size,
+                bands,
+                pixels,
+                metadata: Vec::new(),
+                cloud_optimised: false,
+            };
+            file.write(&path, false).expect("written");
+            let dataset = gdal::Dataset::open(&path).expect("raster");
+            for c in 0..m.channels.len() {
+                let band = dataset.rasterband(c + 1).expect("band");
+                let mask = band.open_mask_band().and_then(|mask| mask.read_as::<u8>((0, 0), size, size, None));
+                let mask = mask.expect("mask");
+                for (pixel, seen) in mask.data().iter().enumerate() {
+                    assert_eq!(*seen > 0, valid.at(pixel), "{name} {c} {pixel}");
+                }
+            }
+        }
+    }
+}

@@ -4,7 +4,7 @@
 use super::{ExportRequest, Exporter, Lineage, range};
 use crate::ensemble::Realisation;
 use crate::error::{Error, Result};
-use crate::files::{MadeFolder, UNFINISHED, check_name};
+use crate::files::{MadeFolder, check_name, temporary_folder};
 use crate::scene::refuse_existing;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,8 +55,7 @@ impl Export {
             return Err(Error::file(path, "There is a folder of this name; choose another folder to write to"));
         }
         let made = MadeFolder::make(dir)?;
-        let hidden = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(dir);
-        let hidden = hidden.map_err(|e| Error::io(dir, "write to", &e))?;
+        let hidden = temporary_folder(dir).map_err(|e| Error::io(dir, "write to", &e))?;
         let name = |path: &PathBuf| path.file_name().map(|name| name.to_owned());
         if let Some(longest) = files.iter().filter_map(name).max_by_key(|name| name.len()) {
             check_name(hidden.path(), &longest).map_err(|e| e.moved(hidden.path(), dir))?;

@@ -18,11 +18,11 @@ use std::time::{Duration, Instant};
 pub struct Progress {
     /// What is being done.
     pub what: String,
-    /// Bytes of all files that are here.
+    /// Bytes of all files that have arrived.
     pub done: u64,
     /// Bytes of all files.
     pub total: u64,
-    /// Of late; 0 where nothing is being fetched.
+    /// Rate over the last seconds; 0 where nothing is being fetched.
     pub bytes_per_s: f64,
     /// Estimated time left.
     pub left: Option<Duration>,
@@ -44,25 +44,25 @@ impl Progress {
     }
 }
 
-/// How fast it goes of late.
+/// The rate of a download over the last seconds.
 #[derive(Debug)]
-pub struct Meter {
-    /// Seconds and bytes, old ones fading away.
+pub struct RateMeter {
+    /// Seconds and bytes, of which older ones count less and less.
     lately: [f64; 2],
     last: Instant,
 }
 
-impl Default for Meter {
+impl Default for RateMeter {
     fn default() -> Self {
         Self { lately: [0.0; 2], last: Instant::now() }
     }
 }
 
-impl Meter {
-    /// What is older than this counts little, seconds.
+impl RateMeter {
+    /// Bytes that arrived longer ago than this hardly count, seconds.
     const MEMORY_S: f64 = 6.0;
 
-    /// Takes what has come; bytes per second.
+    /// Counts bytes that have just arrived; bytes per second.
     pub fn add(&mut self, bytes: u64) -> f64 {
         let passed = self.last.elapsed().as_secs_f64();
         self.last = Instant::now();
@@ -72,16 +72,16 @@ impl Meter {
     }
 }
 
-/// What a part belongs to; a part of anything else is begun anew.
+/// Which file a part belongs to; a part of another file is begun anew.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Label {
+struct PartLabel {
     etag: String,
     bytes: u64,
 }
 
 /// A file that is being fetched.
 pub struct Fetch<'a> {
-    /// The way out.
+    /// Through which it is fetched.
     pub network: &'a Network,
     /// What the server said.
     pub remote: &'a Remote,
@@ -97,15 +97,15 @@ fn beside(target: &Path, ending: &str) -> PathBuf {
     target.with_file_name(name)
 }
 
-/// Bytes of this file, or of its part, that are here already.
-pub fn here(target: &Path, remote: &Remote) -> u64 {
+/// Bytes of this file, or of its part, that have arrived already.
+pub fn bytes_present(target: &Path, remote: &Remote) -> u64 {
     let length = |path: &Path| std::fs::metadata(path).map(|file| file.len()).ok();
     if length(target) == Some(remote.bytes) {
         return remote.bytes;
     }
     let label =
         read(&beside(target, ".part.json"), LONGEST_TEXT).ok().and_then(|text| serde_json::from_slice(&text).ok());
-    let own = Label { etag: remote.etag.clone(), bytes: remote.bytes };
+    let own = PartLabel { etag: remote.etag.clone(), bytes: remote.bytes };
     if label != Some(own) || remote.etag.is_empty() {
         return 0;
     }
@@ -113,7 +113,8 @@ pub fn here(target: &Path, remote: &Remote) -> u64 {
 }
 
 impl Fetch<'_> {
-    /// Fetches what is not here yet, and checks all of it; the file's SHA-256. `progress` gets the bytes that are here.
+    /// Fetches what has not arrived yet, and checks all of it; the file's SHA-256. `progress` gets the bytes that have
+    /// arrived.
     ///
     /// # Errors
     /// [`Error::Network`], [`Error::Cancelled`] or [`Error::File`]; what has arrived stays for the next try, unless it is
@@ -135,54 +136,54 @@ impl Fetch<'_> {
             }
             std::fs::remove_file(self.target).map_err(|e| Error::io(self.target, "remove", &e))?;
         }
-        let begun = here(self.target, self.remote);
+        let begun = bytes_present(self.target, self.remote);
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(begun == 0).open(&part);
         let mut file = open.map_err(|e| Error::io(&part, "create", &e))?;
-        let own = Label { etag: self.remote.etag.clone(), bytes: self.remote.bytes };
+        let own = PartLabel { etag: self.remote.etag.clone(), bytes: self.remote.bytes };
         let text = serde_json::to_vec(&own).map_err(|e| Error::file(&label, e.to_string()))?;
         write_atomically(&label, &text)?;
         // What lies there is read, not believed.
-        let mut so_far = Sofar { hash: hash_of(&mut file, begun, &part, stop)?, bytes: begun };
-        progress(so_far.bytes);
-        self.receive(&mut file, &part, &mut so_far, stop, progress)?;
+        let mut received = Received { hash: hash_of(&mut file, begun, &part, stop)?, bytes: begun };
+        progress(received.bytes);
+        self.receive(&mut file, &part, &mut received, stop, progress)?;
         file.sync_all().map_err(|e| Error::io(&part, "write", &e))?;
-        let sha256 = hex(&so_far.hash.finalize());
-        let gone = |path: &Path| std::fs::remove_file(path).map_err(|e| Error::io(path, "remove", &e));
+        let sha256 = hex(&received.hash.finalize());
+        let remove = |path: &Path| std::fs::remove_file(path).map_err(|e| Error::io(path, "remove", &e));
         if let Some(expected) = self.remote.sha256.as_ref().filter(|expected| **expected != sha256) {
-            gone(&part)?;
-            gone(&label)?;
+            remove(&part)?;
+            remove(&label)?;
             let what = format!(
                 "another file than it announced: its sha256 is {sha256}, announced was {expected}. What arrived was deleted"
             );
             return Err(crate::net::unexpected(&self.remote.url, &what));
         }
         std::fs::rename(&part, self.target).map_err(|e| Error::io(self.target, "write", &e))?;
-        gone(&label)?;
+        remove(&label)?;
         Ok(sha256)
     }
 
-    /// Asks until everything is here. Whatever brings the end nearer does not count as a failed try.
+    /// Sends requests until the whole file has arrived. A request that brought something does not count as a failed try.
     fn receive(
         &self,
         file: &mut File,
         path: &Path,
-        so_far: &mut Sofar,
+        received: &mut Received,
         stop: &AtomicBool,
         progress: &mut dyn FnMut(u64),
     ) -> Result<()> {
-        let mut furthest = so_far.bytes;
-        while so_far.bytes < self.remote.bytes {
+        let mut furthest = received.bytes;
+        while received.bytes < self.remote.bytes {
             let mut attempt = || {
-                let done = self.once(file, path, so_far, stop, progress);
-                let nearer = so_far.bytes > furthest;
-                furthest = furthest.max(so_far.bytes);
+                let done = self.attempt_once(file, path, received, stop, progress);
+                let nearer = received.bytes > furthest;
+                furthest = furthest.max(received.bytes);
                 match done {
                     Err(Error::Network { fault, problem, .. }) if fault.passing() && nearer => {
-                        tracing::info!("{problem}; going on from byte {}", so_far.bytes);
+                        tracing::info!("{problem}; going on from byte {}", received.bytes);
                         Ok(())
                     }
                     // An answer that ends well but brings nothing would be asked for without end.
-                    Ok(()) if !nearer && so_far.bytes < self.remote.bytes => Err(Error::Network {
+                    Ok(()) if !nearer && received.bytes < self.remote.bytes => Err(Error::Network {
                         fault: Fault::Broken,
                         problem: "The server's answers end before all of it has arrived; try again".into(),
                         address: address_without_secrets(&self.remote.url),
@@ -191,23 +192,23 @@ impl Fetch<'_> {
                 }
             };
             self.network.retry(stop, &mut attempt)?;
-            if so_far.bytes < self.remote.bytes {
+            if received.bytes < self.remote.bytes {
                 self.network.pause(stop)?;
             }
         }
         Ok(())
     }
 
-    fn once(
+    fn attempt_once(
         &self,
         file: &mut File,
         path: &Path,
-        so_far: &mut Sofar,
+        received: &mut Received,
         stop: &AtomicBool,
         progress: &mut dyn FnMut(u64),
     ) -> Result<()> {
         let url = &self.remote.url;
-        let ask = Ask { headers: self.headers, from: so_far.bytes, plain: true, ..Ask::get(url) };
+        let ask = Ask { headers: self.headers, from: received.bytes, plain: true, ..Ask::get(url) };
         let mut answer = self.network.open(&ask)?;
         if answer.total.is_some_and(|total| total != self.remote.bytes) {
             let what = format!(
@@ -218,29 +219,29 @@ impl Fetch<'_> {
             return Err(crate::net::unexpected(url, &what));
         }
         match answer.from {
-            from if from == so_far.bytes => {}
+            from if from == received.bytes => {}
             // A server that cannot skip sends everything.
-            0 => *so_far = Sofar::default(),
+            0 => *received = Received::default(),
             _ => return Err(crate::net::unexpected(url, "another part of the file than was asked for")),
         }
         let failed = |e: std::io::Error| Error::io(path, "write", &e);
-        file.set_len(so_far.bytes).map_err(failed)?;
-        file.seek(SeekFrom::Start(so_far.bytes)).map_err(failed)?;
+        file.set_len(received.bytes).map_err(failed)?;
+        file.seek(SeekFrom::Start(received.bytes)).map_err(failed)?;
         self.network.copy(url, &mut answer, stop, &mut |piece| {
-            if so_far.bytes + piece.len() as u64 > self.remote.bytes {
+            if received.bytes + piece.len() as u64 > self.remote.bytes {
                 return Err(crate::net::unexpected(url, "longer than announced"));
             }
             file.write_all(piece).map_err(failed)?;
-            so_far.hash.update(piece);
-            so_far.bytes += piece.len() as u64;
-            progress(so_far.bytes);
+            received.hash.update(piece);
+            received.bytes += piece.len() as u64;
+            progress(received.bytes);
             Ok(())
         })
     }
 }
 
 #[derive(Default)]
-struct Sofar {
+struct Received {
     hash: Sha256,
     bytes: u64,
 }

@@ -1,24 +1,25 @@
-//! The folder of one installed model while something is done to it: a lock, and a record of what is finished.
+//! The folder of one model while it is installed, changed or removed: its lock, and a record of which parts are finished.
 
 use super::catalog::{Entry, Part};
 use crate::error::{Error, Result};
-use crate::files::{LONGEST_TEXT, absent, read, write_atomically};
+use crate::files::{LOCK_FILE, LONGEST_TEXT, absent, is_unfinished, lock_folder, read, write_atomically};
 use crate::modality::ModalityTable;
-use crate::model::{AutoencoderEntry, DENOISER_FILE, DenoiserSizes, MANIFEST_FILE, Manifest, Published, WeightFile};
+use crate::model::{
+    AutoencoderEntry, DENOISER_FILE, DenoiserSizes, FIELD_FILE, MANIFEST_FILE, Manifest, Published, WeightFile,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::{Component, Path, PathBuf};
 
-/// What is finished of an installation that goes on.
+/// Names the parts of an installation that are finished, until all are.
 const RECORD_FILE: &str = "installing.json";
-/// There while nobody wants the installation to go on by itself.
+/// Exists while the user does not want the installation to go on at the next start.
 const PAUSED_FILE: &str = "paused";
-const LOCK_FILE: &str = "lock";
 /// Where published files lie until they are converted.
 const DOWNLOADS: &str = "download";
 
-/// What is finished of an installation.
+/// Which parts of an installation are finished.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Whether weights are converted to half precision.
@@ -55,7 +56,7 @@ impl Record {
         }
     }
 
-    /// Keeps it.
+    /// Writes it into the folder.
     ///
     /// # Errors
     /// When the folder cannot be written.
@@ -76,8 +77,8 @@ impl Record {
     }
 }
 
-/// Whether an installation was begun that should go on by itself.
-pub fn goes_on(dir: &Path) -> Option<Record> {
+/// The record of an installation that was begun and should go on at the next start; `None` if there is none.
+pub fn unfinished_installation(dir: &Path) -> Option<Record> {
     Record::read(dir).filter(|_| !dir.join(PAUSED_FILE).exists())
 }
 
@@ -89,30 +90,21 @@ pub fn pause(dir: &Path) -> Result<()> {
     if dir.join(RECORD_FILE).exists() { write_atomically(&dir.join(PAUSED_FILE), b"") } else { Ok(()) }
 }
 
-/// A model's folder that nobody else changes meanwhile.
-pub struct Locked {
+/// The folder of a model, locked against other programs.
+pub struct LockedFolder {
     /// Where it is.
     pub dir: PathBuf,
     _lock: File,
 }
 
-impl Locked {
-    /// Locks it; it is made if it is not there.
+impl LockedFolder {
+    /// Locks the folder; it is made if it is not there.
     ///
     /// # Errors
     /// When another program works on it, or it cannot be written.
     pub fn new(dir: &Path) -> Result<Self> {
-        std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, "create", &e))?;
-        let path = dir.join(LOCK_FILE);
-        let lock = File::create(&path).map_err(|e| Error::io(&path, "create", &e))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { dir: dir.to_path_buf(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(Error::file(
-                dir,
-                "This model is being fetched or changed already, here or by another program; wait until that has ended",
-            )),
-            Err(TryLockError::Error(e)) => Err(Error::io(&path, "lock", &e)),
-        }
+        let busy = "This model is being fetched, trained or changed already, here or by another program; wait until that has ended";
+        Ok(Self { dir: dir.to_path_buf(), _lock: lock_folder(dir, busy)? })
     }
 
     /// Where a published file lies until it is converted.
@@ -121,13 +113,26 @@ impl Locked {
         self.dir.join(DOWNLOADS).join(Path::new(file).with_extension(ending))
     }
 
-    /// Removes what a program that was killed left half written, and that the installation is paused.
-    pub fn tidy(&self) {
+    /// Removes files that a killed program left half written, and the mark that the installation is paused.
+    pub fn remove_leftovers(&self) {
         let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
-        for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(".tmp")) {
-            let _ = std::fs::remove_file(entry.path());
+        // Nobody else writes here while the folder is locked. Earlier versions wrote under names that begin with ".tmp".
+        let unfinished = |path: &PathBuf| {
+            is_unfinished(path) || path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".tmp"))
+        };
+        for path in entries.map(|entry| entry.path()).filter(unfinished) {
+            let _ = std::fs::remove_file(path);
         }
         let _ = std::fs::remove_file(self.dir.join(PAUSED_FILE));
+    }
+
+    /// Removes the folder if nothing lies in it but its lock.
+    pub fn remove_if_empty(&self) {
+        let lock = |entry: std::io::Result<std::fs::DirEntry>| entry.is_ok_and(|entry| entry.file_name() == LOCK_FILE);
+        if std::fs::read_dir(&self.dir).is_ok_and(|mut entries| entries.all(lock)) {
+            let _ = std::fs::remove_file(self.dir.join(LOCK_FILE));
+            let _ = std::fs::remove_dir(&self.dir);
+        }
     }
 
     /// Removes everything but the finished model.
@@ -148,7 +153,8 @@ impl Locked {
         let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
         let names = entries.map(|entry| entry.file_name()).filter(|name| {
             let name = name.to_string_lossy();
-            name == DENOISER_FILE || (name.starts_with("autoencoder") && name.ends_with(".safetensors"))
+            [DENOISER_FILE, FIELD_FILE].contains(&&*name)
+                || (name.starts_with("autoencoder") && name.ends_with(".safetensors"))
         });
         names.map(PathBuf::from).collect()
     }
@@ -166,7 +172,7 @@ impl Locked {
             files.extend(record.autoencoders.into_values().map(|entry| entry.weights.file));
         }
         remove(&self.dir.join(MANIFEST_FILE))?;
-        self.tidy();
+        self.remove_leftovers();
         // The record is a file like any other: what it names elsewhere is not ours.
         let own = |file: &&PathBuf| file.components().all(|part| matches!(part, Component::Normal(_)));
         let own = files.iter().filter(own).map(|file| self.dir.join(file)).filter(|path| !path.is_dir());

@@ -1,12 +1,13 @@
 //! Published files become a model folder.
 
 use super::catalog::{Entry, Part};
-use super::fetch::{Fetch, Meter, Progress, here};
-use super::folder::{Locked, Record};
+use super::fetch::{Fetch, Progress, RateMeter, bytes_present};
+use super::folder::{LockedFolder, Record};
 use super::library::Library;
 use super::repository::{Hub, Remote, explained};
+use super::request::InstallRequest;
 use crate::error::{Error, Result};
-use crate::files::size_text;
+use crate::files::{make_folder, size_text};
 use crate::modality::{Modality, ModalityTable};
 use crate::model::{
     AutoencoderEntry, DENOISER_FILE, MANIFEST_FILE, Manifest, Origin, Published, check_autoencoder, check_denoiser,
@@ -18,19 +19,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Progress is told at most this often.
+/// Progress is reported at most this often.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// What is wanted.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Wish {
-    /// The model, by its name in the catalogue.
-    pub id: String,
-    /// Modalities whose autoencoders are wanted, by name; all if left out.
-    pub modalities: Option<Vec<String>>,
-    /// Half-precision weights.
-    pub half: bool,
-}
 
 /// Where published files come from.
 pub enum Source<'a> {
@@ -44,40 +34,49 @@ pub enum Source<'a> {
 /// last; an installation that is interrupted goes on where it stopped.
 ///
 /// # Errors
-/// When the wish makes no sense, files cannot be had or do not fit, the disk is too small, or [`Error::Cancelled`].
+/// When the request makes no sense, files cannot be had or do not fit, the disk is too small, or [`Error::Cancelled`].
 pub fn install(
     library: &Library,
-    wish: &Wish,
+    request: &InstallRequest,
     source: &Source,
     stop: &AtomicBool,
-    tell: &mut dyn FnMut(&Progress),
+    report: &mut dyn FnMut(&Progress),
 ) -> Result<Manifest> {
-    let entry = library.entry(&wish.id)?;
+    let entry = library.entry(&request.id)?;
     if entry.bundled.is_some() {
         return Err(Error::request(format!("{} comes with the program; there is nothing to fetch.", entry.id)));
     }
-    let wanted = entry.wanted(wish.modalities.as_deref())?;
-    let folder = Locked::new(&library.dir.join(&entry.id))?;
-    folder.tidy();
-    let record = record(&folder.dir, entry, wish)?;
-    let mut work =
-        Work { entry, folder, record, stop, tell, told: None, progress: Progress::default(), meter: Meter::default() };
-    let done = work.run(&wanted, source, wish.modalities.is_some());
-    if let Err(error) = &done
-        && !matches!(error, Error::Cancelled)
-    {
+    let wanted = entry.wanted(request.modalities.as_deref())?;
+    let folder = LockedFolder::new(&library.dir.join(&entry.id))?;
+    folder.remove_leftovers();
+    let record = record(&folder.dir, entry, request)?;
+    let mut work = Installation {
+        entry,
+        folder,
+        record,
+        stop,
+        report,
+        last_report: None,
+        progress: Progress::default(),
+        meter: RateMeter::default(),
+    };
+    let done = work.run(&wanted, source, request.modalities.is_some());
+    if let Err(error) = &done {
         // What failed does not begin again by itself.
-        if let Err(second) = super::folder::pause(&work.folder.dir) {
+        if !matches!(error, Error::Cancelled)
+            && let Err(second) = super::folder::pause(&work.folder.dir)
+        {
             tracing::warn!("{second}");
         }
+        work.folder.remove_if_empty();
     }
     done
 }
 
 /// What is there already.
-fn record(dir: &Path, entry: &Entry, wish: &Wish) -> Result<Record> {
+fn record(dir: &Path, entry: &Entry, request: &InstallRequest) -> Result<Record> {
     let begun = Record::read(dir);
-    let mut record = begun.clone().unwrap_or(Record { half: wish.half, ..Record::default() });
+    let mut record = begun.clone().unwrap_or(Record { half: request.half, ..Record::default() });
     if dir.join(MANIFEST_FILE).exists() {
         let manifest = Manifest::open(dir)?;
         if manifest.origin.as_ref().is_none_or(|origin| origin.id != entry.id) {
@@ -92,18 +91,18 @@ fn record(dir: &Path, entry: &Entry, wish: &Wish) -> Result<Record> {
         record.autoencoders.extend(autoencoders);
         record.published.extend(published);
     }
-    if wish.half && !record.half {
+    if request.half && !record.half {
         return Err(Error::request(format!(
             "{} is here in single precision, at least in part; remove it first to have it in half precision: copgen models remove {}",
             entry.name, entry.id
         )));
     }
-    record.wanted.clone_from(&wish.modalities);
+    record.wanted.clone_from(&request.modalities);
     Ok(record)
 }
 
-/// A published file as it is to be had.
-struct Found<'a> {
+/// Where a published file can be had.
+struct PartSource<'a> {
     part: &'a Part,
     /// On this machine, with the hash it must have, if one is known.
     local: Option<(PathBuf, Option<String>)>,
@@ -111,8 +110,8 @@ struct Found<'a> {
     bytes: u64,
 }
 
-/// A published file that is here and checked.
-struct Raw {
+/// A published file on this machine whose hash was checked.
+struct PublishedFile {
     path: PathBuf,
     sha256: String,
     bytes: u64,
@@ -120,22 +119,22 @@ struct Raw {
     temporary: bool,
 }
 
-struct Work<'a> {
+struct Installation<'a> {
     entry: &'a Entry,
-    folder: Locked,
+    folder: LockedFolder,
     record: Record,
     stop: &'a AtomicBool,
-    tell: &'a mut dyn FnMut(&Progress),
-    told: Option<Instant>,
+    report: &'a mut dyn FnMut(&Progress),
+    last_report: Option<Instant>,
     progress: Progress,
-    meter: Meter,
+    meter: RateMeter,
 }
 
-impl Work<'_> {
+impl Installation<'_> {
     fn run(&mut self, wanted: &[&Part], source: &Source, chosen: bool) -> Result<Manifest> {
         let todo = wanted.iter().copied().filter(|part| !self.record.holds(&self.folder.dir, self.entry, part));
         let todo: Vec<&Part> = todo.collect();
-        self.say("looking for the files");
+        self.begin_stage("looking for the files");
         let found = match source {
             Source::Hub(hub, network) => {
                 todo.into_iter().map(|part| self.at_hub(part, hub, network)).collect::<Result<Vec<_>>>()?
@@ -160,10 +159,10 @@ impl Work<'_> {
         Ok(manifest)
     }
 
-    fn say(&mut self, what: impl Into<String>) {
+    fn begin_stage(&mut self, what: impl Into<String>) {
         self.progress.what = what.into();
-        (self.progress.bytes_per_s, self.progress.left, self.told) = (0.0, None, None);
-        (self.tell)(&self.progress);
+        (self.progress.bytes_per_s, self.progress.left, self.last_report) = (0.0, None, None);
+        (self.report)(&self.progress);
     }
 
     fn stop_if_asked(&self) -> Result<()> {
@@ -171,14 +170,14 @@ impl Work<'_> {
     }
 
     /// Looks for a part: what the server describes, from the cache of this machine if it lies there.
-    fn at_hub<'b>(&self, part: &'b Part, hub: &Hub, network: &Network) -> Result<Found<'b>> {
+    fn at_hub<'b>(&self, part: &'b Part, hub: &Hub, network: &Network) -> Result<PartSource<'b>> {
         let length = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
         let cached = hub.cached(part);
-        match (hub.look(network, part, self.stop), cached) {
+        match (hub.describe(network, part, self.stop), cached) {
             (Ok(remote), cached) => {
                 let local = cached.filter(|(path, _)| length(path) == remote.bytes && remote.sha256.is_some());
                 let local = local.map(|(path, _)| (path, remote.sha256.clone()));
-                Ok(Found { part, local, bytes: remote.bytes, remote: Some(remote) })
+                Ok(PartSource { part, local, bytes: remote.bytes, remote: Some(remote) })
             }
             (Err(Error::Cancelled), _) => Err(Error::Cancelled),
             (Err(error), cached) => {
@@ -187,7 +186,7 @@ impl Work<'_> {
                 match cached.map(|(path, named)| (path, known.or(named))) {
                     Some((path, Some(expected))) => {
                         let bytes = length(&path);
-                        Ok(Found { part, local: Some((path, Some(expected))), remote: None, bytes })
+                        Ok(PartSource { part, local: Some((path, Some(expected))), remote: None, bytes })
                     }
                     _ => Err(error),
                 }
@@ -196,7 +195,7 @@ impl Work<'_> {
     }
 
     /// Looks for parts in a folder; with `chosen`, all must be there, else the denoiser.
-    fn in_folder<'b>(&self, todo: Vec<&'b Part>, dir: &Path, chosen: bool) -> Result<Vec<Found<'b>>> {
+    fn in_folder<'b>(&self, todo: Vec<&'b Part>, dir: &Path, chosen: bool) -> Result<Vec<PartSource<'b>>> {
         let files = files_below(dir)?;
         let (mut found, mut missing) = (Vec::new(), Vec::new());
         for part in todo {
@@ -215,7 +214,7 @@ impl Work<'_> {
                     }
                     let bytes = std::fs::metadata(path).map_err(|e| Error::io(path, "read", &e))?.len();
                     let expected = part.sha256.as_ref().map(|text| text.to_lowercase());
-                    found.push(Found { part, local: Some((path.clone(), expected)), remote: None, bytes });
+                    found.push(PartSource { part, local: Some((path.clone(), expected)), remote: None, bytes });
                 }
             }
         }
@@ -226,14 +225,15 @@ impl Work<'_> {
     }
 
     /// Makes sure that the disk can hold what is fetched and what is made of it.
-    fn enough_room(&self, found: &[Found]) -> Result<()> {
+    fn enough_room(&self, found: &[PartSource]) -> Result<()> {
         let dir = &self.folder.dir;
         let converted = self.progress.total / if self.record.half { 2 } else { 1 };
         let fetched =
             found.iter().filter_map(|found| Some((found, found.remote.as_ref().filter(|_| found.local.is_none())?)));
         // Each is removed once it is converted.
         let most = fetched.map(|(found, remote)| {
-            remote.bytes - here(&self.folder.download(&file_name(self.entry, found.part), &found.part.file), remote)
+            remote.bytes
+                - bytes_present(&self.folder.download(&file_name(self.entry, found.part), &found.part.file), remote)
         });
         let needed = converted.saturating_add(most.max().unwrap_or(0));
         let free = fs4::available_space(dir).map_err(|e| Error::io(dir, "look at", &e))?;
@@ -251,10 +251,10 @@ impl Work<'_> {
     }
 
     /// The file, from this machine if it has the right content, else from the server.
-    fn fetched(&mut self, found: &Found, source: &Source, before: u64) -> Result<Raw> {
+    fn fetched(&mut self, found: &PartSource, source: &Source, before: u64) -> Result<PublishedFile> {
         let part = found.part;
         if let Some((path, expected)) = &found.local {
-            self.say(format!("checking {}", part.title()));
+            self.begin_stage(format!("checking {}", part.title()));
             let sha256 = sha256_of(path)?;
             match expected {
                 Some(expected) if *expected != sha256 && found.remote.is_none() => {
@@ -264,27 +264,27 @@ impl Work<'_> {
                     return Err(Error::file(path, text));
                 }
                 Some(expected) if *expected != sha256 => {}
-                _ => return Ok(Raw { path: path.clone(), sha256, bytes: found.bytes, temporary: false }),
+                _ => return Ok(PublishedFile { path: path.clone(), sha256, bytes: found.bytes, temporary: false }),
             }
         }
         let (Some(remote), Source::Hub(hub, network)) = (&found.remote, source) else {
             return Err(Error::request(format!("{} is not to be had.", part.file)));
         };
         let target = self.folder.download(&file_name(self.entry, part), &part.file);
-        self.say(format!("downloading {}", part.title()));
+        self.begin_stage(format!("downloading {}", part.title()));
         let headers = hub.headers();
         let fetch = Fetch { network, remote, headers: &headers, target: &target };
         let mut last = None;
-        self.meter = Meter::default();
+        self.meter = RateMeter::default();
         let sha256 = fetch
             .run(self.stop, &mut |bytes| self.received(&mut last, bytes, before))
             .map_err(|e| explained(e, part))?;
-        Ok(Raw { path: target, sha256, bytes: remote.bytes, temporary: true })
+        Ok(PublishedFile { path: target, sha256, bytes: remote.bytes, temporary: true })
     }
 
     fn received(&mut self, last: &mut Option<u64>, bytes: u64, before: u64) {
         self.progress.done = before + bytes;
-        if self.told.is_some_and(|told| told.elapsed() < PAUSE) {
+        if self.last_report.is_some_and(|last_report| last_report.elapsed() < PAUSE) {
             return;
         }
         // What was here at the start was not fetched now.
@@ -294,12 +294,12 @@ impl Work<'_> {
         self.progress.bytes_per_s = speed;
         let left = self.progress.total.saturating_sub(self.progress.done) as f64 / speed;
         self.progress.left = Duration::try_from_secs_f64(left).ok();
-        self.told = Some(Instant::now());
-        (self.tell)(&self.progress);
+        self.last_report = Some(Instant::now());
+        (self.report)(&self.progress);
     }
 
-    fn converted(&mut self, part: &Part, raw: &Raw) -> Result<()> {
-        self.say(format!("converting {}", part.title()));
+    fn converted(&mut self, part: &Part, raw: &PublishedFile) -> Result<()> {
+        self.begin_stage(format!("converting {}", part.title()));
         let (dir, file) = (self.folder.dir.clone(), file_name(self.entry, part));
         let own = convert_part(self.entry, part, &raw.path, &dir, self.record.half)?;
         match own {
@@ -377,10 +377,12 @@ fn manifest_of(entry: &Entry, record: &Record) -> Result<Manifest> {
 }
 
 /// Converts published files that are named one by one into a model folder anywhere: the denoiser, and a folder that holds
-/// the autoencoders as the catalogue lays them out. Every file is loaded strictly before anything is written.
+/// the autoencoders as the catalogue lays them out. The folder appears when it is whole; what an import that was killed
+/// left beside it is removed by the next one.
 ///
 /// # Errors
-/// When a file is missing or does not fit, the target exists, or cannot be written.
+/// When a file is missing or does not fit, something lies in the target already, or it cannot be written. Then the target
+/// is as it was.
 pub fn import_files(
     entry: &Entry,
     denoiser: &Path,
@@ -389,34 +391,34 @@ pub fn import_files(
     half: bool,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Manifest> {
-    if let Some(taken) = [MANIFEST_FILE, DENOISER_FILE].into_iter().find(|name| out.join(name).exists()) {
-        return Err(Error::file(out, format!("There is already a model in this folder ({taken}); choose another one")));
+    if out.join(MANIFEST_FILE).exists() {
+        return Err(Error::file(out, "There is already a model in this folder; choose another one"));
+    }
+    if out.join(DENOISER_FILE).exists() {
+        let text = format!(
+            "There is an import in this folder that broke off ({DENOISER_FILE} without {MANIFEST_FILE}); remove the folder or choose another one"
+        );
+        return Err(Error::file(out, text));
     }
     let path_of = |part: &Part| match part.modalities.as_slice() {
         [] => denoiser.to_path_buf(),
         _ => autoencoders.join(&part.file),
     };
-    // Each is read twice, so that only one is held at a time.
-    for part in entry.parts() {
-        progress(&format!("checking {}", part.title()));
-        match part.modalities.as_slice() {
-            [] => drop(check_denoiser(denoiser, entry.modalities.clone(), entry.heads)?),
-            _ => drop(check_autoencoder(&path_of(part), &modalities_of(entry, part))?),
+    make_folder(out, |dir| {
+        let mut record = Record { half, ..Record::default() };
+        for part in entry.parts() {
+            progress(&format!("converting {}", part.title()));
+            match convert_part(entry, part, &path_of(part), dir, half)? {
+                Converted::Denoiser(table, denoiser) => (record.table, record.denoiser) = (Some(table), Some(denoiser)),
+                Converted::Autoencoders(entries) => record.autoencoders.extend(entries),
+            }
         }
-    }
-    let mut record = Record { half, ..Record::default() };
-    for part in entry.parts() {
-        progress(&format!("writing {}", part.title()));
-        match convert_part(entry, part, &path_of(part), out, half)? {
-            Converted::Denoiser(table, denoiser) => (record.table, record.denoiser) = (Some(table), Some(denoiser)),
-            Converted::Autoencoders(entries) => record.autoencoders.extend(entries),
-        }
-    }
-    let manifest = manifest_of(entry, &record)?;
-    // The folder is the user's own, not the library's.
-    let manifest = Manifest { origin: None, ..manifest };
-    write_manifest(out, &manifest)?;
-    Ok(manifest)
+        let manifest = manifest_of(entry, &record)?;
+        // The folder is the user's own, not the library's.
+        let manifest = Manifest { origin: None, ..manifest };
+        write_manifest(dir, &manifest)?;
+        Ok(manifest)
+    })
 }
 
 /// All files below a folder; links to files count, those to folders do not.

@@ -1,10 +1,10 @@
 //! What there is: the catalogue, and what of it is installed.
 
 use super::catalog::{Catalogue, Entry};
-use super::folder::{Record, goes_on, pause};
-use super::install::Wish;
+use super::folder::{Record, pause, unfinished_installation};
+use super::request::InstallRequest;
 use crate::error::{Error, Result};
-use crate::files::{Own, bundled, folders};
+use crate::files::{Own, bundled, folders, is_unfinished};
 use crate::model::{MANIFEST_FILE, Manifest, about_memory};
 use std::path::{Path, PathBuf};
 
@@ -79,8 +79,10 @@ pub struct Listed {
     pub memory_bytes: u64,
     /// Whether it is in half precision.
     pub half: bool,
+    /// Whether it can be removed: something of it is here, and it does not come with the program.
+    pub removable: bool,
     /// An installation that was interrupted and not stopped: it goes on at the next start of the window.
-    pub going_on: Option<Wish>,
+    pub unfinished: Option<InstallRequest>,
 }
 
 impl Listed {
@@ -142,11 +144,11 @@ impl Library {
         let mut all: Vec<Listed> = self.catalogue.models.iter().map(|entry| self.listed(entry)).collect();
         for dir in folders(&self.dir).unwrap_or_default() {
             let id = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if self.catalogue.get(&id).is_none()
-                && dir.join(MANIFEST_FILE).exists()
-                && let Ok(manifest) = Manifest::open(&dir)
-            {
-                all.push(own(id, dir, &manifest));
+            if self.catalogue.get(&id).is_none() && dir.join(MANIFEST_FILE).exists() && !is_unfinished(&dir) {
+                all.push(match Manifest::open(&dir) {
+                    Ok(manifest) => own(id, dir, &manifest),
+                    Err(error) => broken(id, dir, &error),
+                });
             }
         }
         all
@@ -185,12 +187,16 @@ impl Library {
             None => State::Absent,
         };
         let half = records.iter().any(|record| record.half);
+        let removable = entry.bundled.is_none() && state != State::Absent;
         let (bytes, memory_bytes) = match &manifest {
             Some(Ok(manifest)) => sizes(manifest, &dir),
             _ => (0, about_memory(parts.iter().map(|part| part.bytes).sum())),
         };
-        let going_on =
-            goes_on(&dir).map(|record| Wish { id: entry.id.clone(), modalities: record.wanted, half: record.half });
+        let unfinished = unfinished_installation(&dir).map(|record| InstallRequest {
+            id: entry.id.clone(),
+            modalities: record.wanted,
+            half: record.half,
+        });
         Listed {
             id: entry.id.clone(),
             name: entry.name.clone(),
@@ -205,7 +211,8 @@ impl Library {
             bytes,
             memory_bytes,
             half,
-            going_on: going_on.filter(|_| entry.bundled.is_none()),
+            removable,
+            unfinished: unfinished.filter(|_| entry.bundled.is_none()),
         }
     }
 
@@ -225,6 +232,11 @@ impl Library {
                 entry.name
             ))),
         }
+    }
+
+    /// Whether parts of a model lie in its folder, from which an installation can go on.
+    pub fn is_begun(&self, id: &str) -> bool {
+        Record::read(&self.dir.join(id)).is_some()
     }
 
     /// Keeps an interrupted installation from going on by itself.
@@ -259,7 +271,29 @@ fn own(id: String, dir: PathBuf, manifest: &Manifest) -> Listed {
         bytes,
         memory_bytes,
         half: false,
-        going_on: None,
+        removable: true,
+        unfinished: None,
+    }
+}
+
+/// A model the catalogue does not know, whose manifest cannot be used.
+fn broken(id: String, dir: PathBuf, error: &Error) -> Listed {
+    Listed {
+        name: id.clone(),
+        id,
+        description: String::new(),
+        licence: String::new(),
+        licence_url: None,
+        attribution: String::new(),
+        homepage: None,
+        dir,
+        state: State::Broken(error.to_string()),
+        parts: Vec::new(),
+        bytes: 0,
+        memory_bytes: 0,
+        half: false,
+        removable: true,
+        unfinished: None,
     }
 }
 

@@ -8,12 +8,14 @@ mod fetch;
 mod folder;
 mod install;
 mod library;
+mod maintenance;
 mod repository;
-mod upkeep;
+mod request;
 
 pub use catalog::{Catalogue, Entry, Part};
 pub use fetch::Progress;
-pub use install::{Source, Wish, import_files, install};
+pub use install::{Source, import_files, install};
 pub use library::{Library, Listed, ListedPart, State, model_folder};
+pub use maintenance::{Checked, remove, verify};
 pub use repository::Hub;
-pub use upkeep::{Checked, remove, verify};
+pub use request::InstallRequest;

@@ -91,18 +91,18 @@ impl Hub {
     /// Headers of a request: the key goes only to the hub itself, and never in the clear.
     pub fn headers(&self) -> Vec<(String, String)> {
         let safe = self.endpoint.parse::<Uri>().is_ok_and(|uri| {
-            let here = uri.host().is_some_and(|host| ["127.0.0.1", "localhost", "[::1]"].contains(&host));
-            uri.scheme_str() == Some("https") || (uri.scheme_str() == Some("http") && here)
+            let on_this_machine = uri.host().is_some_and(|host| ["127.0.0.1", "localhost", "[::1]"].contains(&host));
+            uri.scheme_str() == Some("https") || (uri.scheme_str() == Some("http") && on_this_machine)
         });
         let token = self.token.iter().filter(|_| safe);
         token.map(|token| ("authorization".into(), format!("Bearer {token}"))).collect()
     }
 
-    /// Asks what a file is.
+    /// Asks the server what a file is: where it lies, its length and its hash.
     ///
     /// # Errors
     /// When the server cannot be reached, does not have it, does not give it, or does not say how long it is.
-    pub fn look(&self, network: &Network, part: &Part, stop: &AtomicBool) -> Result<Remote> {
+    pub fn describe(&self, network: &Network, part: &Part, stop: &AtomicBool) -> Result<Remote> {
         self.check()?;
         let (url, headers) = (self.url(part), self.headers());
         let ask = Ask { headers: &headers, ..Ask::get(&url) };
@@ -115,19 +115,19 @@ impl Hub {
         let bytes = bytes
             .filter(|bytes| *bytes > 0)
             .ok_or_else(|| crate::net::unexpected(&url, "a file of no length, or of one that it does not tell"))?;
-        let told = Some(etag.to_lowercase()).filter(|etag| is_sha256(etag));
-        if let (Some(told), Some(known)) = (&told, &part.sha256)
-            && !told.eq_ignore_ascii_case(known)
+        let announced = Some(etag.to_lowercase()).filter(|etag| is_sha256(etag));
+        if let (Some(announced), Some(known)) = (&announced, &part.sha256)
+            && !announced.eq_ignore_ascii_case(known)
         {
-            let text = format!("another file than the catalogue means: its sha256 is {told}, expected {known}");
+            let text = format!("another file than the catalogue means: its sha256 is {announced}, expected {known}");
             return Err(crate::net::unexpected(&url, &text));
         }
-        let sha256 = told.or_else(|| part.sha256.as_ref().map(|text| text.to_lowercase()));
+        let sha256 = announced.or_else(|| part.sha256.as_ref().map(|text| text.to_lowercase()));
         Ok(Remote { url: found.url, bytes, etag, sha256 })
     }
 }
 
-/// What a refusal means here.
+/// A refusal, with what it usually means at the hub.
 pub(super) fn explained(error: Error, part: &Part) -> Error {
     match error {
         Error::Network { fault: Fault::Refused, problem, address } => {

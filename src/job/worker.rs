@@ -3,6 +3,7 @@
 use super::{Event, Request, Stage, run};
 use crate::error::{Error, Result};
 use crate::model::{Computing, MANIFEST_FILE, Model, sha256_of};
+use crate::process::panic_text;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,10 +52,10 @@ impl Worker {
                     Ok(Ok(())) => Event::Finished { cancelled: false },
                     Ok(Err(Error::Cancelled)) => Event::Finished { cancelled: true },
                     Ok(Err(error)) => Event::Failed(error.to_string()),
-                    Err(_) => Event::Failed(
-                        "Sampling ended with an internal error; finished realisations are kept. Please report it."
-                            .into(),
-                    ),
+                    Err(panic) => Event::Failed(format!(
+                        "Sampling ended with an internal error ({}); finished realisations are kept. Please report it.",
+                        panic_text(panic.as_ref())
+                    )),
                 };
                 send(ended);
             }

@@ -3,7 +3,7 @@
 use super::kernels;
 use super::layers::{Conv3, GroupNorm, Projection, Sampling, from_pixels, pointwise, softmax, to_pixels};
 use super::manifest::AutoencoderSizes;
-use super::weights::{Init, Parameters, Scope};
+use super::parameters::{Init, Parameters, Scope};
 use crate::error::{Error, Result};
 use candle_core::{D, Device, Tensor};
 

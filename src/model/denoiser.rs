@@ -3,7 +3,7 @@
 use super::kernels;
 use super::layers::{LayerNorm, Projection, linear, linear_pair, softmax};
 use super::manifest::DenoiserSizes;
-use super::weights::{Init, Parameters, Scope};
+use super::parameters::{Init, Parameters, Scope};
 use crate::error::{Error, Result};
 use crate::modality::{Modality, ModalityTable};
 use candle_core::{Device, Module, Tensor};

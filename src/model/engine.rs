@@ -3,8 +3,8 @@
 use super::autoencoder::{Autoencoder, Codec};
 use super::denoiser::{Denoiser, NoisePredictor};
 use super::manifest::{AutoencoderSizes, DenoiserSizes};
+use super::parameters::Parameters;
 use super::shaders::{Adapters, Gpu, ShaderAutoencoder, ShaderDenoiser, product_alone};
-use super::weights::Parameters;
 use super::{Computing, DeviceChoice, Init, LowRank, Precision};
 use crate::error::{Error, Result};
 use crate::modality::ModalityTable;

@@ -6,8 +6,9 @@ use super::autoencoder::Autoencoder;
 use super::denoiser::Denoiser;
 use super::manifest::{AutoencoderSizes, DenoiserSizes, WeightFile};
 use super::order::network_order;
-use super::save::{weight_file, write_weights};
-use super::weights::{LoadedWeights, TensorData, read_weights};
+use super::save::write_weights;
+use super::tensor_data::TensorData;
+use super::weights::{LoadedWeights, read_weights};
 use crate::error::{Error, Result};
 use crate::modality::{Modality, ModalityTable};
 use candle_core::Device;
@@ -58,8 +59,8 @@ pub fn check_autoencoder(path: &Path, modalities: &[&Modality]) -> Result<Autoen
 /// # Errors
 /// When it cannot be read or written.
 pub fn convert(path: &Path, dir: &Path, file: &str, half: bool) -> Result<WeightFile> {
-    write_weights(&dir.join(file), &read_weights(path)?, half)?;
-    weight_file(dir, file)
+    let sha256 = write_weights(&dir.join(file), &read_weights(path)?, half)?;
+    Ok(WeightFile { file: file.into(), sha256 })
 }
 
 type Tensors = BTreeMap<String, TensorData>;
@@ -77,7 +78,13 @@ fn count(tensors: &Tensors, name: impl Fn(usize) -> String) -> usize {
 
 /// D.1: heads are 64 (base, huge) or 72 (large) features wide.
 fn denoiser_sizes(path: &Path, tensors: &Tensors, heads: Option<usize>) -> Result<DenoiserSizes> {
-    let width = *shape(path, tensors, "pos_embed")?.last().unwrap_or(&0);
+    let positions = shape(path, tensors, "pos_embed")?;
+    let &[_, _, width] = positions else {
+        let text = format!(
+            "Misshapen tensor pos_embed: found {positions:?}, expected three sizes of which the last is the width; these are not the weights of a denoiser"
+        );
+        return Err(Error::file(path, text));
+    };
     let hidden = shape(path, tensors, "mid_block.mlp.fc1.weight")?.first().copied().unwrap_or(0);
     let heads = heads.or(match width {
         1024 => Some(16),
@@ -86,7 +93,10 @@ fn denoiser_sizes(path: &Path, tensors: &Tensors, heads: Option<usize>) -> Resul
         _ => None,
     });
     let heads = heads.ok_or_else(|| {
-        Error::file(path, format!("A denoiser of width {width} is none of the published sizes; say its number of attention heads with --heads"))
+        let text = format!(
+            "A denoiser of width {width} is none of the published sizes, and no weight tells its number of attention heads; say it with --heads, or in a catalog.toml with heads"
+        );
+        Error::file(path, text)
     })?;
     let depth = 2 * count(tensors, |j| format!("in_blocks.{j}.norm2.weight"));
     Ok(DenoiserSizes { width, depth, heads, mlp_ratio: hidden / width.max(1), local: None })

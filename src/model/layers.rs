@@ -6,7 +6,7 @@
 
 pub use super::kernels::Sampling;
 use super::kernels::{self, PackedConv, PackedLinear};
-use super::weights::{Init, Scope};
+use super::parameters::{Init, LowRank, Scope};
 use crate::error::Result;
 use candle_core::{D, Module, Tensor};
 use candle_nn::Linear;
@@ -40,17 +40,6 @@ enum Weight {
     /// For a CPU that only computes forward.
     Packed(PackedLinear),
     Plain(Linear, Option<LowRank>),
-}
-
-/// `scale · b · a` is added to a weight.
-#[derive(Debug)]
-pub struct LowRank {
-    /// `(rank, in)`.
-    pub a: Tensor,
-    /// `(out, rank)`.
-    pub b: Tensor,
-    /// Scale of the product.
-    pub scale: f64,
 }
 
 impl Projection {

@@ -247,21 +247,22 @@ impl DenoiserSizes {
     /// # Errors
     /// When the sizes do not fit together.
     pub fn check(&self) -> Result<()> {
-        let ok = self.width > 0
-            && self.heads > 0
-            && self.width.is_multiple_of(self.heads)
-            && self.width.is_multiple_of(2)
-            && self.depth.is_multiple_of(2)
-            && (1..=64).contains(&self.mlp_ratio)
-            && self.width <= 65_536
-            && self.depth <= 1024;
-        if ok {
-            return self.local.as_ref().map_or(Ok(()), LocalSizes::check);
-        }
-        Err(Error::request(format!(
-            "Denoiser sizes do not fit together: width {} must be even and a multiple of heads {}, depth {} even.",
-            self.width, self.heads, self.depth
-        )))
+        let Self { width, depth, heads, mlp_ratio, .. } = *self;
+        let problem = match () {
+            () if width == 0 || !width.is_multiple_of(2) => {
+                format!("the width must be even and more than 0, not {width}")
+            }
+            () if width > 65_536 => format!("a width of {width} is more than the 65536 that are accepted"),
+            () if heads == 0 => "there must be at least one attention head".into(),
+            () if !width.is_multiple_of(heads) => {
+                format!("the width of {width} cannot be shared evenly by {heads} attention heads")
+            }
+            () if !depth.is_multiple_of(2) => format!("the depth must be even, not {depth}"),
+            () if depth > 1024 => format!("a depth of {depth} is more than the 1024 that are accepted"),
+            () if !(1..=64).contains(&mlp_ratio) => format!("the MLP ratio must be 1 to 64, not {mlp_ratio}"),
+            () => return self.local.as_ref().map_or(Ok(()), LocalSizes::check),
+        };
+        Err(Error::request(format!("Denoiser sizes do not fit together: {problem}.")))
     }
 }
 
@@ -275,14 +276,42 @@ impl AutoencoderSizes {
             && self.multipliers.len() <= 8
             && self.residual_blocks <= 64
             && self.multipliers.iter().all(|&m| {
-                m > 0 && (self.base_width * m).is_multiple_of(self.norm_groups) && self.base_width * m <= 65_536
+                let width = self.base_width.checked_mul(m);
+                m > 0 && width.is_some_and(|width| width.is_multiple_of(self.norm_groups) && width <= 65_536)
             });
         if ok {
             return Ok(());
         }
         Err(Error::request(format!(
-            "Autoencoder sizes do not fit together: every multiple of the base width {} must be divisible by {} norm groups.",
+            "Autoencoder sizes do not fit together: every multiple of the base width {} must be divisible by {} norm groups and at most 65536.",
             self.base_width, self.norm_groups
         )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_that_do_not_fit_are_refused_for_the_reason_that_holds() {
+        let fitting = DenoiserSizes { width: 32, depth: 2, heads: 2, mlp_ratio: 4, local: None };
+        fitting.check().expect("fitting");
+        for (sizes, word) in [
+            (DenoiserSizes { heads: 5, ..fitting.clone() }, "32 cannot be shared evenly by 5 attention heads"),
+            (DenoiserSizes { heads: 0, ..fitting.clone() }, "at least one attention head"),
+            (DenoiserSizes { width: 0, ..fitting.clone() }, "width must be even"),
+            (DenoiserSizes { width: 33, heads: 3, ..fitting.clone() }, "width must be even"),
+            (DenoiserSizes { width: usize::MAX - 1, ..fitting.clone() }, "65536"),
+            (DenoiserSizes { depth: 3, ..fitting.clone() }, "depth must be even"),
+            (DenoiserSizes { mlp_ratio: 65, ..fitting.clone() }, "MLP ratio"),
+        ] {
+            let problem = sizes.check().expect_err(word).to_string();
+            assert!(problem.contains(word), "{problem}");
+            // Heads are named only where they are what does not fit.
+            assert_eq!(problem.contains("attention head"), word.contains("attention head"), "{problem}");
+        }
+        let wide = AutoencoderSizes { base_width: 1 << 60, multipliers: vec![1, 16], ..AutoencoderSizes::published() };
+        assert!(wide.check().is_err());
     }
 }

@@ -4,7 +4,7 @@
 //! configuration object that sorts its keys, so weights recorded from it have the modalities in ASCII order of
 //! their keys. Scalars and images have parameters of different shapes, which tells the two apart.
 
-use super::weights::TensorData;
+use super::tensor_data::TensorData;
 use crate::modality::ModalityTable;
 use std::collections::BTreeMap;
 

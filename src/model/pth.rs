@@ -1,24 +1,19 @@
 //! Reader of PyTorch `.pth` weight files: a zip container with a pickle index and raw storages (A.3).
 //!
-//! Only what a flat state dict of tensors needs is understood: `OrderedDict`, `_rebuild_tensor_v2`,
-//! `_rebuild_parameter`, and the storage types. Nothing is executed; every other global is an error. The
-//! ready-made reader of candle clones memo entries (a small file can ask for unbounded memory) and panics on
+//! The ready-made reader of candle clones memo entries (a small file can ask for unbounded memory) and panics on
 //! malformed arguments, hence this one.
 
-use super::weights::TensorData;
+use super::pickle::{Step, Storage, TensorRef, read_index};
+use super::tensor_data::TensorData;
 use crate::error::{Error, Result};
-use candle_core::DType;
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::path::Path;
-use std::rc::Rc;
 
 /// Largest pickle index accepted; the published one is about 100 kB.
 const MAX_INDEX_BYTES: u64 = 64 << 20;
 /// Tensors together may need this many times the file's size; more than 1 because they may share storages.
 const MAX_GROWTH: u64 = 4;
-/// Most values one index may build; the published denoiser needs about 10 000.
-const MAX_OBJECTS: usize = 4_000_000;
 
 /// Reads all tensors of a flat state dict.
 ///
@@ -46,49 +41,41 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, TensorData>> {
     if index.len() as u64 > MAX_INDEX_BYTES {
         return Err(bad("its index is larger than 64 MiB".into()));
     }
-    let entries = Machine::new(&index).run().map_err(&bad)?;
+    let entries = read_index(&index).map_err(&bad)?;
 
     let mut budget = MAX_GROWTH.saturating_mul(length);
-    let mut storages: HashMap<String, Rc<Vec<u8>>> = HashMap::new();
+    // A storage is dropped after its last tensor, so that hardly more than the tensors is held.
+    let mut uses: HashMap<String, usize> = HashMap::new();
+    for (_, tensor) in &entries {
+        *uses.entry(tensor.storage.key.clone()).or_default() += 1;
+    }
+    let mut shared: HashMap<String, Vec<u8>> = HashMap::new();
     let mut tensors = BTreeMap::new();
     for (name, tensor) in entries {
-        let storage = match storages.get(&tensor.storage.key) {
-            Some(bytes) => bytes.clone(),
-            None => {
-                let entry = archive
-                    .by_name(&format!("{root}data/{}", tensor.storage.key))
-                    .map_err(|_| bad(format!("the data of tensor {name} is missing; the file may be truncated")))?;
-                if entry.compression() != zip::CompressionMethod::Stored {
-                    return Err(bad(format!("the data of tensor {name} is compressed, which PyTorch never does")));
-                }
-                let wanted = tensor
-                    .storage
-                    .elements
-                    .checked_mul(tensor.storage.dtype.size_in_bytes())
-                    .filter(|&bytes| bytes as u64 == entry.size())
-                    .ok_or_else(|| {
-                        bad(format!("the storage of tensor {name} has {} bytes, not what its index says", entry.size()))
-                    })?;
-                let mut bytes = Vec::new();
-                entry
-                    .take(wanted as u64)
-                    .read_to_end(&mut bytes)
-                    .map_err(|e| bad(format!("the data of tensor {name} is damaged ({e})")))?;
-                if bytes.len() != wanted {
-                    return Err(bad(format!("the data of tensor {name} is truncated")));
-                }
-                let bytes = Rc::new(bytes);
-                storages.insert(tensor.storage.key.clone(), bytes.clone());
-                bytes
-            }
+        let key = &tensor.storage.key;
+        let storage = match shared.remove(key) {
+            Some(bytes) => bytes,
+            None => read_storage(&mut archive, &format!("{root}data/{key}"), &tensor.storage)
+                .map_err(|what| bad(format!("the data of tensor {name} {what}")))?,
         };
         // Tensors may share a storage; a small file must not ask for much memory that way.
-        let count =
-            tensor.shape.iter().try_fold(tensor.storage.dtype.size_in_bytes() as u64, |n, &d| n.checked_mul(d as u64));
+        let count = product(&tensor.shape).and_then(|count| count.checked_mul(tensor.storage.dtype.size_in_bytes()));
         budget = count
-            .and_then(|count| budget.checked_sub(count))
+            .and_then(|count| budget.checked_sub(count as u64))
             .ok_or_else(|| bad("its tensors need far more memory than the file is large".into()))?;
-        let data = tensor.gather(&storage).ok_or_else(|| bad(format!("tensor {name} reaches outside its storage")))?;
+        let outside = || bad(format!("tensor {name} reaches outside its storage"));
+        let left = uses.get_mut(key).map_or(0, |left| {
+            *left -= 1;
+            *left
+        });
+        let bytes = if left == 0 {
+            tensor.take(storage).ok_or_else(outside)?
+        } else {
+            let bytes = tensor.gather(&storage).ok_or_else(outside)?;
+            shared.insert(key.clone(), storage);
+            bytes
+        };
+        let data = TensorData { dtype: tensor.storage.dtype, shape: tensor.shape.clone(), bytes };
         if tensors.insert(name.clone(), data).is_some() {
             return Err(bad(format!("tensor {name} occurs twice")));
         }
@@ -96,356 +83,110 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, TensorData>> {
     Ok(tensors)
 }
 
-#[derive(Debug, Clone)]
-struct Storage {
-    key: String,
-    dtype: DType,
-    elements: usize,
+/// The bytes of a storage; what is wrong with them else.
+fn read_storage<R: Read + std::io::Seek>(
+    archive: &mut zip::ZipArchive<R>,
+    entry: &str,
+    storage: &Storage,
+) -> Step<Vec<u8>> {
+    let entry = archive.by_name(entry).map_err(|_| "is missing; the file may be truncated".to_owned())?;
+    if entry.compression() != zip::CompressionMethod::Stored {
+        return Err("is compressed, which PyTorch never does".into());
+    }
+    let size = entry.size();
+    let wanted = storage.elements.checked_mul(storage.dtype.size_in_bytes());
+    let wanted = wanted
+        .filter(|&bytes| bytes as u64 == size)
+        .ok_or_else(|| format!("has {size} bytes, not what its index says"))?;
+    let mut bytes = Vec::new();
+    entry.take(wanted as u64).read_to_end(&mut bytes).map_err(|e| format!("is damaged ({e})"))?;
+    if bytes.len() == wanted { Ok(bytes) } else { Err("is truncated".into()) }
 }
 
-#[derive(Debug, Clone)]
-struct TensorRef {
-    storage: Rc<Storage>,
-    offset: usize,
-    shape: Vec<usize>,
-    stride: Vec<usize>,
+/// Number of elements of a shape; `None` if it is beyond what can be counted.
+fn product(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))
 }
 
 impl TensorRef {
-    /// Contiguous little-endian bytes of the tensor; `None` when it does not fit its storage.
-    fn gather(&self, storage: &[u8]) -> Option<TensorData> {
-        let size = self.storage.dtype.size_in_bytes();
-        let count = self.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
-        let mut contiguous = 1;
-        let mut is_contiguous = true;
+    /// Whether its elements lie one after another in the storage; `None` if its sizes are beyond what can be counted.
+    fn is_contiguous(&self) -> Option<bool> {
+        let (mut contiguous, mut is_contiguous) = (1usize, true);
         for (&d, &s) in self.shape.iter().zip(&self.stride).rev() {
             is_contiguous &= d == 1 || s == contiguous;
-            contiguous *= d.max(1);
+            contiguous = contiguous.checked_mul(d.max(1))?;
         }
-        let bytes = if is_contiguous {
+        Some(is_contiguous)
+    }
+
+    /// As [`gather`](Self::gather), from a storage that nobody else needs: where the tensor is all of it, nothing is
+    /// copied.
+    fn take(&self, storage: Vec<u8>) -> Option<Vec<u8>> {
+        let all = product(&self.shape)?.checked_mul(self.storage.dtype.size_in_bytes())? == storage.len();
+        if all && self.offset == 0 && self.is_contiguous()? { Some(storage) } else { self.gather(&storage) }
+    }
+
+    /// Contiguous little-endian bytes of the tensor; `None` when it does not fit its storage.
+    fn gather(&self, storage: &[u8]) -> Option<Vec<u8>> {
+        let size = self.storage.dtype.size_in_bytes();
+        let count = product(&self.shape)?;
+        if self.is_contiguous()? {
             let start = self.offset.checked_mul(size)?;
-            storage.get(start..start.checked_add(count.checked_mul(size)?)?)?.to_vec()
-        } else {
-            // A view may repeat elements (stride 0): never larger than what the storage holds.
-            if count > self.storage.elements {
-                return None;
-            }
-            let mut bytes = Vec::with_capacity(count * size);
-            for i in 0..count {
-                let (mut rest, mut at) = (i, self.offset);
-                for (&d, &s) in self.shape.iter().zip(&self.stride).rev() {
-                    at = at.checked_add((rest % d).checked_mul(s)?)?;
-                    rest /= d;
-                }
-                let start = at.checked_mul(size)?;
-                bytes.extend_from_slice(storage.get(start..start.checked_add(size)?)?);
-            }
-            bytes
-        };
-        Some(TensorData { dtype: self.storage.dtype, shape: self.shape.clone(), bytes })
-    }
-}
-
-/// What the index may be built of.
-#[derive(Debug, Clone)]
-enum Object {
-    Mark,
-    None,
-    Bool,
-    Int(i64),
-    Text(Rc<str>),
-    /// Items and depth of nesting.
-    Tuple(Rc<Vec<Object>>, usize),
-    /// A dictionary inside something else: its content is not needed, and without it nothing nests deeply.
-    Nested,
-    /// Dictionaries are shared with the memo, as in Python.
-    Dict(Rc<std::cell::RefCell<Vec<(Object, Object)>>>),
-    Global(Global),
-    Storage(Rc<Storage>),
-    Tensor(Rc<TensorRef>),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Global {
-    OrderedDict,
-    RebuildTensor,
-    RebuildParameter,
-    StorageType(DType),
-}
-
-/// The stack machine of the pickle protocol, restricted.
-struct Machine<'a> {
-    input: &'a [u8],
-    at: usize,
-    stack: Vec<Object>,
-    memo: HashMap<u32, Object>,
-    built: usize,
-}
-
-type Step<T> = std::result::Result<T, String>;
-
-impl<'a> Machine<'a> {
-    fn new(input: &'a [u8]) -> Self {
-        Self { input, at: 0, stack: Vec::new(), memo: HashMap::new(), built: 0 }
-    }
-
-    fn bytes(&mut self, n: usize) -> Step<&'a [u8]> {
-        let end = self.at.checked_add(n).filter(|&end| end <= self.input.len()).ok_or("its index is truncated")?;
-        let slice = &self.input[self.at..end];
-        self.at = end;
-        Ok(slice)
-    }
-
-    fn array<const N: usize>(&mut self) -> Step<[u8; N]> {
-        self.bytes(N)?.try_into().map_err(|_| "its index is truncated".to_owned())
-    }
-
-    fn line(&mut self) -> Step<&'a str> {
-        let rest = &self.input[self.at..];
-        let n = rest.iter().position(|&b| b == b'\n').ok_or("its index is truncated")?;
-        self.at += n + 1;
-        std::str::from_utf8(&rest[..n]).map_err(|_| "its index holds text that is not UTF-8".to_owned())
-    }
-
-    fn pop(&mut self) -> Step<Object> {
-        self.stack.pop().ok_or_else(|| "its index is malformed (empty stack)".to_owned())
-    }
-
-    fn push(&mut self, object: Object) -> Step<()> {
-        self.built += 1;
-        if self.built > MAX_OBJECTS {
-            return Err("its index is too large".into());
+            return Some(storage.get(start..start.checked_add(count.checked_mul(size)?)?)?.to_vec());
         }
-        self.stack.push(object);
-        Ok(())
-    }
-
-    fn pop_to_mark(&mut self) -> Step<Vec<Object>> {
-        let mark =
-            self.stack.iter().rposition(|o| matches!(o, Object::Mark)).ok_or("its index is malformed (no mark)")?;
-        let items = self.stack.split_off(mark + 1);
-        self.stack.pop();
-        Ok(items)
-    }
-
-    fn text(&mut self, n: usize) -> Step<Object> {
-        let text = std::str::from_utf8(self.bytes(n)?).map_err(|_| "its index holds text that is not UTF-8")?;
-        Ok(Object::Text(text.into()))
-    }
-
-    fn run(mut self) -> Step<Vec<(String, TensorRef)>> {
-        loop {
-            let op = self.bytes(1)?[0];
-            if op == b'.' {
-                break;
-            }
-            self.step(op)?;
+        // A view may repeat elements (stride 0): never larger than what the storage holds.
+        if count > self.storage.elements {
+            return None;
         }
-        let Object::Dict(dict) = self.pop()? else {
-            return Err("it does not hold a dictionary of tensors".into());
-        };
-        let entries = dict.borrow();
-        let flat = entries.iter().map(|(key, value)| match (key, value) {
-            (Object::Text(name), Object::Tensor(tensor)) => Ok((name.to_string(), (**tensor).clone())),
-            (Object::Text(name), _) => {
-                Err(format!("entry {name} is not a tensor; only a flat state dict of tensors is read"))
+        let mut bytes = Vec::with_capacity(count * size);
+        for i in 0..count {
+            let (mut rest, mut at) = (i, self.offset);
+            for (&d, &s) in self.shape.iter().zip(&self.stride).rev() {
+                at = at.checked_add((rest % d).checked_mul(s)?)?;
+                rest /= d;
             }
-            _ => Err("it has an entry without a name".into()),
-        });
-        flat.collect()
-    }
-
-    fn step(&mut self, op: u8) -> Step<()> {
-        match op {
-            0x80 => drop(self.bytes(1)?),                        // PROTO
-            0x95 => drop(self.bytes(8)?),                        // FRAME
-            b'(' => self.push(Object::Mark)?,                    // MARK
-            b'N' => self.push(Object::None)?,                    // NONE
-            0x88 | 0x89 => self.push(Object::Bool)?,             // NEWTRUE, NEWFALSE
-            b'}' => self.push(Object::Dict(Rc::default()))?,     // EMPTY_DICT
-            b')' => self.push(Object::Tuple(Rc::default(), 0))?, // EMPTY_TUPLE
-            b'J' => {
-                let n = i32::from_le_bytes(self.array()?);
-                self.push(Object::Int(n.into()))?;
-            }
-            b'K' => {
-                let n = self.bytes(1)?[0];
-                self.push(Object::Int(n.into()))?;
-            }
-            b'M' => {
-                let n = u16::from_le_bytes(self.array()?);
-                self.push(Object::Int(n.into()))?;
-            }
-            0x8a => {
-                let n = self.bytes(1)?[0] as usize;
-                let bytes = self.bytes(n)?;
-                if n > 8 {
-                    return Err("its index holds a number beyond 64 bits".into());
-                }
-                let negative = bytes.last().is_some_and(|b| b & 0x80 != 0);
-                let mut full = [if negative { 0xff } else { 0 }; 8];
-                full[..n].copy_from_slice(bytes);
-                self.push(Object::Int(i64::from_le_bytes(full)))?;
-            }
-            b'X' => {
-                let n = u32::from_le_bytes(self.array()?) as usize;
-                let text = self.text(n)?;
-                self.push(text)?;
-            }
-            0x8c => {
-                let n = self.bytes(1)?[0] as usize;
-                let text = self.text(n)?;
-                self.push(text)?;
-            }
-            b'c' => {
-                let (module, name) = (self.line()?, self.line()?);
-                self.push(Object::Global(global(module, name)?))?;
-            }
-            0x93 => match (self.pop()?, self.pop()?) {
-                (Object::Text(name), Object::Text(module)) => self.push(Object::Global(global(&module, &name)?))?,
-                _ => return Err("its index is malformed (global)".into()),
-            },
-            b'q' => {
-                let id = self.bytes(1)?[0];
-                self.remember(id.into())?;
-            }
-            b'r' => {
-                let id = u32::from_le_bytes(self.array()?);
-                self.remember(id)?;
-            }
-            0x94 => self.remember(self.memo.len() as u32)?,
-            b'h' => {
-                let id = self.bytes(1)?[0];
-                self.recall(id.into())?;
-            }
-            b'j' => {
-                let id = u32::from_le_bytes(self.array()?);
-                self.recall(id)?;
-            }
-            0x85..=0x87 => {
-                let n = (op - 0x84) as usize;
-                let from = self.stack.len().checked_sub(n).ok_or("its index is malformed (tuple)")?;
-                let items = self.stack.split_off(from);
-                self.push(tuple(items)?)?;
-            }
-            b't' => {
-                let items = self.pop_to_mark()?;
-                self.push(tuple(items)?)?;
-            }
-            b's' => {
-                let (value, key) = (self.pop()?, self.pop()?);
-                self.extend_dict(vec![key, value])?;
-            }
-            b'u' => {
-                let items = self.pop_to_mark()?;
-                self.extend_dict(items)?;
-            }
-            b'Q' => {
-                let id = self.pop()?;
-                let storage = storage(&id).ok_or("its index names a storage in an unknown way")?;
-                self.push(Object::Storage(Rc::new(storage)))?;
-            }
-            b'R' => {
-                let (args, callable) = (self.pop()?, self.pop()?);
-                let object = reduce(&callable, &args).ok_or("its index calls something in an unknown way")?;
-                self.push(object)?;
-            }
-            // BUILD on an OrderedDict carries its attributes (`_metadata`), which hold no weights.
-            b'b' => drop(self.pop()?),
-            other => return Err(format!("its index uses pickle operation 0x{other:02x}, which weights do not need")),
+            let start = at.checked_mul(size)?;
+            bytes.extend_from_slice(storage.get(start..start.checked_add(size)?)?);
         }
-        Ok(())
+        Some(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::DType;
+    use std::rc::Rc;
+
+    fn tensor(shape: &[usize], stride: &[usize], offset: usize, elements: usize) -> TensorRef {
+        let storage = Rc::new(Storage { key: "0".into(), dtype: DType::F32, elements });
+        TensorRef { storage, offset, shape: shape.to_vec(), stride: stride.to_vec() }
     }
 
-    fn remember(&mut self, id: u32) -> Step<()> {
-        let top = self.stack.last().ok_or("its index is malformed (memo)")?;
-        self.memo.insert(id, top.clone());
-        Ok(())
-    }
-
-    fn recall(&mut self, id: u32) -> Step<()> {
-        let object = self.memo.get(&id).cloned().ok_or("its index is malformed (memo)")?;
-        self.push(object)
-    }
-
-    fn extend_dict(&mut self, items: Vec<Object>) -> Step<()> {
-        let Some(Object::Dict(dict)) = self.stack.last() else {
-            return Err("its index is malformed (dictionary)".into());
-        };
-        let mut dict = dict.borrow_mut();
-        let mut items = items.into_iter();
-        while let (Some(key), Some(value)) = (items.next(), items.next()) {
-            dict.push((flat(key), flat(value)));
+    #[test]
+    fn sizes_beyond_what_can_be_counted_are_outside_the_storage() {
+        let storage = vec![0u8; 16];
+        // No element, as one size is 0, but a product of the others that overflows.
+        let half = 1usize << 63;
+        for (shape, stride) in [
+            (vec![0, half, 4], vec![1, 1, 1]),
+            (vec![half, 0, 4], vec![1, 4, 1]),
+            (vec![half, 2], vec![2, 1]),
+            (vec![usize::MAX], vec![1]),
+        ] {
+            let tensor = tensor(&shape, &stride, 0, 4);
+            assert!(tensor.gather(&storage).is_none() && tensor.take(storage.clone()).is_none(), "{shape:?}");
         }
-        Ok(())
+        assert!(tensor(&[2], &[1], usize::MAX, 4).gather(&storage).is_none());
+        assert!(tensor(&[2], &[usize::MAX], 1, 4).gather(&storage).is_none());
     }
-}
 
-/// Dictionaries lose their content when they become part of something else.
-fn flat(object: Object) -> Object {
-    if matches!(object, Object::Dict(_)) { Object::Nested } else { object }
-}
-
-fn tuple(items: Vec<Object>) -> Step<Object> {
-    let depth = |o: &Object| if let Object::Tuple(_, depth) = o { depth + 1 } else { 0 };
-    let deepest = items.iter().map(depth).max().unwrap_or(0);
-    if deepest > 8 {
-        return Err("its index is nested deeper than weights need".into());
+    #[test]
+    fn views_are_gathered_and_whole_storages_are_taken_over() {
+        let storage: Vec<u8> = (0..16).collect();
+        assert_eq!(tensor(&[2, 2], &[2, 1], 0, 4).take(storage.clone()), Some(storage.clone()));
+        assert_eq!(tensor(&[2], &[1], 2, 4).take(storage.clone()), Some((8..16).collect()));
+        let turned: Vec<u8> = [0, 8, 4, 12].into_iter().flat_map(|at| at..at + 4).collect();
+        assert_eq!(tensor(&[2, 2], &[1, 2], 0, 4).take(storage), Some(turned));
     }
-    Ok(Object::Tuple(Rc::new(items.into_iter().map(flat).collect()), deepest))
-}
-
-fn global(module: &str, name: &str) -> Step<Global> {
-    let dtype = |dtype| Ok(Global::StorageType(dtype));
-    match (module, name) {
-        ("collections", "OrderedDict") => Ok(Global::OrderedDict),
-        ("torch._utils", "_rebuild_tensor_v2") => Ok(Global::RebuildTensor),
-        ("torch._utils", "_rebuild_parameter") => Ok(Global::RebuildParameter),
-        ("torch", "FloatStorage") => dtype(DType::F32),
-        ("torch", "HalfStorage") => dtype(DType::F16),
-        ("torch", "BFloat16Storage") => dtype(DType::BF16),
-        ("torch", "DoubleStorage") => dtype(DType::F64),
-        _ => Err(format!("its index asks for {module}.{name}; weights do not need that, and nothing was executed")),
-    }
-}
-
-fn storage(id: &Object) -> Option<Storage> {
-    let Object::Tuple(items, _) = id else { return None };
-    let [
-        Object::Text(kind),
-        Object::Global(Global::StorageType(dtype)),
-        Object::Text(key),
-        Object::Text(_),
-        Object::Int(elements),
-    ] = items.as_slice()
-    else {
-        return None;
-    };
-    let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    (&**kind == "storage" && plain)
-        .then(|| Some(Storage { key: key.to_string(), dtype: *dtype, elements: usize::try_from(*elements).ok()? }))?
-}
-
-fn reduce(callable: &Object, args: &Object) -> Option<Object> {
-    let (Object::Global(global), Object::Tuple(args, _)) = (callable, args) else { return None };
-    match (global, args.as_slice()) {
-        (Global::OrderedDict, []) => Some(Object::Dict(Rc::default())),
-        (Global::RebuildParameter, [tensor @ Object::Tensor(_), ..]) => Some(tensor.clone()),
-        (Global::RebuildTensor, [Object::Storage(storage), Object::Int(offset), shape, stride, ..]) => {
-            let (shape, stride) = (sizes(shape)?, sizes(stride)?);
-            let offset = usize::try_from(*offset).ok()?;
-            (shape.len() == stride.len())
-                .then(|| Object::Tensor(Rc::new(TensorRef { storage: storage.clone(), offset, shape, stride })))
-        }
-        _ => None,
-    }
-}
-
-fn sizes(object: &Object) -> Option<Vec<usize>> {
-    let Object::Tuple(items, _) = object else { return None };
-    let size = |item: &Object| match item {
-        Object::Int(n) => usize::try_from(*n).ok(),
-        _ => None,
-    };
-    items.iter().map(size).collect()
 }

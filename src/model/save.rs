@@ -1,7 +1,9 @@
 //! Writing model folders: weights, and the manifest at last.
 
 use super::manifest::{MANIFEST_FILE, Manifest, WeightFile};
-use super::weights::{TensorData, sha256_of};
+use super::safetensors_file;
+use super::tensor_data::TensorData;
+use super::weights::sha256_of;
 use crate::error::{Error, Result};
 use crate::files::{write_aside, write_atomically};
 use crate::modality::Modality;
@@ -22,11 +24,11 @@ pub fn autoencoder_file(m: &Modality) -> String {
 }
 
 /// Writes tensors as safetensors, in half precision if asked; under a temporary name first, so that a full disk
-/// or a crash never leaves half a file under the final one.
+/// or a crash never leaves half a file under the final one. The file's SHA-256.
 ///
 /// # Errors
 /// When the file cannot be written or a value does not fit half precision.
-pub fn write_weights(path: &Path, tensors: &BTreeMap<String, TensorData>, half: bool) -> Result<()> {
+pub fn write_weights(path: &Path, tensors: &BTreeMap<String, TensorData>, half: bool) -> Result<String> {
     let mut converted = BTreeMap::new();
     for (name, data) in tensors {
         if half && data.dtype != DType::F16 {
@@ -49,7 +51,7 @@ pub fn write_weights(path: &Path, tensors: &BTreeMap<String, TensorData>, half: 
     write(path, converted.iter().map(|(name, data)| (*name, data.as_ref())), None)
 }
 
-/// Writes tensors as they are, with notes for whoever reads the file; at once or not at all.
+/// Writes tensors as they are, with notes for whoever reads the file; at once or not at all. The file's SHA-256.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -57,7 +59,7 @@ pub fn write_tensors(
     path: &Path,
     tensors: &BTreeMap<String, TensorData>,
     notes: Option<HashMap<String, String>>,
-) -> Result<()> {
+) -> Result<String> {
     write(path, tensors.iter().map(|(name, data)| (name.as_str(), data)), notes)
 }
 
@@ -65,27 +67,11 @@ fn write<'a>(
     path: &Path,
     tensors: impl Iterator<Item = (&'a str, &'a TensorData)>,
     notes: Option<HashMap<String, String>>,
-) -> Result<()> {
-    let views = tensors.map(|(name, data)| {
-        let dtype = match data.dtype {
-            DType::F16 => safetensors::Dtype::F16,
-            DType::BF16 => safetensors::Dtype::BF16,
-            DType::F64 => safetensors::Dtype::F64,
-            _ => safetensors::Dtype::F32,
-        };
-        let view = safetensors::tensor::TensorView::new(dtype, data.shape.clone(), &data.bytes);
-        view.map(|view| (name, view)).map_err(|e| Error::file(path, e.to_string()))
-    });
-    let views: Vec<_> = views.collect::<Result<_>>()?;
-    write_aside(path, |aside| {
-        safetensors::serialize_to_file(views, notes, aside).map_err(|e| match e {
-            safetensors::SafeTensorError::IoError(e) => Error::io(path, "write", &e),
-            e => Error::file(path, e.to_string()),
-        })
-    })
+) -> Result<String> {
+    write_aside(path, |file| safetensors_file::write(path, file, tensors, notes))
 }
 
-/// Hash of a file that was just written, as a manifest entry.
+/// A file of a model folder with its hash, as a manifest entry.
 ///
 /// # Errors
 /// When it cannot be read.

@@ -73,11 +73,12 @@ impl SamplerOptions {
 }
 
 /// How exactly to solve. Each was chosen from the table in `benches/solvers.md`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Preset {
     /// The fewest evaluations that still show the right picture.
     Draft,
-    /// Nearer to the exact solution than half-precision weights would be.
+    /// Nearer to the exact solution than half-precision weights would be. The default everywhere.
+    #[default]
     Standard,
     /// The published solver with its 50 evaluations.
     Published,

@@ -6,8 +6,8 @@ use super::roles::{Role, Roles};
 use super::solver::solve;
 use crate::error::{Error, Result};
 use crate::grid::Footprint;
-use crate::lanes::side_by_side;
 use crate::model::{NoisePredictor, Schedule, TRAIN_STEPS};
+use crate::parallel;
 use candle_core::Tensor;
 
 /// What a batch of realisations starts from. Every tensor is `(batch, C, h, w)`.
@@ -161,6 +161,6 @@ fn evaluate(denoiser: &dyn NoisePredictor, latents: &[Tensor], times: &[Vec<f32>
         denoiser.noise(&latents, &times)
     };
     let numbers: Vec<usize> = (0..batch).collect();
-    let items = side_by_side(&numbers, one)?;
+    let items = parallel::map(&numbers, one)?;
     (0..latents.len()).map(|m| Ok(Tensor::cat(&items.iter().map(|i| &i[m]).collect::<Vec<_>>(), 0)?)).collect()
 }

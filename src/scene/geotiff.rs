@@ -2,7 +2,7 @@
 
 use super::read_back::{Bits, read_back};
 use crate::error::{Error, Result};
-use crate::files::{UNFINISHED, readable};
+use crate::files::temporary_file;
 use crate::grid::Footprint;
 use crate::modality::Class;
 use gdal::raster::{Buffer, ColorEntry, ColorTable, GdalDataType, RasterCreationOptions};
@@ -58,10 +58,7 @@ impl GeoTiff<'_> {
     pub fn write(&self, path: &Path, overwrite: bool) -> Result<()> {
         super::quiet_gdal();
         let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let unfinished = || {
-            let named = tempfile::Builder::new().prefix(UNFINISHED).suffix(".tif").tempfile_in(dir);
-            named.map_err(|e| Error::io(dir, "write to", &e))
-        };
+        let unfinished = || temporary_file(dir, ".tif").map_err(|e| Error::io(dir, "write to", &e));
         let (plain, temporary) = match self.cloud_optimised {
             true => (Some(unfinished()?), unfinished()?),
             false => (None, unfinished()?),
@@ -80,11 +77,11 @@ impl GeoTiff<'_> {
         written.map_err(|e| Error::file(path, format!("It cannot be written; the disk may be full ({e})")))?;
         temporary.as_file().sync_all().map_err(|e| Error::io(path, "write", &e))?;
         let moved = if overwrite { temporary.persist(path) } else { temporary.persist_noclobber(path) };
-        let file = moved.map_err(|e| match e.error.kind() {
+        moved.map_err(|e| match e.error.kind() {
             std::io::ErrorKind::AlreadyExists => exists(path),
             _ => Error::io(path, "write", &e.error),
         })?;
-        readable(&file).map_err(|e| Error::io(path, "write", &e))
+        Ok(())
     }
 
     /// Writes and reads back; a cloud-optimised file is a copy of a plain one, which lies at `plain`.

@@ -1,8 +1,9 @@
 //! What was chosen, read on the grid of a piece of ground and kept as a scene folder with its provenance.
 
 use super::mask::cloud_code;
+use super::pixel_grid::{PixelGrid, Resampling};
 use super::providers::{Product, Provider};
-use super::remote::{PixelGrid, PixelKind, Resampling, read};
+use super::remote::{PixelKind, read};
 use super::signing::FileAccess;
 use super::stac::{Acquisition, Item, SCENE_CLASSES};
 use crate::error::{Error, Result};

@@ -1,11 +1,14 @@
 //! Fetched places and pictures, kept for when there is no network, up to a size.
 
 use crate::error::{Error, Result};
-use crate::files::{LONGEST_TEXT, Own, UNFINISHED, absent, folders, hex, read, read_text, write_atomically};
+use crate::files::{
+    LONGEST_TEXT, Own, absent, doomed_name, folders, hex, is_unfinished, read, read_text, remove_abandoned,
+    write_atomically,
+};
 use sha2::{Digest, Sha256};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 /// So much is kept unless something else is said, bytes.
 const USUAL_LIMIT: u64 = 4 << 30;
@@ -64,16 +67,6 @@ impl Kept {
     /// When it cannot be written.
     pub fn keep_thumbnail(&self, url: &str, bytes: &[u8]) -> Result<()> {
         write_atomically(&self.thumbnail_file(url), bytes)
-    }
-
-    /// What is left of a fetch or removal that broke off a day ago or more. Other things in the folder are not ours.
-    fn leftovers(&self) -> Vec<PathBuf> {
-        let old = |dir: &PathBuf| {
-            let made = std::fs::metadata(dir).and_then(|m| m.modified());
-            made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > Duration::from_secs(24 * 3600)))
-        };
-        let all = folders(&self.scenes_dir()).unwrap_or_default();
-        all.into_iter().filter(|dir| is_unfinished(dir) && old(dir)).collect()
     }
 
     /// All scenes, the one that was used longest ago first.
@@ -154,9 +147,8 @@ impl Kept {
     /// # Errors
     /// When something cannot be removed.
     pub fn shrink(&self) -> Result<Vec<PathBuf>> {
-        for dir in self.leftovers() {
-            absent(std::fs::remove_dir_all(&dir)).map_err(|e| Error::io(&dir, "remove", &e))?;
-        }
+        // What is left of fetches and removals that broke off.
+        remove_abandoned(&self.scenes_dir());
         let scenes = self.scenes();
         let (limit, mut now) = (self.limit(), self.bytes_with(&scenes));
         let mut removed = Vec::new();
@@ -211,7 +203,7 @@ impl Kept {
         if lock.as_ref().is_some_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock))) {
             return Ok(false);
         }
-        let doomed = dir.with_file_name(format!("{UNFINISHED}{}", name.to_string_lossy()));
+        let doomed = dir.with_file_name(doomed_name(&name.to_string_lossy()));
         absent(std::fs::remove_dir_all(&doomed)).map_err(failed)?;
         absent(std::fs::rename(dir, &doomed)).map_err(failed)?;
         let _ = std::fs::remove_file(mark(dir));
@@ -239,11 +231,6 @@ impl InUse {
 fn mark(dir: &Path) -> PathBuf {
     let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
     dir.with_file_name(format!(".{name}.used"))
-}
-
-/// Whether a folder is being made or removed.
-fn is_unfinished(dir: &Path) -> bool {
-    dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with(UNFINISHED))
 }
 
 /// Whether a folder is a whole scene that was fetched, and none that somebody has put here.
@@ -319,7 +306,7 @@ mod tests {
     fn what_others_put_into_the_folder_stays_and_does_not_count() {
         let dir = tempfile::tempdir().expect("folder");
         let kept = Kept::new(dir.path().to_path_buf());
-        let old = SystemTime::now() - Duration::from_secs(3 * 24 * 3600);
+        let old = SystemTime::now() - std::time::Duration::from_secs(3 * 24 * 3600);
         let folder = |name: &str, description: Option<&str>| {
             let made = dir.path().join(name);
             std::fs::create_dir_all(&made).expect("folder");

@@ -1,13 +1,13 @@
 //! Pixels of a window from rasters anywhere: only the parts that the window needs are read (GDAL's `/vsicurl`).
 
 use super::in_memory::InMemory;
+use super::pixel_grid::{PixelGrid, Resampling};
 use super::signing::{FileAccess, Opening};
+use super::warp::{Gaps, NOTHING, alpha, warped};
 use crate::error::{Error, Fault, Result};
-use crate::grid::Footprint;
 use crate::net::Network;
 use crate::scene::{pixels, quiet_gdal};
 use crate::text::{address_without_secrets, without_secrets};
-use gdal::raster::{ColorInterpretation, RasterBand};
 use gdal::spatial_ref::{AxisMappingStrategy, SpatialRef};
 use gdal::{Dataset, DatasetOptions, GeoTransform, GeoTransformEx};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -16,59 +16,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 const SAME_GRID: f64 = 0.01;
 /// Sources whose pixels are smaller than this share of ours are averaged.
 const FINER: f64 = 0.75;
-/// Stands for "nothing here" while warping; no measurement is below.
-const NOTHING: f32 = -1e30;
-
-/// Square pixels on a piece of ground.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PixelGrid {
-    /// The ground; its sides are multiples of the pixel's.
-    pub footprint: Footprint,
-    /// Side of a pixel, metres.
-    pub pixel_m: f64,
-}
-
-impl PixelGrid {
-    /// Columns and rows.
-    pub fn size(&self) -> (usize, usize) {
-        let pixels = |metres: f64| (metres / self.pixel_m).round() as usize;
-        (pixels(self.footprint.width_m), pixels(self.footprint.height_m))
-    }
-}
-
-/// How pixels of a source became pixels of the grid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Resampling {
-    /// They are the source's own.
-    None,
-    /// The nearest one.
-    Nearest,
-    /// From the four around.
-    Bilinear,
-    /// The mean of those within.
-    Average,
-}
-
-impl Resampling {
-    /// For people.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "pixels unchanged",
-            Self::Nearest => "nearest neighbour",
-            Self::Bilinear => "bilinear",
-            Self::Average => "averaged",
-        }
-    }
-
-    /// GDAL's name.
-    fn algorithm(self) -> &'static str {
-        match self {
-            Self::None | Self::Nearest => "NearestNeighbour",
-            Self::Bilinear => "Bilinear",
-            Self::Average => "Average",
-        }
-    }
-}
 
 /// One band on a grid, row-major from the north-west.
 #[derive(Debug, Clone, PartialEq)]
@@ -230,6 +177,7 @@ fn on_grid(name: &str, grid: &PixelGrid, kind: PixelKind) -> Result<WarpedBand, 
     };
     let first = dataset.rasterband(1)?;
     let gaps = Gaps { no_data: first.no_data_value().or(kind.nothing), alpha: alpha(&dataset, &first) };
+    transform.invert().map_err(|_| Trouble::Lasting("has pixels without a size".into()))?;
     let description = warped(name, &transform, &own, grid, &target, resampling, gaps)?;
     let warped = Dataset::open(&description)?;
     let (width, height) = grid.size();
@@ -280,74 +228,10 @@ fn direct(dataset: &Dataset, (column, row): (isize, isize), grid: &PixelGrid) ->
     Ok(WarpedBand { values, resampling: Resampling::None })
 }
 
-/// What a source says is nothing; masks are followed without being told.
-#[derive(Debug, Clone, Copy)]
-struct Gaps {
-    no_data: Option<f64>,
-    /// Number of the band that says how opaque the others are.
-    alpha: Option<usize>,
-}
-
-fn alpha(dataset: &Dataset, first: &RasterBand) -> Option<usize> {
-    let opaque = |number: &usize| {
-        let band = dataset.rasterband(*number);
-        band.is_ok_and(|band| band.color_interpretation() == ColorInterpretation::AlphaBand)
-    };
-    let flags = first.mask_flags().ok()?;
-    if flags.is_alpha() { (2..=dataset.raster_count()).find(opaque) } else { None }
-}
-
-/// A description of the source seen on the grid, which GDAL opens like a file (VRT driver, warped datasets).
-fn warped(
-    name: &str,
-    transform: &GeoTransform,
-    own: &SpatialRef,
-    grid: &PixelGrid,
-    target: &SpatialRef,
-    resampling: Resampling,
-    gaps: Gaps,
-) -> Result<String, Trouble> {
-    let escaped =
-        |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
-    let numbers = |t: &GeoTransform| t.map(|v| format!("{v:.17e}")).join(",");
-    let onto = grid.footprint.geo_transform(grid.pixel_m);
-    let flat = |_| Trouble::Lasting("has pixels without a size".into());
-    let back = |t: &GeoTransform| t.invert().map_err(flat);
-    let (own_back, onto_back) = (back(transform)?, back(&onto)?);
-    let (width, height) = grid.size();
-    let (own_wkt, target_wkt) = (own.to_wkt()?, target.to_wkt()?);
-    let none = gaps.no_data.map_or(String::new(), |v| format!("<SrcNoDataReal>{v}</SrcNoDataReal>"));
-    let alpha = gaps.alpha.map_or(String::new(), |band| format!("<SrcAlphaBand>{band}</SrcAlphaBand>"));
-    Ok(format!(
-        "<VRTDataset rasterXSize=\"{width}\" rasterYSize=\"{height}\" subClass=\"VRTWarpedDataset\">\
-         <SRS>{target}</SRS><GeoTransform>{onto}</GeoTransform>\
-         <VRTRasterBand dataType=\"Float32\" band=\"1\" subClass=\"VRTWarpedRasterBand\"/>\
-         <GDALWarpOptions><WarpMemoryLimit>6.4e7</WarpMemoryLimit><ResampleAlg>{algorithm}</ResampleAlg>\
-         <WorkingDataType>Float32</WorkingDataType><Option name=\"INIT_DEST\">{NOTHING:e}</Option>\
-         <SourceDataset relativeToVRT=\"0\">{source}</SourceDataset>\
-         <Transformer><GenImgProjTransformer>\
-         <SrcGeoTransform>{from}</SrcGeoTransform><SrcInvGeoTransform>{from_back}</SrcInvGeoTransform>\
-         <DstGeoTransform>{onto}</DstGeoTransform><DstInvGeoTransform>{onto_back}</DstInvGeoTransform>\
-         <ReprojectTransformer><ReprojectionTransformer>\
-         <SourceSRS>{own}</SourceSRS><TargetSRS>{target}</TargetSRS>\
-         </ReprojectionTransformer></ReprojectTransformer></GenImgProjTransformer></Transformer>\
-         <BandList><BandMapping src=\"1\" dst=\"1\">{none}<DstNoDataReal>{NOTHING:e}</DstNoDataReal></BandMapping></BandList>\
-         {alpha}</GDALWarpOptions></VRTDataset>",
-        algorithm = resampling.algorithm(),
-        source = escaped(name),
-        own = escaped(&own_wkt),
-        target = escaped(&target_wkt),
-        from = numbers(transform),
-        from_back = numbers(&own_back),
-        onto = numbers(&onto),
-        onto_back = numbers(&onto_back),
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grid::Crs;
+    use crate::grid::{Crs, Footprint};
     use crate::scene::{GeoTiff, Pixels};
     use gdal::raster::Buffer;
     use std::path::Path;

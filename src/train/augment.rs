@@ -3,7 +3,7 @@
 use super::clouds::{Clouds, apply_shade, radiometric, shade};
 use super::recipe::DataRecipe;
 use super::windows::uniform;
-use crate::modality::{Modality, ModalityTable, Raster, Subject, Value};
+use crate::modality::{Modality, ModalityTable, Raster, Subject, Value, filled};
 use jiff::civil::Date;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -19,7 +19,7 @@ pub struct Augmentation {
     radiometry: f64,
     optical: Vec<(usize, Modality)>,
     mask: Option<usize>,
-    elevation: Option<(usize, f64)>,
+    elevation: Option<(usize, Modality)>,
     location: Option<usize>,
     date: Option<usize>,
 }
@@ -35,7 +35,7 @@ impl Augmentation {
             radiometry: recipe.radiometry,
             optical: optical.map(|(i, m)| (i, m.clone())).collect(),
             mask: find(&|m| m.about.subject == Subject::Clouds),
-            elevation: find(&|m| m.about.subject == Subject::Elevation).map(|i| (i, table[i].ground_m)),
+            elevation: find(&|m| m.about.subject == Subject::Elevation).map(|i| (i, table[i].clone())),
             location: find(&|m| m.is_location()),
             date: find(&|m| m.is_date()),
         }
@@ -72,18 +72,20 @@ impl Augmentation {
     /// The sun of another hour of the same day, where place, day and elevation are known.
     fn light(&self, values: &mut [Option<Value>], uniform: &mut dyn FnMut() -> f64) {
         let known = |i: Option<usize>| i.and_then(|i| values[i].clone());
-        let (Some((dem, pixel_m)), Some(Value::Location(at)), Some(Value::Date(date))) =
-            (self.elevation, known(self.location), known(self.date))
+        let (Some((dem, elevation)), Some(Value::Location(at)), Some(Value::Date(date))) =
+            (&self.elevation, known(self.location), known(self.date))
         else {
             return;
         };
-        let Some(Value::Image(dem)) = &values[dem] else { return };
+        let Some(Value::Image(dem)) = &values[*dem] else { return };
+        // The edge of a hole is no cliff.
+        let Ok(dem) = filled(elevation, dem) else { return };
         let now = sun(at.lat, date, PASS_H);
         let then = sun(at.lat, date, PASS_H + 3.0 * (uniform() - 0.5));
         if now.1 < 10.0 || then.1 < 10.0 {
             return;
         }
-        let (factor, side) = (shade(&dem.data, dem.width, pixel_m, now, then), dem.width);
+        let (factor, side) = (shade(&dem.data, dem.width, elevation.ground_m, now, then), dem.width);
         self.each_band(values, |band, band_side, _| apply_shade(band, band_side, &factor, side));
     }
 

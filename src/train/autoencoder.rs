@@ -2,7 +2,6 @@
 
 use super::parameters::Trainable;
 use super::recipe::{AutoencoderRecipe, Recipe};
-use super::start::refuse_finished;
 use super::steps::{Setting, Task, Training, run};
 use super::windows::Windows;
 use super::{Progress, pca};
@@ -52,7 +51,8 @@ pub fn train_autoencoder(
 ) -> Result<AutoencoderReport> {
     let Setting { scenes, out, device, options } = *setting;
     let started = std::time::Instant::now();
-    refuse_finished(out)?;
+    out.refuse_finished()?;
+    let out = out.dir();
     let settings = recipe.autoencoder.as_ref().ok_or_else(|| Error::request("The recipe has no [autoencoder]."))?;
     let m = &table[index];
     let windows = Windows::open(scenes, table, &recipe.data, false)?;
@@ -63,7 +63,7 @@ pub fn train_autoencoder(
     let fingerprint = format!("{:x}", Sha256::digest(format!("{recipe:?} {m:?}")));
     let optimiser = &settings.optimiser;
     let training = Training { what: &name, out, recipe: optimiser, fingerprint: &fingerprint, options };
-    let weights = run(training, parameters, &task, &mut |_| Ok(()), progress)?.averaged()?;
+    let weights = run(training, parameters, &task, &mut |_, _| Ok(()), progress)?.averaged()?;
     let path = out.join(autoencoder_file(m));
     write_weights(&path, &weights, true)?;
     let mut source = Trainable::new(0, weights, device);

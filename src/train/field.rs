@@ -1,9 +1,10 @@
 //! Fits the statistics of a Gaussian field to scenes that lack some modalities, by expectation maximisation.
 
 use super::augment::Augmentation;
-use super::moments::{Belief, Moments, correlation, maximise, rough_mean, scaled};
+use super::moments::{Moments, Prior, correlation, maximise, rough_mean, scaled};
 use super::recipe::{FieldRecipe, Recipe};
 use super::regimes;
+use super::window_moments::{Held, gather, same_bands, same_channels, squares};
 use super::windows::Windows;
 use crate::error::{Error, Result};
 use crate::modality::{ModalityTable, to_network};
@@ -11,11 +12,7 @@ use crate::model::field::{Cosines, Layout, Part, Regime, Statistics};
 use crate::sampler::training_generator;
 use nalgebra::{DMatrix, DVector};
 use rand_chacha::rand_core::RngCore;
-use std::collections::BTreeMap;
 use std::path::Path;
-
-/// Frequencies that exist in every image modality: the scale at which levels and bands are compared.
-const COARSE: usize = 16;
 
 /// Variance of a mean of which nothing is known, in units of the channels'.
 const FLAT: f64 = 1e6;
@@ -67,14 +64,6 @@ pub fn fit_field(recipe: &Recipe, table: &ModalityTable, scenes: &Path) -> Resul
     regimes::fit(settings, table, &pooled, &drawn, &mut generator)
 }
 
-/// What one window holds.
-pub struct Held {
-    /// Independent windows it counts for.
-    pub weight: f64,
-    /// By modality: network values, or coefficients of latents.
-    pub values: Vec<Option<Vec<f32>>>,
-}
-
 /// One field for all windows: level, spectrum, and which channels go together.
 fn fit_pooled(settings: &FieldRecipe, table: &ModalityTable, layout: &Layout, drawn: &[Held]) -> Result<Statistics> {
     let n = layout.channels;
@@ -94,9 +83,16 @@ fn fit_pooled(settings: &FieldRecipe, table: &ModalityTable, layout: &Layout, dr
     let rough = rough_mean(&total, n);
     let centred: Vec<_> = total.iter().map(|t| t.clone().about(&rough)).collect();
     let deviation = deviations(&centred, table, layout, &same);
-    let prior = scaled(&same_band_prior(table, layout, &total, settings), &deviation);
-    let (mean, covariance) =
-        maximise(&total, &Belief { mean: rough, doubt: &prior * FLAT, covariance: &prior, windows: settings.prior })?;
+    let prior_covariance = scaled(&same_band_prior(table, layout, &total, settings), &deviation);
+    let (mean, covariance) = maximise(
+        &total,
+        &Prior {
+            mean: rough,
+            mean_covariance: &prior_covariance * FLAT,
+            covariance: &prior_covariance,
+            windows: settings.prior,
+        },
+    )?;
     let all_scales = correlation(&covariance);
     let (mut spectrum, mut covariances): (Vec<Vec<f64>>, Vec<DMatrix<f64>>) = (Vec::new(), Vec::new());
     for (bin, moments) in bins.into_iter().enumerate() {
@@ -110,79 +106,15 @@ fn fit_pooled(settings: &FieldRecipe, table: &ModalityTable, layout: &Layout, dr
                 deviation[layout.stack(i)].copy_from_slice(&before[layout.stack(i)]);
             }
         }
-        let prior = scaled(&all_scales, &deviation);
-        let (mean, doubt) = (DVector::zeros(n), DMatrix::zeros(n, n));
-        let belief = Belief { mean, doubt, covariance: &prior, windows: settings.scale_prior };
-        let (_, covariance) = maximise(&moments, &belief)?;
+        let prior_covariance = scaled(&all_scales, &deviation);
+        let (mean, mean_covariance) = (DVector::zeros(n), DMatrix::zeros(n, n));
+        let prior = Prior { mean, mean_covariance, covariance: &prior_covariance, windows: settings.scale_prior };
+        let (_, covariance) = maximise(&moments, &prior)?;
         covariances.push(scaled(&covariance, &deviation.iter().map(|d| 1.0 / d).collect::<Vec<_>>()));
         spectrum.push(deviation);
     }
     let regime = Regime { weight: 1.0, mean: vec![0.0; n], covariance: covariances };
     Statistics::new(table, mean.iter().copied().collect(), spectrum, vec![regime])
-}
-
-/// Moments over all coarse frequencies, and by radial bin.
-pub fn gather(layout: &Layout, windows: impl Iterator<Item = Held>) -> (Vec<Moments>, Vec<Vec<Moments>>) {
-    let mut total: BTreeMap<Vec<usize>, Moments> = BTreeMap::new();
-    let mut bins: Vec<BTreeMap<Vec<usize>, Moments>> = vec![BTreeMap::new(); Layout::bins()];
-    for Held { weight, values: coefficients } in windows {
-        let held: Vec<usize> = (0..layout.parts.len()).filter(|&i| coefficients[i].is_some()).collect();
-        let at = |i: usize, channel: usize, row: usize, column: usize| -> f64 {
-            let side = layout.parts[i].side;
-            match &coefficients[i] {
-                Some(values) if row.max(column) < side => f64::from(values[(channel * side + row) * side + column]),
-                _ => 0.0,
-            }
-        };
-        // (channel, frequency) of some modalities.
-        let columns = |modalities: &[usize], frequencies: &[(usize, usize)]| {
-            let own = |&i: &usize| (0..layout.parts[i].channels).map(move |c| (i, c));
-            let rows: Vec<(usize, usize)> = modalities.iter().flat_map(own).collect();
-            DMatrix::from_fn(rows.len(), frequencies.len(), |r, f| {
-                at(rows[r].0, rows[r].1, frequencies[f].0, frequencies[f].1)
-            })
-        };
-        let coarse: Vec<(usize, usize)> = (0..COARSE * COARSE).map(|k| (k / COARSE, k % COARSE)).collect();
-        let all = columns(&held, &coarse);
-        let level = all.column(0).into_owned();
-        let moments = total.entry(held.clone()).or_insert_with(|| Moments::empty(layout.stack_of(&held)));
-        moments.add(weight, &level, &all, 1.0);
-        for group in &layout.groups {
-            let modalities: Vec<usize> = group.modalities.iter().copied().filter(|i| held.contains(i)).collect();
-            if modalities.is_empty() {
-                continue;
-            }
-            let columns = columns(&modalities, &group.frequencies);
-            let level = if group.bin == 0 { columns.column(0).into_owned() } else { DVector::zeros(columns.nrows()) };
-            let count = group.frequencies.len() as f64;
-            // Frequencies of one window are not independent: they count as the root of their number.
-            bins[group.bin]
-                .entry(modalities.clone())
-                .or_insert_with(|| Moments::empty(layout.stack_of(&modalities)))
-                .add(weight * count.sqrt(), &level, &columns, 1.0 / count);
-        }
-    }
-    let average = |moments: BTreeMap<Vec<usize>, Moments>| moments.into_values().map(Moments::averaged).collect();
-    (average(total), bins.into_iter().map(average).collect())
-}
-
-/// Weighted sums of squares by channel, and the weights, which are added to `count`. The same band of two families counts
-/// for one: what is seen of either in some scenes holds for both.
-pub fn squares(moments: &[Moments], mut count: Vec<f64>, same: &[Vec<usize>; 2]) -> (Vec<f64>, Vec<f64>) {
-    let mut sum = vec![0.0; count.len()];
-    for m in moments {
-        for (i, &c) in m.stack.iter().enumerate() {
-            sum[c] += m.weight * m.second[(i, i)];
-            count[c] += m.weight;
-        }
-    }
-    for (&a, &b) in same[0].iter().zip(&same[1]) {
-        for values in [&mut sum, &mut count] {
-            let both = values[a] + values[b];
-            (values[a], values[b]) = (both, both);
-        }
-    }
-    (sum, count)
 }
 
 /// Standard deviation of each channel. A class that is hardly ever seen gets a share of its modality's, so that it can
@@ -199,30 +131,13 @@ fn deviations(moments: &[Moments], table: &ModalityTable, layout: &Layout, same:
     variance.iter().map(|v| v.sqrt()).collect()
 }
 
-/// [`same_bands`] of the recipe, if it names any.
-pub fn same_channels(settings: &FieldRecipe, table: &ModalityTable, layout: &Layout) -> [Vec<usize>; 2] {
-    settings.same_band.as_ref().map(|same| same_bands(table, layout, &same.families)).unwrap_or_default()
-}
-
-/// Channels of two families that have the same name, in the same order.
-fn same_bands(table: &ModalityTable, layout: &Layout, families: &[String; 2]) -> [Vec<usize>; 2] {
-    let bands = |family: &String| -> Vec<(&str, usize)> {
-        let own = |i: usize| table[i].channels.iter().map(String::as_str).zip(layout.stack(i));
-        (0..table.len()).filter(|&i| table[i].family == *family).flat_map(own).collect()
-    };
-    let (one, other) = (bands(&families[0]), bands(&families[1]));
-    let pair = |(name, at): &(&str, usize)| Some((*one.iter().find(|(n, _)| n == name).map(|(_, at)| at)?, *at));
-    let (one, other) = other.iter().filter_map(pair).unzip();
-    [one, other]
-}
-
 /// What is believed before any scene is seen: channels know nothing of each other, except that the two levels of an
 /// optical sensor see the same ground. Their bands go together as bands of one level do, and the same band of both
 /// levels with the recipe's correlation.
 fn same_band_prior(table: &ModalityTable, layout: &Layout, total: &[Moments], settings: &FieldRecipe) -> DMatrix<f64> {
     let n = layout.channels;
-    let mut prior = DMatrix::identity(n, n);
-    let Some(same) = &settings.same_band else { return prior };
+    let mut prior_covariance = DMatrix::identity(n, n);
+    let Some(same) = &settings.same_band else { return prior_covariance };
     let [one, other] = &same_bands(table, layout, &same.families);
     let (k, places) = (one.len(), [one, other]);
     // Both levels of every scene, under one name.
@@ -255,18 +170,18 @@ fn same_band_prior(table: &ModalityTable, layout: &Layout, total: &[Moments], se
     };
     let start = rough_mean(&pooled, k);
     let unrelated = scaled(&DMatrix::identity(k, k), &spread);
-    let belief = Belief { mean: start, doubt: &unrelated * FLAT, covariance: &unrelated, windows: 1.0 };
-    let Ok((_, covariance)) = maximise(&pooled, &belief) else { return prior };
+    let prior = Prior { mean: start, mean_covariance: &unrelated * FLAT, covariance: &unrelated, windows: 1.0 };
+    let Ok((_, covariance)) = maximise(&pooled, &prior) else { return prior_covariance };
     let bands = correlation(&covariance);
     for i in 0..k {
         for j in 0..k {
             for a in 0..2 {
                 for b in 0..2 {
                     let factor = if a == b { 1.0 } else { same.correlation };
-                    prior[(places[a][i], places[b][j])] = factor * bands[(i, j)];
+                    prior_covariance[(places[a][i], places[b][j])] = factor * bands[(i, j)];
                 }
             }
         }
     }
-    prior
+    prior_covariance
 }

@@ -4,13 +4,14 @@
 
 use super::augment::Augmentation;
 use super::autoencoder::normal;
-use super::denoiser::{ITEMS_TOGETHER, Item, State, draw_items};
+use super::items::{ITEMS_TOGETHER, Item, State, draw_items};
 use super::recipe::Recipe;
 use super::steps::Task;
 use super::windows::{Windows, turned_value};
 use crate::error::Result;
 use crate::modality::{ModalityTable, Value, to_network};
 use crate::model::field::{Block, FieldDenoiser, Inputs, Level};
+use crate::parallel;
 use crate::sampler::training_generator;
 use candle_core::Tensor;
 use rand_chacha::ChaCha12Rng;
@@ -263,7 +264,7 @@ impl Task for FieldTask<'_> {
             items.extend(drawn.into_iter().map(|item| Item { window, ..item }));
         }
         let parts: Vec<&[Item]> = items.chunks(ITEMS_TOGETHER).collect();
-        let losses = crate::lanes::side_by_side(&parts, |part| {
+        let losses = parallel::map(&parts, |part| {
             let items: Vec<(&[Option<Value>], &Item)> =
                 part.iter().map(|item| (self.validation[item.window].as_slice(), item)).collect();
             Ok(f64::from(self.loss_of(&items, self.validation.len() as f64)?.to_scalar::<f32>()?))

@@ -7,7 +7,9 @@ mod clouds;
 mod denoiser;
 mod field;
 mod field_denoiser;
+mod items;
 mod moments;
+mod output;
 mod parameters;
 mod pca;
 mod plot;
@@ -17,16 +19,17 @@ mod regimes;
 mod start;
 mod steps;
 mod token_denoiser;
+mod window_moments;
 mod windows;
 
 pub use autoencoder::{AutoencoderReport, train_autoencoder};
 pub use checkpoint::checkpoint_file;
 pub use denoiser::{Denoising, train_denoiser};
 pub use field::fit_field;
+pub use output::OutputFolder;
 pub use recipe::{AutoencoderRecipe, DataRecipe, DenoiserRecipe, FieldRecipe, OptimiserRecipe, Recipe, SameBand};
 pub use record::Row;
-pub use start::refuse_finished;
-pub use steps::{Options, Setting};
+pub use steps::{Options, Seen, Setting};
 pub use windows::Windows;
 
 /// What a training tells while it runs.

@@ -59,31 +59,31 @@ pub fn rough_mean(moments: &[Moments], n: usize) -> DVector<f64> {
     sum.component_div(&count)
 }
 
-/// What is believed before anything is seen.
-pub struct Belief<'a> {
+/// What is assumed before anything is seen: a normal distribution of the mean, and a covariance worth some windows.
+pub struct Prior<'a> {
     /// Mean, also of channels that are never seen.
     pub mean: DVector<f64>,
-    /// Covariance of how far that mean may be off; a channel without doubt keeps it.
-    pub doubt: DMatrix<f64>,
+    /// Covariance of that mean's error; a channel of which it is zero keeps its mean.
+    pub mean_covariance: DMatrix<f64>,
     /// Covariance.
     pub covariance: &'a DMatrix<f64>,
-    /// Windows it is worth.
+    /// Windows that the covariance is worth.
     pub windows: f64,
 }
 
-/// Mean and covariance that explain the moments best, beside what is believed beforehand: expectation maximisation,
+/// Mean and covariance that explain the moments best, given the prior: expectation maximisation,
 /// extrapolated (SQUAREM, Varadhan and Roland 2008), since with most channels missing it creeps. The mean of a channel
 /// that no window holds moves as the others let expect.
 ///
 /// # Errors
 /// When a covariance cannot be inverted.
-pub fn maximise(moments: &[Moments], belief: &Belief) -> Result<(DVector<f64>, DMatrix<f64>)> {
-    let step = |from: &Normal| from.step(moments, belief);
-    let mut at = Normal { mean: belief.mean.clone(), covariance: belief.covariance.clone() };
-    // From what is seen: a long way from the belief there is a second, worse answer of no shift and great spread.
+pub fn maximise(moments: &[Moments], prior: &Prior) -> Result<(DVector<f64>, DMatrix<f64>)> {
+    let step = |from: &Normal| from.step(moments, prior);
+    let mut at = Normal { mean: prior.mean.clone(), covariance: prior.covariance.clone() };
+    // From what is seen: a long way from the prior there is a second, worse answer of no shift and great spread.
     let seen = rough_mean(moments, at.mean.len());
     for m in moments {
-        for &c in m.stack.iter().filter(|&&c| belief.doubt[(c, c)] > 0.0) {
+        for &c in m.stack.iter().filter(|&&c| prior.mean_covariance[(c, c)] > 0.0) {
             at.mean[c] = seen[c];
         }
     }
@@ -93,10 +93,10 @@ pub fn maximise(moments: &[Moments], belief: &Belief) -> Result<(DVector<f64>, D
         let (first, second) = (one.minus(&at), two.minus(&one));
         let curve = second.minus(&first);
         // Channels are in units of their own.
-        if second.size(belief) < CONVERGED {
+        if second.size(prior) < CONVERGED {
             return Ok((two.mean, two.covariance));
         }
-        let length = first.size(belief) / curve.size(belief).max(1e-300);
+        let length = first.size(prior) / curve.size(prior).max(1e-300);
         let far = at.plus(&first, 2.0 * length).plus(&curve, length * length);
         // Where it goes too far, what plain steps have reached.
         at = match step(&far) {
@@ -129,9 +129,9 @@ impl Normal {
         Self { mean: &self.mean + &other.mean * factor, covariance: &self.covariance + &other.covariance * factor }
     }
 
-    /// Root mean square in units of the believed deviations.
-    fn size(&self, belief: &Belief) -> f64 {
-        let unit = belief.covariance.diagonal().map(|v| v.sqrt().max(1e-150));
+    /// Root mean square in units of the prior's deviations.
+    fn size(&self, prior: &Prior) -> f64 {
+        let unit = prior.covariance.diagonal().map(|v| v.sqrt().max(1e-150));
         let n = unit.len();
         let mean = (0..n).map(|i| (self.mean[i] / unit[i]).powi(2)).sum::<f64>();
         let all = (0..n * n).map(|k| (self.covariance[k] / unit[k % n] / unit[k / n]).powi(2)).sum::<f64>();
@@ -140,17 +140,17 @@ impl Normal {
 
     /// One step of expectation maximisation, and the logarithm of the posterior density it sets out from, less a
     /// constant.
-    fn step(&self, moments: &[Moments], belief: &Belief) -> Result<(Self, f64)> {
+    fn step(&self, moments: &[Moments], prior: &Prior) -> Result<(Self, f64)> {
         let (mean, covariance) = (&self.mean, &self.covariance);
         let n = mean.len();
         let (mut sum, mut weight, mut expected) = (DVector::zeros(n), 0.0, Vec::new());
         let all = solver(covariance.clone())?;
-        let mut likelihood = -0.5 * belief.windows * (log_determinant(&all) + all.solve(belief.covariance).trace());
-        let free: Vec<usize> = (0..n).filter(|&c| belief.doubt[(c, c)] > 0.0).collect();
-        let doubt = belief.doubt.select_rows(&free).select_columns(&free);
+        let mut likelihood = -0.5 * prior.windows * (log_determinant(&all) + all.solve(prior.covariance).trace());
+        let free: Vec<usize> = (0..n).filter(|&c| prior.mean_covariance[(c, c)] > 0.0).collect();
+        let mean_covariance = prior.mean_covariance.select_rows(&free).select_columns(&free);
         if !free.is_empty() {
-            let off = (mean - &belief.mean).select_rows(&free);
-            likelihood -= 0.5 * solver(doubt.clone())?.solve(&off).dot(&off);
+            let off = (mean - &prior.mean).select_rows(&free);
+            likelihood -= 0.5 * solver(mean_covariance.clone())?.solve(&off).dot(&off);
         }
         for m in moments {
             let seen = &m.stack;
@@ -181,20 +181,20 @@ impl Normal {
             weight += m.weight;
             expected.push((m.weight, own_mean, &regression * own_spread * regression.transpose() + rest));
         }
-        // What the windows say, weighed against the belief.
-        let mut mean = belief.mean.clone();
+        // What the windows say, weighed against the prior.
+        let mut mean = prior.mean.clone();
         if !free.is_empty() {
-            let told = (sum / weight - &belief.mean).select_rows(&free);
+            let observed = (sum / weight - &prior.mean).select_rows(&free);
             let own = covariance.select_rows(&free).select_columns(&free) / weight;
-            let moved = &doubt * solver(&doubt + own)?.solve(&told);
+            let moved = &mean_covariance * solver(&mean_covariance + own)?.solve(&observed);
             free.iter().zip(moved.iter()).for_each(|(&c, m)| mean[c] += m);
         }
-        let mut next = belief.covariance * belief.windows;
+        let mut next = prior.covariance * prior.windows;
         for (weight, own_mean, spread) in expected {
             let off = own_mean - &mean;
             next += (spread + &off * off.transpose()) * weight;
         }
-        next /= weight + belief.windows;
+        next /= weight + prior.windows;
         Ok((Self { mean, covariance: (&next + next.transpose()) * 0.5 }, likelihood))
     }
 }
@@ -230,8 +230,8 @@ pub fn scaled(correlation: &DMatrix<f64>, deviation: &[f64]) -> DMatrix<f64> {
 mod tests {
     use super::*;
 
-    fn believed(mean: DVector<f64>, covariance: &DMatrix<f64>, windows: f64) -> Belief<'_> {
-        Belief { mean, doubt: covariance * 1e6, covariance, windows }
+    fn prior_of(mean: DVector<f64>, covariance: &DMatrix<f64>, windows: f64) -> Prior<'_> {
+        Prior { mean, mean_covariance: covariance * 1e6, covariance, windows }
     }
 
     /// Moments of draws from a covariance, of which only some channels are seen.
@@ -249,7 +249,7 @@ mod tests {
         let mean = DVector::from_vec(vec![1.0, -2.0, 5.0]);
         let moments = [seen(&truth, &mean, &[0, 1], 1e4), seen(&truth, &mean, &[1, 2], 1e4)];
         let (found_mean, found) =
-            maximise(&moments, &believed(rough_mean(&moments, 3), &DMatrix::identity(3, 3), 1.0)).expect("fit");
+            maximise(&moments, &prior_of(rough_mean(&moments, 3), &DMatrix::identity(3, 3), 1.0)).expect("fit");
         assert!((found[(0, 1)] - a).abs() < 0.01 && (found[(1, 2)] - b).abs() < 0.01, "{found}");
         // The data leave it open within limits; it must be neither forgotten nor made up beyond them.
         assert!((found[(0, 2)] - a * b).abs() < 0.1, "{found}");
@@ -265,7 +265,7 @@ mod tests {
             seen(&truth, &DVector::from_vec(vec![0.0, 5.0]), &[0, 1], 5.0),
         ];
         let (mean, covariance) =
-            maximise(&moments, &believed(rough_mean(&moments, 2), &DMatrix::identity(2, 2), 1e-3)).expect("fit");
+            maximise(&moments, &prior_of(rough_mean(&moments, 2), &DMatrix::identity(2, 2), 1e-3)).expect("fit");
         let expected = 5.0 + covariance[(0, 1)] / covariance[(0, 0)] * mean[0];
         assert!((mean[1] - expected).abs() < 5e-3 && mean[1] > 6.5, "{mean} {covariance}");
     }
@@ -276,22 +276,22 @@ mod tests {
         let n = 6;
         let truth = DMatrix::from_fn(n, n, |i, j| if i == j { 0.09 } else { 0.085 });
         let moments = [seen(&truth, &DVector::from_element(n, 3.0), &[0, 1, 2, 3, 4, 5], 20.0)];
-        let mut belief = believed(DVector::zeros(n), &truth, 20.0);
-        belief.doubt = &truth / 0.09;
-        let (mean, covariance) = maximise(&moments, &belief).expect("fit");
+        let mut prior = prior_of(DVector::zeros(n), &truth, 20.0);
+        prior.mean_covariance = &truth / 0.09;
+        let (mean, covariance) = maximise(&moments, &prior).expect("fit");
         assert!(mean.iter().all(|m| (2.8..3.0).contains(m)), "{mean}");
         assert!((0..n).all(|i| covariance[(i, i)] < 0.2), "{covariance}");
         // What is sure stays.
-        belief.doubt.row_mut(5).fill(0.0);
-        belief.doubt.column_mut(5).fill(0.0);
-        assert_eq!(maximise(&moments, &belief).expect("fit").0[5], 0.0);
+        prior.mean_covariance.row_mut(5).fill(0.0);
+        prior.mean_covariance.column_mut(5).fill(0.0);
+        assert_eq!(maximise(&moments, &prior).expect("fit").0[5], 0.0);
     }
 
     #[test]
     fn without_data_the_prior_stays() {
-        let prior = DMatrix::from_row_slice(2, 2, &[2.0, 0.5, 0.5, 1.0]);
+        let prior_covariance = DMatrix::from_row_slice(2, 2, &[2.0, 0.5, 0.5, 1.0]);
         let nothing = [seen(&DMatrix::identity(2, 2), &DVector::zeros(2), &[0, 1], 1e-9)];
-        let (_, found) = maximise(&nothing, &believed(DVector::zeros(2), &prior, 10.0)).expect("fit");
-        assert!((found - prior).amax() < 1e-6);
+        let (_, found) = maximise(&nothing, &prior_of(DVector::zeros(2), &prior_covariance, 10.0)).expect("fit");
+        assert!((found - prior_covariance).amax() < 1e-6);
     }
 }

@@ -227,9 +227,9 @@ impl Optimiser {
     ///
     /// # Errors
     /// Those of `values`; or when the device fails.
-    pub fn restore(&mut self, step: u64, values: impl Fn(&str, usize) -> Result<Vec<f32>>) -> Result<()> {
+    pub fn restore(&mut self, step: u64, mut values: impl FnMut(&str, usize) -> Result<Vec<f32>>) -> Result<()> {
         for slot in &mut self.slots {
-            let of = |part: &str| values(&format!("{part}.{}", slot.name), slot.weight.len());
+            let mut of = |part: &str| values(&format!("{part}.{}", slot.name), slot.weight.len());
             let (weight, first, second, average) = (of("weight")?, of("first")?, of("second")?, of("average")?);
             slot.var.set(&Tensor::from_slice(&weight, slot.var.shape(), slot.var.device())?)?;
             (slot.weight, slot.first, slot.second, slot.average) = (weight, first, second, average);

@@ -2,11 +2,13 @@
 
 use super::record::Row;
 use crate::error::Result;
+use crate::files::write_atomically;
 use crate::view::{load_font, not_drawn};
 use image::RgbImage;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, ValueFormatter};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
+use std::path::Path;
 
 /// Size of the plot in pixels.
 const SIZE: [u32; 2] = [960, 540];
@@ -21,11 +23,18 @@ const TEXT: RGBColor = RGBColor(50, 54, 60);
 const GRID: RGBColor = RGBColor(222, 225, 230);
 const FAINT: RGBColor = RGBColor(241, 243, 245);
 
-/// Draws the loss over the steps: as it is, smoothed, and on held-out scenes.
+/// Writes a PNG of the loss over the steps: as it is, smoothed, and on held-out scenes.
 ///
 /// # Errors
-/// When the drawing library fails.
-pub fn plot(rows: &[Row], title: &str) -> Result<RgbImage> {
+/// When the drawing library fails or the file cannot be written.
+pub fn write_plot(path: &Path, rows: &[Row], title: &str) -> Result<()> {
+    let mut png = std::io::Cursor::new(Vec::new());
+    plot(rows, title)?.write_to(&mut png, image::ImageFormat::Png).map_err(not_drawn)?;
+    write_atomically(path, png.get_ref())
+}
+
+/// Draws the loss.
+fn plot(rows: &[Row], title: &str) -> Result<RgbImage> {
     let [width, height] = SIZE.map(|side| side * ZOOM);
     let mut pixels = vec![255; (width * height * 3) as usize];
     draw(&mut pixels, rows, title).map_err(not_drawn)?;
@@ -324,5 +333,22 @@ mod tests {
             [0.05, 4000.0, 20_000.0, 1.5e6, 1e-6, 0.1 + 0.2].map(short),
             ["0.05", "4000", "20k", "1.5M", "1e-6", "0.3"]
         );
+    }
+
+    #[test]
+    fn the_plot_becomes_a_picture_of_fixed_size() {
+        let dir = tempfile::tempdir().expect("folder");
+        let path = dir.path().join("denoiser_loss.png");
+        let row = |step: u64| Row {
+            step,
+            loss: if step == 3 { f64::NAN } else { 1.0 / step as f64 },
+            rate: 1e-4,
+            seconds: step as f64,
+            items_per_s: 16.0,
+            validation_loss: step.is_multiple_of(2).then_some(0.5),
+        };
+        write_plot(&path, &(1..6).map(row).collect::<Vec<_>>(), "denoiser").expect("written");
+        let plot = image::open(&path).expect("picture");
+        assert_eq!((plot.width(), plot.height()), (960, 540));
     }
 }

@@ -1,9 +1,7 @@
-//! The record of a training run: a table of its steps and a plot of its loss.
+//! The record of a training run: a table of its steps.
 
-use super::plot::plot;
 use crate::error::{Error, Result};
 use crate::files::{LONGEST_TEXT, read, write_atomically};
-use crate::view::not_drawn;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -65,7 +63,6 @@ pub struct Record {
     rows: Vec<Row>,
     table: PathBuf,
     file: std::fs::File,
-    plot: PathBuf,
 }
 
 impl Record {
@@ -86,7 +83,7 @@ impl Record {
         write_atomically(&table, text.as_bytes())?;
         let file = std::fs::OpenOptions::new().append(true).open(&table);
         let file = file.map_err(|e| Error::io(&table, "write to", &e))?;
-        Ok(Self { rows, table, file, plot: dir.join(format!("{name}_loss.png")) })
+        Ok(Self { rows, table, file })
     }
 
     /// Adds a row, to the file as well.
@@ -104,16 +101,6 @@ impl Record {
     /// All rows, those from before a resumption included.
     pub fn rows(&self) -> &[Row] {
         &self.rows
-    }
-
-    /// Writes the plot as `<name>_loss.png`.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn write_plot(&self, title: &str) -> Result<()> {
-        let mut png = std::io::Cursor::new(Vec::new());
-        plot(&self.rows, title)?.write_to(&mut png, image::ImageFormat::Png).map_err(not_drawn)?;
-        write_atomically(&self.plot, png.get_ref())
     }
 }
 
@@ -188,13 +175,5 @@ mod tests {
             assert!(Record::open(dir.path(), "a", resume_at).is_err());
             assert_eq!(std::fs::read_to_string(&path).expect("table"), text);
         }
-    }
-
-    #[test]
-    fn the_plot_is_a_picture_beside_the_table() {
-        let dir = tempfile::tempdir().expect("folder");
-        run(dir.path(), 0, 5).write_plot("denoiser").expect("written");
-        let plot = image::open(dir.path().join("denoiser_loss.png")).expect("picture");
-        assert_eq!((plot.width(), plot.height()), (960, 540));
     }
 }

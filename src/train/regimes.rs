@@ -1,8 +1,8 @@
 //! Regimes: kinds of windows, each with statistics of its own, told apart by what an optical sensor sees.
 
-use super::field::{Held, gather, same_channels, squares};
-use super::moments::{Belief, Moments, maximise, rough_mean, scaled};
+use super::moments::{Moments, Prior, maximise, rough_mean, scaled};
 use super::recipe::FieldRecipe;
+use super::window_moments::{Held, gather, same_channels, squares};
 use super::windows::{below, uniform};
 use crate::error::Result;
 use crate::modality::{ModalityTable, Subject};
@@ -58,16 +58,21 @@ fn fit_regimes(
             let level = if bin == 0 { rough_mean(&moments, n) } else { DVector::zeros(n) };
             let about: Vec<_> = moments.iter().map(|m| m.clone().about(&level)).collect();
             // Channels go together as in all windows; how much they vary is the regime's own.
-            let prior = scaled(pooled, &own_deviations(&about, &optical, &same));
+            let prior_covariance = scaled(pooled, &own_deviations(&about, &optical, &same));
             // A mean that few places tell keeps to that of all windows, and what is not seen by the optical sensor all the
             // more; details have none.
             let sure = |c: usize| settings.regime_mean_prior * if optical[c] { 1.0 } else { NOT_SEEN };
-            let doubt = match bin {
+            let mean_covariance = match bin {
                 0 => DMatrix::from_fn(n, n, |i, j| pooled[(i, j)] / (sure(i) * sure(j)).sqrt()),
                 _ => DMatrix::zeros(n, n),
             };
-            let belief = Belief { mean: DVector::zeros(n), doubt, covariance: &prior, windows: settings.regime_prior };
-            let (level, own) = maximise(&moments, &belief)?;
+            let prior = Prior {
+                mean: DVector::zeros(n),
+                mean_covariance,
+                covariance: &prior_covariance,
+                windows: settings.regime_prior,
+            };
+            let (level, own) = maximise(&moments, &prior)?;
             covariance.push(own);
             if bin == 0 {
                 mean = level.iter().copied().collect();

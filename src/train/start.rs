@@ -3,27 +3,16 @@
 use super::autoencoder::trained_autoencoder;
 use super::recipe::Recipe;
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
+use crate::files::write_aside;
 use crate::modality::{Modality, ModalityTable};
 use crate::model::field::Statistics;
 use crate::model::{
-    Autoencoder, AutoencoderEntry, DenoiserSizes, FIELD_FILE, LoadedWeights, MANIFEST_FILE, Manifest, TensorData,
-    WeightFile, autoencoder_file, weight_file,
+    Autoencoder, AutoencoderEntry, DenoiserSizes, FIELD_FILE, LoadedWeights, Manifest, TensorData, WeightFile,
+    autoencoder_file, weight_file,
 };
 use candle_core::Device;
 use std::collections::BTreeMap;
 use std::path::Path;
-
-/// Parts of a finished model must not change under it.
-///
-/// # Errors
-/// When there is one in this folder.
-pub fn refuse_finished(out: &Path) -> Result<()> {
-    if out.join(MANIFEST_FILE).exists() {
-        return Err(Error::file(out, "There is a finished model in this folder; choose another one"));
-    }
-    Ok(())
-}
 
 /// How latents come about.
 pub enum Latents {
@@ -123,8 +112,9 @@ impl Start {
         std::fs::create_dir_all(out).map_err(|e| Error::io(out, "create", &e))?;
         for file in manifest.autoencoders.values().map(|a| &a.weights).chain(&manifest.field) {
             let from = dir.join(&file.file);
-            let bytes = crate::files::read(&from, u64::MAX).map_err(|e| Error::io(&from, "read", &e))?;
-            write_atomically(&out.join(&file.file), &bytes)?;
+            let to = out.join(&file.file);
+            let mut source = crate::files::open(&from).map_err(|e| Error::io(&from, "read", &e))?;
+            write_aside(&to, |copy| std::io::copy(&mut source, copy).map_err(|e| Error::io(&to, "write", &e)))?;
         }
         let latents = match &manifest.field {
             Some(file) => Latents::Field(Statistics::open(&table, &dir.join(&file.file), Some(&file.sha256))?),

@@ -2,11 +2,13 @@
 
 use super::Progress;
 use super::checkpoint::{checkpoint_file, read_checkpoint, write_checkpoint};
+use super::output::OutputFolder;
 use super::parameters::{Optimiser, Trainable};
+use super::plot::write_plot;
 use super::recipe::OptimiserRecipe;
 use super::record::{Record, Row};
 use crate::error::{Error, Result};
-use crate::lanes::side_by_side;
+use crate::parallel;
 use candle_core::{Device, Tensor};
 use std::path::Path;
 use std::time::Instant;
@@ -54,12 +56,12 @@ pub struct Options {
 }
 
 /// Where a training of autoencoders reads and writes, and how it runs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Setting<'a> {
     /// Folder of scene folders.
     pub scenes: &'a Path,
     /// Model folder.
-    pub out: &'a Path,
+    pub out: &'a OutputFolder,
     /// Where to compute.
     pub device: &'a Device,
     /// Resume, checkpoints, validation.
@@ -81,8 +83,18 @@ pub struct Training<'a> {
     pub options: &'a Options,
 }
 
+/// Whether a step was looked at before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// It was just computed.
+    Never,
+    /// The training went on from a checkpoint of this step, and may have ended before or after the look at it.
+    Perhaps,
+}
+
 /// Runs all steps. Writes checkpoints, `WHAT_metrics.csv` and `WHAT_loss.png`; `look` sees the optimiser every
-/// `validate_every` steps. When `progress` fails (the user stops it), a checkpoint is written first.
+/// `validate_every` steps, and at a checkpoint of such a step that the training goes on from. When `progress` fails (the
+/// user stops it), a checkpoint is written first.
 ///
 /// # Errors
 /// When a loss or gradient is not finite (the last good checkpoint is kept), data cannot be read, or files cannot be
@@ -91,7 +103,7 @@ pub fn run<T: Task>(
     training: Training,
     parameters: Trainable,
     task: &T,
-    look: &mut dyn FnMut(&Optimiser) -> Result<()>,
+    look: &mut dyn FnMut(&Optimiser, Seen) -> Result<()>,
     progress: &mut dyn FnMut(&Progress) -> Result<()>,
 ) -> Result<Optimiser> {
     let Training { what, out, recipe, fingerprint, options } = training;
@@ -102,6 +114,14 @@ pub fn run<T: Task>(
         read_checkpoint(&path, &mut optimiser, fingerprint)?;
     }
     let mut record = Record::open(out, what, optimiser.steps_done())?;
+    let due = |done: u64, every: u64| every > 0 && done.is_multiple_of(every) || done == recipe.steps;
+    let title = format!("Training of {what}");
+    let plot = out.join(format!("{what}_loss.png"));
+    if optimiser.steps_done() > 0 && due(optimiser.steps_done(), options.validate_every) {
+        // The checkpoint was written before the plot and the look: a kill in between lost them.
+        write_plot(&plot, record.rows(), &title)?;
+        look(&optimiser, Seen::Perhaps)?;
+    }
     let mut saved = (optimiser.steps_done() > 0).then(|| optimiser.steps_done());
     let mut spent = record.rows().last().map_or(0.0, |row| row.seconds);
     let mut begun = Instant::now();
@@ -112,7 +132,7 @@ pub fn run<T: Task>(
         // Parts are independent: computed side by side they keep all cores busy, and their size does not depend on the
         // number of cores, so that neither does the result.
         for round in parts.chunks(task.together()) {
-            let gradients = side_by_side(round, |part| {
+            let gradients = parallel::map(round, |part| {
                 let loss = task.loss(part)?;
                 Ok((f64::from(loss.to_scalar::<f32>()?), loss.backward()?))
             })?;
@@ -131,23 +151,22 @@ pub fn run<T: Task>(
             )));
         }
         let done = optimiser.steps_done();
-        let due = |every: u64| every > 0 && done.is_multiple_of(every) || done == recipe.steps;
-        let validation = if due(options.validate_every) { task.validation()? } else { None };
+        let validation = if due(done, options.validate_every) { task.validation()? } else { None };
         let seconds = begun.elapsed().as_secs_f64();
         begun = Instant::now();
         spent += seconds;
         let items_per_s = (recipe.batch * recipe.accumulation) as f64 / seconds.max(1e-9);
         let row = Row { step: done, loss: value, rate, seconds: spent, items_per_s, validation_loss: validation };
         record.add(row)?;
-        let told = progress(&Progress::Step { what: what.into(), row, steps: recipe.steps });
-        if due(options.save_every) || told.is_err() {
+        let reported = progress(&Progress::Step { what: what.into(), row, steps: recipe.steps });
+        if due(done, options.save_every) || reported.is_err() {
             write_checkpoint(&path, &optimiser, fingerprint)?;
             saved = Some(done);
         }
-        told?;
-        if due(options.validate_every) {
-            record.write_plot(&format!("Training of {what}"))?;
-            look(&optimiser)?;
+        reported?;
+        if due(done, options.validate_every) {
+            write_plot(&plot, record.rows(), &title)?;
+            look(&optimiser, Seen::Never)?;
         }
     }
     Ok(optimiser)

@@ -3,20 +3,20 @@
 //! An absent modality enters as pure noise at time 1000 and has no loss.
 
 use super::autoencoder::normal;
-use super::denoiser::{ITEMS_TOGETHER, Item, State, draw_items};
+use super::items::{ITEMS_TOGETHER, Item, State, draw_items};
 use super::recipe::Recipe;
 use super::steps::Task;
 use super::windows::Windows;
 use crate::error::{Error, Result};
 use crate::modality::{ModalityTable, to_network};
 use crate::model::{
-    Autoencoder, Codec, Denoiser, Moments, NoisePredictor, Schedule, TRAIN_STEPS, TensorData, write_tensors,
+    Autoencoder, Codec, Denoiser, Moments, NoisePredictor, SafetensorsContent, Schedule, TRAIN_STEPS, TensorData,
+    read_safetensors, write_tensors,
 };
 use crate::sampler::training_generator;
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
-use safetensors::SafeTensors;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -126,24 +126,18 @@ fn encode(
 
 /// Latents that were encoded before with the same recipe and autoencoders.
 fn read_latents(path: &Path, table: &ModalityTable, fingerprint: &str, device: &Device) -> Option<Vec<Encoded>> {
-    let bytes = crate::files::read(path, u64::MAX).ok()?;
-    let (_, header) = SafeTensors::read_metadata(&bytes).ok()?;
-    let note = |key: &str| header.metadata().as_ref().and_then(|m| m.get(key));
-    if note("recipe").map(String::as_str) != Some(fingerprint) {
+    let SafetensorsContent { mut tensors, notes, .. } = read_safetensors(path).ok()?;
+    if notes.get("recipe").map(String::as_str) != Some(fingerprint) {
         return None;
     }
-    let count: usize = note("windows")?.parse().ok()?;
-    let file = SafeTensors::deserialize(&bytes).ok()?;
-    let tensor = |name: String| -> Option<Tensor> {
-        let view = file.tensor(&name).ok()?;
-        Tensor::from_raw_buffer(view.data(), DType::F32, view.shape(), device).ok()
-    };
-    let window = |w: usize| {
+    let count: usize = notes.get("windows")?.parse().ok()?;
+    let mut tensor = |name: String| tensors.remove(&name)?.to_tensor(device).ok();
+    let mut window = |w: usize| {
         (0..table.len())
             .map(|i| Some((tensor(format!("{w}.{i}.mean"))?, tensor(format!("{w}.{i}.deviation"))?)))
             .collect()
     };
-    Some((0..count).map(window).collect())
+    Some((0..count).map(&mut window).collect())
 }
 
 /// Keeps latents on disk as moments.
@@ -159,7 +153,7 @@ fn write_latents(path: &Path, cache: &[Encoded], fingerprint: &str) -> Result<()
     }
     let notes = [("recipe", fingerprint.to_owned()), ("windows", cache.len().to_string())];
     let notes = notes.map(|(key, value)| (key.to_owned(), value));
-    write_tensors(path, &tensors, Some(notes.into()))
+    write_tensors(path, &tensors, Some(notes.into())).map(drop)
 }
 
 /// Mean squared error of the prediction, summed over modalities and items.

@@ -259,10 +259,12 @@ mod tests {
             let west = |i: usize| i % side < side / 2;
             let valid = Mask::from_fn(side, side, west);
             let truth = raster(m, |_, i| if west(i) { value(i) } else { 0.5 }).with_valid(&valid).expect("mask");
+            let known = truth.crop(0..side, 0..side / 2).expect("part");
             let twice = raster(m, |_, i| value(if west(i) { i } else { i - side / 2 }));
             for (name, look) in looks(m) {
-                let drawn = picture(m, look, &truth, &stretch(m, look, &[&truth]));
-                let whole = picture(m, look, &twice, &stretch(m, look, &[&twice]));
+                let scale = stretch(m, look, &[&truth]);
+                assert_eq!(scale, stretch(m, look, &[&known]), "{} as {name}", m.name);
+                let (drawn, whole) = (picture(m, look, &truth, &scale), picture(m, look, &twice, &scale));
                 for (i, (found, expected)) in drawn.pixels.iter().zip(&whole.pixels).enumerate() {
                     match i % side {
                         column if column >= side / 2 => assert!(HATCHING.contains(found), "{} as {name}", m.name),

@@ -443,12 +443,11 @@ fn what_opens_late_does_not_replace_what_was_picked_meanwhile() {
     drop(harness);
     let mut harness = window();
     wait(&mut harness, "reading the scenes", |w| observed(w) && w.session().scenes.len() == 2);
-    let ctx = harness.ctx.clone();
     // Both before any answer is taken, as from a slow disk.
     for (late, name, scenes, runs) in [(scene, "618U_30L", 3, 0), (project, "619U_30L", 3, 1)] {
         let cell = Selection::Cell(name.parse().expect("cell"));
-        harness.state_mut().apply(&ctx, Command::OpenScene(late));
-        harness.state_mut().apply(&ctx, Command::Pick(cell.clone()));
+        harness.state_mut().apply(Command::OpenScene(late));
+        harness.state_mut().apply(Command::Pick(cell.clone()));
         let opened = |w: &copgen::app::ExplorerWindow| (w.session().scenes.len(), w.session().runs.all().len());
         wait(&mut harness, "opening", |w| opened(w) == (scenes, runs) && observed(w));
         let session = harness.state().session();
@@ -462,10 +461,10 @@ fn a_map_file_that_opens_late_does_not_replace_a_newer_choice() {
     let mut harness = window();
     wait(&mut harness, "reading the first scene", observed);
     let path = common::project("assets/basemap/world.pmtiles");
-    let (ctx, own) = (harness.ctx.clone(), LayerId::File(path.clone()));
+    let own = LayerId::File(path.clone());
     // Both before any answer is taken, as from a slow disk.
-    harness.state_mut().apply(&ctx, Command::OpenPaths(vec![path]));
-    harness.state_mut().apply(&ctx, Command::Basemap(LayerId::Bundled));
+    harness.state_mut().apply(Command::OpenPaths(vec![path]));
+    harness.state_mut().apply(Command::Basemap(LayerId::Bundled));
     wait(&mut harness, "opening", |w| w.session().layers.all().contains(&own));
     assert_eq!(*harness.state().session().layers.shown(), LayerId::Bundled);
     // It is in the list, and shown once it is the newest choice.

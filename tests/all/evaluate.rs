@@ -18,6 +18,7 @@ fn figures_stand_beside_their_baselines_and_nothing_trained_on_is_measured() {
     command.args(["--task", tasks, "--samples", "3", "--steps", "4", "--csv"]).arg(&csv);
     let printed = success(&mut command);
     assert!(printed.contains("holds out of training") && printed.contains("synthetic"), "{printed}");
+    assert!(printed.contains("each solved by 4 evaluations of UniPC-3 even in λ (none of the presets)"), "{printed}");
     let text = std::fs::read_to_string(&csv).expect("figures");
     assert!(csv.with_extension("md").exists());
     let value = |start: &str| -> f64 {
@@ -41,9 +42,27 @@ fn figures_stand_beside_their_baselines_and_nothing_trained_on_is_measured() {
 }
 
 #[test]
+fn the_default_preset_solves_unless_another_is_chosen_and_the_report_says_which() {
+    for (chosen, solved) in [
+        (vec![], "each solved by 20 evaluations of UniPC-3 even in λ (the preset standard)"),
+        (vec!["--preset", "published"], "50 evaluations of DPM-Solver++ singlestep even in t (the preset published)"),
+        (
+            vec!["--solver", "unipc2", "--grid", "time", "--steps", "7"],
+            "7 evaluations of UniPC-2 even in t (none of the presets)",
+        ),
+    ] {
+        let mut command = evaluate("models/demo", "models/recipes/demo.toml");
+        // Nothing is sampled for this task.
+        let printed = success(command.args(["--task", "reconstruct", "--samples", "1"]).args(chosen));
+        assert!(printed.contains(solved), "{printed}");
+    }
+}
+
+#[test]
 fn what_cannot_be_evaluated_is_refused_with_the_reason() {
     let message = failure(evaluate("models/demo", "models/recipes/demo.toml").args(["--task", "guess"]), 2);
-    assert!(message.contains("guess") && message.contains("reconstruct"), "{message}");
+    let known = "reconstruct, rest, others, bands, radar, clear_radar, cover, where, certainty, dates, clear";
+    assert!(message.contains("guess") && message.contains(known), "{message}");
     // Another recipe holds nothing out.
     let message = failure(&mut evaluate("models/demo", "models/recipes/base.toml"), 1);
     assert!(message.contains("held-out"), "{message}");

@@ -1,6 +1,8 @@
 //! The main job from the command line, on real scenes with the bundled model.
 
 use crate::common::{COMPLETE, copy_scene, failure, files, generate, scene, success};
+#[cfg(unix)]
+use crate::common::{access_rights, prepared};
 use gdal::raster::GdalDataType;
 use gdal::{Dataset, Metadata};
 use std::path::Path;
@@ -317,4 +319,53 @@ fn a_picture_that_exists_is_refused_before_anything_is_written() {
     assert_eq!(files(out.path()), [name]);
     success(generate(&scene(COMPLETE), out.path(), &arguments).arg("--overwrite"));
     assert_ne!(std::fs::read(out.path().join(name)).expect("read"), b"precious");
+}
+
+#[cfg(unix)]
+#[test]
+fn files_have_the_access_rights_that_the_umask_leaves() {
+    let dir = tempfile::tempdir().expect("folder");
+    let given = ["--given", "DEM", "--generate", "S2L2A_60m,date", "--samples", "2", "--steps", "1", "--stac"];
+    for (umask, folders, plain) in [("umask 027", 0o750, 0o640), ("umask 002", 0o775, 0o664)] {
+        for more in [&[][..], &["--cog"]] {
+            let out = dir.path().join(format!("{umask} {}", more.len()));
+            success(&mut prepared(umask, generate(&scene(COMPLETE), &out, &given).args(more)));
+            assert_eq!(access_rights(&out), [[folders].into(), [plain].into()], "{umask} {more:?}");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_a_killed_run_left_is_removed_by_the_next_and_a_living_one_is_left_alone() {
+    let dir = tempfile::tempdir().expect("folder");
+    let out = dir.path().join("out");
+    let hidden = |out: &Path| -> Vec<String> {
+        files(out).into_iter().filter(|name| name.starts_with(".unfinished-")).collect()
+    };
+    // It writes into a hidden folder until a realisation is whole.
+    let arguments = ["--given", "DEM", "--generate", "S2L2A", "--samples", "40", "--steps", "1", "--batch", "1"];
+    let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_copgen"));
+    process.args(["generate", "--scene"]).arg(scene(COMPLETE)).arg("--out").arg(&out).args(arguments);
+    process.env("COPGEN_HOME", env!("CARGO_MANIFEST_DIR"));
+    process.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let mut child = process.spawn().expect("the program starts");
+    let signal = |name: &str| {
+        let done = std::process::Command::new("kill").args([name, &child.id().to_string()]).status();
+        assert!(done.expect("kill").success(), "{name}");
+    };
+    while hidden(&out).is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    signal("-STOP");
+    let caught = hidden(&out);
+    assert_eq!(caught.len(), 1, "it is still at work");
+    let other = ["--given", "DEM", "--generate", "S2L2A_60m", "--samples", "1", "--steps", "1", "--seed", "9"];
+    success(&mut generate(&scene(COMPLETE), &out, &other));
+    assert_eq!(hidden(&out), caught, "the files of a process that lives stay");
+    signal("-KILL");
+    child.wait().expect("its end");
+    assert_eq!(hidden(&out), caught);
+    success(generate(&scene(COMPLETE), &out, &other).arg("--overwrite"));
+    assert!(hidden(&out).is_empty(), "{:?}", hidden(&out));
 }

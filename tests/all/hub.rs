@@ -4,7 +4,7 @@ use crate::common::mirror::{GO_ON, Mirror, TINY, fetch, fetch_with, hashes, netw
 use crate::common::server::Fault;
 use crate::common::{COMPLETE, failure, files, scene, success};
 use copgen::Error;
-use copgen::hub::{Library, Progress, Source, State, Wish, install};
+use copgen::hub::{InstallRequest, Library, Progress, Source, State, install};
 use copgen::model::{Engine, Manifest, Model, sha256_of};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -98,7 +98,7 @@ fn whatever_a_server_does_nothing_wrong_is_installed() {
     let length = std::fs::metadata(published.join("shared.pth")).expect("file").len();
     let whole = {
         let library = Library::at(models.clone()).expect("library");
-        let wish = Wish { id: "tiny".into(), ..Wish::default() };
+        let wish = InstallRequest { id: "tiny".into(), ..InstallRequest::default() };
         install(&library, &wish, &Source::Folder(&published), &GO_ON, &mut |_| {}).expect("import");
         let whole = hashes(&models.join("tiny"));
         copgen::hub::remove(&library, "tiny").expect("removed");
@@ -180,7 +180,7 @@ fn removing_takes_all_of_the_model_and_nothing_else() {
     let dir = tempfile::tempdir().expect("folder");
     let (models, published, mirror) = tiny(dir.path());
     let library = Library::at(models.clone()).expect("library");
-    let wish = Wish { id: "tiny".into(), ..Wish::default() };
+    let wish = InstallRequest { id: "tiny".into(), ..InstallRequest::default() };
     install(&library, &wish, &Source::Folder(&published), &GO_ON, &mut |_| {}).expect("import");
     let folder = models.join("tiny");
     let text = std::fs::read(folder.join("manifest.json")).expect("manifest");
@@ -201,7 +201,7 @@ fn removing_takes_all_of_the_model_and_nothing_else() {
     std::fs::write(folder.join("manifest.json"), "{").expect("written");
     [&near, &far].into_iter().for_each(|path| std::fs::write(path, "mine").expect("written"));
     let listed = library.list().into_iter().find(|listed| listed.id == "tiny").expect("listed");
-    assert!(listed.going_on.is_some() && matches!(listed.state, State::Broken(_)), "{listed:?}");
+    assert!(listed.unfinished.is_some() && matches!(listed.state, State::Broken(_)), "{listed:?}");
     // A check of all models goes on after one that cannot be read, and tells of it.
     let output = mirror.command(&models).args(["models", "verify"]).output().expect("run");
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -210,6 +210,52 @@ fn removing_takes_all_of_the_model_and_nothing_else() {
     assert!(printed.contains("as installed"), "the bundled ones are checked: {printed}");
     copgen::hub::remove(&library, "tiny").expect("removed");
     assert!(near.exists() && far.exists() && !folder.exists(), "{:?}", files(&models));
+}
+
+#[test]
+fn a_folder_with_a_broken_manifest_is_listed_with_the_reason_and_can_be_removed() {
+    let dir = tempfile::tempdir().expect("folder");
+    let models = dir.path().join("models");
+    let folder = models.join("trained here (2)");
+    std::fs::create_dir_all(&folder).expect("folder");
+    for (name, text) in [("manifest.json", "{\"name\": 1"), ("field.safetensors", "half"), ("notes.txt", "mine")] {
+        std::fs::write(folder.join(name), text).expect("written");
+    }
+    let printed = success(on(&models).args(["models", "list"]));
+    let line = printed.lines().find(|line| line.starts_with("trained here (2)")).expect("listed");
+    assert!(line.contains("cannot be read: This is not a model manifest"), "{line}");
+    assert!(printed.contains("copgen models remove trained here (2)"), "{printed}");
+    let listed = Library::at(models.clone()).expect("library").list();
+    let own = listed.iter().find(|listed| listed.id == "trained here (2)").expect("listed");
+    assert!(matches!(own.state, State::Broken(_)) && own.removable && !own.usable(), "{own:?}");
+    success(on(&models).args(["models", "remove", "trained here (2)", "--yes"]));
+    assert_eq!(files(&folder), ["notes.txt"], "what this program did not put there stays");
+    assert!(!success(on(&models).args(["models", "list"])).contains("trained here"));
+    for name in ["..", ".", "a/b", ""] {
+        assert!(
+            failure(on(&models).args(["models", "remove", name, "--yes"]), 2).contains("no installed model"),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn what_an_installation_leaves_is_said_and_of_one_that_never_began_nothing_stays() {
+    let dir = tempfile::tempdir().expect("folder");
+    let (models, published, mirror) = tiny(dir.path());
+    let nothing = dir.path().join("nothing");
+    std::fs::create_dir_all(&nothing).expect("folder");
+    failure(on(&models).args(["models", "import", "tiny", "--from"]).arg(&nothing), 1);
+    assert_eq!(files(&models), ["catalog.toml"]);
+    // The denoiser is converted before the autoencoder turns out to be damaged.
+    let shared = published.join("shared.pth");
+    let length = std::fs::metadata(&shared).expect("file").len();
+    let damaged = std::fs::OpenOptions::new().write(true).open(&shared).expect("file");
+    damaged.set_len(length / 2).expect("cut");
+    let told = failure(on(&models).args(["models", "import", "tiny", "--from"]).arg(&published), 1);
+    assert!(told.contains("What has arrived is kept in") && told.contains("shared.pth"), "{told}");
+    assert!(files(&models.join("tiny")).contains(&"denoiser.safetensors".to_owned()));
+    drop(mirror);
 }
 
 #[test]
@@ -277,7 +323,7 @@ fn stopping_keeps_what_has_arrived_and_two_do_not_fetch_the_same() {
     let listed = Library::at(models.clone()).expect("library").list();
     let own = listed.iter().find(|listed| listed.id == "tiny").expect("listed");
     assert_eq!(own.state, State::Begun);
-    assert!(own.going_on.is_some(), "without a wish to stop, it goes on at the next start");
+    assert!(own.unfinished.is_some(), "without a wish to stop, it goes on at the next start");
     fetch(&models, &mirror).expect("goes on");
     let ranges: Vec<_> = mirror.storage.seen().iter().filter_map(|seen| seen.headers.get("range").cloned()).collect();
     assert_eq!(ranges, [format!("bytes={part}-")]);

@@ -30,6 +30,8 @@ mod scenes;
 #[cfg(all(feature = "window", target_os = "linux"))]
 mod screenshots;
 mod shaders;
+#[cfg(feature = "window")]
+mod snapshots;
 mod solvers;
 mod sources;
 mod specification;

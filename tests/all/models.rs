@@ -2,6 +2,8 @@
 
 use crate::common::published::{self, Entry, index, write_layout, write_pth};
 use crate::common::{COMPLETE, copgen, failure, files, generate, project, scene, success};
+#[cfg(unix)]
+use crate::common::{access_rights, prepared};
 use copgen::grid::{Crs, Footprint};
 use copgen::modality::{Catalogue, ModalityTable};
 use copgen::model::{read_weights, weight_file};
@@ -40,6 +42,80 @@ fn the_published_layout_becomes_a_model_folder_that_runs_on_a_real_scene() {
     }
     let size = |name: &str| std::fs::metadata(dir.path().join(name).join("denoiser.safetensors")).expect("file").len();
     assert!(size("half") * 2 < size("full") + 100_000);
+}
+
+/// Names of temporary files and folders in a folder.
+#[cfg(unix)]
+fn unfinished(dir: &Path) -> Vec<std::path::PathBuf> {
+    files(dir).iter().filter(|name| name.starts_with(".unfinished-")).map(|name| dir.join(name)).collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn an_import_that_is_killed_leaves_no_half_model_and_can_be_repeated() {
+    let dir = tempfile::tempdir().expect("folder");
+    let (denoiser, autoencoders) = write_layout(&dir.path().join("published"));
+    let place = dir.path().join("models");
+    std::fs::create_dir(&place).expect("folder");
+    let model = place.join("mine");
+    let mut killed = 0;
+    // Killed as soon as so many files are written: at the very beginning, and further and further on.
+    for written in [0, 1, 3, 6, 9, 11] {
+        let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_copgen"));
+        process.args(["models", "import", "--heads", "2", "--denoiser"]).arg(&denoiser);
+        process.arg("--autoencoders").arg(&autoencoders).arg("--out").arg(&model);
+        process.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        let mut child = process.spawn().expect("the program starts");
+        let finished = |folder: &Path| files(folder).iter().filter(|name| name.ends_with("safetensors")).count();
+        let mut ended = None;
+        while ended.is_none() && !unfinished(&place).iter().any(|folder| finished(folder) >= written) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            ended = child.try_wait().expect("state");
+        }
+        child.kill().expect("kill");
+        let status = child.wait().expect("its end");
+        if status.success() {
+            // It was faster than this test.
+            std::fs::remove_dir_all(&model).expect("remove");
+        } else {
+            killed += 1;
+            assert!(!model.exists(), "half a model after {written} files: {:?}", files(&model));
+            assert!(unfinished(&place).len() <= 1, "what earlier ones left is gone: {:?}", files(&place));
+        }
+    }
+    assert!(killed >= 3, "only {killed} were killed before they had ended");
+    success(&mut import(&denoiser, &autoencoders, &model, &[]));
+    success(copgen().args(["models", "inspect"]).arg(&model));
+    assert_eq!(files(&place), ["mine"], "nothing else is left");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_model_folder_has_the_access_rights_that_the_umask_leaves() {
+    let dir = tempfile::tempdir().expect("folder");
+    let (denoiser, autoencoders) = write_layout(&dir.path().join("published"));
+    let model = dir.path().join("mine");
+    success(&mut prepared("umask 002", &import(&denoiser, &autoencoders, &model, &[])));
+    assert_eq!(access_rights(&model), [[0o775].into(), [0o664].into()]);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_import_onto_a_full_disk_leaves_nothing_and_can_be_repeated() {
+    let dir = tempfile::tempdir().expect("folder");
+    let (denoiser, autoencoders) = write_layout(&dir.path().join("published"));
+    let place = dir.path().join("models");
+    // An empty folder that the user has made stays as it was.
+    let model = place.join("mine");
+    std::fs::create_dir_all(&model).expect("folder");
+    let program = import(&denoiser, &autoencoders, &model, &[]);
+    // No file may grow beyond 64 kB (or 128, as the shell counts); the signal of it is ignored, so writing fails.
+    let told = failure(&mut prepared("trap '' XFSZ; ulimit -f 128", &program), 1);
+    assert!(told.contains("Cannot write it") && told.contains("safetensors"), "{told}");
+    assert_eq!((files(&place), files(&model)), (vec!["mine".to_owned()], Vec::new()));
+    success(&mut import(&denoiser, &autoencoders, &model, &[]));
+    success(copgen().args(["models", "inspect"]).arg(&model));
+    assert_eq!(files(&place), ["mine"]);
 }
 
 #[test]
@@ -173,7 +249,9 @@ fn verify_judges_by_the_tolerance() {
     let printed = success(&mut run("1e-4"));
     let last = printed.lines().last().expect("a line");
     assert!(last.starts_with("max relative error ") && last.ends_with(" over 7 tensors on CPU"), "{last}");
-    assert_eq!(run("1e-12").output().expect("run").status.code(), Some(1));
+    // What exceeds which tolerance is said.
+    let told = failure(&mut run("1e-12"), 1);
+    assert!(told.contains("tensors differ by more than the tolerance of 1e-12; the furthest is "), "{told}");
     // A recorded number that is not finite must never count as agreement.
     let dir = tempfile::tempdir().expect("folder");
     for name in ["config.json", "denoiser.pth", "expected.safetensors"] {
@@ -186,8 +264,23 @@ fn verify_judges_by_the_tolerance() {
         tensor.bytes[..4].copy_from_slice(&f32::INFINITY.to_le_bytes());
     }
     copgen::model::write_weights(&path, &tensors, false).expect("write");
-    assert_eq!(copgen().arg("verify").arg(dir.path()).output().expect("run").status.code(), Some(1));
+    let told = failure(copgen().arg("verify").arg(dir.path()), 1);
+    assert!(told.contains("1 of 7 tensors") && told.contains(&format!("{name} with inf")), "{told}");
     assert!(failure(copgen().args(["verify", "nowhere"]), 1).contains("config.json"));
+    // Sizes that cannot be are refused for what is wrong with them.
+    let config = std::fs::read_to_string(dir.path().join("config.json")).expect("configuration");
+    let config: serde_json::Value = serde_json::from_str(&config).expect("configuration");
+    for (heads, word) in [(0, "at least one attention head"), (5, "cannot be shared evenly by 5 attention heads")] {
+        let mut changed = config.clone();
+        changed["denoiser"]["heads"] = heads.into();
+        std::fs::write(dir.path().join("config.json"), changed.to_string()).expect("write");
+        let told = failure(copgen().arg("verify").arg(dir.path()), 1);
+        assert!(told.contains(word) && told.contains("config.json"), "{told}");
+    }
+    let mut changed = config.clone();
+    changed["modalities"][0]["latent"] = serde_json::json!([4, 1u64 << 62, 1u64 << 62]);
+    std::fs::write(dir.path().join("config.json"), changed.to_string()).expect("write");
+    assert!(failure(copgen().arg("verify").arg(dir.path()), 2).contains("larger than anything"));
 }
 
 /// A surface temperature that no published model has; and an embedding of 64 channels, which the model's own table brings.

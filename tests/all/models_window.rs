@@ -7,7 +7,7 @@ use crate::common::server::{Fault, Reply, Seen};
 use crate::common::{self, failure, files, generate, project, success};
 use copgen::Result;
 use copgen::app::{Command, ExplorerWindow, Options};
-use copgen::hub::{Catalogue, Hub, Progress, State, Wish};
+use copgen::hub::{Catalogue, Hub, InstallRequest, Progress, State};
 use copgen::model::{Engine, Model};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
@@ -143,7 +143,7 @@ fn models_are_fetched_used_and_removed_in_the_window() {
     wait(&mut harness, "listing", |window| listed(window) == Some(State::Absent));
     // A server that refuses: a sentence, not a crash.
     mirror.hub.fail("/some", Fault::Status(403), 9);
-    apply(&mut harness, Command::FetchModel(Wish { id: "tiny".into(), ..Wish::default() }));
+    apply(&mut harness, Command::FetchModel(InstallRequest { id: "tiny".into(), ..InstallRequest::default() }));
     wait(&mut harness, "refusal", |window| outcome(window).contains("HF_TOKEN"));
     mirror.hub.heal();
     // Stopped while the last file is looked for: it does not begin by itself at the next start.
@@ -151,7 +151,7 @@ fn models_are_fetched_used_and_removed_in_the_window() {
     mirror.hub.handle("/some/where/resolve/main/shared.pth", late_answer(&mirror, may.clone()));
     let asked = |mirror: &Mirror| mirror.hub.seen().iter().filter(|seen| seen.path.ends_with("shared.pth")).count();
     let before = asked(&mirror);
-    apply(&mut harness, Command::FetchModel(Wish { id: "tiny".into(), ..Wish::default() }));
+    apply(&mut harness, Command::FetchModel(InstallRequest { id: "tiny".into(), ..InstallRequest::default() }));
     wait(&mut harness, "looking", |_| asked(&mirror) > before);
     apply(&mut harness, Command::StopModel("tiny".into()));
     may.store(true, Ordering::Relaxed);
@@ -214,7 +214,7 @@ fn models_are_fetched_used_and_removed_in_the_window() {
     // Parts that are fetched meanwhile are taken over once it has ended.
     let model = |window: &ExplorerWindow| window.session().model.clone().expect("model");
     let before = model(harness.state());
-    apply(&mut harness, Command::FetchModel(Wish { id: "tiny".into(), ..Wish::default() }));
+    apply(&mut harness, Command::FetchModel(InstallRequest { id: "tiny".into(), ..InstallRequest::default() }));
     wait(&mut harness, "nothing to fetch", |window| outcome(window).contains("is installed"));
     wait(&mut harness, "sampling", common::harness::sampled);
     wait(&mut harness, "taking over", |window| !Arc::ptr_eq(&before, &model(window)));
@@ -237,4 +237,24 @@ fn models_are_fetched_used_and_removed_in_the_window() {
     press(&mut harness, "Remove for good? tiny");
     wait(&mut harness, "removal", |window| listed(window) == Some(State::Absent));
     assert!(!models.join("tiny").exists());
+}
+
+#[test]
+fn a_model_with_a_broken_manifest_is_shown_with_the_reason_and_removed() {
+    let dir = tempfile::tempdir().expect("folder");
+    let (models, _, mirror) = tiny(dir.path());
+    std::fs::create_dir(models.join("mine")).expect("folder");
+    std::fs::write(models.join("mine/manifest.json"), "{").expect("written");
+    let mut harness = window(&models, &mirror);
+    let broken = |window: &ExplorerWindow| window.models().listed.iter().any(|listed| listed.id == "mine");
+    press(&mut harness, "Models");
+    wait(&mut harness, "listing", broken);
+    harness.get_by_label("Remove mine").scroll_to_me();
+    harness.run_steps(3);
+    harness.get_by_label_contains("This is not a model manifest");
+    assert!(harness.query_by_label("Use mine").is_none() && harness.query_by_label("Verify mine").is_none());
+    press(&mut harness, "Remove mine");
+    press(&mut harness, "Remove for good? mine");
+    wait(&mut harness, "removal", |window| !broken(window));
+    assert!(!models.join("mine").exists());
 }

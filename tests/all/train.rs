@@ -150,6 +150,9 @@ fn a_training_that_was_stopped_goes_on_as_if_it_had_not_been() {
     while !stopped.join("denoiser_checkpoint.safetensors").exists() && child.try_wait().expect("state").is_none() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
+    // A second training would mix its files with those of the first.
+    let message = failure(&mut recipes.train("denoiser", "field.toml", "stopped"), 1);
+    assert!(message.contains("Another training writes to this folder"), "{message}");
     child.kill().expect("kill");
     child.wait().expect("its end");
     assert!(!stopped.join("manifest.json").exists(), "it had already ended");
@@ -158,6 +161,16 @@ fn a_training_that_was_stopped_goes_on_as_if_it_had_not_been() {
     let weights = |name: &str| std::fs::read(recipes.path(name).join("denoiser.safetensors")).expect("weights");
     assert!(weights("whole") == weights("stopped"));
     assert!(stopped.join("denoiser_loss.png").exists() && stopped.join("sheets/000012.png").exists());
+
+    // Killed between the last checkpoint and what is drawn of it: the next start draws it.
+    for name in ["sheets/000012.png", "denoiser_loss.png", "manifest.json"] {
+        std::fs::remove_file(stopped.join(name)).expect("remove");
+    }
+    success(recipes.train("denoiser", "field.toml", "stopped").arg("--resume"));
+    for name in ["sheets/000012.png", "denoiser_loss.png", "manifest.json"] {
+        assert!(stopped.join(name).exists(), "{name}");
+    }
+    assert_eq!(losses(&stopped, "denoiser"), whole);
 
     // A checkpoint of another recipe is refused.
     let text = std::fs::read_to_string(recipes.path("field.toml")).expect("recipe");

@@ -2,8 +2,9 @@
 
 use crate::app::command::Command;
 use crate::app::kit::widgets;
+use crate::app::state::ongoing::Ongoing;
+use crate::app::state::ticket::{Requests, Ticket};
 use crate::app::work::cells::Choice;
-use crate::app::work::exchange::Exchange;
 use crate::grid::GridCell;
 use crate::source::major_tom::{Origin, Row};
 use egui::{Align, Button, Key, Layout, RichText, ScrollArea, TextEdit, vec2};
@@ -18,10 +19,8 @@ const WIDTH: f32 = 460.0;
 #[derive(Default)]
 pub struct CellsForm {
     state: State,
-    /// Errands so far.
-    number: u64,
-    /// Number of the wish for a place that the newest one answers.
-    pub place: u64,
+    /// Requests to read files.
+    requests: Requests,
     text: String,
 }
 
@@ -30,7 +29,7 @@ enum State {
     #[default]
     Closed,
     /// What is being read, bytes so far, and what ends it when dropped.
-    Reading { what: String, read: Arc<AtomicU64>, _errand: Option<Exchange> },
+    Reading { what: String, read: Arc<AtomicU64>, _ongoing: Option<Ongoing> },
     /// An index needs the name of a cell.
     Cell(Vec<Origin>),
     /// Scenes that can be made, and which of them are listed.
@@ -48,24 +47,18 @@ fn details(rows: &[Row]) -> String {
 }
 
 impl CellsForm {
-    /// Reading begins for a wish: the exchange's number, and a counter of bytes.
-    pub fn begin(&mut self, what: String, place: u64) -> (u64, Arc<AtomicU64>) {
-        (self.number, self.place) = (self.number + 1, place);
+    /// Reading begins: the request, which counts until the next one or until the window is closed, and a counter of bytes.
+    pub fn begin(&mut self, what: String) -> (Ticket, Arc<AtomicU64>) {
         let read = Arc::<AtomicU64>::default();
-        self.state = State::Reading { what, read: read.clone(), _errand: None };
-        (self.number, read)
+        self.state = State::Reading { what, read: read.clone(), _ongoing: None };
+        (self.requests.next(), read)
     }
 
-    /// The exchange is on its way.
-    pub fn going(&mut self, exchange: Exchange) {
-        if let State::Reading { _errand, .. } = &mut self.state {
-            *_errand = Some(exchange);
+    /// Reading goes on.
+    pub fn going(&mut self, ongoing: Ongoing) {
+        if let State::Reading { _ongoing, .. } = &mut self.state {
+            *_ongoing = Some(ongoing);
         }
-    }
-
-    /// Whether this exchange is the one that is waited for.
-    pub fn waits_for(&self, number: u64) -> bool {
-        self.number == number && matches!(self.state, State::Reading { .. })
     }
 
     /// Asks for the name of a cell.
@@ -83,6 +76,7 @@ impl CellsForm {
 
     /// Ends what goes on.
     pub fn close(&mut self) {
+        self.requests.next();
         self.state = State::Closed;
     }
 

@@ -196,7 +196,7 @@ impl ExportForm {
             stac: self.stac,
             overwrite: self.overwrite,
         };
-        let members = run.realisations.iter().filter(|r| run.chosen.contains(&r.index)).cloned().collect();
-        Some(ExportOrder { request, lineage: run.lineage.clone()?, members })
+        let realisations = run.realisations.iter().filter(|r| run.chosen.contains(&r.index)).cloned().collect();
+        Some(ExportOrder { request, lineage: run.lineage.clone()?, realisations })
     }
 }

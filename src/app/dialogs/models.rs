@@ -3,10 +3,10 @@
 use crate::app::command::Command;
 use crate::app::kit::theme;
 use crate::app::kit::widgets;
-use crate::app::state::models::{Going, Models, Work};
+use crate::app::state::models::{ModelTask, Models, TaskKind};
 use crate::app::state::session::Session;
 use crate::files::size_text;
-use crate::hub::{Listed, State, Wish};
+use crate::hub::{InstallRequest, Listed, State};
 use egui::{Align, Button, Layout, RichText, Ui};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -74,17 +74,24 @@ impl ModelsForm {
                 ui.colored_label(theme::ink(ui.visuals(), colour), text);
             });
         });
-        ui.label(&listed.description);
+        // Of a model whose manifest cannot be read, nothing more is known than why.
+        if !listed.description.is_empty() {
+            ui.label(&listed.description);
+        }
         ui.horizontal_wrapped(|ui| {
             ui.spacing_mut().item_spacing.x = 4.0;
-            ui.label(RichText::new("Licence:").small().weak());
-            link(ui, &listed.licence, listed.licence_url.as_deref());
+            if !listed.licence.is_empty() {
+                ui.label(RichText::new("Licence:").small().weak());
+                link(ui, &listed.licence, listed.licence_url.as_deref());
+            }
             if let Some(page) = &listed.homepage {
                 ui.label(RichText::new("·").small().weak());
                 link(ui, "page of the model", Some(page));
             }
         });
-        ui.label(RichText::new(&listed.attribution).small().weak());
+        if !listed.attribution.is_empty() {
+            ui.label(RichText::new(&listed.attribution).small().weak());
+        }
         figures(ui, session, listed);
         self.autoencoders(ui, listed, going.is_some());
         match going {
@@ -157,7 +164,7 @@ impl ModelsForm {
                     let names = listed.parts.iter().filter(|part| part.here || wanted.contains(part));
                     let modalities = names.flat_map(|part| part.modalities.clone()).collect();
                     let half = listed.half || self.half.contains(&listed.id);
-                    commands.push(Command::FetchModel(Wish {
+                    commands.push(Command::FetchModel(InstallRequest {
                         id: listed.id.clone(),
                         modalities: Some(modalities),
                         half,
@@ -168,8 +175,7 @@ impl ModelsForm {
             {
                 commands.push(Command::VerifyModel(listed.id.clone()));
             }
-            let removable = !matches!(listed.state, State::Bundled | State::Absent);
-            if removable && !used && widgets::removal(ui, true, &mut self.removing, &listed.id, &listed.id) {
+            if listed.removable && !used && widgets::removal(ui, true, &mut self.removing, &listed.id, &listed.id) {
                 commands.push(Command::RemoveModel(listed.id.clone()));
             }
             if listed.state == State::Absent {
@@ -197,9 +203,9 @@ fn link(ui: &mut Ui, text: &str, url: Option<&str>) {
     };
 }
 
-fn state(listed: &Listed, going: Option<&Going>, used: bool) -> (&'static str, egui::Color32) {
+fn state(listed: &Listed, going: Option<&ModelTask>, used: bool) -> (&'static str, egui::Color32) {
     match (&listed.state, going) {
-        (_, Some(going)) if going.work == Work::Fetching => ("downloading", theme::SYNTHETIC),
+        (_, Some(going)) if going.kind == TaskKind::Fetching => ("downloading", theme::SYNTHETIC),
         _ if used => ("in use", theme::OBSERVED),
         (State::Bundled, _) => ("bundled", theme::OBSERVED),
         (State::Installed, _) => ("installed", theme::OBSERVED),
@@ -234,18 +240,18 @@ fn figures(ui: &mut Ui, session: &Session, listed: &Listed) {
     };
 }
 
-fn progress(ui: &mut Ui, listed: &Listed, going: &Going, commands: &mut Vec<Command>) {
+fn progress(ui: &mut Ui, listed: &Listed, going: &ModelTask, commands: &mut Vec<Command>) {
     let progress = &going.progress;
     let share = if progress.total > 0 { progress.done as f32 / progress.total as f32 } else { 0.0 };
     ui.horizontal(|ui| {
         let bar = egui::ProgressBar::new(share).desired_width(ui.available_width() - 90.0);
         ui.add(bar.fill(theme::SYNTHETIC.gamma_multiply(0.7)).show_percentage());
-        if going.work == Work::Removing {
+        if going.kind == TaskKind::Removing {
             return;
         }
         let response = ui.button("Cancel");
         widgets::named(&response, egui::Role::Button, format!("Cancel {}", listed.id));
-        let hover = if going.work == Work::Fetching { "What has arrived is kept" } else { "Nothing is changed" };
+        let hover = if going.kind == TaskKind::Fetching { "What has arrived is kept" } else { "Nothing is changed" };
         if response.on_hover_text(hover).clicked() {
             commands.push(Command::StopModel(listed.id.clone()));
         }

@@ -4,9 +4,10 @@ use crate::app::command::Command;
 use crate::app::dialogs::acquisitions;
 use crate::app::kit::theme;
 use crate::app::kit::widgets;
-use crate::app::state::open_data::{Fetching, Site, Store};
+use crate::app::state::ongoing::Ongoing;
+use crate::app::state::open_data::{Fetching, KeptPlaces, Site};
 use crate::app::state::session::Session;
-use crate::app::work::exchange::Exchange;
+use crate::app::state::ticket::Requests;
 use crate::files::size_text;
 use crate::modality::Catalogue;
 use crate::source::{Acquisition, Order, Survey, best, days};
@@ -28,10 +29,10 @@ pub struct DataForm {
     pub most_cloud: f64,
     /// Fetch the whole cell instead of one window.
     pub whole_cell: bool,
-    /// Number of the newest search or fetch.
-    pub serial: u64,
+    /// Requests to search.
+    pub searches: Requests,
     /// A search that goes on.
-    pub search: Option<Exchange>,
+    pub search: Option<Ongoing>,
     /// What was found, and where.
     pub found: Option<(Site, Survey)>,
     /// What is chosen of each family; `None` leaves it out.
@@ -39,13 +40,15 @@ pub struct DataForm {
     /// Small pictures by address.
     pub pictures: BTreeMap<String, TextureHandle>,
     /// Those still on their way.
-    pub picturing: Option<Exchange>,
+    pub picturing: Option<Ongoing>,
+    /// Requests to fetch.
+    pub fetches: Requests,
     /// A fetch that goes on.
     pub fetching: Option<Fetching>,
     /// Why the last search or fetch failed.
     pub problem: Option<String>,
     /// What is kept.
-    pub store: Store,
+    pub store: KeptPlaces,
     /// The limit that is being typed or dragged, GB.
     limit_typed: Option<f64>,
     /// The kept place whose removal was asked for once.
@@ -61,15 +64,16 @@ impl Default for DataForm {
             to,
             most_cloud: 30.0,
             whole_cell: false,
-            serial: 0,
+            searches: Requests::default(),
             search: None,
             found: None,
             chosen: BTreeMap::new(),
             pictures: BTreeMap::new(),
             picturing: None,
+            fetches: Requests::default(),
             fetching: None,
             problem: None,
-            store: Store::default(),
+            store: KeptPlaces::default(),
             limit_typed: None,
             removing: None,
         }

@@ -2,14 +2,14 @@
 
 use crate::app::kit::theme::{self, MapInk};
 use crate::app::map::names::{self, Label};
+use crate::app::map::screen_map::ScreenMap;
 use crate::basemap::{Kind, Lines, Places};
 use crate::error::Result;
 use egui::epaint::{Mesh, PathShape, TessellationOptions, Tessellator};
-use egui::{Color32, FontId, Galley, Painter, Pos2, Rect, Shape, Stroke, pos2, vec2};
+use egui::{Color32, FontId, Galley, Painter, Pos2, Rect, Shape, Stroke, vec2};
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use walkers::{Projector, lat_lon};
 
 /// A line that is smaller than this on the screen is left out, points.
 const SPECK: f32 = 2.5;
@@ -22,41 +22,8 @@ const STRETCH: f64 = 1.12;
 /// A zoom that changes by less than this share does not change: positions are rounded.
 const STILL: f64 = 1e-5;
 
-/// Where the unit square of web mercator lies on the screen.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct View {
-    /// Its side, points.
-    pub scale: f64,
-    /// Its north-western corner, points.
-    pub origin: [f64; 2],
-    /// The map on the screen.
-    pub clip: Rect,
-}
-
-impl View {
-    /// Of a map as it is drawn.
-    pub fn new(projector: &Projector, clip: Rect) -> Self {
-        // Web mercator to the screen is a scale and a shift; two points give both.
-        let screen = |lon, lat| projector.project(lat_lon(lat, lon));
-        let (a, b) = (screen(-90.0, 0.0), screen(90.0, 0.0));
-        let scale = f64::from(b.x - a.x) * 2.0;
-        let origin = [f64::from(a.x) - 0.25 * scale, f64::from(a.y) - 0.5 * scale];
-        Self { scale, origin, clip }
-    }
-
-    /// A place on the screen.
-    pub fn screen(&self, p: [f64; 2]) -> Pos2 {
-        pos2((p[0] * self.scale + self.origin[0]) as f32, (p[1] * self.scale + self.origin[1]) as f32)
-    }
-
-    /// Zoom level, as tiles of 256 points have it.
-    pub fn zoom(&self) -> f64 {
-        (self.scale / 256.0).log2()
-    }
-}
-
 /// What is drawn.
-pub struct Chart {
+pub struct Borders {
     lines: Lines,
     places: Places,
     drawn: RefCell<Option<Drawn>>,
@@ -65,16 +32,16 @@ pub struct Chart {
 /// Lines as triangles, which take most of the time.
 struct Drawn {
     /// What they were made for.
-    view: View,
-    look: Look,
+    view: ScreenMap,
+    style: LineStyle,
     mesh: Arc<Mesh>,
     /// Scale of the last frame.
     scale: f64,
 }
 
-/// What lines look like.
+/// What lines style like.
 #[derive(Clone, Copy, PartialEq)]
-struct Look {
+struct LineStyle {
     coast: Color32,
     border: Color32,
     pixels_per_point: f32,
@@ -83,7 +50,7 @@ struct Look {
 
 impl Drawn {
     /// The triangles where this view has them, if they can be used for it; whether they are as exact as new ones.
-    fn moved(&mut self, view: &View) -> Option<(Arc<Mesh>, bool)> {
+    fn moved(&mut self, view: &ScreenMap) -> Option<(Arc<Mesh>, bool)> {
         let same = |a: f64, b: f64| (a / b - 1.0).abs() < STILL;
         let (ratio, exact) = (view.scale / self.view.scale, same(view.scale, self.view.scale));
         let still = same(view.scale, self.scale);
@@ -110,7 +77,7 @@ impl Drawn {
     }
 }
 
-impl Chart {
+impl Borders {
     /// Reads it; for a thread in the background.
     ///
     /// # Errors
@@ -120,7 +87,7 @@ impl Chart {
     }
 
     /// Draws what is in view; names keep away from what is `taken`.
-    pub fn draw(&self, painter: &Painter, view: &View, taken: &[Rect], dark: bool) {
+    pub fn draw(&self, painter: &Painter, view: &ScreenMap, taken: &[Rect], dark: bool) {
         let ink = theme::map_ink(dark, view.zoom());
         self.lines(painter, view, &ink);
         let (names, all) = self.names(painter, view, taken, Some(Instant::now() + PATIENCE));
@@ -132,12 +99,12 @@ impl Chart {
         }
     }
 
-    fn lines(&self, painter: &Painter, view: &View, ink: &MapInk) {
+    fn lines(&self, painter: &Painter, view: &ScreenMap, ink: &MapInk) {
         let ctx = painter.ctx();
         let (pixels_per_point, options) = (ctx.pixels_per_point(), ctx.tessellation_options(|options| *options));
-        let look = Look { coast: ink.coast, border: ink.border, pixels_per_point, options };
+        let style = LineStyle { coast: ink.coast, border: ink.border, pixels_per_point, options };
         let mut drawn = self.drawn.borrow_mut();
-        let known = drawn.as_mut().filter(|drawn| drawn.look == look).and_then(|drawn| drawn.moved(view));
+        let known = drawn.as_mut().filter(|drawn| drawn.style == style).and_then(|drawn| drawn.moved(view));
         let mesh = match known {
             Some((mesh, exact)) => {
                 if !exact {
@@ -147,8 +114,8 @@ impl Chart {
                 mesh
             }
             None => {
-                let mesh = Arc::new(self.triangles(view, &look));
-                *drawn = Some(Drawn { view: *view, look, mesh: mesh.clone(), scale: view.scale });
+                let mesh = Arc::new(self.triangles(view, &style));
+                *drawn = Some(Drawn { view: *view, style, mesh: mesh.clone(), scale: view.scale });
                 mesh
             }
         };
@@ -157,10 +124,10 @@ impl Chart {
         }
     }
 
-    fn triangles(&self, view: &View, look: &Look) -> Mesh {
+    fn triangles(&self, view: &ScreenMap, style: &LineStyle) -> Mesh {
         let (zoom, clip, mut mesh) = (view.zoom(), view.clip.expand(MARGIN), Mesh::default());
         // Lines use nothing of the letters' texture.
-        let mut tessellator = Tessellator::new(look.pixels_per_point, look.options, [1, 1], Vec::new());
+        let mut tessellator = Tessellator::new(style.pixels_per_point, style.options, [1, 1], Vec::new());
         let width = if zoom < 4.0 { 0.8 } else { 1.1 };
         for line in &self.lines.0 {
             let [low, high] = line.bounds.map(|p| view.screen(p));
@@ -169,14 +136,20 @@ impl Chart {
                 continue;
             }
             let points: Vec<Pos2> = line.points(zoom).iter().map(|p| view.screen(*p)).collect();
-            let stroke = Stroke::new(width, if line.border { look.border } else { look.coast });
+            let stroke = Stroke::new(width, if line.border { style.border } else { style.coast });
             tessellator.tessellate_path(&PathShape::line(points, stroke), &mut mesh);
         }
         mesh
     }
 
     /// The names that find room, and whether there was time for all.
-    fn names(&self, painter: &Painter, view: &View, taken: &[Rect], until: Option<Instant>) -> (Vec<Label<'_>>, bool) {
+    fn names(
+        &self,
+        painter: &Painter,
+        view: &ScreenMap,
+        taken: &[Rect],
+        until: Option<Instant>,
+    ) -> (Vec<Label<'_>>, bool) {
         names::arrange(&self.places, view, taken, until, &mut |text, size, spacing| {
             let mut format = egui::TextFormat::simple(FontId::proportional(size), Color32::PLACEHOLDER);
             format.extra_letter_spacing = spacing;
@@ -217,17 +190,17 @@ fn name(painter: &Painter, label: &Label<'_>, ink: &MapInk) {
 mod tests {
     use super::*;
     use crate::basemap::mercator;
-    use egui::{Context, LayerId, RawInput};
+    use egui::{Context, LayerId, RawInput, pos2};
 
     pub(super) const CLIP: Rect = Rect { min: pos2(0.0, 0.0), max: pos2(1092.0, 780.0) };
 
     const TAKEN: [Rect; 1] = [Rect { min: pos2(500.0, 100.0), max: pos2(560.0, 114.0) }];
 
-    fn view(lon: f64, lat: f64, zoom: f64) -> View {
+    fn view(lon: f64, lat: f64, zoom: f64) -> ScreenMap {
         let (scale, [x, y]) = (256.0 * 2f64.powf(zoom), mercator(lon, lat));
         let middle = CLIP.center();
         let origin = [f64::from(middle.x) - x * scale, f64::from(middle.y) - y * scale];
-        View { scale, origin, clip: CLIP }
+        ScreenMap { scale, origin, clip: CLIP }
     }
 
     /// Names on the map at a place; everything is drawn as in the window.
@@ -242,16 +215,16 @@ mod tests {
         got.expect("drawn")
     }
 
-    fn shown(chart: &Chart, ctx: &Context, at: &View) -> Vec<(String, Rect, Option<Pos2>)> {
+    fn shown(borders: &Borders, ctx: &Context, at: &ScreenMap) -> Vec<(String, Rect, Option<Pos2>)> {
         frame(ctx, |painter| {
-            let (names, _) = chart.names(painter, at, &TAKEN, None);
+            let (names, _) = borders.names(painter, at, &TAKEN, None);
             names.into_iter().map(|label| (label.place.name.clone(), label.rect, label.dot)).collect()
         })
     }
 
     #[test]
     fn names_never_overlap_anywhere() {
-        let (chart, ctx) = (Chart::open().expect("bundled"), Context::default());
+        let (borders, ctx) = (Borders::open().expect("bundled"), Context::default());
         let mut random = 7u64;
         let mut next = || {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -260,7 +233,7 @@ mod tests {
         let mut most = 0;
         for _ in 0..150 {
             let at = view(next() * 360.0 - 180.0, next() * 130.0 - 60.0, 1.0 + next() * 10.0);
-            let names = shown(&chart, &ctx, &at);
+            let names = shown(&borders, &ctx, &at);
             most = most.max(names.len());
             for (i, (a, rect, _)) in names.iter().enumerate() {
                 assert!(rect.intersects(CLIP), "{a} is out of view");
@@ -276,9 +249,9 @@ mod tests {
 
     #[test]
     fn the_right_names_come_at_the_right_zoom() {
-        let (chart, ctx) = (Chart::open().expect("bundled"), Context::default());
+        let (borders, ctx) = (Borders::open().expect("bundled"), Context::default());
         let names = |lon, lat, zoom| -> Vec<String> {
-            shown(&chart, &ctx, &view(lon, lat, zoom)).into_iter().map(|(name, ..)| name).collect()
+            shown(&borders, &ctx, &view(lon, lat, zoom)).into_iter().map(|(name, ..)| name).collect()
         };
         for (zoom, there, not_yet) in [
             (3.0, &["RUSSIA", "ALGERIA"][..], &["Bolzano", "LUXEMBOURG", "Leipzig"][..]),
@@ -297,8 +270,8 @@ mod tests {
 
     #[test]
     fn every_name_can_be_written() {
-        let (chart, ctx) = (Chart::open().expect("bundled"), Context::default());
-        let all: String = chart.places.0.iter().map(|place| place.name.as_str()).collect();
+        let (borders, ctx) = (Borders::open().expect("bundled"), Context::default());
+        let all: String = borders.places.0.iter().map(|place| place.name.as_str()).collect();
         frame(&ctx, |painter| {
             let font = FontId::proportional(12.0);
             let missing: Vec<char> =
@@ -315,12 +288,13 @@ mod tests {
 
     #[test]
     fn lines_that_were_moved_lie_where_new_ones_would() {
-        let (chart, ctx) = (Chart::open().expect("bundled"), Context::default());
+        let (borders, ctx) = (Borders::open().expect("bundled"), Context::default());
         let at = view(12.0, 48.0, 5.0);
         let ink = theme::map_ink(true, 5.0);
-        let look = Look { coast: ink.coast, border: ink.border, pixels_per_point: 1.0, options: Default::default() };
-        let mut drawn = Drawn { view: at, look, mesh: Arc::new(chart.triangles(&at, &look)), scale: at.scale };
-        let shifted = |x: f64, y: f64| View { origin: [at.origin[0] + x, at.origin[1] + y], ..at };
+        let style =
+            LineStyle { coast: ink.coast, border: ink.border, pixels_per_point: 1.0, options: Default::default() };
+        let mut drawn = Drawn { view: at, style, mesh: Arc::new(borders.triangles(&at, &style)), scale: at.scale };
+        let shifted = |x: f64, y: f64| ScreenMap { origin: [at.origin[0] + x, at.origin[1] + y], ..at };
         let (same, exact) = drawn.moved(&at).expect("still");
         assert!(exact && Arc::ptr_eq(&same, &drawn.mesh));
         let (moved, exact) = drawn.moved(&shifted(31.0, -17.5)).expect("within the margin");
@@ -334,27 +308,27 @@ mod tests {
         assert!(drawn.moved(&near).is_none(), "it stands still");
         assert!(drawn.moved(&view(12.0, 48.0, 5.6)).is_none(), "too far");
         // What the window draws in the end is what it would draw anew.
-        let anew = chart.triangles(&near, &look);
+        let anew = borders.triangles(&near, &style);
         for at in [at, near, near] {
-            frame(&ctx, |painter| chart.lines(painter, &at, &ink));
+            frame(&ctx, |painter| borders.lines(painter, &at, &ink));
         }
-        let kept = chart.drawn.borrow().as_ref().map(|drawn| drawn.mesh.clone()).expect("drawn");
+        let kept = borders.drawn.borrow().as_ref().map(|drawn| drawn.mesh.clone()).expect("drawn");
         assert!(apart(&kept, &anew) < 1e-3);
     }
 
     /// The figure in benches/README.md is printed by `cargo test --release --lib borders -- --nocapture`.
     #[test]
     fn few_frames_make_new_lines() {
-        let (chart, ctx) = (Chart::open().expect("bundled"), Context::default());
+        let (borders, ctx) = (Borders::open().expect("bundled"), Context::default());
         for (lon, lat, zoom) in
             [(10.0, 20.0, 2.0), (10.0, 50.0, 3.0), (12.0, 48.0, 5.0), (11.35, 46.5, 8.0), (8.0, 61.0, 7.0)]
         {
             let at = view(lon, lat, zoom);
-            let once = |at: View| {
+            let once = |at: ScreenMap| {
                 let begun = Instant::now();
                 let own = frame(&ctx, |painter| {
                     let begun = Instant::now();
-                    chart.draw(painter, &at, &[], true);
+                    borders.draw(painter, &at, &[], true);
                     begun.elapsed()
                 });
                 (own, begun.elapsed())
@@ -363,8 +337,8 @@ mod tests {
                 once(at);
             }
             // How many of these frames had to make triangles.
-            let made = |views: &mut dyn Iterator<Item = View>| {
-                let made_for = || chart.drawn.borrow().as_ref().map(|drawn| drawn.view);
+            let made = |views: &mut dyn Iterator<Item = ScreenMap>| {
+                let made_for = || borders.drawn.borrow().as_ref().map(|drawn| drawn.view);
                 views
                     .filter(|at| {
                         made_for() != {
@@ -375,7 +349,7 @@ mod tests {
                     .count()
             };
             let all: Vec<_> = (0..31).map(|_| once(at)).collect();
-            let moved = |i: i32| View { origin: [at.origin[0] + 5.0 * f64::from(i), at.origin[1]], ..at };
+            let moved = |i: i32| ScreenMap { origin: [at.origin[0] + 5.0 * f64::from(i), at.origin[1]], ..at };
             let moving: Vec<_> = (0..31).map(|i| once(moved(i)).1).collect();
             let zooming: Vec<_> = (0..31).map(|i| once(view(lon, lat, zoom - 0.02 * f64::from(i))).1).collect();
             let most = moving.iter().chain(&zooming).max().copied().unwrap_or_default();

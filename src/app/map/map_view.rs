@@ -2,14 +2,16 @@
 
 use crate::app::command::Command;
 use crate::app::kit::theme;
-use crate::app::map::borders::{Chart, View};
+use crate::app::map::borders::Borders;
 use crate::app::map::buttons;
 use crate::app::map::labels;
 use crate::app::map::painter::MapPainter;
 use crate::app::map::picture_card;
+use crate::app::map::screen_map::ScreenMap;
+use crate::app::map::tile_layers::TileLayers;
 use crate::app::state::session::Session;
 use crate::app::view::shown::Shown;
-use crate::app::work::tiles::{Loader, Stack};
+use crate::app::work::tiles::TileLoader;
 use crate::basemap::{MapInfo, OnlineLayer, TileSource};
 use crate::modality::Location;
 use egui::Context;
@@ -67,9 +69,9 @@ fn first(zoom: u8, side: u32) -> u8 {
 /// The map and where it looks.
 pub struct MapView {
     memory: MapMemory,
-    bundled: Option<Loader>,
-    layer: Option<(Loader, LayerInfo)>,
-    chart: Option<Chart>,
+    bundled: Option<TileLoader>,
+    layer: Option<(TileLoader, LayerInfo)>,
+    borders: Option<Borders>,
     /// Whether borders and names are drawn, if that was chosen for this layer.
     names: Option<bool>,
     /// Height of the map when it was last drawn, points.
@@ -80,7 +82,7 @@ impl Default for MapView {
     /// The whole world.
     fn default() -> Self {
         let memory = MapMemory::default();
-        let mut view = Self { memory, bundled: None, layer: None, chart: None, names: None, height: 700.0 };
+        let mut view = Self { memory, bundled: None, layer: None, borders: None, names: None, height: 700.0 };
         view.centre(Location { lat: 20.0, lon: 10.0 }, 2.0);
         view
     }
@@ -133,18 +135,18 @@ impl MapView {
 
     /// Another layer over the bundled one, or that one alone.
     pub fn set_layer(&mut self, layer: Option<(Arc<dyn TileSource>, LayerInfo, &Context)>) {
-        self.layer = layer.map(|(source, info, ctx)| (Loader::new(source, ctx), info));
+        self.layer = layer.map(|(source, info, ctx)| (TileLoader::new(source, ctx), info));
         self.names = None;
     }
 
     /// The bundled layer, once it is opened.
     pub fn set_bundled(&mut self, source: Arc<dyn TileSource>, ctx: &Context) {
-        self.bundled = Some(Loader::new(source, ctx));
+        self.bundled = Some(TileLoader::new(source, ctx));
     }
 
     /// Coast, borders and names, once they are read.
-    pub fn set_chart(&mut self, chart: Chart) {
-        self.chart = Some(chart);
+    pub fn set_borders(&mut self, borders: Borders) {
+        self.borders = Some(borders);
     }
 
     /// Draws borders and names, or not, until another layer is chosen.
@@ -188,9 +190,9 @@ impl MapView {
         let mut commands = Vec::new();
         let (names, washed, dark) = (self.names(), self.layer.is_none(), ui.visuals().dark_mode);
         let text = labels::GroundText { credit: self.credit(), hint: self.hint() };
-        let chart = self.chart.as_ref().filter(|_| names);
+        let borders = self.borders.as_ref().filter(|_| names);
         let own = self.layer.as_mut().map(|(loader, _)| loader);
-        let mut tiles = Stack { own, below: self.bundled.as_mut() };
+        let mut tiles = TileLayers { own, below: self.bundled.as_mut() };
         let map =
             Map::new(Some(&mut tiles), &mut self.memory, lat_lon(20.0, 10.0)).zoom_with_ctrl(false).zoom_speed(1.0);
         self.height = ui.available_height();
@@ -202,8 +204,8 @@ impl MapView {
             let scene = MapPainter { painter: &painter, projector, session, shown, clip: response.rect };
             let grid = memory.zoom() >= GRID_ZOOM;
             let taken = if grid { scene.grid() } else { Vec::new() };
-            if let Some(chart) = chart {
-                chart.draw(&painter, &View::new(projector, response.rect), &taken, dark);
+            if let Some(borders) = borders {
+                borders.draw(&painter, &ScreenMap::new(projector, response.rect), &taken, dark);
             }
             scene.collected();
             scene.scenes();

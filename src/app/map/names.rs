@@ -1,6 +1,6 @@
 //! Which names find room on the map, and where: the more important first, none over another.
 
-use crate::app::map::borders::View;
+use crate::app::map::screen_map::ScreenMap;
 use crate::basemap::{Kind, Place, Places};
 use egui::{Galley, Pos2, Rect, pos2, vec2};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub type Layout<'a> = dyn FnMut(&str, f32, f32) -> Arc<Galley> + 'a;
 /// left for the next frame, which has the texts of this one laid out already.
 pub fn arrange<'a>(
     places: &'a Places,
-    view: &View,
+    view: &ScreenMap,
     taken: &[Rect],
     until: Option<Instant>,
     layout: &mut Layout<'_>,
@@ -79,7 +79,7 @@ pub fn arrange<'a>(
 }
 
 /// In the middle of its country, if it is no longer than the country is wide.
-fn country<'a>(place: &'a Place, at: Pos2, view: &View, layout: &mut Layout<'_>) -> Vec<Label<'a>> {
+fn country<'a>(place: &'a Place, at: Pos2, view: &ScreenMap, layout: &mut Layout<'_>) -> Vec<Label<'a>> {
     let side = (place.weight * view.scale) as f32;
     // Three sizes: each further one would fill the atlas of letters while zooming.
     let size = if side > 330.0 {

@@ -1,7 +1,8 @@
 //! What is known of models, and what is done to them in the background.
 
-use crate::app::work::exchange::Exchange;
-use crate::error::Result;
+use crate::app::state::ongoing::Ongoing;
+use crate::app::state::ticket::Requests;
+use crate::error::{Error, Result};
 use crate::hub::{Hub, Library, Listed, Progress};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// What can be done to a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Work {
+pub enum TaskKind {
     /// It is fetched; can be stopped, and goes on later.
     Fetching,
     /// Its files are checked; can be stopped.
@@ -24,7 +25,7 @@ pub enum Work {
 #[derive(Clone, Default)]
 pub struct Pause {
     /// Whether it was asked for.
-    pub wished: Arc<AtomicBool>,
+    pub asked: Arc<AtomicBool>,
     /// Whether the installation has ended: what comes later would pause the next one.
     over: Arc<Mutex<bool>>,
 }
@@ -35,7 +36,7 @@ impl Pause {
         let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
         // If this fails, it goes on at the next start and can be stopped again.
         if !*over
-            && self.wished.load(Ordering::Relaxed)
+            && self.asked.load(Ordering::Relaxed)
             && let Err(error) = Library::at(dir).and_then(|library| library.pause(id))
         {
             tracing::warn!("{error}");
@@ -45,15 +46,15 @@ impl Pause {
 }
 
 /// What is done to a model in the background.
-pub struct Going {
+pub struct ModelTask {
     /// Ends it.
-    pub exchange: Exchange,
+    pub ongoing: Ongoing,
     /// Keeps it from going on by itself.
     pub pause: Pause,
     /// How far it is.
     pub progress: Progress,
     /// What it is.
-    pub work: Work,
+    pub kind: TaskKind,
 }
 
 /// What happened last to a model.
@@ -65,6 +66,18 @@ pub struct Outcome {
     pub problem: bool,
 }
 
+impl Outcome {
+    /// It went well.
+    pub fn done(text: impl Into<String>) -> Self {
+        Self { text: text.into(), problem: false }
+    }
+
+    /// It did not.
+    pub fn problem(error: &Error) -> Self {
+        Self { text: error.to_string(), problem: true }
+    }
+}
+
 /// What the window knows of models.
 pub struct Models {
     /// The folder they are installed in; none on a system without one.
@@ -74,24 +87,36 @@ pub struct Models {
     /// All that are known, once the folder was looked at.
     pub listed: Vec<Listed>,
     /// What goes on, by name of the model.
-    pub going: BTreeMap<String, Going>,
+    pub going: BTreeMap<String, ModelTask>,
     /// What happened last, by name of the model.
     pub outcomes: BTreeMap<String, Outcome>,
     /// Whether interrupted installations were already begun again.
     pub resumed: bool,
-    /// Listings asked for, and the newest one that came: they may arrive in another order.
-    pub listings: [u64; 2],
+    /// Requests to list them.
+    pub listings: Requests,
     /// The model in use has got further parts that are still to be read.
     pub refresh: bool,
-    /// Folder of the model that is being read to be used from then on.
-    pub wanted: Option<PathBuf>,
+    /// Requests to use another one.
+    pub switches: Requests,
+    /// Whether the one to be used from then on is being read.
+    pub is_switching: bool,
 }
 
 impl Models {
     /// With models in this folder, and files from there.
     pub fn new(dir: Option<PathBuf>, hub: Hub) -> Self {
-        let (listed, going, outcomes) = Default::default();
-        Self { dir, hub, listed, going, outcomes, resumed: false, listings: [0; 2], refresh: false, wanted: None }
+        Self {
+            dir,
+            hub,
+            listed: Vec::new(),
+            going: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
+            resumed: false,
+            listings: Requests::default(),
+            refresh: false,
+            switches: Requests::default(),
+            is_switching: false,
+        }
     }
 
     /// The folder they are installed in.
@@ -118,7 +143,7 @@ mod tests {
         write(&Pause::default(), true);
         assert!(!paused.exists());
         let pause = Pause::default();
-        pause.wished.store(true, Ordering::Relaxed);
+        pause.asked.store(true, Ordering::Relaxed);
         for last in [false, true] {
             write(&pause, last);
             assert!(paused.exists());

@@ -1,6 +1,6 @@
 //! Open data: the place they are looked for, a fetch that goes on, and what is kept for offline use.
 
-use crate::app::work::exchange::Exchange;
+use crate::app::state::ongoing::Ongoing;
 use crate::grid::{Footprint, GridCell};
 use crate::source::{FetchProgress, KeptScene};
 
@@ -15,19 +15,15 @@ pub struct Site {
 
 /// A fetch that goes on.
 pub struct Fetching {
-    /// Its number.
-    pub serial: u64,
-    /// Number of the wish for the place.
-    pub place: u64,
     /// Ends it when dropped.
-    pub exchange: Exchange,
+    pub ongoing: Ongoing,
     /// How far it is.
     pub progress: FetchProgress,
 }
 
 /// What is kept for offline use.
 #[derive(Debug, Clone, Default)]
-pub struct Store {
+pub struct KeptPlaces {
     /// Scenes.
     pub scenes: Vec<KeptScene>,
     /// Bytes of everything.

@@ -21,6 +21,7 @@ use crate::sampler::{Role, SamplerOptions};
 use crate::scene::{Collection, Window};
 use crate::source::{InUse, Kept};
 use crate::view::Spot;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -68,8 +69,8 @@ pub struct Session {
     pub runs: Runs,
     /// What the session names and could not be read.
     pub unread: Unread,
-    /// Number of the order to read a place that was given last; 0 when nothing is being read.
-    pub reading: u64,
+    /// Whether the picked place is being read.
+    pub reading: bool,
     /// Bytes this program may hold, with what it holds now; `None` where the system does not tell.
     pub memory_limit: Option<u64>,
     /// Whether the window was moved over the same scene.
@@ -246,6 +247,11 @@ impl Session {
     /// The run that is looked at.
     pub fn run(&self) -> Option<&Run> {
         self.runs.shown()
+    }
+
+    /// Realisations pinned to the front of the gallery.
+    pub fn pinned(&self) -> BTreeSet<u64> {
+        self.run().map(|run| run.pinned.clone()).unwrap_or_default()
     }
 
     /// Takes roles, values set by hand, switches and seed of the run that is looked at.

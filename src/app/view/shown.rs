@@ -1,14 +1,15 @@
 //! What the gallery and the map show: textures made from what the queue painted.
 
 use crate::app::state::session::Session;
+use crate::app::state::ticket::Requests;
 use crate::app::state::tools::Tool;
 use crate::app::view::gallery_zoom::GalleryZoom;
-use crate::app::work::queue::{self, Distances, PaintOrder, Painted};
+use crate::app::work::paint::{self, Before, Distances, Gallery, GalleryOrder, Picture, Rendering};
 use crate::ensemble::{Measure, Quantity, Samples};
 use crate::modality::{ClassMap, Location, Modality, ModalityTable};
 use crate::sampler::Role;
-use crate::view::{self, AreaFigures, Spot};
-use egui::{ColorImage, TextureHandle, TextureOptions};
+use crate::view::{self, AreaFigures, Spot, Stretch};
+use egui::{TextureHandle, TextureOptions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -113,10 +114,12 @@ pub struct Shown {
     pub fresh_run: bool,
     /// Whether something was observed of the modality that is shown where the run samples.
     truth: bool,
-    /// Number of the latest order.
-    serial: u64,
-    /// Number of the order whose answer is shown.
+    /// Requests to paint the gallery.
+    requests: Requests,
+    /// Number of the request whose answer is shown.
     answered: u64,
+    /// How the pictures that are shown were painted, if any are.
+    painted: Option<(Rendering, Stretch)>,
 }
 
 impl Default for Shown {
@@ -152,13 +155,14 @@ impl Default for Shown {
             spot: None,
             preview: None,
             fresh_run: false,
-            serial: 0,
+            requests: Requests::default(),
             answered: 0,
+            painted: None,
         }
     }
 }
 
-fn texture(ctx: &egui::Context, name: &str, image: Arc<ColorImage>) -> TextureHandle {
+fn texture(ctx: &egui::Context, name: &str, image: Picture) -> TextureHandle {
     // Pixels are measurements: they stay sharp squares when enlarged.
     let options = TextureOptions { minification: egui::TextureFilter::Linear, ..TextureOptions::NEAREST };
     ctx.load_texture(name, image, options)
@@ -216,8 +220,9 @@ impl Shown {
         self.area_figures = None;
         self.preview = None;
         self.playing = None;
+        self.painted = None;
         // Pictures that are being painted are of what was forgotten.
-        self.serial += 1;
+        self.requests.next();
     }
 
     /// The modality a newcomer should see first: surface reflectance at 10 m, else the first image.
@@ -279,7 +284,7 @@ impl Shown {
     }
 
     /// Takes thumbnails of a newly picked place.
-    pub fn place(&mut self, ctx: &egui::Context, thumbnails: Vec<Option<Arc<ColorImage>>>) {
+    pub fn place(&mut self, ctx: &egui::Context, thumbnails: Vec<Option<Picture>>) {
         self.thumbnails =
             thumbnails.into_iter().map(|image| image.map(|image| texture(ctx, "thumbnail", image))).collect();
         if !self.thumbnails.get(self.modality).is_some_and(Option::is_some)
@@ -290,52 +295,60 @@ impl Shown {
         self.base = Base::Observed;
     }
 
-    /// What the queue has to paint for the latest run.
-    pub fn order(&mut self, session: &Session) -> Option<PaintOrder> {
+    /// What has to be painted of the run that is looked at.
+    pub fn gallery_order(&mut self, session: &Session) -> Option<GalleryOrder> {
         let (table, run) = (session.table()?, session.run()?);
         let m = table.get(self.modality).filter(|m| !m.is_scalar())?;
-        self.serial += 1;
         let observed = run.observed.observation.values[self.modality].as_ref();
         self.truth = observed.is_some();
-        Some(PaintOrder {
-            serial: self.serial,
-            modality: m.clone(),
-            index: self.modality,
-            look: view::looks(m).get(self.look).map_or_else(|| view::usual_look(m), |(_, look)| *look),
-            own_stretch: self.own_stretch,
+        let look = view::looks(m).get(self.look).map_or_else(|| view::usual_look(m), |(_, look)| *look);
+        let rendering =
+            Rendering { run: run.folder.clone(), modality: self.modality, look, own_stretch: self.own_stretch };
+        let before = self.painted.as_ref().filter(|(painted, _)| *painted == rendering).map(|(_, stretch)| Before {
+            stretch: *stretch,
+            realisations: self.distances.iter().map(|(index, distances)| (*index, distances.observed)).collect(),
+        });
+        let area = self.area.filter(|_| session.run_is_here());
+        Some(GalleryOrder {
+            ticket: self.requests.next(),
+            m: m.clone(),
+            rendering,
             quantity: self.compared(m),
             measure: self.measure(m),
             observed: observed.and_then(|given| given.value.image()).cloned(),
-            members: run.realisations.clone(),
-            area: self
-                .area
-                .filter(|_| session.run_is_here())
-                .map(|area| (area, table.clone(), run.known_rasters(table))),
+            realisations: run.realisations.clone(),
+            before,
+            area: area.map(|area| (area, table.clone(), run.known_rasters(table))),
         })
     }
 
     /// Whether what is shown of the run is of all that was ordered, and not of fewer realisations or another look.
     pub fn is_current(&self) -> bool {
-        self.answered == self.serial
+        self.answered == self.requests.latest().number()
     }
 
-    /// Takes what was painted, unless it is out of date.
-    pub fn painted(&mut self, ctx: &egui::Context, painted: Painted) {
-        if painted.serial != self.serial {
-            return;
+    /// Takes what was painted last: what is not in it stays as it is.
+    pub fn painted(&mut self, ctx: &egui::Context, gallery: Gallery) {
+        self.not_painted();
+        let Gallery { rendering, stretch, observed, realisations, mean, distances, spread, area } = gallery;
+        let texture = |name, picture| texture(ctx, name, picture);
+        if let Some(picture) = observed {
+            self.observed = Some(texture("observed", picture));
         }
-        self.answered = painted.serial;
-        self.observed = painted.observed.map(|image| texture(ctx, "observed", image));
-        self.mean = painted.mean.map(|image| texture(ctx, "mean", image));
-        self.realisations = painted
-            .realisations
-            .into_iter()
-            .map(|(index, image)| (index, texture(ctx, "realisation", image)))
-            .collect();
-        self.distances = painted.distances.into_iter().collect();
-        self.area_figures = painted.area;
-        self.spread =
-            painted.spread.map(|(quantity, samples, range)| Spread { id: painted.serial, quantity, samples, range });
+        self.mean = mean.map(|picture| texture("mean", picture));
+        self.realisations.retain(|index, _| distances.contains_key(index));
+        let new = realisations.into_iter().map(|(index, picture)| (index, texture("realisation", picture)));
+        self.realisations.extend(new);
+        self.distances = distances;
+        self.area_figures = area;
+        let id = self.answered;
+        self.spread = spread.map(|(quantity, samples, range)| Spread { id, quantity, samples, range });
+        self.painted = Some((rendering, stretch));
+    }
+
+    /// The last order is answered, though with nothing to show.
+    pub fn not_painted(&mut self) {
+        self.answered = self.requests.latest().number();
     }
 
     /// Draws classes that were painted since the last frame.
@@ -347,7 +360,7 @@ impl Shown {
         for (&i, map) in choices.painted.iter().filter(|(i, _)| given(**i)) {
             let Some(m) = table.get(i) else { continue };
             if self.painted_classes.get(&i).is_none_or(|(drawn, _)| !Arc::ptr_eq(drawn, map)) {
-                let picture = texture(ctx, "painted classes", queue::drawn_usual(m, &map.raster()));
+                let picture = texture(ctx, "painted classes", paint::usual(m, &map.raster()));
                 self.painted_classes.insert(i, (map.clone(), picture));
             }
         }
@@ -359,7 +372,7 @@ impl Shown {
     }
 
     /// Takes a preview.
-    pub fn previewed(&mut self, ctx: &egui::Context, index: u64, modality: usize, image: Arc<ColorImage>) {
+    pub fn previewed(&mut self, ctx: &egui::Context, index: u64, modality: usize, image: Picture) {
         self.preview = Some((index, modality, texture(ctx, "preview", image)));
     }
 }

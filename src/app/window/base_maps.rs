@@ -1,52 +1,64 @@
-//! What happens when another layer is wished for below everything.
+//! What happens when another layer is asked for below everything.
 
 use crate::app::map::map_view::LayerInfo;
 use crate::app::window::explorer::ExplorerWindow;
-use crate::app::work::queue::{self, Reply};
+use crate::app::work::queue::Lane;
+use crate::app::work::read;
 use crate::basemap::{Archive, LayerId, Online, TileSource};
 use crate::error::Result;
-use egui::Context;
 use std::path::Path;
 use std::sync::Arc;
 
 impl ExplorerWindow {
     /// Shows a layer, once it is opened.
-    pub(super) fn basemap(&mut self, ctx: &Context, layer: LayerId) {
+    pub(super) fn base_map(&mut self, layer: LayerId) {
         match &layer {
             LayerId::Bundled => {
-                self.layer_wanted = LayerId::Bundled;
+                self.wanted_layer = LayerId::Bundled;
                 self.map.set_layer(None);
                 self.layer_shown(layer);
             }
             LayerId::Online(name) => {
                 let Some(described) = self.session.layers.online(name).cloned() else { return };
-                self.layer_wanted = layer.clone();
+                self.wanted_layer = layer.clone();
                 let info = LayerInfo::online(&described);
-                let source = Online::new(described, self.exchanges.network.clone(), self.tiles.as_deref());
-                self.map.set_layer(Some((Arc::new(source), info, ctx)));
+                let source = Online::new(described, self.network.clone(), self.tiles.as_deref());
+                self.map.set_layer(Some((Arc::new(source), info, &self.ctx)));
                 self.layer_shown(layer);
             }
             LayerId::File(_) => self.open_map(layer),
         }
     }
 
-    /// Opens a map file; it is shown when it has been, unless another layer is wished for by then.
+    /// Opens a map file; it is shown when it has been, unless another layer is asked for by then.
     pub(super) fn open_map(&mut self, layer: LayerId) {
-        self.layer_wanted = layer.clone();
-        self.queue.run(move || queue::open_map(layer));
+        self.wanted_layer = layer.clone();
+        self.read_map(layer);
+    }
+
+    /// Reads a map file, or the bundled one.
+    pub(super) fn read_map(&self, layer: LayerId) {
+        let file = layer.clone();
+        self.queue.run(
+            Lane::Read,
+            move || read::map_file(&file),
+            move |window: &mut Self, opened| {
+                window.map_opened(layer, opened);
+            },
+        );
     }
 
     /// A map file was opened, or could not be.
-    pub(super) fn map_opened(&mut self, ctx: &Context, layer: LayerId, opened: Result<Archive>) {
+    fn map_opened(&mut self, layer: LayerId, opened: Result<Archive>) {
         match (opened, &layer) {
             (Ok(archive), LayerId::File(path)) => {
                 let fresh = !self.session.layers.all().contains(&layer);
                 let changed = self.session.layers.add(path, &archive.info);
-                if self.layer_wanted == layer {
+                if self.wanted_layer == layer {
                     let info = LayerInfo::file(&archive.info);
                     let bounds = archive.info.bounds;
                     let source: Arc<dyn TileSource> = Arc::new(archive);
-                    self.map.set_layer(Some((source, info, ctx)));
+                    self.map.set_layer(Some((source, info, &self.ctx)));
                     // Who opens a map wants to see it.
                     if let Some(bounds) = bounds.filter(|_| fresh) {
                         self.map.bring_into_view(bounds);
@@ -54,10 +66,10 @@ impl ExplorerWindow {
                     self.layer_shown(layer);
                 }
                 if changed {
-                    self.keep_layers();
+                    self.write_layers();
                 }
             }
-            (Ok(archive), _) => self.map.set_bundled(Arc::new(archive), ctx),
+            (Ok(archive), _) => self.map.set_bundled(Arc::new(archive), &self.ctx),
             (Err(error), _) => {
                 self.session.note(error.to_string(), true);
                 self.layer_gone(&layer);
@@ -71,8 +83,8 @@ impl ExplorerWindow {
             self.map.set_layer(None);
             self.layer_shown(LayerId::Bundled);
         }
-        if self.layer_wanted == *layer {
-            self.layer_wanted = self.session.layers.shown().clone();
+        if self.wanted_layer == *layer {
+            self.wanted_layer = self.session.layers.shown().clone();
         }
     }
 
@@ -81,18 +93,13 @@ impl ExplorerWindow {
         let changed = self.session.layers.forget(path);
         self.layer_gone(&LayerId::File(path.to_path_buf()));
         if changed {
-            self.keep_layers();
+            self.write_layers();
         }
     }
 
     fn layer_shown(&mut self, layer: LayerId) {
         if self.session.layers.show(layer) {
-            self.keep_layers();
+            self.write_layers();
         }
-    }
-
-    fn keep_layers(&self) {
-        let layers = self.session.layers.clone();
-        self.queue.run(move || Reply::Kept(layers.write()));
     }
 }

@@ -1,94 +1,99 @@
-//! Models that are known, fetched, used, checked and removed from the window.
+//! Models that are listed, fetched, used, checked and removed from the window.
 
 use crate::app::state::choices::usual;
 use crate::app::state::model::LoadedModel;
-use crate::app::state::models::{Going, Outcome, Pause, Work};
+use crate::app::state::models::{ModelTask, Outcome, Pause, TaskKind};
 use crate::app::view::shown::Shown;
 use crate::app::window::explorer::ExplorerWindow;
-use crate::app::work::exchange::{Exchange, News};
-use crate::app::work::queue;
+use crate::app::work::queue::Lane;
 use crate::error::{Error, Result};
-use crate::hub::{Checked, Library, Listed, Progress, Source, Wish, install, remove, verify};
+use crate::hub::{Checked, InstallRequest, Library, Listed, Progress, Source, install, remove, verify};
 use crate::model::Manifest;
+use crate::net::Network;
 use crate::sampler::Role;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What an exchange about a model tells.
-pub enum ModelNews {
-    /// How far it is.
-    Progress(Progress),
-    /// It was fetched, or could not be.
-    Installed(Box<Result<Manifest>>),
-    /// Its files were checked.
-    Verified(Result<Vec<Checked>>),
-    /// It was removed, or could not be.
-    Removed(Result<()>),
-    /// Nothing could be done.
-    Failed(Error),
-}
-
 impl ExplorerWindow {
     /// Has the models listed anew.
     pub(super) fn list_models(&mut self) {
         let Some(dir) = self.models.dir.clone() else { return };
-        self.models.listings[0] += 1;
-        let number = self.models.listings[0];
-        let listing = self.exchanges.send(News::Broken, move |_, teller, _| {
-            teller.tell(News::Models(number, Library::at(dir).map(|l| l.list())))
+        let ticket = self.models.listings.next();
+        let list = move || Library::at(dir).map(|library| library.list());
+        self.queue.outbox().aside(list, move |window: &mut Self, listed| {
+            if ticket.is_latest() {
+                window.models_listed(listed);
+            }
         });
-        self.keep_on(listing);
-    }
-
-    /// A short exchange that does not look whether it should stop; that it cannot begin is told.
-    fn keep_on(&mut self, exchange: Result<Exchange>) {
-        if let Err(error) = exchange {
-            self.session.note(error.to_string(), true);
-        }
     }
 
     /// Takes the list; what was interrupted by the end of the program goes on.
-    pub(super) fn models_listed(&mut self, number: u64, listed: Result<Vec<Listed>>) {
-        if number < self.models.listings[1] {
-            return;
-        }
-        self.models.listings[1] = number;
+    fn models_listed(&mut self, listed: Result<Vec<Listed>>) {
         match listed {
             Ok(listed) => self.models.listed = listed,
             Err(error) => return self.session.note(error.to_string(), true),
         }
         if !std::mem::replace(&mut self.models.resumed, true) {
-            let wishes: Vec<Wish> = self.models.listed.iter().filter_map(|listed| listed.going_on.clone()).collect();
+            let wishes: Vec<InstallRequest> =
+                self.models.listed.iter().filter_map(|listed| listed.unfinished.clone()).collect();
             let online = !self.session.offline;
             wishes.into_iter().filter(|_| online).for_each(|wish| self.fetch_model(wish));
         }
     }
 
     /// Begins to fetch a model, or the rest of it.
-    pub(super) fn fetch_model(&mut self, wish: Wish) {
+    pub(super) fn fetch_model(&mut self, wish: InstallRequest) {
         let (id, hub) = (wish.id.clone(), self.models.hub.clone());
         let pause = Pause::default();
-        self.begin(&id, "beginning", Work::Fetching, pause.clone(), move |dir, network, stop, tell| {
-            let library = Library::at(dir.clone())?;
-            let done = install(&library, &wish, &Source::Hub(&hub, network), stop, &mut |progress| {
-                tell(ModelNews::Progress(progress.clone()));
-            });
-            pause.write(dir, &wish.id, true);
-            Ok(ModelNews::Installed(Box::new(done)))
-        });
+        let fetch = {
+            let pause = pause.clone();
+            move |dir: PathBuf, network: &Network, stop: &AtomicBool, tell: &mut dyn FnMut(Progress)| {
+                let library = Library::at(dir.clone())?;
+                let done =
+                    install(&library, &wish, &Source::Hub(&hub, network), stop, &mut |progress| tell(progress.clone()));
+                pause.write(dir, &wish.id, true);
+                done
+            }
+        };
+        self.begin(&id, "beginning", TaskKind::Fetching, pause, fetch, Self::installed);
+    }
+
+    fn installed(&mut self, id: &str, done: Result<Manifest>) -> Outcome {
+        match done {
+            Ok(manifest) => {
+                self.refresh_model(id);
+                Outcome::done(format!("{} is installed.", manifest.name))
+            }
+            Err(Error::Cancelled) => Outcome::done("Stopped. What has arrived is kept; Download goes on from there."),
+            Err(error) => Outcome::problem(&error),
+        }
     }
 
     /// Compares a model's files with their hashes.
     pub(super) fn verify_model(&mut self, id: &str) {
         let Some(listed) = self.models.listed.iter().find(|listed| listed.id == id).cloned() else { return };
-        self.begin(id, "checking", Work::Checking, Pause::default(), move |_, _, stop, tell| {
-            let told = &mut |file: &Path| {
+        let check = move |_: PathBuf, _: &Network, stop: &AtomicBool, tell: &mut dyn FnMut(Progress)| {
+            verify(&listed.dir, stop, &mut |file: &Path| {
                 let what = format!("checking {}", file.display());
-                tell(ModelNews::Progress(Progress { what, ..Progress::default() }));
-            };
-            Ok(ModelNews::Verified(verify(&listed.dir, stop, told)))
-        });
+                tell(Progress { what, ..Progress::default() });
+            })
+        };
+        self.begin(id, "checking", TaskKind::Checking, Pause::default(), check, Self::verified);
+    }
+
+    fn verified(&mut self, _: &str, done: Result<Vec<Checked>>) -> Outcome {
+        match done {
+            Ok(files) => match files.iter().find_map(|file| Some((file, file.problem.as_ref()?))) {
+                Some((file, problem)) => Outcome {
+                    text: format!("{}: {problem}. Remove the model and fetch it again.", file.file.display()),
+                    problem: true,
+                },
+                None => Outcome::done(format!("All {} files are as they were installed.", files.len())),
+            },
+            Err(Error::Cancelled) => Outcome::done("Stopped."),
+            Err(error) => Outcome::problem(&error),
+        }
     }
 
     /// Removes an installed model.
@@ -96,106 +101,88 @@ impl ExplorerWindow {
         let listed = self.models.listed.iter().find(|listed| listed.id == id);
         let in_use = self.session.model.as_ref().map(|model| &model.dir);
         if listed.is_some_and(|listed| Some(&listed.dir) == in_use) {
-            return self.outcome(id, "It is in use; use another model first.", true);
+            let text = "It is in use; use another model first.".into();
+            self.models.outcomes.insert(id.to_owned(), Outcome { text, problem: true });
+            return;
         }
         let name = id.to_owned();
-        self.begin(id, "removing", Work::Removing, Pause::default(), move |dir, _, _, _| {
-            Ok(ModelNews::Removed(remove(&Library::at(dir)?, &name)))
+        let remove = move |dir: PathBuf, _: &Network, _: &AtomicBool, _: &mut dyn FnMut(Progress)| {
+            remove(&Library::at(dir)?, &name)
+        };
+        self.begin(id, "removing", TaskKind::Removing, Pause::default(), remove, |_, _, done| match done {
+            Ok(()) => Outcome::done("Removed."),
+            Err(error) => Outcome::problem(&error),
         });
     }
 
     /// Ends what is done to a model; what was fetched of it is kept, and does not go on by itself.
     pub(super) fn stop_model(&mut self, id: &str) {
-        let Some(going) = self.models.going.get_mut(id) else { return };
-        going.pause.wished.store(true, Ordering::Relaxed);
-        going.exchange.stop();
-        going.progress.what = "stopping".into();
-        if going.work == Work::Fetching
+        let Some(task) = self.models.going.get_mut(id) else { return };
+        task.pause.asked.store(true, Ordering::Relaxed);
+        task.ongoing.stop();
+        task.progress.what = "stopping".into();
+        if task.kind == TaskKind::Fetching
             && let Some(dir) = self.models.dir.clone()
         {
-            let (pause, name) = (going.pause.clone(), id.to_owned());
-            let paused = self.exchanges.send(News::Broken, move |_, _, _| pause.write(dir, &name, false));
-            self.keep_on(paused);
+            let (pause, name) = (task.pause.clone(), id.to_owned());
+            let write = move || {
+                pause.write(dir, &name, false);
+                Ok(())
+            };
+            self.queue.outbox().aside(write, |window: &mut Self, written| {
+                if let Err(error) = written {
+                    window.session.note(error.to_string(), true);
+                }
+            });
         }
     }
 
-    fn begin(
+    /// Begins to do something to a model, unless something is done to it; `then` says what came of it.
+    fn begin<T: Send + 'static>(
         &mut self,
         id: &str,
         what: &str,
-        work: Work,
+        kind: TaskKind,
         pause: Pause,
-        exchange: impl FnOnce(PathBuf, &crate::net::Network, &AtomicBool, &mut dyn FnMut(ModelNews)) -> Result<ModelNews>
-        + Send
-        + 'static,
+        task: impl FnOnce(PathBuf, &Network, &AtomicBool, &mut dyn FnMut(Progress)) -> Result<T> + Send + 'static,
+        then: impl FnOnce(&mut Self, &str, Result<T>) -> Outcome + Send + 'static,
     ) {
         if self.models.going.contains_key(id) {
             return;
         }
         self.models.outcomes.remove(id);
-        let name = id.to_owned();
-        let exchange = self.models.library().and_then(|dir| {
-            let id = name.clone();
-            let broken = move |error| News::Model(id, ModelNews::Failed(error));
-            self.exchanges.send(broken, move |network, teller, stop| {
-                let mut tell = |news| teller.tell(News::Model(name.clone(), news));
-                match exchange(dir, network, stop, &mut tell) {
-                    Ok(news) => tell(news),
-                    Err(error) => tell(ModelNews::Failed(error)),
-                }
-            })
-        });
-        match exchange {
-            Ok(exchange) => {
-                let progress = Progress { what: what.into(), ..Progress::default() };
-                self.models.going.insert(id.to_owned(), Going { exchange, pause, progress, work });
-            }
-            Err(error) => self.outcome(id, error.to_string(), true),
-        }
-    }
-
-    fn outcome(&mut self, id: &str, text: impl Into<String>, problem: bool) {
-        self.models.outcomes.insert(id.to_owned(), Outcome { text: text.into(), problem });
-    }
-
-    /// Takes what an exchange about a model has told.
-    pub(super) fn model_news(&mut self, id: &str, news: ModelNews) {
-        let (text, problem) = match news {
-            ModelNews::Progress(progress) => {
-                if let Some(going) = self.models.going.get_mut(id)
-                    && going.progress.what != "stopping"
-                {
-                    going.progress = progress;
-                }
+        let dir = match self.models.library() {
+            Ok(dir) => dir,
+            Err(error) => {
+                self.models.outcomes.insert(id.to_owned(), Outcome::problem(&error));
                 return;
             }
-            ModelNews::Installed(done) => match *done {
-                Ok(manifest) => {
-                    self.refresh_model(id);
-                    (format!("{} is installed.", manifest.name), false)
-                }
-                Err(Error::Cancelled) => {
-                    ("Stopped. What has arrived is kept; Download goes on from there.".into(), false)
-                }
-                Err(error) => (error.to_string(), true),
-            },
-            ModelNews::Verified(Ok(files)) => {
-                match files.iter().find_map(|file| Some((file, file.problem.as_ref()?))) {
-                    Some((file, problem)) => {
-                        (format!("{}: {problem}. Remove the model and fetch it again.", file.file.display()), true)
-                    }
-                    None => (format!("All {} files are as they were installed.", files.len()), false),
-                }
-            }
-            ModelNews::Removed(Ok(())) => ("Removed.".into(), false),
-            ModelNews::Verified(Err(Error::Cancelled)) => ("Stopped.".into(), false),
-            ModelNews::Verified(Err(error)) | ModelNews::Removed(Err(error)) | ModelNews::Failed(error) => {
-                (error.to_string(), true)
-            }
         };
-        self.models.going.remove(id);
-        self.outcome(id, text, problem);
-        self.list_models();
+        let (telling, ending) = (id.to_owned(), id.to_owned());
+        let ongoing = self.exchange(
+            move |network, tell, stop| {
+                task(dir, network, stop, &mut |progress| {
+                    let id = telling.clone();
+                    tell.send(move |window: &mut Self| window.model_progress(&id, progress));
+                })
+            },
+            move |window: &mut Self, done| {
+                let outcome = then(window, &ending, done);
+                window.models.going.remove(&ending);
+                window.models.outcomes.insert(ending, outcome);
+                window.list_models();
+            },
+        );
+        let progress = Progress { what: what.into(), ..Progress::default() };
+        self.models.going.insert(id.to_owned(), ModelTask { ongoing, pause, progress, kind });
+    }
+
+    fn model_progress(&mut self, id: &str, progress: Progress) {
+        if let Some(task) = self.models.going.get_mut(id)
+            && task.progress.what != "stopping"
+        {
+            task.progress = progress;
+        }
     }
 
     /// The model in use has got further parts.
@@ -207,13 +194,27 @@ impl ExplorerWindow {
 
     /// Reads further parts of the model in use once nothing is sampled with those it has and no other one is wanted.
     pub(super) fn refresh_if_due(&mut self) {
-        if !self.models.refresh || self.models.wanted.is_some() || self.model_is_held().is_some() {
+        if !self.models.refresh || self.models.is_switching || self.model_is_held().is_some() {
             return;
         }
         self.models.refresh = false;
         if let Some(dir) = self.session.model.as_ref().map(|model| model.dir.clone()) {
-            self.queue.run(move || queue::load_model(dir));
+            self.load_model(dir);
         }
+    }
+
+    /// Reads a model that is used unless another one is by then: the first of the session, or the one in use once more.
+    pub(super) fn load_model(&mut self, dir: PathBuf) {
+        let from = dir.clone();
+        self.queue.run(
+            Lane::Read,
+            move || LoadedModel::open(from),
+            move |window: &mut Self, read| {
+                if window.session.model.as_ref().is_none_or(|model| model.dir == dir) {
+                    window.model_read(read);
+                }
+            },
+        );
     }
 
     /// Why another model cannot be used now.
@@ -226,19 +227,24 @@ impl ExplorerWindow {
     pub(super) fn use_model(&mut self, dir: PathBuf) {
         match self.model_is_held() {
             Some(reason) => self.session.note(reason, true),
-            None => {
-                self.models.wanted = Some(dir.clone());
-                self.queue.run(move || queue::load_model(dir));
-            }
+            None => self.switch_model(move || LoadedModel::open(dir)),
         }
     }
 
-    /// A model was read: the one wished for last, or the one in use with further parts. Any other one comes too late.
-    pub(super) fn model_read(&mut self, dir: &Path, read: Result<LoadedModel>) {
-        let wanted = self.models.wanted.take_if(|wanted| *wanted == dir).is_some();
-        let in_use = self.session.model.as_ref().is_none_or(|model| model.dir == dir);
+    fn switch_model(&mut self, read: impl FnOnce() -> Result<LoadedModel> + Send + 'static) {
+        let ticket = self.models.switches.next();
+        self.models.is_switching = true;
+        self.queue.run(Lane::Read, read, move |window: &mut Self, read| {
+            // Another one may have been asked for meanwhile.
+            if ticket.is_latest() {
+                window.models.is_switching = false;
+                window.model_read(read);
+            }
+        });
+    }
+
+    fn model_read(&mut self, read: Result<LoadedModel>) {
         match read {
-            _ if !wanted && !in_use => {}
             Ok(model) => self.take_model(model),
             Err(error) => self.session.note(error.to_string(), true),
         }
@@ -264,6 +270,7 @@ impl ExplorerWindow {
             if !same {
                 self.session.choices.restart(usual(&model.manifest.modalities, &|_| false));
                 self.session.observed = None;
+                self.read_no_longer();
                 self.shown.spot = None;
                 (self.shown.area, self.shown.area_figures) = (None, None);
                 self.shown.thumbnails.clear();
@@ -287,7 +294,7 @@ impl ExplorerWindow {
         if let Some(selection) = self.session.selection.clone()
             && self.session.observed.is_none()
         {
-            self.look();
+            self.go_to_picked();
             self.observe(selection);
         }
     }
@@ -296,7 +303,7 @@ impl ExplorerWindow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::window::explorer::bare;
+    use crate::app::window::explorer::{answered, bare};
 
     /// Folders of models that are their manifests alone.
     fn models() -> tempfile::TempDir {
@@ -315,23 +322,35 @@ mod tests {
         let at = |name: &str| dir.path().join(name);
         // One can be used, the other one turns out to be gone.
         for (wanted, then) in [("b", "b"), ("gone", "a")] {
-            let mut harness = bare(at("a"), Some(dir.path().to_path_buf()));
-            let ctx = harness.ctx.clone();
+            let mut harness = bare(at("a"), Some(dir.path().to_path_buf()), None);
             let window = harness.state_mut();
-            let begun = std::time::Instant::now();
-            while window.session.model.is_none() {
-                assert!(begun.elapsed().as_secs() < 60, "the model is not read: {:?}", window.session.notes);
-                window.replies(&ctx);
-                std::thread::yield_now();
-            }
+            answered(window, |window| window.session.model.is_some());
             // Both before any answer is taken.
             window.use_model(at(wanted));
-            window.model_news("a", ModelNews::Installed(Box::new(Manifest::open(&at("a")))));
-            window.queue.finish();
-            window.replies(&ctx);
+            window.installed("a", Manifest::open(&at("a")));
+            window.queue.settle();
+            window.take_answers();
             assert_eq!(window.session.model.as_ref().map(|model| model.dir.clone()), Some(at(then)));
             assert_eq!(window.models.refresh, then == "a", "what stays in use has still to be read anew");
-            assert_eq!(window.models.wanted, None);
+            assert!(!window.models.is_switching);
         }
+    }
+
+    #[test]
+    fn a_model_whose_reading_panics_is_told_and_holds_up_no_other() {
+        let dir = models();
+        let mut harness = bare(dir.path().join("a"), Some(dir.path().to_path_buf()), None);
+        let window = harness.state_mut();
+        answered(window, |window| window.session.model.is_some());
+        window.switch_model(|| panic!("a manifest that nobody expected"));
+        answered(window, |window| !window.models.is_switching);
+        let told = window.session.notes.iter().find(|note| note.text.contains("a manifest that nobody expected"));
+        assert!(told.is_some_and(|note| note.problem), "{:?}", window.session.notes);
+        // What is due is read, and another one can be used.
+        window.models.refresh = true;
+        window.refresh_if_due();
+        assert!(!window.models.refresh);
+        window.use_model(dir.path().join("b"));
+        answered(window, |window| window.session.model.as_ref().is_some_and(|model| model.dir.ends_with("b")));
     }
 }

@@ -1,26 +1,19 @@
-//! Carries out what is wished about open data, and takes what comes back.
+//! Carries out what is asked about open data, and takes what comes back.
 
 use crate::app::dialogs::open_data::DataForm;
-use crate::app::state::open_data::{Fetching, Site, Store};
+use crate::app::state::open_data::{Fetching, KeptPlaces, Site};
 use crate::app::state::place::Selection;
+use crate::app::state::ticket::Ticket;
 use crate::app::window::explorer::ExplorerWindow;
-use crate::app::work::exchange::{News, Teller};
-use crate::app::work::queue;
+use crate::app::work::open_data::{kept_places, small_pictures};
+use crate::app::work::queue::Lane;
+use crate::app::work::read;
 use crate::error::{Error, Result};
 use crate::grid::GridCell;
 use crate::modality::Catalogue;
-use crate::net::Network;
-use crate::source::{Acquisition, Area, FetchProgress, Kept, Query, Survey, fetch, survey, thumbnail};
-use crate::view;
-use egui::{ColorImage, Context, TextureOptions};
+use crate::source::{Area, FetchProgress, Query, Survey, fetch, survey};
+use egui::TextureOptions;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-/// Small pictures are shown no larger, pixels.
-const PICTURE: u32 = 96;
-/// No larger ones are read, pixels.
-const WIDEST: u32 = 8192;
 
 impl ExplorerWindow {
     /// Opens the window of open data; looks at once where it has not looked before.
@@ -29,7 +22,7 @@ impl ExplorerWindow {
         if !open {
             return;
         }
-        self.look_what_is_kept();
+        self.list_kept_places();
         let here = self.site().ok();
         if self.data.found.as_ref().map(|(site, _)| site) != here.as_ref() {
             self.data.found = None;
@@ -65,36 +58,34 @@ impl ExplorerWindow {
     /// Asks the catalogues.
     pub(super) fn search_data(&mut self) {
         (self.data.problem, self.data.found) = (None, None);
-        let begun = self.site().and_then(|site| {
+        let query = |site: &Site| {
             let corners = site.footprint.corners()?;
             let (from, to, most_cloud) = (self.data.from, self.data.to, self.data.most_cloud);
-            let query = Query { corners, from, to, most_cloud };
-            self.data.serial += 1;
-            let (serial, sources) = (self.data.serial, self.sources.clone());
-            self.exchanges.send(
-                move |e| News::Surveyed(serial, Err(e)),
-                move |network, teller, stop| {
-                    let families = Catalogue::of_user().product_names();
-                    let found = survey(network, &sources, &families, &query, stop);
-                    teller.tell(News::Surveyed(serial, found.map(|survey| Box::new((site, survey)))));
-                },
-            )
-        });
-        match begun {
-            Ok(exchange) => self.data.search = Some(exchange),
-            Err(error) => self.data.problem = Some(error.to_string()),
-        }
+            Ok(Query { corners, from, to, most_cloud })
+        };
+        let (site, query) = match self.site().and_then(|site| query(&site).map(|query| (site, query))) {
+            Ok(asked) => asked,
+            Err(error) => return self.data.problem = Some(error.to_string()),
+        };
+        let (ticket, sources) = (self.data.searches.next(), self.sources.clone());
+        self.data.search = Some(self.exchange(
+            move |network, _, stop| {
+                let families = Catalogue::of_user().product_names();
+                survey(network, &sources, &families, &query, stop)
+            },
+            move |window: &mut Self, found| {
+                // Something else may have been asked meanwhile.
+                if ticket.is_latest() {
+                    window.surveyed(site, found);
+                }
+            },
+        ));
     }
 
-    pub(super) fn surveyed(&mut self, serial: u64, found: Result<Box<(Site, Survey)>>) {
-        // Something else was asked meanwhile.
-        if serial != self.data.serial {
-            return;
-        }
+    fn surveyed(&mut self, site: Site, found: Result<Survey>) {
         self.data.search = None;
         match found {
-            Ok(found) => {
-                let (site, survey) = *found;
+            Ok(survey) => {
                 self.data.surveyed(site, survey);
                 self.picture_data();
             }
@@ -105,16 +96,23 @@ impl ExplorerWindow {
 
     fn picture_data(&mut self) {
         let (wanted, kept) = (self.data.wanted_pictures(), self.session.kept.clone());
-        let begun = self
-            .exchanges
-            .send(News::Broken, move |network, teller, stop| pictures(network, &wanted, kept, teller, stop));
-        // Without small pictures everything else still works.
-        self.data.picturing = begun.ok();
-    }
-
-    pub(super) fn pictured(&mut self, ctx: &Context, url: String, image: Arc<ColorImage>) {
-        let texture = ctx.load_texture("acquisition", image, TextureOptions::LINEAR);
-        self.data.pictures.insert(url, texture);
+        self.data.picturing = Some(self.exchange(
+            move |network, tell, stop| {
+                small_pictures(network, &wanted, kept.as_ref(), stop, &mut |url, picture| {
+                    tell.send(move |window: &mut Self| {
+                        let texture = window.ctx.load_texture("acquisition", picture, TextureOptions::LINEAR);
+                        window.data.pictures.insert(url, texture);
+                    });
+                });
+                Ok(())
+            },
+            |window: &mut Self, done| {
+                // Without small pictures everything else still works.
+                if let Err(error) = done {
+                    window.session.note(error.to_string(), true);
+                }
+            },
+        ));
     }
 
     /// Reads what is chosen.
@@ -126,39 +124,48 @@ impl ExplorerWindow {
             return;
         };
         let sources = self.sources.clone();
-        self.data.serial += 1;
-        let serial = self.data.serial;
-        let begun = self.exchanges.send(
-            move |e| News::Fetched(serial, Err(e)),
-            move |network, teller, stop| {
-                let mut told = |progress| teller.tell(News::Fetching(serial, progress));
-                let made = fetch(network, &sources, &order, &kept.scenes_dir(), stop, &mut told);
-                if let Ok(dir) = &made {
-                    teller.tell(News::MadeRoom(kept.make_room(dir)));
-                }
-                teller.tell(News::Fetched(serial, made));
+        let (ticket, place) = (self.data.fetches.next(), self.new_place());
+        let (telling, ending) = (ticket.clone(), place);
+        let ongoing = self.exchange(
+            move |network, tell, stop| {
+                let mut progressed = |progress| {
+                    let ticket = telling.clone();
+                    tell.send(move |window: &mut Self| window.fetching(&ticket, progress));
+                };
+                let dir = fetch(network, &sources, &order, &kept.scenes_dir(), stop, &mut progressed)?;
+                let removed = kept.make_room(&dir);
+                tell.send(move |window: &mut Self| window.made_room(removed));
+                Ok(dir)
             },
+            move |window: &mut Self, done| window.fetched(&ticket, done, ending),
         );
         let progress = FetchProgress { what: "beginning …".into(), done: 0, total: 1 };
-        match begun {
-            Ok(exchange) => {
-                let place = self.new_place();
-                self.data.fetching = Some(Fetching { serial, place, exchange, progress });
-            }
-            Err(error) => self.data.problem = Some(error.to_string()),
+        self.data.fetching = Some(Fetching { ongoing, progress });
+    }
+
+    /// Fetches no further.
+    pub(super) fn stop_fetch(&mut self) {
+        self.data.fetches.next();
+        self.data.fetching = None;
+    }
+
+    fn fetching(&mut self, ticket: &Ticket, progress: FetchProgress) {
+        if let Some(fetching) = self.data.fetching.as_mut().filter(|_| ticket.is_latest()) {
+            fetching.progress = progress;
         }
     }
 
-    pub(super) fn fetched(&mut self, serial: u64, done: Result<PathBuf>) {
+    fn fetched(&mut self, ticket: &Ticket, done: Result<PathBuf>, place: Ticket) {
         // What was told to stop has been forgotten; another fetch may go on.
-        let Some(Fetching { place, .. }) = self.data.fetching.take_if(|fetching| fetching.serial == serial) else {
-            return self.look_what_is_kept();
-        };
+        if !ticket.is_latest() {
+            return self.list_kept_places();
+        }
+        self.data.fetching = None;
         match done {
             Ok(dir) => {
                 self.data.open = false;
-                self.queue.run(move || queue::open_scene(&dir, Some(place)));
-                self.look_what_is_kept();
+                self.open_places(move || read::folder(&dir), place, true);
+                self.list_kept_places();
             }
             Err(Error::Cancelled) => {}
             Err(error) => {
@@ -184,59 +191,44 @@ impl ExplorerWindow {
     }
 
     /// Looks what is kept, in the background.
-    pub(super) fn look_what_is_kept(&mut self) {
+    fn list_kept_places(&mut self) {
         let Some(kept) = self.session.kept.clone() else { return };
-        self.queue.run(move || queue::Reply::Store(Ok((store(&kept), Vec::new()))));
+        self.change_kept_places(Lane::Read, move || Ok((kept_places(&kept), Vec::new())));
     }
 
     /// Removes a kept place.
     pub(super) fn remove_kept(&mut self, dir: PathBuf) {
         let Some(kept) = self.session.kept.clone().filter(|_| !self.session.uses(&dir)) else { return };
         self.session.forget_scene(&dir);
-        self.queue.run(move || queue::Reply::Store(kept.remove(&dir).map(|()| (store(&kept), Vec::new()))));
+        self.change_kept_places(Lane::Write, move || {
+            kept.remove(&dir)?;
+            Ok((kept_places(&kept), Vec::new()))
+        });
     }
 
     /// Sets how much is kept; what is too much goes at once.
     pub(super) fn keep_at_most(&mut self, bytes: u64) {
         let Some(kept) = self.session.kept.clone() else { return };
         self.data.store.limit = bytes;
-        self.queue.run(move || {
-            let removed = kept.set_limit(bytes).and_then(|()| kept.shrink());
-            queue::Reply::Store(removed.map(|removed| (store(&kept), removed)))
+        self.change_kept_places(Lane::Write, move || {
+            kept.set_limit(bytes)?;
+            let removed = kept.shrink()?;
+            Ok((kept_places(&kept), removed))
         });
     }
-}
 
-fn store(kept: &Kept) -> Store {
-    let scenes = kept.scenes();
-    Store { bytes: kept.bytes_with(&scenes), limit: kept.limit(), scenes }
-}
-
-/// Gets small pictures, from what is kept where they are there.
-fn pictures(network: &Network, wanted: &[Acquisition], kept: Option<Kept>, teller: &Teller, stop: &AtomicBool) {
-    for acquisition in wanted {
-        if stop.load(Ordering::Relaxed) {
-            return;
-        }
-        let Some(url) = &acquisition.thumbnail else { continue };
-        let before = kept.as_ref().and_then(|kept| kept.thumbnail(url));
-        let image = before.as_deref().and_then(small).or_else(|| {
-            let image = small(&thumbnail(network, acquisition, stop).ok()?)?;
-            let mut bytes = std::io::Cursor::new(Vec::new());
-            if let (Some(kept), Ok(())) = (&kept, image.write_to(&mut bytes, image::ImageFormat::Png)) {
-                // Kept if there is room; asked for again otherwise.
-                let _ = kept.keep_thumbnail(url, bytes.get_ref());
+    /// Does something with what is kept: what there is then, and what had to make room.
+    fn change_kept_places(
+        &self,
+        lane: Lane,
+        change: impl FnOnce() -> Result<(KeptPlaces, Vec<PathBuf>)> + Send + 'static,
+    ) {
+        self.queue.run(lane, change, |window: &mut Self, changed| match changed {
+            Ok((places, removed)) => {
+                window.data.store = places;
+                window.made_room(Ok(removed));
             }
-            Some(image)
+            Err(error) => window.session.note(error.to_string(), true),
         });
-        if let Some(image) = image {
-            let size = [image.width() as usize, image.height() as usize];
-            teller.tell(News::Pictured(url.clone(), Arc::new(ColorImage::from_rgb(size, image.as_raw()))));
-        }
     }
-}
-
-/// A picture from a server, made small.
-fn small(file: &[u8]) -> Option<image::RgbImage> {
-    Some(view::decoded(file, WIDEST)?.thumbnail(PICTURE, PICTURE).to_rgb8())
 }

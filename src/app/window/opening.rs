@@ -1,33 +1,57 @@
-//! Opens scenes and projects. Disks are slow: what was wished for last is picked, not what comes last.
+//! Opens scenes, projects and files. Disks are slow: what was asked for last is picked, not what comes last.
 
-use crate::app::state::place::{KnownScene, Selection};
+use crate::app::state::place::{KnownScene, Selection, around};
+use crate::app::state::project::Restored;
+use crate::app::state::ticket::Ticket;
+use crate::app::view::shown::Shown;
 use crate::app::window::explorer::ExplorerWindow;
-use crate::app::work::queue::{self, Reply};
-use crate::app::work::restore;
+use crate::app::work::queue::Lane;
+use crate::app::work::read::{self, Known, LookedInto};
+use crate::app::work::restore::restored;
 use crate::basemap::{Archive, LayerId};
 use crate::error::Result;
 use crate::modality::Catalogue;
-use crate::project::{PROJECT_FILE, Project};
-use crate::scene::{LooseFile, scene_of};
+use crate::project::{PROJECT_FILE, Project, set_aside};
+use crate::scene::{Collection, LooseFile, scene_of};
 use jiff::civil::Date;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 impl ExplorerWindow {
-    /// Numbers a new wish for a place.
-    pub(super) fn new_place(&mut self) -> u64 {
-        self.places += 1;
-        self.places
-    }
-
-    /// Opens a folder; `place` is the number of the wish for it.
-    pub(super) fn open_scene(&mut self, dir: PathBuf, place: u64) {
+    /// Opens a folder, whatever it is; what it holds is picked, unless something else was asked for since.
+    pub(super) fn open_folder(&mut self, dir: PathBuf, place: Ticket) {
         self.scene_form.open = false;
         if Project::is_at(&dir) {
-            self.queue.run(move || restore::restore(dir, place));
+            self.restore(dir, place);
         } else {
-            self.queue.run(move || queue::open_scene(&dir, Some(place)));
+            self.open_places(move || read::folder(&dir), place, true);
         }
+    }
+
+    /// Has places opened; what is `picked` is picked, the rest only lies on the map.
+    pub(super) fn open_places(
+        &self,
+        open: impl FnOnce() -> Result<Known> + Send + 'static,
+        place: Ticket,
+        picked: bool,
+    ) {
+        self.queue.run(Lane::Read, open, move |window: &mut Self, known| match known {
+            Ok(Known::Scene(known)) => window.scene_opened(*known, &place, picked),
+            Ok(Known::Collection(collection)) => window.collection_opened(*collection, place),
+            Err(error) => window.session.note(error.to_string(), true),
+        });
+    }
+
+    /// Brings a project back.
+    pub(super) fn restore(&self, dir: PathBuf, place: Ticket) {
+        let from = dir.clone();
+        self.queue.run(
+            Lane::Read,
+            move || restored(&from),
+            move |window: &mut Self, read| {
+                window.restored(&dir, read, &place);
+            },
+        );
     }
 
     /// Opens folders; GeoTIFFs named by modality stand for their folder, others are looked into.
@@ -58,56 +82,70 @@ impl ExplorerWindow {
             return;
         }
         let place = self.new_place();
-        folders.into_iter().for_each(|dir| self.open_scene(dir, place));
+        folders.into_iter().for_each(|dir| self.open_folder(dir, place.clone()));
         if !loose.is_empty() {
             self.scene_form.open = false;
-            self.queue.run(move || queue::look_into(&loose, place));
+            let look = move || Ok(read::look_into(&loose));
+            self.queue.run(Lane::Read, look, move |window: &mut Self, looked| match looked {
+                Ok(LookedInto::Settings(path, settings)) => {
+                    window.session.take(*settings);
+                    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                    let text = format!("Roles, values, switches and seed of {name} were taken over.");
+                    window.session.note(text, false);
+                }
+                Ok(LookedInto::Files(files)) => window.recognised(files, place),
+                Err(error) => window.session.note(error.to_string(), true),
+            });
         }
     }
 
     /// Opens GeoTIFFs as one scene.
-    pub(super) fn open_files(&mut self, files: Vec<(PathBuf, String, Option<Date>)>, place: u64) {
+    pub(super) fn open_files(&mut self, files: Vec<(PathBuf, String, Option<Date>)>, place: Ticket) {
         let within = self.own_scenes();
-        self.queue.run(move || match scene_of(&within, &files) {
-            Ok(dir) => queue::open_scene(&dir, Some(place)),
-            Err(error) => Reply::Scene(Err(error), Some(place)),
-        });
+        self.open_places(move || read::folder(&scene_of(&within, &files)?), place, true);
     }
 
-    /// Remembers a folder that was opened or saved.
-    pub(super) fn remember(&mut self, dir: &Path) {
-        if self.recent.add(dir) {
-            let recent = self.recent.clone();
-            self.queue.run(move || Reply::Kept(recent.write()));
-        }
-    }
-
-    /// Writes down what was chosen of the window itself.
-    pub(super) fn write_preferences(&self) {
-        let preferences = self.preferences.clone();
-        self.queue.run(move || Reply::Kept(preferences.write()));
-    }
-
-    /// A scene was opened: it lies on the map, and is picked if that was wished and nothing else was meanwhile.
-    pub(super) fn scene_opened(&mut self, known: KnownScene, place: Option<u64>) {
+    /// A scene was opened: it lies on the map, and is picked if that was asked for and nothing else was since.
+    fn scene_opened(&mut self, known: KnownScene, place: &Ticket, picked: bool) {
         let (dir, name) = (known.scene.dir().to_path_buf(), known.scene.name().to_owned());
         let at = self.session.add_scene(known);
-        let Some(place) = place else { return };
+        if !picked {
+            return;
+        }
         // A data set is remembered as a whole; what the window opens with is not.
         let single = !self.session.collections.iter().any(|collection| dir.starts_with(&collection.root));
-        if single && place > 0 {
+        let asked = place.number() > 0;
+        if single && asked {
             self.remember(&dir);
         }
-        if place == self.places {
+        if place.is_latest() {
             self.pick(Selection::Scene(at));
-        } else if place > 0 {
+        } else if asked {
             let text = format!("{name} was opened, but not picked: something else was picked or opened meanwhile.");
             self.session.note(text, false);
         }
     }
 
+    /// A data set was opened: one cell is picked at once, of many one is picked on the map, which moves there unless
+    /// another place was picked meanwhile.
+    fn collection_opened(&mut self, collection: Collection, place: Ticket) {
+        self.remember(&collection.root);
+        let (name, count) = (collection.name().to_owned(), collection.cells.len());
+        let only = collection.cells.keys().next().copied().filter(|_| count == 1);
+        let ground = around(&collection);
+        self.session.add_collection(collection);
+        if let Some(dir) = only.and_then(|cell| self.session.collected(cell)) {
+            return self.open_folder(dir, place);
+        }
+        if let Some((middle, side_m)) = ground.filter(|_| place.is_latest()) {
+            self.map.fit(middle, side_m);
+        }
+        self.session
+            .note(format!("{count} cells of {name} are on the map: click one, or type its name, to open it."), false);
+    }
+
     /// What cannot be used becomes a note; the rest is opened, or asked about.
-    pub(super) fn recognised(&mut self, files: Vec<Result<LooseFile>>, place: u64) {
+    fn recognised(&mut self, files: Vec<Result<LooseFile>>, place: Ticket) {
         let mut usable = Vec::new();
         for file in files {
             match file {
@@ -121,6 +159,55 @@ impl ExplorerWindow {
             self.open_files(usable.into_iter().map(|f| (f.path, f.candidates.concat(), f.date)).collect(), place);
         } else {
             self.files_form.ask(usable);
+        }
+    }
+
+    /// A project was read, or could not be.
+    fn restored(&mut self, dir: &Path, restored: Result<Restored>, place: &Ticket) {
+        let own = self.session_folder.as_ref().is_some_and(|folder| folder.dir() == dir);
+        let restored = match restored {
+            Ok(restored) => restored,
+            Err(error) => {
+                self.session.note(error.to_string(), true);
+                if own {
+                    match set_aside(dir) {
+                        Ok(aside) => self.session.note(
+                            format!("The last session could not be read; it is kept as {}.", aside.display()),
+                            true,
+                        ),
+                        // Nothing is written over it.
+                        Err(_) => self.session_folder = None,
+                    }
+                }
+                return;
+            }
+        };
+        // A run that goes on is not thrown away.
+        if self.session.busy() || self.session.runs.waiting().next().is_some() {
+            return self.session.note("Stop the sampling before opening a project.", true);
+        }
+        let same = self.session.table().is_none_or(|table| *table == restored.model.manifest.modalities);
+        if !same && !self.session.runs.all().is_empty() {
+            let text = "This project was made with a model of other modalities: save this session's runs and forget them first.";
+            return self.session.note(text, true);
+        }
+        let before = self.session.runs.all().len();
+        if !same {
+            self.read_no_longer();
+        }
+        // A place that was picked meanwhile stays.
+        restored.apply(&mut self.session, place.is_latest());
+        if !own {
+            self.remember(dir);
+            self.keep_runs_from(before);
+        }
+        if let Some(table) = self.session.table() {
+            self.shown.modality = Shown::first_choice(table);
+        }
+        self.show_run();
+        if let Some(selection) = self.session.selection.clone().filter(|_| self.session.observed.is_none()) {
+            self.go_to_picked();
+            self.observe(selection);
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Writes what the export window asks for; runs on the queue's thread.
+//! Writes what the export window asks for.
 
-use crate::app::work::queue::Reply;
 use crate::ensemble::Realisation;
+use crate::error::Result;
 use crate::export::{ExportRequest, Lineage};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What to write, and of which realisations.
@@ -12,11 +13,14 @@ pub struct ExportOrder {
     /// How it was made.
     pub lineage: Arc<Lineage>,
     /// Which realisations.
-    pub members: Vec<Arc<Realisation>>,
+    pub realisations: Vec<Arc<Realisation>>,
 }
 
-/// Writes files: all of them appear, or none.
-pub fn export(order: ExportOrder) -> Reply {
+/// Writes files, all of them or none: the folder, and what was written.
+///
+/// # Errors
+/// When one cannot be written; then none is there.
+pub fn export(order: ExportOrder) -> Result<(PathBuf, Vec<PathBuf>)> {
     let dir = order.request.dir.clone();
-    Reply::Exported(dir, crate::export::export(order.request, &order.lineage, &order.members))
+    crate::export::export(order.request, &order.lineage, &order.realisations).map(|written| (dir, written))
 }

@@ -4,27 +4,25 @@ use crate::app::state::model::LoadedModel;
 use crate::app::state::project::Restored;
 use crate::app::state::runs::{Run, RunState};
 use crate::app::state::session::Unread;
-use crate::app::work::queue::{self, Known, Reply};
+use crate::app::work::read::{self, Known};
 use crate::error::{Error, Result};
 use crate::export::Lineage;
 use crate::job::observe;
 use crate::project::{self, KeptRun, Project};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-/// Reads a project with everything it names; `place` is the number of the wish for it.
-pub fn restore(dir: PathBuf, place: u64) -> Reply {
-    let restored = restored(&dir);
-    Reply::Restored(dir, Box::new(restored), place)
-}
-
-fn restored(dir: &Path) -> Result<Restored> {
+/// Reads it; what of it cannot be read is told, and stays named.
+///
+/// # Errors
+/// When the project or its model cannot be read.
+pub fn restored(dir: &Path) -> Result<Restored> {
     let project = Project::read(dir)?;
     let model = LoadedModel::open(project.model.clone())?;
     let (mut scenes, mut problems, mut unread) = (Vec::new(), Vec::new(), Unread::default());
     let mut collections = Vec::new();
     for scene in &project.scenes {
-        match queue::known_place(scene) {
+        match read::folder(scene) {
             Ok(Known::Scene(known)) => scenes.push(*known),
             Ok(Known::Collection(collection)) => collections.push(*collection),
             Err(error) => {
@@ -59,7 +57,7 @@ fn restored_run(dir: &Path, kept: &KeptRun, model: &LoadedModel, problems: &mut 
     problems.extend(damaged.iter().map(ToString::to_string));
     // What was given makes the lineage; all that is known there is what realisations are compared with.
     let given = observe(table, request)?;
-    let observed = queue::observed_at(&request.place, table)?;
+    let observed = read::observed_at(&request.place, table)?;
     let other_model = kept.model_sha256 != model.sha256;
     if other_model {
         problems.push(format!(

@@ -1,4 +1,4 @@
-//! Keeps the session on disk while it goes on, and brings it back.
+//! The folder that keeps the session for the next start.
 
 use crate::app::state::project::project;
 use crate::app::state::session::Session;
@@ -19,8 +19,10 @@ pub struct SessionFolder {
     dir: PathBuf,
     last: Option<Project>,
     looked: Instant,
-    /// When something could not be written that has to be tried again.
-    failed: Option<Instant>,
+    /// When the choices could not be written; nothing if they could.
+    choices_failed: Option<Instant>,
+    /// When a realisation could not be written.
+    missing: Option<Instant>,
     /// Held as long as the window is open: two windows would overwrite each other's session.
     _lock: File,
 }
@@ -35,7 +37,10 @@ impl SessionFolder {
         let path = dir.join("lock");
         let lock = File::create(&path).map_err(|e| Error::io(&path, "create", &e))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { dir, last: None, looked: Instant::now(), failed: None, _lock: lock }),
+            Ok(()) => {
+                let looked = Instant::now();
+                Ok(Self { dir, last: None, looked, choices_failed: None, missing: None, _lock: lock })
+            }
             Err(TryLockError::WouldBlock) => {
                 Err(Error::file(&dir, "Another window keeps its session here; this one is not kept for the next start"))
             }
@@ -43,7 +48,7 @@ impl SessionFolder {
         }
     }
 
-    /// Where it keeps.
+    /// Where it is.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -53,29 +58,45 @@ impl SessionFolder {
         PAUSE.checked_sub(self.looked.elapsed()).filter(|rest| !rest.is_zero())
     }
 
-    /// Remembers that something could not be written.
-    pub fn failed(&mut self) {
-        self.failed.get_or_insert_with(Instant::now);
-        self.last = None;
+    /// The choices could not be written: they are tried again when they change, or after a while.
+    pub fn choices_failed(&mut self) {
+        self.choices_failed = Some(Instant::now());
     }
 
-    /// Whether it is time to write again what could not be written.
-    pub fn try_again(&mut self) -> bool {
-        let due = self.failed.is_some_and(|at| at.elapsed() > RETRY);
-        if due {
-            self.failed = None;
-        }
-        due
+    /// A realisation could not be written: it is tried again after a while.
+    pub fn realisation_missing(&mut self) {
+        self.missing.get_or_insert_with(Instant::now);
+    }
+
+    /// Whether a realisation could not be written and was not tried again yet.
+    pub fn is_missing(&self) -> bool {
+        self.missing.is_some()
+    }
+
+    /// Whether it is time to write again what is missing.
+    pub fn is_time_for_missing(&mut self) -> bool {
+        self.missing.take_if(|since| since.elapsed() > RETRY).is_some()
     }
 
     /// What has to be written now, if anything has changed.
     pub fn due(&mut self, session: &Session) -> Option<(PathBuf, Project)> {
         self.looked = Instant::now();
+        if self.choices_failed.take_if(|since| since.elapsed() > RETRY).is_some() {
+            self.last = None;
+        }
         let now = project(session)?;
         if self.last.as_ref() == Some(&now) {
             return None;
         }
         self.last = Some(now.clone());
         Some((self.dir.clone(), now))
+    }
+
+    /// What is not written yet: what has changed, or what failed the last time.
+    pub fn unwritten(&mut self, session: &Session) -> Option<(PathBuf, Project)> {
+        if self.choices_failed.take().is_some() {
+            self.last = None;
+        }
+        self.due(session)
     }
 }

@@ -9,8 +9,8 @@ use crate::modality::ModalityTable;
 use crate::model::denoiser::{Blocks, NoisePredictor, check_inputs};
 use crate::model::layers::{LayerNorm, Projection, linear, linear_from};
 use crate::model::manifest::DenoiserSizes;
+use crate::model::parameters::{Init, Parameters, Scope};
 use crate::model::schedule::{Schedule, TRAIN_STEPS};
-use crate::model::weights::{Init, Parameters, Scope};
 use candle_core::{DType, Device, Tensor};
 use std::sync::{Arc, Mutex, PoisonError};
 

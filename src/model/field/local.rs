@@ -4,7 +4,7 @@ use super::layout::Layout;
 use crate::error::{Error, Result};
 use crate::modality::ModalityTable;
 use crate::model::layers::{Conv3, GroupNorm, Projection, Sampling, linear, pointwise};
-use crate::model::weights::{Init, Parameters, Scope};
+use crate::model::parameters::{Init, Parameters, Scope};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::modality::ModalityTable;
 use crate::model::denoiser::NoisePredictor;
 use crate::model::manifest::DenoiserSizes;
-use crate::model::weights::{Init, Parameters};
+use crate::model::parameters::{Init, Parameters};
 use candle_core::{Device, Tensor};
 use nalgebra::DMatrix;
 

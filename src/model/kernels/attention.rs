@@ -1,9 +1,11 @@
 //! Attention that holds the scores of a few queries at a time. Always float32: rounding the scores costs more time than it
 //! saves.
 
-use super::product::{Beside, Finish, PIECE, Packed, Rows, in_parallel};
+use super::factors::{Beside, Finish, PIECE, Rows};
+use super::fill::in_parallel;
+use super::product::Packed;
 use super::steps::Exponentials;
-use super::{bad, values};
+use super::storage::{bad, values};
 use crate::model::Precision;
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape};
 use pulp::Arch;

@@ -3,9 +3,11 @@
 //! A convolution is a product whose rows are a pixel's neighbours: nine pieces (or more, of wide images), each read where
 //! the neighbour lies. Nothing is gathered, padded or doubled.
 
-use super::product::{Beside, Finish, PIECE, Packed, Rows, in_parallel};
-use super::steps::silu;
-use super::{bad, values};
+use super::factors::{Beside, Finish, PIECE, Rows};
+use super::fill::in_parallel;
+use super::functions::silu;
+use super::product::Packed;
+use super::storage::{bad, values};
 use crate::error::Result;
 use crate::model::Precision;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};

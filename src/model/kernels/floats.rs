@@ -1,6 +1,6 @@
 //! Products in float32.
 
-use super::product::{Finish, PIECE, Packed, Rows, finish_rows};
+use super::factors::{Finish, PIECE, ResultColumns, Rows};
 use super::tiles::{Panels, Steps, load, store, tile};
 use pulp::{Arch, Simd, WithSimd};
 
@@ -9,7 +9,7 @@ use pulp::{Arch, Simd, WithSimd};
 pub(super) struct Floats(Panels<f32>);
 
 impl Floats {
-    /// `pieces` and `value` as in [`Packed::new`].
+    /// `pieces` and `value` as in [`Packed::new`](super::product::Packed::new).
     pub fn new(pieces: &[usize], columns: usize, value: impl Fn(usize, usize) -> f32) -> Self {
         let width = Arch::new().dispatch(PanelWidth);
         let mut panels = Panels::new(pieces.iter().copied(), columns, width);
@@ -30,9 +30,16 @@ impl Floats {
         Self(panels)
     }
 
-    /// As [`Packed::product_onto`].
-    pub fn product_onto(&self, packed: &Packed, rows: &impl Rows, first: usize, out: &mut [f32], finish: Finish) {
-        Arch::new().dispatch(Task { panels: &self.0, packed, rows, first, out, finish });
+    /// As [`Packed::product_onto`](super::product::Packed::product_onto).
+    pub fn product_onto(
+        &self,
+        result: &ResultColumns,
+        rows: &impl Rows,
+        first: usize,
+        out: &mut [f32],
+        finish: Finish,
+    ) {
+        Arch::new().dispatch(Task { panels: &self.0, result, rows, first, out, finish });
     }
 }
 
@@ -63,7 +70,7 @@ fn tile_of<S: Simd>() -> (usize, usize) {
 /// Some rows of a product.
 struct Task<'a, R> {
     panels: &'a Panels<f32>,
-    packed: &'a Packed,
+    result: &'a ResultColumns,
     rows: &'a R,
     first: usize,
     out: &'a mut [f32],
@@ -87,13 +94,13 @@ impl<R: Rows> WithSimd for Task<'_, R> {
 impl<R: Rows> Task<'_, R> {
     #[inline(always)]
     fn run<S: Simd, const M: usize, const V: usize>(self, simd: S) {
-        let Self { panels, packed, rows, first, out, finish } = self;
-        let (columns, width) = (packed.columns(), panels.width);
+        let Self { panels, result, rows, first, out, finish } = self;
+        let (columns, width) = (result.count, panels.width);
         let count = out.len() / columns;
         // Rows beyond the last repeat it; what they give is not stored.
         let padded = count.next_multiple_of(M);
-        let mut near = vec![0.0; PIECE.min(packed.inner()) * padded];
-        for (left, right) in packed.strips(width) {
+        let mut near = vec![0.0; PIECE.min(result.inner) * padded];
+        for (left, right) in result.strips(width) {
             for piece in 0..panels.bounds.pieces() {
                 // Rows that lie a power of two apart would push each other out of the innermost cache.
                 let length = panels.bounds.length(piece);
@@ -117,7 +124,7 @@ impl<R: Rows> Task<'_, R> {
                     }
                 }
             }
-            finish_rows(packed, out, left..right, finish);
+            result.finish(out, left..right, finish);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! pieces are exact, and added up in float32. One step is 1/2896 of a piece's largest value: finer than bfloat16 keeps the
 //! largest values, coarser for those far below them. The same numbers come out on every processor.
 
-use super::product::{Finish, PIECE, Packed, Rows, finish_rows};
+use super::factors::{Finish, PIECE, ResultColumns, Rows};
 use super::tiles::{Panels, Steps, load, store, tile};
 #[cfg(target_arch = "x86_64")]
 use pulp::x86::{V3, V4};
@@ -25,7 +25,7 @@ pub(super) struct Integers {
 }
 
 impl Integers {
-    /// `pieces` and `value` as in [`Packed::new`].
+    /// `pieces` and `value` as in [`Packed::new`](super::product::Packed::new).
     pub fn new(pieces: &[usize], columns: usize, value: impl Fn(usize, usize) -> f32) -> Self {
         let width = panel_width();
         let mut pairs = Panels::new(pieces.iter().map(|piece| piece.div_ceil(2)), columns, width);
@@ -47,9 +47,16 @@ impl Integers {
         Self { pairs, scales }
     }
 
-    /// As [`Packed::product_onto`].
-    pub fn product_onto(&self, packed: &Packed, rows: &impl Rows, first: usize, out: &mut [f32], finish: Finish) {
-        let task = Task { own: self, packed, rows, first, out, finish };
+    /// As [`Packed::product_onto`](super::product::Packed::product_onto).
+    pub fn product_onto(
+        &self,
+        result: &ResultColumns,
+        rows: &impl Rows,
+        first: usize,
+        out: &mut [f32],
+        finish: Finish,
+    ) {
+        let task = Task { own: self, result, rows, first, out, finish };
         match Arch::new() {
             #[cfg(target_arch = "x86_64")]
             Arch::V4(simd) => simd.vectorize(Compiled::<_, _, 12, 2>(task, simd)),
@@ -146,7 +153,7 @@ fn panel_width() -> usize {
 /// Some rows of a product.
 struct Task<'a, R> {
     own: &'a Integers,
-    packed: &'a Packed,
+    result: &'a ResultColumns,
     rows: &'a R,
     first: usize,
     out: &'a mut [f32],
@@ -169,13 +176,13 @@ impl<R: Rows> Task<'_, R> {
     /// With tiles of M rows and V vectors.
     #[inline(always)]
     fn run<S: Pairs, const M: usize, const V: usize>(self, simd: S) {
-        let Self { own, packed, rows, first, out, finish } = self;
-        let (columns, width) = (packed.columns(), own.pairs.width);
+        let Self { own, result, rows, first, out, finish } = self;
+        let (columns, width) = (result.count, own.pairs.width);
         let count = out.len() / columns;
         // Rows beyond the last repeat it; what they give is not stored.
         let padded = count.next_multiple_of(M);
         let (rounded, scales) = round_rows(own, rows, first, count, padded);
-        for (left, right) in packed.strips(width) {
+        for (left, right) in result.strips(width) {
             for piece in 0..own.pairs.bounds.pieces() {
                 let length = own.pairs.bounds.length(piece);
                 let own_rows = &rounded[own.pairs.bounds.first(piece) * padded..][..length * padded];
@@ -203,7 +210,7 @@ impl<R: Rows> Task<'_, R> {
                     }
                 }
             }
-            finish_rows(packed, out, left..right, finish);
+            result.finish(out, left..right, finish);
         }
     }
 }
@@ -245,7 +252,8 @@ impl<S: Pairs> Steps for InPairs<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::product::Beside;
+    use super::super::factors::Beside;
+    use super::super::product::Packed;
     use super::super::values_of_waves as waves;
     use super::*;
     use crate::model::Precision;

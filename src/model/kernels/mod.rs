@@ -3,10 +3,14 @@
 
 mod attention;
 mod conv;
+mod factors;
+mod fill;
 mod floats;
+mod functions;
 mod integers;
 mod product;
 mod steps;
+mod storage;
 mod tiles;
 
 use super::Precision;
@@ -15,9 +19,11 @@ use attention::Attention;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Shape, Tensor};
 use conv::GroupNorm;
 pub use conv::{PackedConv, Sampling};
-use product::{Beside, Finish, Packed};
+use factors::{Beside, Finish};
+use product::Packed;
 use std::sync::Arc;
 use steps::Norm;
+use storage::{bad, values};
 
 /// Whether these kernels can take a tensor.
 pub fn can_run(x: &Tensor) -> bool {
@@ -158,16 +164,6 @@ impl CustomOp2 for ProductOnto {
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         self.0.run(vec![values(x, of_x)?], of_x, Finish::Bias, Some(values(onto, of_onto)?))
     }
-}
-
-/// Contiguous values of a tensor.
-fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
-    let (start, end) = layout.contiguous_offsets().ok_or_else(|| bad("not contiguous"))?;
-    Ok(&storage.as_slice::<f32>()?[start..end])
-}
-
-fn bad(what: impl Into<String>) -> candle_core::Error {
-    candle_core::Error::Msg(what.into())
 }
 
 #[cfg(test)]

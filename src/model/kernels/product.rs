@@ -5,71 +5,20 @@
 //! pieces that it is about to multiply. Each entry of the result is summed in an order that
 //! depends on the inner dimension alone: a row's values do not depend on how many rows there are or how many threads work.
 
+use super::factors::{Finish, PIECE, ResultColumns, Rows};
+use super::fill::in_parallel;
 use super::floats::Floats;
 use super::integers::Integers;
-use super::steps::gelu;
 use crate::model::Precision;
-use rayon::prelude::*;
-use std::mem::MaybeUninit;
-use std::ops::Range;
 
-/// Longest piece of the inner dimension that is multiplied at a time: a panel of packed values of this length stays in a
-/// core's innermost cache.
-pub const PIECE: usize = 256;
-/// Columns of the result that one task keeps at hand.
-const COLUMNS: usize = 512;
 /// Rows that one task works on, at most and at least.
 const ROWS: std::ops::RangeInclusive<usize> = 12..=96;
-
-/// The factor that is read in place.
-pub trait Rows: Sync {
-    /// Piece number `piece` of a row, as long as the packed factor's piece.
-    fn piece(&self, row: usize, piece: usize) -> &[f32];
-}
-
-/// Rows of one or several tensors side by side, each contiguous with `width` features.
-pub struct Beside<'a> {
-    parts: Vec<&'a [f32]>,
-    width: usize,
-}
-
-impl<'a> Beside<'a> {
-    /// The same number of rows in each part.
-    pub fn new(parts: Vec<&'a [f32]>, width: usize) -> Self {
-        Self { parts, width }
-    }
-
-    /// Lengths of the pieces of `parts` parts with `width` features.
-    pub fn pieces(parts: usize, width: usize) -> Vec<usize> {
-        (0..parts).flat_map(|_| (0..width).step_by(PIECE).map(move |start| PIECE.min(width - start))).collect()
-    }
-}
-
-impl Rows for Beside<'_> {
-    #[inline]
-    fn piece(&self, row: usize, piece: usize) -> &[f32] {
-        let each = self.width.div_ceil(PIECE);
-        let (part, start) = (piece / each, piece % each * PIECE);
-        &self.parts[part][row * self.width + start..row * self.width + self.width.min(start + PIECE)]
-    }
-}
-
-/// What happens to a sum before it is stored.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Finish {
-    /// The bias is added, where there is one.
-    Bias,
-    /// So it is, and then comes the exact GELU.
-    Gelu,
-}
 
 /// The packed factor, `(inner, columns)`, with a bias per column.
 #[derive(Debug)]
 pub struct Packed {
     values: Values,
-    inner: usize,
-    columns: usize,
-    bias: Option<Vec<f32>>,
+    result: ResultColumns,
 }
 
 #[derive(Debug)]
@@ -93,34 +42,28 @@ impl Packed {
             Precision::I16 => Values::Integers(Integers::new(pieces, columns, value)),
             Precision::F32 | Precision::F16 => Values::Floats(Floats::new(pieces, columns, value)),
         };
-        Self { values, inner: pieces.iter().sum(), columns, bias }
+        Self { values, result: ResultColumns { inner: pieces.iter().sum(), count: columns, bias } }
     }
 
     /// Number of columns.
     pub fn columns(&self) -> usize {
-        self.columns
+        self.result.count
     }
 
     /// Length of the inner dimension.
     pub fn inner(&self) -> usize {
-        self.inner
-    }
-
-    /// First and last column of what is kept at hand at a time.
-    pub(super) fn strips(&self, width: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let (step, columns) = (COLUMNS.next_multiple_of(width), self.columns);
-        (0..columns).step_by(step).map(move |left| (left, columns.min(left + step)))
+        self.result.inner
     }
 
     /// The product with `count` rows, `(count, columns)`, on all threads of the pool that calls; added to `onto`, of the same
     /// shape, where that is given.
     pub fn product(&self, rows: &impl Rows, count: usize, finish: Finish, onto: Option<&[f32]>) -> Vec<f32> {
-        assert!(onto.is_none_or(|onto| onto.len() == count * self.columns));
+        assert!(onto.is_none_or(|onto| onto.len() == count * self.result.count));
         let tasks = 4 * rayon::current_num_threads();
         let each = (count.div_ceil(tasks).next_multiple_of(*ROWS.start())).clamp(*ROWS.start(), *ROWS.end());
-        in_parallel(count * self.columns, each * self.columns, |task, out| {
+        in_parallel(count * self.result.count, each * self.result.count, |task, out| {
             if let Some(onto) = onto {
-                out.copy_from_slice(&onto[task * each * self.columns..][..out.len()]);
+                out.copy_from_slice(&onto[task * each * self.result.count..][..out.len()]);
             }
             self.product_onto(rows, task * each, out, finish);
         })
@@ -129,45 +72,16 @@ impl Packed {
     /// Adds the product on this thread, for as many rows from `first` on as `out` has.
     pub fn product_onto(&self, rows: &impl Rows, first: usize, out: &mut [f32], finish: Finish) {
         match &self.values {
-            Values::Floats(floats) => floats.product_onto(self, rows, first, out, finish),
-            Values::Integers(integers) => integers.product_onto(self, rows, first, out, finish),
+            Values::Floats(floats) => floats.product_onto(&self.result, rows, first, out, finish),
+            Values::Integers(integers) => integers.product_onto(&self.result, rows, first, out, finish),
         }
     }
-}
-
-/// What comes after the last piece, for some columns of all rows.
-#[inline(always)]
-pub(super) fn finish_rows(packed: &Packed, out: &mut [f32], across: Range<usize>, finish: Finish) {
-    for row in out.chunks_exact_mut(packed.columns) {
-        let row = &mut row[across.clone()];
-        if let Some(bias) = &packed.bias {
-            row.iter_mut().zip(&bias[across.clone()]).for_each(|(v, b)| *v += b);
-        }
-        if finish == Finish::Gelu {
-            row.iter_mut().for_each(|v| *v = gelu(*v));
-        }
-    }
-}
-
-/// A vector of `length` values, made by tasks that fill `chunk` of them each (the last one what is left). A task finds
-/// zeros.
-#[allow(unsafe_code)]
-pub fn in_parallel(length: usize, chunk: usize, task: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
-    let mut all: Vec<f32> = Vec::with_capacity(length);
-    let room = &mut all.spare_capacity_mut()[..length];
-    room.par_chunks_mut(chunk.max(1)).enumerate().for_each(|(i, room)| {
-        // Filled here and not at once: clearing megabytes on one thread costs as much as a layer norm.
-        room.fill(MaybeUninit::new(0.0));
-        // SAFETY: every value of this chunk was just written.
-        task(i, unsafe { room.assume_init_mut() });
-    });
-    // SAFETY: the chunks cover `length` values, and each chunk was filled. A panic in a task leaves the length at 0.
-    unsafe { all.set_len(length) };
-    all
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::factors::Beside;
+    use super::super::functions::gelu;
     use super::super::values_of_waves as waves;
     use super::*;
 
@@ -224,19 +138,5 @@ mod tests {
                 );
             }
         }
-    }
-
-    #[test]
-    fn tasks_fill_a_vector_of_any_length() {
-        for (length, chunk) in [(0, 5), (1, 1), (10, 3), (10, 10), (10, 99)] {
-            let made = in_parallel(length, chunk, |task, out| {
-                assert!(out.iter().all(|v| *v == 0.0));
-                out.iter_mut().enumerate().for_each(|(i, v)| *v = (task * chunk + i) as f32);
-            });
-            let expected: Vec<f32> = (0..length).map(|i| i as f32).collect();
-            assert_eq!(made, expected, "{length} in chunks of {chunk}");
-        }
-        let panicked = std::panic::catch_unwind(|| in_parallel(4, 1, |task, _| assert!(task != 2)));
-        assert!(panicked.is_err());
     }
 }

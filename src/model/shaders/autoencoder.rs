@@ -2,14 +2,14 @@
 
 use super::denoiser::{Linear, Load};
 use super::gpu::{Area, Gpu, Matrix};
-use super::kernels::{Product, Rows};
+use super::operations::{Product, Rows};
 use super::picture::{GroupNorm, Picture};
 use super::program::{Program, Recorder};
 use crate::error::{Error, Result};
 use crate::model::autoencoder::{Codec, LinearPath};
 use crate::model::layers::{Sampling, from_pixels, to_pixels};
 use crate::model::manifest::AutoencoderSizes;
-use crate::model::weights::{Init, Parameters, Scope};
+use crate::model::parameters::{Init, Parameters, Scope};
 use candle_core::{D, Device, Tensor};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -109,7 +109,7 @@ impl ShaderAutoencoder {
         let recorded = self.program(decode, [items, h, w])?;
         let own = x.permute((2, 0, 1, 3))?.pad_with_zeros(3, 0, c.next_multiple_of(4) - c)?;
         let values: Vec<f32> = own.flatten_all()?.to_vec1()?;
-        let values = self.gpu.run(&recorded.program, &[(&recorded.input, 0, &values)])?;
+        let values = recorded.program.run(&self.gpu, &[(&recorded.input, 0, &values)])?;
         let resized = |n: usize| if decode { n * self.factor } else { n / self.factor };
         let shape = (items, resized(h), resized(w), channels.next_multiple_of(4));
         let y = Tensor::from_vec(values, shape, &Device::Cpu)?.narrow(D::Minus1, 0, channels)?;

@@ -1,14 +1,14 @@
 //! The token denoiser (specification D) on a graphics adapter.
 
 use super::gpu::{Area, Gpu, Matrix};
-use super::kernels::{Product, Rows};
+use super::operations::{Product, Rows};
 use super::program::{Program, Recorder};
 use crate::error::{Error, Result};
 use crate::modality::{Modality, ModalityTable};
 use crate::model::Precision;
 use crate::model::denoiser::{NoisePredictor, check_inputs, time_tokens, unpatchify};
 use crate::model::manifest::DenoiserSizes;
-use crate::model::weights::{Init, Parameters, Scope};
+use crate::model::parameters::{Init, Parameters, Scope};
 use candle_core::{Device, Tensor};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,7 +56,12 @@ impl ShaderDenoiser {
     ) -> Result<Self> {
         sizes.check()?;
         let head = sizes.width / sizes.heads;
-        if !head.is_multiple_of(4) || head > LARGEST_HEAD || sizes.local.is_some() {
+        if sizes.local.is_some() {
+            return Err(Error::Device(
+                "The shaders compute no local network, which this denoiser has; compute on cpu.".into(),
+            ));
+        }
+        if !head.is_multiple_of(4) || head > LARGEST_HEAD {
             return Err(Error::Device(format!(
                 "Attention heads of {head} features do not suit the shaders, which take multiples of 4 up to {LARGEST_HEAD}; compute on cpu."
             )));
@@ -195,7 +200,7 @@ impl ShaderDenoiser {
         for (item, own) in times.chunks_exact(self.time_positions.len()).enumerate() {
             inputs.push((&recorded.tokens, item * self.table.tokens() * width, own));
         }
-        let all = self.gpu.run(&recorded.program, &inputs)?;
+        let all = recorded.program.run(&self.gpu, &inputs)?;
         let (mut rest, mut noise) = (all.as_slice(), Vec::with_capacity(self.table.len()));
         for (m, head) in self.table.iter().zip(&self.heads) {
             let (own, left) = rest.split_at(items * m.tokens() * head.weight.rows);

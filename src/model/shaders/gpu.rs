@@ -1,7 +1,6 @@
 //! A graphics adapter that computes: its device, what went wrong with it, and its memory.
 
-use super::kernels::Kernel;
-use super::program::Program;
+use super::kernel::Kernel;
 use crate::error::{Error, Result};
 use crate::model::Precision;
 use half::f16;
@@ -305,27 +304,33 @@ impl Gpu {
         Ok(pipeline)
     }
 
-    /// Runs a program: writes its inputs (where, first byte, bytes), submits it, waits, and reads its result.
-    pub(super) fn run(&self, program: &Program, inputs: &[(&Area, usize, &[f32])]) -> Result<Vec<f32>> {
+    /// Writes inputs (where, first value, values), submits work, waits, and reads what the work left in `staging`. One at
+    /// a time.
+    pub(super) fn run(
+        &self,
+        inputs: &[(&Area, usize, &[f32])],
+        submit: impl FnOnce(&wgpu::Device, &wgpu::Queue),
+        staging: &wgpu::Buffer,
+    ) -> Result<Vec<f32>> {
         let _alone = locked(&self.running);
         self.check()?;
         for (area, at, values) in inputs {
             self.queue.write_buffer(&area.buffer, 4 * *at as u64, bytemuck::cast_slice(values));
         }
-        program.submit(&self.device, &self.queue);
+        submit(&self.device, &self.queue);
         self.check()?;
         let (send, receive) = crossbeam_channel::bounded(1);
-        program.staging.slice(..).map_async(wgpu::MapMode::Read, move |result| {
+        staging.slice(..).map_async(wgpu::MapMode::Read, move |result| {
             // The receiver waits below.
             let _ = send.send(result);
         });
         self.wait()?;
         self.check()?;
         receive.try_recv().map_err(|e| self.failed(&e.to_string()))?.map_err(|e| self.failed(&e.to_string()))?;
-        let view = program.staging.slice(..).get_mapped_range().map_err(|e| self.failed(&e.to_string()))?;
+        let view = staging.slice(..).get_mapped_range().map_err(|e| self.failed(&e.to_string()))?;
         let values = view.chunks_exact(4).map(|b| f32::from_ne_bytes([b[0], b[1], b[2], b[3]])).collect();
         drop(view);
-        program.staging.unmap();
+        staging.unmap();
         self.check()?;
         Ok(values)
     }

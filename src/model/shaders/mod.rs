@@ -6,7 +6,8 @@
 mod autoencoder;
 mod denoiser;
 mod gpu;
-mod kernels;
+mod kernel;
+mod operations;
 mod picture;
 mod program;
 #[cfg(test)]
@@ -15,4 +16,4 @@ mod tests;
 pub use autoencoder::ShaderAutoencoder;
 pub use denoiser::ShaderDenoiser;
 pub use gpu::{Adapters, Gpu};
-pub use kernels::product_alone;
+pub use operations::product_alone;

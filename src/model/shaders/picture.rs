@@ -2,7 +2,7 @@
 
 use super::denoiser::{Linear, Load, Norm};
 use super::gpu::Area;
-use super::kernels::{Image, Product, Rows};
+use super::operations::{Image, Product, Rows};
 use super::program::Recorder;
 use crate::error::Result;
 use crate::model::layers::Sampling;

@@ -1,7 +1,7 @@
 //! A network as a list of dispatches, recorded once and replayed for each evaluation.
 
 use super::gpu::{Area, Gpu};
-use super::kernels::Kernel;
+use super::kernel::Kernel;
 use crate::error::{Error, Result};
 use wgpu::BufferUsages;
 
@@ -24,12 +24,17 @@ struct Step {
 pub(super) struct Program {
     steps: Vec<Step>,
     result: Area,
-    pub staging: wgpu::Buffer,
+    staging: wgpu::Buffer,
 }
 
 impl Program {
+    /// Runs it on the adapter it was recorded for: writes its inputs (where, first value, values), and reads its result.
+    pub fn run(&self, gpu: &Gpu, inputs: &[(&Area, usize, &[f32])]) -> Result<Vec<f32>> {
+        gpu.run(inputs, |device, queue| self.submit(device, queue), &self.staging)
+    }
+
     /// Sends all of it to the adapter.
-    pub fn submit(&self, device: &wgpu::Device, queue: &wgpu::Queue) {
+    fn submit(&self, device: &wgpu::Device, queue: &wgpu::Queue) {
         let mut rest = self.steps.as_slice();
         while !rest.is_empty() {
             let mut work = 0.0;

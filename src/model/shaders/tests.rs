@@ -1,13 +1,13 @@
 //! Each kernel against candle on shapes that fill no tile.
 
 use super::gpu::{Adapters, Area, Gpu};
-use super::kernels::{Image, Product, Rows};
+use super::operations::{Image, Product, Rows};
 use super::program::Recorder;
 use super::{ShaderAutoencoder, ShaderDenoiser};
 use crate::model::Precision;
 use crate::model::autoencoder::{Autoencoder, Codec};
 use crate::model::manifest::AutoencoderSizes;
-use crate::model::weights::MadeUp;
+use crate::model::parameters::MadeUp;
 use candle_core::shape::Dims;
 use candle_core::{D, Device, Tensor};
 use candle_nn::ops::softmax_last_dim;
@@ -62,7 +62,7 @@ fn run(gpu: &Gpu, quads: usize, record: impl FnOnce(&mut Recorder, &Area)) -> Ve
     let result = recorder.take(quads).expect("memory");
     record(&mut recorder, &result);
     let program = recorder.finish(&result, quads).expect("program");
-    gpu.run(&program, &[]).expect("run")
+    program.run(gpu, &[]).expect("run")
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn norms_and_softmax_agree_far_from_zero_too() {
     let area = gpu.upload("v", &x).expect("upload");
     recorder.softmax(&area, [rows, count, step], 3.0).expect("softmax");
     let program = recorder.finish(&area, rows * step / 4).expect("program");
-    assert!(apart(&gpu.run(&program, &[]).expect("run"), &expected) < 2e-6);
+    assert!(apart(&program.run(gpu, &[]).expect("run"), &expected) < 2e-6);
 }
 
 #[test]

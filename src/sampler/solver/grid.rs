@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Last time of every run, the published one; σ = 0.029 remains.
 pub const T_END: f64 = 0.001;
 
-/// How the times of a run are spread between 1 and [`T_END`].
+/// How the times of a run are spread between 1 and `T_END`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Grid {

@@ -4,7 +4,7 @@ use crate::common::published::{FOLDERS, write_autoencoder, write_denoiser, write
 use crate::common::server::{Reply, Server};
 use crate::common::{copgen, files};
 use copgen::Result;
-use copgen::hub::{Hub, Library, Progress, Source, Wish, install};
+use copgen::hub::{Hub, InstallRequest, Library, Progress, Source, install};
 use copgen::model::{Manifest, sha256_of};
 use copgen::net::{Network, RetryPolicy};
 use std::path::{Path, PathBuf};
@@ -135,7 +135,7 @@ pub fn fetch_with(
     tell: &mut dyn FnMut(&Progress),
 ) -> Result<Manifest> {
     let library = Library::at(models.to_path_buf())?;
-    let wish = Wish { id: "tiny".into(), ..Wish::default() };
+    let wish = InstallRequest { id: "tiny".into(), ..InstallRequest::default() };
     install(&library, &wish, &Source::Hub(&Hub::at(&mirror.hub.url), network), stop, tell)
 }
 

@@ -55,6 +55,40 @@ pub fn failure(command: &mut Command, code: i32) -> String {
     error
 }
 
+/// The same command, run by a shell after this preparation (`umask 027`).
+#[cfg(unix)]
+pub fn prepared(preparation: &str, command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{preparation}; exec \"$@\""), "sh"]).arg(command.get_program());
+    shell.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
+}
+
+/// Access rights of everything below a folder, itself included: of folders, and of files.
+#[cfg(unix)]
+pub fn access_rights(dir: &Path) -> [std::collections::BTreeSet<u32>; 2] {
+    use std::os::unix::fs::PermissionsExt;
+    let (mut open, mut found) = (vec![dir.to_path_buf()], [Default::default(), Default::default()]);
+    let [folders, plain]: &mut [std::collections::BTreeSet<u32>; 2] = &mut found;
+    while let Some(path) = open.pop() {
+        let metadata = std::fs::metadata(&path).expect("metadata");
+        let mode = metadata.permissions().mode() & 0o777;
+        if metadata.is_dir() {
+            folders.insert(mode);
+            open.extend(files(&path).iter().map(|name| path.join(name)));
+        } else {
+            plain.insert(mode);
+        }
+    }
+    found
+}
+
 /// Copies a scene so that it can be damaged.
 pub fn copy_scene(name: &str, to: &Path) -> PathBuf {
     let target = to.join(name);

@@ -1,7 +1,7 @@
-//! Independent pieces of work side by side, one core each.
+//! Independent pieces of work in parallel, one core each.
 //!
 //! Matrix products inside a piece split themselves over the rayon pool they run in. With one pool for all, pieces wait
-//! for each other at every product; a pool of one thread for each lane keeps them apart (1.6 times faster on two cores).
+//! for each other at every product; a pool of one thread for each core keeps them apart (1.6 times faster on two cores).
 
 use crate::error::{Error, Result};
 use std::sync::OnceLock;
@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 ///
 /// # Errors
 /// The first error among the items, by their order; or when threads cannot be started.
-pub fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> Result<R> + Sync) -> Result<Vec<R>> {
-    let lanes = lanes()?;
-    if items.len() < 2 || lanes.len() < 2 {
+pub fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> Result<R> + Sync) -> Result<Vec<R>> {
+    let pools = single_thread_pools()?;
+    if items.len() < 2 || pools.len() < 2 {
         return items.iter().map(work).collect();
     }
     let next = AtomicUsize::new(0);
@@ -27,25 +27,26 @@ pub fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> Result<R
         }
     };
     let mut all: Vec<(usize, Result<R>)> = std::thread::scope(|scope| {
-        let running: Vec<_> = lanes.iter().take(items.len()).map(|lane| scope.spawn(|| lane.install(take))).collect();
-        running.into_iter().flat_map(|lane| lane.join().unwrap_or_else(|e| std::panic::resume_unwind(e))).collect()
+        let running: Vec<_> = pools.iter().take(items.len()).map(|pool| scope.spawn(|| pool.install(take))).collect();
+        running.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|e| std::panic::resume_unwind(e))).collect()
     });
     all.sort_by_key(|(i, _)| *i);
     all.into_iter().map(|(_, result)| result).collect()
 }
 
-fn lanes() -> Result<&'static [rayon::ThreadPool]> {
-    static LANES: OnceLock<Vec<rayon::ThreadPool>> = OnceLock::new();
-    if let Some(lanes) = LANES.get() {
-        return Ok(lanes);
+/// One pool of one thread for each core, started at the first use.
+fn single_thread_pools() -> Result<&'static [rayon::ThreadPool]> {
+    static POOLS: OnceLock<Vec<rayon::ThreadPool>> = OnceLock::new();
+    if let Some(pools) = POOLS.get() {
+        return Ok(pools);
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let pool = |_| rayon::ThreadPoolBuilder::new().num_threads(1).build();
-    let lanes: Vec<_> = (0..cores)
+    let pools: Vec<_> = (0..cores)
         .map(pool)
         .collect::<std::result::Result<_, _>>()
         .map_err(|e| Error::Compute(format!("Threads for the computation cannot be started: {e}")))?;
-    Ok(LANES.get_or_init(|| lanes))
+    Ok(POOLS.get_or_init(|| pools))
 }
 
 #[cfg(test)]
@@ -55,9 +56,9 @@ mod tests {
     #[test]
     fn results_come_in_order_and_the_first_error_wins() {
         let items: Vec<usize> = (0..100).collect();
-        assert_eq!(side_by_side(&items, |i| Ok(i * i)).expect("results")[99], 9801);
-        let failing = side_by_side(&items, |&i| if i % 30 == 29 { Err(Error::request(i.to_string())) } else { Ok(i) });
+        assert_eq!(map(&items, |i| Ok(i * i)).expect("results")[99], 9801);
+        let failing = map(&items, |&i| if i % 30 == 29 { Err(Error::request(i.to_string())) } else { Ok(i) });
         assert_eq!(failing.expect_err("an error").to_string(), "29");
-        assert!(side_by_side(&[], |_: &usize| Ok(())).expect("nothing").is_empty());
+        assert!(map(&[], |_: &usize| Ok(())).expect("nothing").is_empty());
     }
 }

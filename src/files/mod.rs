@@ -1,14 +1,15 @@
 //! Files of the program and of the user.
 
+mod lock;
 mod reading;
+mod unfinished;
 
+pub use lock::{LOCK_FILE, lock_folder};
 pub use reading::{LONGEST_TEXT, check, open, read, read_text, read_toml, toml_problem};
+pub use unfinished::{UNFINISHED, doomed_name, is_unfinished, remove_abandoned, temporary_file, temporary_folder};
 
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
-
-/// So begin names of files and folders that are being made or removed.
-pub const UNFINISHED: &str = ".unfinished-";
 
 /// The outcome of a removal (or renaming) that is done, too, if nothing was there.
 ///
@@ -24,35 +25,22 @@ pub fn absent(removed: std::io::Result<()>) -> std::io::Result<()> {
 /// When the folder cannot be written or the disk is full.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     use std::io::Write;
-    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, "create", &e))?;
-    let write = || -> std::io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        readable(&file.persist(path).map_err(|e| e.error)?)
-    };
-    write().map_err(|e| Error::io(path, "write", &e))
+    write_aside(path, |file| file.write_all(bytes).map_err(|e| Error::io(path, "write", &e)))
 }
 
-/// As [`write_atomically`], for what is too large to be held: `write` gets the temporary path.
+/// As [`write_atomically`], for what is too large to be held: `write` gets the temporary file.
 ///
 /// # Errors
 /// As there, or what `write` fails with.
-pub fn write_aside(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+pub fn write_aside<T>(path: &Path, write: impl FnOnce(&mut std::fs::File) -> Result<T>) -> Result<T> {
+    let dir = folder_of(path);
     std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, "create", &e))?;
     let failed = |e: std::io::Error| Error::io(path, "write", &e);
-    let aside = tempfile::NamedTempFile::new_in(dir).map_err(failed)?.into_temp_path();
-    write(&aside)?;
-    let finish = || -> std::io::Result<()> {
-        // Whoever wrote may have put another file in its place.
-        let file = std::fs::OpenOptions::new().read(true).write(true).open(&aside)?;
-        file.sync_all()?;
-        readable(&file)?;
-        aside.persist(path).map_err(|e| e.error)
-    };
-    finish().map_err(failed)
+    let mut aside = temporary_file(dir, "").map_err(failed)?;
+    let written = write(aside.as_file_mut())?;
+    aside.as_file().sync_all().map_err(failed)?;
+    aside.persist(path).map_err(|e| failed(e.error))?;
+    Ok(written)
 }
 
 /// A folder that is there while something is made in it. Those that had to be made for it, it and the ones above it, are
@@ -92,27 +80,34 @@ pub fn check_name(dir: &Path, name: &std::ffi::OsStr) -> Result<()> {
     made.map_err(|e| Error::io(&path, "write", &e))
 }
 
-/// Makes a folder whole or not at all: `fill` gets one of another name beside it, which is renamed when it is full.
+/// Makes a folder whole or not at all: `fill` gets one of another name beside it, which is renamed when it is full. An
+/// empty folder of this name is replaced.
 ///
 /// That its name can be made is found out before anything is done for it.
 ///
 /// # Errors
 /// When something is there already, what `fill` fails with, or when the system refuses; nothing is left behind then.
-pub fn make_folder(dir: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    if dir.exists() {
+pub fn make_folder<T>(dir: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    let is_empty = || std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
+    let there = dir.exists();
+    if there && !is_empty() {
         return Err(Error::file(dir, "It exists already; choose the name of a new folder"));
     }
-    let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = folder_of(dir);
     let _made = MadeFolder::make(parent)?;
-    check_folder(dir).map_err(|e| Error::io(dir, "create", &e))?;
-    let hidden = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(parent);
-    let hidden = hidden.map_err(|e| Error::io(parent, "write to", &e))?;
-    fill(hidden.path()).map_err(|e| e.moved(hidden.path(), dir))?;
-    open_to_all(hidden.path()).map_err(|e| Error::io(dir, "write", &e))?;
+    if !there {
+        check_folder(dir).map_err(|e| Error::io(dir, "create", &e))?;
+    }
+    let hidden = temporary_folder(parent).map_err(|e| Error::io(parent, "write to", &e))?;
+    let made = fill(hidden.path()).map_err(|e| e.moved(hidden.path(), dir))?;
+    if there {
+        // Not every system renames onto an empty folder.
+        std::fs::remove_dir(dir).map_err(|e| Error::io(dir, "replace", &e))?;
+    }
     std::fs::rename(hidden.path(), dir).map_err(|e| Error::io(dir, "create", &e))?;
     // It has moved; there is nothing left to remove.
     let _ = hidden.keep();
-    Ok(())
+    Ok(made)
 }
 
 /// Makes a folder and a file in it, and removes both: their names are not too long then.
@@ -124,17 +119,9 @@ fn check_folder(dir: &Path) -> std::io::Result<()> {
     std::fs::remove_dir(dir).and(made)
 }
 
-/// Temporary folders are private; what they become is an ordinary folder.
-#[cfg(unix)]
-fn open_to_all(dir: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755))
-}
-
-/// Nothing to do here.
-#[cfg(not(unix))]
-fn open_to_all(_dir: &Path) -> std::io::Result<()> {
-    Ok(())
+/// The folder a file or folder lies in; the current one for a bare name.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// A number of bytes for people.
@@ -162,22 +149,6 @@ pub fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
         entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).collect();
     folders.sort();
     Ok(folders)
-}
-
-/// Temporary files are private; what they become is an ordinary file.
-///
-/// # Errors
-/// When the system refuses.
-#[cfg(unix)]
-pub fn readable(file: &std::fs::File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-/// Nothing to do here.
-#[cfg(not(unix))]
-pub fn readable(_file: &std::fs::File) -> std::io::Result<()> {
-    Ok(())
 }
 
 /// What a variable of the environment is set to, without blanks around it; `None` if that is nothing.
@@ -279,7 +250,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("folder");
         let deep = dir.path().join("a/b");
         for name in ["x".repeat(256), format!("{}/x", "y".repeat(300))] {
-            let error = make_folder(&deep.join(name), |_| panic!("begun in vain")).expect_err("too long");
+            let error = make_folder::<()>(&deep.join(name), |_| panic!("begun in vain")).expect_err("too long");
             assert!(error.to_string().contains("too long"), "{error}");
         }
         // A folder that could be made, but not filled.
@@ -288,12 +259,12 @@ mod tests {
             let rest = 4030 - path.as_os_str().len();
             path.push("z".repeat(rest.clamp(1, 200)));
         }
-        let error = make_folder(&path, |_| panic!("begun in vain")).expect_err("too long");
+        let error = make_folder::<()>(&path, |_| panic!("begun in vain")).expect_err("too long");
         assert!(error.to_string().contains("too long"), "{error}");
         assert!(names(dir.path()).is_empty(), "{:?} was left behind", names(dir.path()));
         // What fails while it is filled names the folder that was wished for.
         let target = dir.path().join("target");
-        let error = make_folder(&target, |hidden| Err(Error::file(hidden.join("part"), "It is bad")));
+        let error = make_folder::<()>(&target, |hidden| Err(Error::file(hidden.join("part"), "It is bad")));
         assert!(error.expect_err("bad").to_string().ends_with("target/part"));
     }
 }

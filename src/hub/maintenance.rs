@@ -1,10 +1,10 @@
 //! Checking and removing what is installed.
 
-use super::folder::Locked;
+use super::folder::LockedFolder;
 use super::library::Library;
 use crate::error::{Error, Result};
 use crate::model::{Manifest, sha256_of};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A file of a model, checked.
@@ -22,13 +22,13 @@ pub struct Checked {
 ///
 /// # Errors
 /// When the folder has no readable manifest, or [`Error::Cancelled`].
-pub fn verify(dir: &Path, stop: &AtomicBool, tell: &mut dyn FnMut(&Path)) -> Result<Vec<Checked>> {
+pub fn verify(dir: &Path, stop: &AtomicBool, progress: &mut dyn FnMut(&Path)) -> Result<Vec<Checked>> {
     let manifest = Manifest::open(dir)?;
     let check = |(file, expected): (&Path, &str)| {
         if stop.load(Ordering::Relaxed) {
             return Err(Error::Cancelled);
         }
-        tell(file);
+        progress(file);
         let path = dir.join(file);
         let problem = match sha256_of(&path) {
             Ok(found) if found.eq_ignore_ascii_case(expected) => None,
@@ -50,11 +50,11 @@ pub fn remove(library: &Library, id: &str) -> Result<()> {
     if known.is_some_and(|entry| entry.bundled.is_some()) {
         return Err(Error::request(format!("{id} comes with the program and is not removed.")));
     }
-    // The name is joined to a path.
-    let plain = !id.is_empty() && id.chars().all(|c| c.is_alphanumeric() || "-_. ".contains(c)) && !id.starts_with('.');
+    // The name is joined to a path: it must lead to a folder in that of the models, and to none that is hidden.
+    let plain = Path::new(id).components().eq([Component::Normal(id.as_ref())]) && !id.starts_with('.');
     let dir = library.dir.join(id);
     if !plain || !dir.is_dir() {
         return Err(Error::request(format!("There is no installed model \"{id}\" in {}.", library.dir.display())));
     }
-    Locked::new(&dir)?.remove()
+    LockedFolder::new(&dir)?.remove()
 }

@@ -3,8 +3,8 @@
 use super::baselines::majority;
 use super::metrics::{Confusion, Errors, Psnr, best_and_mean, power_above, spearman, ssim};
 use super::report::Row;
+use super::task_input::{TaskInput, rasters};
 use super::windows::HeldWindow;
-use super::{Bench, rasters};
 use crate::error::Result;
 use crate::job::SetValue;
 use crate::modality::{Modality, Raster, Subject, class_index, filled, measured, measured_unit};
@@ -13,7 +13,7 @@ use crate::sampler::{Purpose, Stream};
 /// Periods below eight pixels: what tells an image from its blurred mean.
 const FINE: f64 = 0.125;
 
-impl Bench<'_> {
+impl TaskInput<'_> {
     fn table(&self) -> &[Modality] {
         &self.evaluation.model.manifest.modalities
     }
@@ -400,5 +400,34 @@ impl<'a> Tally<'a> {
             rows.push(Row::single(format!("{} {band}", m.name), "MAE", unit, errors.mae(), n));
         }
         rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::modality::{Mask, ModalityTable};
+
+    #[test]
+    fn what_is_no_data_is_no_truth() {
+        let table = ModalityTable::published();
+        let m = table.index("S2L2A_20m").map(|i| &table[i]).expect("modality");
+        let n = m.pixels;
+        let flat = |value: f32| Raster::constant(m.channels.len(), n, n, value);
+        // A tenth of the truth is no data, over which zeros lie in files.
+        let valid = Mask::from_fn(n, n, |pixel| pixel % 10 > 0);
+        let truth = Raster::from_fn(m.channels.len(), n, n, |_, pixel| if pixel % 10 > 0 { 0.2 } else { 0.0 });
+        let truth = truth.with_valid(&valid).expect("mask");
+        let mut tally = Tally::new(m);
+        tally.add(&truth, &[flat(0.25), flat(0.35)], vec![("class mean", flat(0.5))]);
+        let rows = tally.rows("class mean");
+        let row = |metric: &str| rows.iter().find(|row| row.metric == metric && row.of == m.name).expect("row");
+        let mae = row("MAE");
+        let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-6, "{found} for {expected}");
+        near(mae.model, 0.1);
+        near(mae.best_of_samples, 0.05);
+        near(mae.baselines[0].1, 0.3);
+        near(row("RMSE").model, 0.1);
+        assert!(rows.iter().all(|row| !row.metric.contains("fine power")), "no texture of what has holes");
     }
 }

@@ -1,0 +1,95 @@
+//! The questions a model is asked.
+
+/// A question, by its name on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Task {
+    /// Encoding and decoding alone.
+    Reconstruct,
+    /// Sentinel-2 L2A from everything else.
+    Rest,
+    /// Sentinel-2 L1C, radar and elevation, each from everything else.
+    Others,
+    /// Sentinel-2 L2A at 20 m and 60 m from its 10 m bands.
+    Bands,
+    /// Sentinel-2 L2A from elevation, land cover and radar.
+    Radar,
+    /// The same under a sky said to be clear.
+    ClearRadar,
+    /// Land cover from Sentinel-2 L2A.
+    Cover,
+    /// Location and date from everything else.
+    Where,
+    /// Spread of Sentinel-2 L2A as more is given.
+    Certainty,
+    /// Realisations beside repeated acquisitions of one place.
+    Dates,
+    /// Clear sky asked for where it was cloudy.
+    Clear,
+}
+
+impl Task {
+    /// All of them, in the order of the report.
+    pub const ALL: [Self; 11] = [
+        Self::Reconstruct,
+        Self::Rest,
+        Self::Others,
+        Self::Bands,
+        Self::Radar,
+        Self::ClearRadar,
+        Self::Cover,
+        Self::Where,
+        Self::Certainty,
+        Self::Dates,
+        Self::Clear,
+    ];
+
+    /// Its name on the command line and in the report.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reconstruct => "reconstruct",
+            Self::Rest => "rest",
+            Self::Others => "others",
+            Self::Bands => "bands",
+            Self::Radar => "radar",
+            Self::ClearRadar => "clear_radar",
+            Self::Cover => "cover",
+            Self::Where => "where",
+            Self::Certainty => "certainty",
+            Self::Dates => "dates",
+            Self::Clear => "clear",
+        }
+    }
+
+    /// What is asked.
+    pub fn question(self) -> &'static str {
+        match self {
+            Self::Reconstruct => "encoding and decoding alone",
+            Self::Rest => "Sentinel-2 L2A from everything else",
+            Self::Others => "Sentinel-2 L1C, radar and elevation, each from everything else",
+            Self::Bands => "Sentinel-2 L2A at 20 m and 60 m from its 10 m bands",
+            Self::Radar => "Sentinel-2 L2A from elevation, land cover and radar",
+            Self::ClearRadar => "the same under a sky said to be clear",
+            Self::Cover => "land cover from Sentinel-2 L2A",
+            Self::Where => "location and date from everything else",
+            Self::Certainty => "spread of Sentinel-2 L2A as more is given",
+            Self::Dates => "realisations beside repeated acquisitions of one place",
+            Self::Clear => "clear sky asked for where it was cloudy",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::ValueEnum;
+
+    #[test]
+    fn every_task_is_known_by_the_name_it_reports() {
+        assert_eq!(Task::ALL, Task::value_variants());
+        for task in Task::ALL {
+            assert_eq!(Task::from_str(task.name(), false), Ok(task));
+        }
+        assert!(Task::from_str("guess", true).is_err());
+    }
+}

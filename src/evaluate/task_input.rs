@@ -1,0 +1,141 @@
+//! What every task works with: the windows that were held out, training windows for the baselines, and realisations.
+
+use super::baselines::Training;
+use super::windows::{HeldWindow, held_windows};
+use crate::ensemble::Realisation;
+use crate::error::Result;
+use crate::job::{Event, Place, Request, SetValue, run};
+use crate::modality::{PostOptions, Subject, Value};
+use crate::model::Model;
+use crate::sampler::{Roles, SamplerOptions};
+use crate::train::Recipe;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// What is evaluated, and how thoroughly.
+pub struct Evaluation<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// The recipe that says which scenes were held out.
+    pub recipe: &'a Recipe,
+    /// Folder of scene folders.
+    pub scenes: &'a Path,
+    /// Realisations per window.
+    pub samples: usize,
+    /// Solver, steps and switches of every realisation.
+    pub options: SamplerOptions,
+    /// Seed.
+    pub seed: u64,
+    /// Stops the evaluation when set.
+    pub cancel: &'a AtomicBool,
+}
+
+/// Everything a task works with.
+pub struct TaskInput<'a> {
+    /// What is evaluated.
+    pub evaluation: &'a Evaluation<'a>,
+    /// Windows that were held out of training.
+    pub windows: Vec<HeldWindow>,
+    /// Training windows.
+    pub training: Training,
+}
+
+impl<'a> TaskInput<'a> {
+    /// Reads the windows.
+    ///
+    /// # Errors
+    /// When the scenes hold none of the recipe's held-out places, or cannot be read.
+    pub fn read(evaluation: &'a Evaluation<'a>) -> Result<Self> {
+        let table = &evaluation.model.manifest.modalities;
+        Ok(Self {
+            evaluation,
+            windows: held_windows(evaluation.scenes, table, &evaluation.recipe.data, 2)?,
+            training: Training::draw(evaluation.recipe, table, evaluation.scenes)?,
+        })
+    }
+
+    /// Modalities that tell of these subjects, in the order of the subjects.
+    pub fn telling_of(&self, subjects: &[Subject]) -> Vec<usize> {
+        let table = &self.evaluation.model.manifest.modalities;
+        subjects.iter().flat_map(|subject| table.telling_of(*subject)).collect()
+    }
+
+    /// The one that tells most finely of a subject.
+    pub fn finest(&self, subject: Subject) -> Option<usize> {
+        self.evaluation.model.manifest.modalities.finest(subject)
+    }
+
+    /// Names of the families of modalities, each once.
+    pub fn named(&self, modalities: &[usize]) -> String {
+        let table = &self.evaluation.model.manifest.modalities;
+        let mut names: Vec<&str> = modalities.iter().map(|&i| table[i].family.as_str()).collect();
+        names.dedup();
+        names.join(", ")
+    }
+
+    /// Realisations of one window.
+    pub fn realisations(
+        &self,
+        window: &HeldWindow,
+        given: &[usize],
+        generated: &[usize],
+        set: &[(usize, SetValue)],
+    ) -> Result<Vec<Arc<Realisation>>> {
+        let e = self.evaluation;
+        let sampling = Sampling { samples: e.samples, seed: e.seed, options: e.options.clone() };
+        realisations(e.model, window, given, generated, set, &sampling, e.cancel)
+    }
+}
+
+/// What is sampled, and how.
+pub struct Sampling {
+    /// Realisations.
+    pub samples: usize,
+    /// Seed.
+    pub seed: u64,
+    /// Solver, steps and switches.
+    pub options: SamplerOptions,
+}
+
+/// Realisations of one window, through the same chain as everywhere.
+///
+/// # Errors
+/// When a modality cannot be given or generated, sampling fails, or [`Error::Cancelled`](crate::Error::Cancelled).
+pub fn realisations(
+    model: &Model,
+    window: &HeldWindow,
+    given: &[usize],
+    generated: &[usize],
+    set: &[(usize, SetValue)],
+    sampling: &Sampling,
+    cancel: &AtomicBool,
+) -> Result<Vec<Arc<Realisation>>> {
+    let given: Vec<usize> = given.iter().copied().chain(set.iter().map(|(i, _)| *i)).collect();
+    let request = Request {
+        model: model.dir.clone(),
+        place: Place::scene(&window.dir, window.window),
+        roles: Roles::new(&model.manifest.modalities, &given, Some(generated))?,
+        set: set.iter().cloned().collect::<BTreeMap<_, _>>(),
+        samples: sampling.samples,
+        first: 0,
+        seed: sampling.seed,
+        batch: sampling.samples,
+        computing: Default::default(),
+        options: sampling.options.clone(),
+        post: PostOptions::default(),
+    };
+    let mut found = Vec::new();
+    run(model, &request, cancel, false, &mut |event| {
+        if let Event::Realisation(realisation) = event {
+            found.push(realisation);
+        }
+    })?;
+    Ok(found)
+}
+
+/// The rasters of one modality in all realisations.
+pub fn rasters(members: &[Arc<Realisation>], modality: usize) -> impl Iterator<Item = &crate::modality::Raster> {
+    members.iter().filter_map(move |r| r.values[modality].as_ref().and_then(Value::image))
+}
