@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::grid::Footprint;
-use crate::modality::{Modality, ModalityTable, ValueKind};
+use crate::modality::{Family, Form, Group, Modality, ModalityTable, Normalisation};
 use crate::model::{
     AutoencoderSizes, DenoiserSizes, Engine, LoadedWeights, NoisePredictor, TensorData, network_order, read_weights,
 };
@@ -14,6 +14,7 @@ use candle_core::Tensor;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// How far one tensor is from what was recorded.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,16 +114,22 @@ fn latent_table(entries: Vec<LatentEntry>) -> Result<ModalityTable> {
     let side = entries.iter().map(|e| e.latent[1]).max().unwrap_or(1) as f64;
     let modality = |e: LatentEntry| {
         let scalar = e.kind == Kind::Scalar;
-        Modality {
+        let form = if scalar { Form::Location } else { Form::Picture };
+        let group = Group {
             name: e.key.clone(),
             family: e.key.clone(),
             channels: vec!["value".into()],
-            pixels: if scalar { 0 } else { pixels(&e) },
             ground_m: if scalar { 0.0 } else { side / e.latent[1] as f64 },
+            files: Vec::new(),
+            about: Arc::new(Family::unknown(&e.key, form)),
+        };
+        Modality {
+            group: Arc::new(group),
+            pixels: if scalar { 0 } else { pixels(&e) },
             latent: e.latent,
             patch: e.patch,
             scale_factor: 1.0,
-            values: if scalar { ValueKind::Location } else { ValueKind::Picture },
+            normalisation: if scalar { Normalisation::UnitSphere } else { Normalisation::EightBit },
             key: e.key,
         }
     };

@@ -95,7 +95,8 @@ impl Bench {
     fn folder(&self, dir: &std::path::Path, engine: &Engine) -> Result<Measured> {
         let model = Model::open(dir, engine)?;
         let table = &model.manifest.modalities;
-        let index = table.index("S2L2A_10m").ok_or_else(|| Error::request("This model has no S2L2A_10m to encode."))?;
+        let nothing = || Error::request("This model has no raster to encode.");
+        let index = table.leading().ok_or_else(nothing)?;
         let m = &table[index];
         let mut raster = Raster::constant(m.channels.len(), m.pixels, m.pixels, 0.0);
         raster.data.iter_mut().enumerate().for_each(|(i, v)| *v = 900.0 + (i * 37 % 1009) as f32);
@@ -124,7 +125,7 @@ impl Bench {
                 AutoencoderSizes { base_width: 8, norm_groups: 4, ..AutoencoderSizes::published() },
             ),
         };
-        let m = &table[table.index("S2L2A_10m").ok_or_else(|| Error::request("There is no S2L2A_10m."))?];
+        let m = &table[table.leading().ok_or_else(|| Error::request("There is no raster to encode."))?];
         let coder = engine.autoencoder(&autoencoder, m.network_channels(), m.latent[0], &mut MadeUp::new(device))?;
         let image = waves(&[1, m.network_channels(), m.pixels, m.pixels], device)?;
         let latent = waves(&[1, m.latent[0], m.latent[1], m.latent[2]], device)?;

@@ -3,9 +3,10 @@
 use super::{interrupt, progress_bar};
 use crate::error::{Error, Result};
 use crate::grid::GridCell;
+use crate::modality::Catalogue;
 use crate::modality::Location;
 use crate::net::Network;
-use crate::source::{Acquisition, Area, FAMILIES, Kept, Order, Query, Survey, best, days, fetch, providers, survey};
+use crate::source::{Acquisition, Area, Kept, Order, Query, Survey, best, days, fetch, providers, survey};
 use jiff::civil::Date;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -72,7 +73,9 @@ fn no_choice(text: &str) -> Error {
 
 /// A family, and a number from the list or none of it.
 fn choice(text: &str) -> Result<(&str, Option<usize>)> {
-    let (family, number) = text.split_once('=').filter(|(f, _)| FAMILIES.contains(f)).ok_or_else(|| no_choice(text))?;
+    let known = Catalogue::of_user();
+    let (family, number) =
+        text.split_once('=').filter(|(f, _)| known.product(f).is_some()).ok_or_else(|| no_choice(text))?;
     match number {
         "none" => Ok((family, None)),
         _ => Ok((family, Some(number.parse().map_err(|_| no_choice(text))?))),
@@ -106,8 +109,10 @@ impl Fetch {
         self.choose.iter().try_for_each(|text| choice(text).map(drop))?;
         let query = Query { corners: footprint.corners()?, from, to, most_cloud: self.max_cloud };
         let families: Vec<String> = self.families.split(',').map(|f| f.trim().to_owned()).collect();
-        if let Some(odd) = families.iter().find(|f| !FAMILIES.contains(&f.as_str())) {
-            return Err(Error::request(format!("There is no \"{odd}\" to fetch. Known: {}.", FAMILIES.join(", "))));
+        let known = Catalogue::of_user();
+        if let Some(odd) = families.iter().find(|f| known.product(f).is_none()) {
+            let known = known.product_names().join(", ");
+            return Err(Error::request(format!("There is no \"{odd}\" to fetch. Known: {known}.")));
         }
         let mut asked: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
         asked.dedup();

@@ -119,7 +119,7 @@ impl Generate {
         let dir = self.model.as_deref().map_or_else(|| bundled("models/demo"), model_folder)?;
         let manifest = Manifest::open(&dir)?;
         let request = self.request(&manifest, dir)?;
-        let ground = request.place.footprint(manifest.modalities.window_m())?;
+        let ground = request.place.footprint(&manifest.modalities)?;
         enough_memory(&manifest, &request, &ground, memory_limit())?;
         let _in_use = Kept::usual().and_then(|kept| kept.hold(self.scene.as_deref()?));
         let model = Model::open_on(&request.model, &self.computing(), &mut |note| eprintln!("note: {note}"))?;

@@ -20,6 +20,7 @@ mod window;
 mod windowless;
 
 use crate::error::{Error, Result};
+use crate::modality::Catalogue;
 use crate::model::{DeviceChoice, Engine};
 use crate::process;
 use candle_core::Device;
@@ -92,6 +93,10 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode> {
+    if arguments.command.is_some() {
+        // The window says it and goes on.
+        Catalogue::checked()?;
+    }
     match arguments.command {
         None => window::open(arguments.model, arguments.scene),
         Some(Command::Screenshots(command)) => command.run(),

@@ -77,8 +77,8 @@ fn list_all(root: &str, access: &Access) -> Result<()> {
                 "There is no data set in the Major TOM layout here; expected folders such as Core-S2L2A/618U/618U_30L",
             ));
         };
-        for (cell, has) in &collection.cells {
-            println!("{cell}  {}", has.families().collect::<Vec<_>>().join(" "));
+        for cell in collection.cells.keys() {
+            println!("{cell}  {}", collection.families_of(*cell).collect::<Vec<_>>().join(" "));
         }
         eprintln!("{} cells in {}", collection.cells.len(), collection.root.display());
         return Ok(());

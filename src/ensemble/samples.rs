@@ -12,15 +12,14 @@ pub enum Quantity {
     /// A channel in physical units, or class codes.
     Channel(usize),
     /// An index of two channels; no unit.
-    Index(Index, usize, usize),
+    Index(Index),
 }
 
 impl Quantity {
     /// All of a modality, by name: channels first.
     pub fn of(m: &Modality) -> Vec<(String, Self)> {
         let channels = m.channels.iter().enumerate().map(|(i, name)| (name.clone(), Self::Channel(i)));
-        let indices =
-            Index::all_of(m).into_iter().map(|(index, a, b)| (index.name().to_owned(), Self::Index(index, a, b)));
+        let indices = Index::all_of(m).into_iter().map(|(name, index)| (name.to_owned(), Self::Index(index)));
         channels.chain(indices).collect()
     }
 
@@ -28,9 +27,9 @@ impl Quantity {
     pub fn pixels(self, raster: &Raster) -> Option<Cow<'_, [f32]>> {
         match self {
             Self::Channel(c) => (c < raster.channels).then(|| Cow::Borrowed(raster.channel(c))),
-            Self::Index(index, a, b) => (a.max(b) < raster.channels).then(|| {
-                let pairs = raster.channel(a).iter().zip(raster.channel(b));
-                Cow::Owned(pairs.map(|(a, b)| index.of(*a, *b)).collect())
+            Self::Index(index) => (index.channels.iter().all(|c| *c < raster.channels)).then(|| {
+                let [a, b] = index.channels.map(|c| raster.channel(c));
+                Cow::Owned(a.iter().zip(b).map(|(a, b)| index.of(*a, *b)).collect())
             }),
         }
     }

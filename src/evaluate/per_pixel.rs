@@ -7,7 +7,7 @@ use super::task_input::{TaskInput, rasters};
 use super::windows::HeldWindow;
 use crate::error::Result;
 use crate::job::SetValue;
-use crate::modality::{Modality, Raster, class_index, filled, measured, measured_unit};
+use crate::modality::{Modality, Raster, Subject, class_index, filled, measured, measured_unit};
 use crate::sampler::{Purpose, Stream};
 
 /// Periods below eight pixels: what tells an image from its blurred mean.
@@ -45,10 +45,10 @@ impl TaskInput<'_> {
                 }
             }
             if count > 0 {
-                let limit = match m.family.as_str() {
-                    "S1RTC" => 1.3,
-                    "DEM" => 2.0,
-                    "LULC" | "cloud_mask" => 0.03,
+                let limit = match m.about.subject {
+                    Subject::Radar => 1.3,
+                    Subject::Elevation => 2.0,
+                    Subject::LandCover | Subject::Clouds => 0.03,
                     _ if m.ground_m < 15.0 => 0.010,
                     _ => 0.015,
                 };
@@ -63,15 +63,15 @@ impl TaskInput<'_> {
     }
 
     pub(super) fn rest(&self) -> Result<Vec<Row>> {
-        let target = self.select(&["S2L2A"]);
+        let target = self.telling_of(&[Subject::SurfaceReflectance]);
         let given: Vec<usize> = (0..self.table().len()).filter(|i| !target.contains(i)).collect();
         self.compare(&given, &target, &[], "regression")
     }
 
     pub(super) fn others(&self) -> Result<Vec<Row>> {
         let mut rows = Vec::new();
-        for family in ["S2L1C", "S1RTC", "DEM"] {
-            let target = self.select(&[family]);
+        for subject in [Subject::TopOfAtmosphere, Subject::Radar, Subject::Elevation] {
+            let target = self.telling_of(&[subject]);
             let given: Vec<usize> = (0..self.table().len()).filter(|i| !target.contains(i)).collect();
             rows.extend(self.compare(&given, &target, &[], "")?);
         }
@@ -79,20 +79,28 @@ impl TaskInput<'_> {
     }
 
     pub(super) fn bands(&self) -> Result<Vec<Row>> {
-        let (given, targets) = (self.select(&["S2L2A_10m"]), self.select(&["S2L2A_20m", "S2L2A_60m"]));
+        // The bands at the finest resolution give the coarser ones.
+        let finest = self.finest(Subject::SurfaceReflectance);
+        let (given, targets): (Vec<usize>, Vec<usize>) =
+            self.telling_of(&[Subject::SurfaceReflectance]).into_iter().partition(|i| Some(*i) == finest);
         self.compare(&given, &targets, &[], "regression")
     }
 
     pub(super) fn radar(&self) -> Result<Vec<Row>> {
-        let given = self.select(&["DEM", "LULC", "S1RTC"]);
-        self.compare(&given, &self.select(&["S2L2A"]), &[], "class mean")
+        let given = self.telling_of(&[Subject::Elevation, Subject::LandCover, Subject::Radar]);
+        self.compare(&given, &self.telling_of(&[Subject::SurfaceReflectance]), &[], "class mean")
     }
 
     /// The same with the sky said to be clear, as it was on the held-out dates with radar.
     pub(super) fn clear_radar(&self) -> Result<Vec<Row>> {
-        let Some(&mask) = self.select(&["cloud_mask"]).first() else { return Ok(Vec::new()) };
-        let given = self.select(&["DEM", "LULC", "S1RTC"]);
-        self.compare(&given, &self.select(&["S2L2A"]), &[(mask, SetValue::Class(0))], "class mean")
+        let Some(&mask) = self.telling_of(&[Subject::Clouds]).first() else { return Ok(Vec::new()) };
+        let given = self.telling_of(&[Subject::Elevation, Subject::LandCover, Subject::Radar]);
+        self.compare(
+            &given,
+            &self.telling_of(&[Subject::SurfaceReflectance]),
+            &[(mask, SetValue::Class(0))],
+            "class mean",
+        )
     }
 
     /// Continuous values from what is given or set by hand, beside the baselines; the mean of the realisations should
@@ -103,14 +111,15 @@ impl TaskInput<'_> {
         if windows.is_empty() || targets.is_empty() {
             return Ok(Vec::new());
         }
-        let cover = self.select(&["LULC"]).first().copied();
+        let cover = self.telling_of(&[Subject::LandCover]).first().copied();
         let samples: Vec<_> =
             windows.iter().map(|w| self.realisations(w, given, targets, set)).collect::<Result<_>>()?;
         let mut rows = Vec::new();
         for &i in targets {
             let m = &self.table()[i];
             let mean = self.training.mean(i);
-            let level: Vec<usize> = self.select(&["S2L1C"]).into_iter().filter(|l| given.contains(l)).collect();
+            let level: Vec<usize> =
+                self.telling_of(&[Subject::TopOfAtmosphere]).into_iter().filter(|l| given.contains(l)).collect();
             let mut regressions = vec![("regression", self.training.regression(given, i))];
             // Far more scenes hold both levels than hold everything.
             if !level.is_empty() && level.len() < given.len() {
@@ -147,7 +156,8 @@ impl TaskInput<'_> {
 
     /// Land cover from the optical bands a window has.
     pub(super) fn cover(&self) -> Result<Vec<Row>> {
-        let (optical, cover) = (self.select(&["S2L2A"]), self.select(&["LULC"]));
+        let (optical, cover) =
+            (self.telling_of(&[Subject::SurfaceReflectance]), self.telling_of(&[Subject::LandCover]));
         let Some(&cover) = cover.first() else { return Ok(Vec::new()) };
         let classes = self.table()[cover].classes().unwrap_or_default().to_vec();
         let index =
@@ -184,14 +194,14 @@ impl TaskInput<'_> {
         if count == 0 {
             return Ok(Vec::new());
         }
-        let n = f64::from(count);
+        let (n, name) = (f64::from(count), self.table()[cover].name.clone());
         let majority = mode.majority_share();
-        let mut top1 = Row::single("LULC", "top-1", "share of pixels", mode.top1(), count as usize)
+        let mut top1 = Row::single(&name, "top-1", "share of pixels", mode.top1(), count as usize)
             .should("majority class + 0.20", mode.top1() >= majority + 0.2);
         (top1.mean_of_samples, top1.best_of_samples) = (mean / n, best / n);
         top1.baselines =
             vec![("majority class of these windows", majority), ("commonest class of training", fixed.top1())];
-        let mut iou = Row::single("LULC", "mean IoU", "", mode.mean_iou(), count as usize);
+        let mut iou = Row::single(&name, "mean IoU", "", mode.mean_iou(), count as usize);
         (iou.mean_of_samples, iou.baselines) =
             (single.mean_iou(), vec![("commonest class of training", fixed.mean_iou())]);
         Ok(vec![top1, iou])
@@ -199,16 +209,16 @@ impl TaskInput<'_> {
 
     /// Spread of L2A along DEM → + land cover → + radar → + L1C, and whether it shows where the mean is wrong.
     pub(super) fn certainty(&self) -> Result<Vec<Row>> {
-        let targets = self.select(&["S2L2A"]);
-        let chain = ["DEM", "LULC", "S1RTC", "S2L1C"];
-        let all: Vec<usize> = self.select(&chain).into_iter().chain(targets.iter().copied()).collect();
+        let targets = self.telling_of(&[Subject::SurfaceReflectance]);
+        let chain = [Subject::Elevation, Subject::LandCover, Subject::Radar, Subject::TopOfAtmosphere];
+        let all: Vec<usize> = self.telling_of(&chain).into_iter().chain(targets.iter().copied()).collect();
         let windows: Vec<&HeldWindow> = self.windows.iter().filter(|w| w.holds(&all)).collect();
         if windows.is_empty() || targets.is_empty() {
             return Ok(Vec::new());
         }
         let (mut rows, mut before) = (Vec::new(), f64::INFINITY);
         for n in 1..=chain.len() {
-            let given = self.select(&chain[..n]);
+            let given = self.telling_of(&chain[..n]);
             let (mut spread, mut error): (Vec<f32>, Vec<f32>) = (Vec::new(), Vec::new());
             let mut within: Vec<f64> = Vec::new();
             let mut inside = 0usize;
@@ -237,7 +247,7 @@ impl TaskInput<'_> {
             }
             let average = spread.iter().map(|v| f64::from(*v)).sum::<f64>() / spread.len() as f64;
             let correlation = spearman(&spread, &error);
-            let given = chain[..n].join(", ");
+            let given = self.named(&given);
             let mut row = Row::single(
                 format!("given {given}"),
                 "mean standard deviation of L2A",

@@ -4,7 +4,7 @@ use super::metrics::{best_and_mean, day_difference_circular, haversine_km};
 use super::report::Row;
 use super::task_input::TaskInput;
 use crate::error::Result;
-use crate::modality::{Location, Value};
+use crate::modality::{Location, Subject, Value};
 use jiff::civil::Date;
 
 /// Sums over windows: of the middle of the realisations, of single ones, of the best.
@@ -27,7 +27,7 @@ impl Sums {
         self.random.extend(random);
     }
 
-    fn row(mut self, of: &str, metric: &str, unit: &'static str) -> Option<Row> {
+    fn row(mut self, of: &str, metric: &str, unit: &str) -> Option<Row> {
         if self.middle.is_empty() {
             return None;
         }
@@ -46,8 +46,9 @@ fn median(values: &mut [f64]) -> f64 {
 impl TaskInput<'_> {
     /// Median errors of location (km) and day of the year (days), one window per place.
     pub(super) fn place_and_date(&self) -> Result<Vec<Row>> {
-        let (location, date) = (self.select(&["location"]), self.select(&["date"]));
-        let (Some(&location), Some(&date)) = (location.first(), date.first()) else { return Ok(Vec::new()) };
+        let (location, date) = (self.finest(Subject::Place), self.finest(Subject::Date));
+        let (Some(location), Some(date)) = (location, date) else { return Ok(Vec::new()) };
+        let table = &self.evaluation.model.manifest.modalities;
         let (mut places, mut days) = (Sums::default(), Sums::default());
         let mut seen: Vec<Location> = Vec::new();
         for window in &self.windows {
@@ -82,8 +83,8 @@ impl TaskInput<'_> {
             }
         }
         let rows = [
-            places.row("location", "median distance", "km"),
-            days.row("date", "median difference of the day of the year", "days"),
+            places.row(&table[location].name, "median distance", "km"),
+            days.row(&table[date].name, "median difference of the day of the year", "days"),
         ];
         Ok(rows.into_iter().flatten().collect())
     }

@@ -12,7 +12,7 @@ pub struct Row {
     /// What was measured.
     pub metric: String,
     /// Unit.
-    pub unit: &'static str,
+    pub unit: String,
     /// The model: of the mean of the realisations where that makes a difference.
     pub model: f64,
     /// Mean over the realisations, each by itself.
@@ -29,11 +29,11 @@ pub struct Row {
 
 impl Row {
     /// A figure by itself.
-    pub fn single(of: impl Into<String>, metric: &str, unit: &'static str, model: f64, windows: usize) -> Self {
+    pub fn single(of: impl Into<String>, metric: &str, unit: &str, model: f64, windows: usize) -> Self {
         Self {
             of: of.into(),
             metric: metric.into(),
-            unit,
+            unit: unit.into(),
             model,
             mean_of_samples: f64::NAN,
             best_of_samples: f64::NAN,

@@ -4,7 +4,7 @@ use super::task_input::{Sampling, rasters, realisations};
 use super::windows::HeldWindow;
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
-use crate::modality::{Raster, ValueKind};
+use crate::modality::{Raster, Subject};
 use crate::model::Model;
 use crate::sampler::Preset;
 use crate::view::write_text;
@@ -55,16 +55,18 @@ pub fn contact_sheet(model: &Model, windows: &[HeldWindow], path: &Path, cancel:
 fn place(model: &Model, window: &HeldWindow, cancel: &AtomicBool) -> Result<Vec<RgbImage>> {
     let table = &model.manifest.modalities;
     let known: Vec<usize> = (0..table.len()).filter(|&i| window.truth[i].is_some()).collect();
-    let optical = |i: &usize| matches!(table[*i].values, ValueKind::Reflectance { .. });
+    let optical = |i: &usize| table[*i].about.is_optical();
+    let tells = |i: usize, subject: Subject| table[i].about.subject == subject;
     let shown = |i: &usize| optical(i) && table[*i].ground_m < 15.0;
     // Surface reflectance rather than that at the top of the atmosphere.
-    let Some(target) = known.iter().copied().filter(shown).max_by_key(|&i| table[i].family == "S2L2A") else {
+    let Some(target) = known.iter().copied().filter(shown).max_by_key(|&i| tells(i, Subject::SurfaceReflectance))
+    else {
         return Ok(Vec::new());
     };
     let Some(truth) = window.image(target) else { return Ok(Vec::new()) };
     let others: Vec<usize> = known.iter().copied().filter(|i| !optical(i)).collect();
     let neighbour = known.iter().copied().find(|&i| shown(&i) && i != target);
-    let neighbour = neighbour.or_else(|| known.iter().copied().find(|&i| table[i].family == "LULC"));
+    let neighbour = neighbour.or_else(|| known.iter().copied().find(|&i| tells(i, Subject::LandCover)));
     let mut rows = Vec::new();
     let mut sets = vec![others, neighbour.into_iter().collect()];
     sets.dedup();
@@ -75,16 +77,16 @@ fn place(model: &Model, window: &HeldWindow, cancel: &AtomicBool) -> Result<Vec<
         let sampling = Sampling { samples: SAMPLES, seed: 0, options: Preset::default().options() };
         let members = realisations(model, window, &given, &[target], &[], &sampling, cancel)?;
         let look = usual_look(&table[target]);
-        let stretch_of = stretch(look, &[truth]);
+        let stretch_of = stretch(&table[target], look, &[truth]);
         let tile = |raster: &Raster| tile(&picture(&table[target], look, raster, &stretch_of));
         // What says most about the ground, where several things are given; an empty place if none is a picture.
-        let informative =
-            |i: &usize| ["cloud_mask", "DEM", "LULC", "S1RTC"].iter().position(|f| *f == table[*i].family);
+        let most = [Subject::Clouds, Subject::Elevation, Subject::LandCover, Subject::Radar];
+        let informative = |i: &usize| most.iter().position(|subject| tells(*i, *subject));
         let first = given.iter().copied().max_by_key(|i| informative(i)).and_then(|i| Some((i, window.image(i)?)));
         let mut tiles = vec![match first {
             Some((i, raster)) => {
                 let look = usual_look(&table[i]);
-                self::tile(&picture(&table[i], look, raster, &stretch(look, &[raster])))
+                self::tile(&picture(&table[i], look, raster, &stretch(&table[i], look, &[raster])))
             }
             None => RgbImage::from_pixel(SIDE, SIDE, image::Rgb([238; 3])),
         }];

@@ -52,5 +52,5 @@ pub struct ModalityDeviation {
     /// Difference of decoded values: root mean square of images, share of pixels of another class, mean of scalars.
     pub physical: f64,
     /// Unit of it.
-    pub unit: &'static str,
+    pub unit: String,
 }

@@ -77,7 +77,7 @@ impl SolverTable {
             _ = write!(out, "| {} | {} |", row.question, row.modality);
             for (_, column) in &columns {
                 let cell = &column.modalities[k];
-                _ = write!(out, " {} ({}) |", percent(cell.relative), physical(cell.physical, cell.unit));
+                _ = write!(out, " {} ({}) |", percent(cell.relative), physical(cell.physical, &cell.unit));
             }
             out += "\n";
         }
@@ -152,12 +152,12 @@ mod tests {
     use crate::evaluate::solver_study::ModalityDeviation;
 
     fn deviation(what: &str, method: Method, mean: f64) -> Deviation {
-        let row = |modality: &str, unit| ModalityDeviation {
+        let row = |modality: &str, unit: &str| ModalityDeviation {
             question: "a question",
             modality: modality.into(),
             relative: mean,
             physical: mean / 2.0,
-            unit,
+            unit: String::from(unit),
         };
         Deviation { what: what.into(), method, mean, modalities: vec![row("DEM", "m"), row("LULC", "share of pixels")] }
     }

@@ -6,17 +6,19 @@
 use super::solver_study::{Deviation, ModalityDeviation, SolverStudy};
 use super::solver_table::SolverTable;
 use crate::error::{Error, Result};
-use crate::modality::{ModalityTable, PostOptions, Value, measured_unit, measured_value};
+use crate::modality::{ModalityTable, PostOptions, Subject, Value, measured_unit, measured_value};
 use crate::model::{DENOISER_FILE, Model, NoisePredictor, WeightFile, read_weights, write_manifest, write_tensors};
 use crate::sampler::{BatchName, Grid, Method, Purpose, Role, Roles, SamplerOptions, Solver, Start, sample, solved};
-use crate::scene::{Scene, Window};
+use crate::scene::{Scene, SceneOptions, Window};
 use candle_core::{DType, Device, Tensor};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
 /// What is asked: in words, what is given, what is generated (all else where nothing is named).
-const QUESTIONS: [(&str, &str, &str); 2] =
-    [("everything from elevation, land cover and radar", "DEM,LULC,S1RTC", ""), ("S2L2A from S2L1C", "S2L1C", "S2L2A")];
+const QUESTIONS: [(&str, &[Subject], &[Subject]); 2] = [
+    ("everything from elevation, land cover and radar", &[Subject::Elevation, Subject::LandCover, Subject::Radar], &[]),
+    ("S2L2A from S2L1C", &[Subject::TopOfAtmosphere], &[Subject::SurfaceReflectance]),
+];
 
 /// One place and question, with the solution.
 struct Case {
@@ -83,15 +85,20 @@ impl SolverStudy<'_> {
         let table = &self.model.manifest.modalities;
         let mut cases = Vec::new();
         for dir in self.places {
-            let scene = Scene::open(dir)?;
+            let scene = Scene::open_with(dir, &SceneOptions::of(table))?;
             let window = scene.window(table.window_m(), Window::Centre)?;
             let available = scene.available(table);
             for (question, given, generated) in QUESTIONS {
-                let given = table.select_list(given)?;
-                if !given.iter().all(|i| available.contains(i)) {
+                let known = |subject: &Subject| !table.telling_of(*subject).is_empty();
+                let all = |subjects: &[Subject]| -> Vec<usize> {
+                    subjects.iter().flat_map(|subject| table.telling_of(*subject)).collect()
+                };
+                let asked = given.iter().chain(generated).all(known);
+                let given = all(given);
+                if !asked || !given.iter().all(|i| available.contains(i)) {
                     continue;
                 }
-                let generated = if generated.is_empty() { None } else { Some(table.select_list(generated)?) };
+                let generated = (!generated.is_empty()).then(|| all(generated));
                 let roles = Roles::new(table, &given, generated.as_deref())?;
                 let observation = scene.read(table, &window, &given)?;
                 let realisations = (0..self.samples as u64).collect();
@@ -205,7 +212,7 @@ fn modality_deviation(
         }
     };
     let relative = (squares / variance).sqrt();
-    ModalityDeviation { question, modality: m.name.clone(), relative, physical, unit }
+    ModalityDeviation { question, modality: m.name.clone(), relative, physical, unit: unit.into() }
 }
 
 fn kilometres(a: &Value, b: &Value) -> f64 {

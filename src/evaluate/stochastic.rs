@@ -6,7 +6,7 @@ use super::task_input::{TaskInput, rasters};
 use super::windows::HeldWindow;
 use crate::error::Result;
 use crate::job::SetValue;
-use crate::modality::{Location, Raster, Value, measured};
+use crate::modality::{Location, Raster, Subject, Value, measured};
 
 /// Neighbours that make the radius of a point (specification G.3).
 const NEIGHBOURS: usize = 5;
@@ -34,9 +34,9 @@ impl TaskInput<'_> {
 
     /// G.3 on mean spectra over the 10 m bands: real dates against realisations given place and day alone.
     pub(super) fn dates(&self) -> Result<Vec<Row>> {
-        let Some(&target) = self.select(&["S2L2A_10m"]).first() else { return Ok(Vec::new()) };
+        let Some(target) = self.finest(Subject::SurfaceReflectance) else { return Ok(Vec::new()) };
         let m = &self.evaluation.model.manifest.modalities[target];
-        let given = self.select(&["location", "date"]);
+        let given = self.telling_of(&[Subject::Place, Subject::Date]);
         // Training windows drawn at random are what a model without any skill would answer.
         let drawn: Vec<Vec<f64>> = self.training.rasters(target).map(|r| spectrum(&r)).collect();
         let samples = self.evaluation.samples;
@@ -95,11 +95,16 @@ impl TaskInput<'_> {
 
     /// How many pixels of B02 are brighter than the ground ever is on clear dates.
     pub(super) fn clear(&self) -> Result<Vec<Row>> {
-        let (target, mask) = (self.select(&["S2L2A_10m"]), self.select(&["cloud_mask"]));
-        let (Some(&target), Some(&mask)) = (target.first(), mask.first()) else { return Ok(Vec::new()) };
+        let (target, mask) = (self.finest(Subject::SurfaceReflectance), self.finest(Subject::Clouds));
+        let (Some(target), Some(mask)) = (target, mask) else { return Ok(Vec::new()) };
         let m = &self.evaluation.model.manifest.modalities[target];
-        let Some(blue) = m.channels.iter().position(|c| c == "B02") else { return Ok(Vec::new()) };
-        let known = self.select(&["location", "date", "DEM", "LULC", "S1RTC"]);
+        // Clouds are brightest against the ground where light is shortest.
+        let length = |channel: usize| m.wavelength_nm(&m.channels[channel]).unwrap_or(f64::INFINITY);
+        let Some(blue) = (0..m.channels.len()).min_by(|a, b| length(*a).total_cmp(&length(*b))) else {
+            return Ok(Vec::new());
+        };
+        let slow = [Subject::Place, Subject::Date, Subject::Elevation, Subject::LandCover, Subject::Radar];
+        let known = self.telling_of(&slow);
         let clear_share = |w: &HeldWindow| {
             w.image(mask).map_or(f64::NAN, |r| {
                 let known = r.valid_of(&r.data);
@@ -140,11 +145,12 @@ impl TaskInput<'_> {
         }
         let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
         let [clear, cloudy, asked_clear, asked_cloudy] = shares.each_ref().map(|v| mean(v));
-        let name = "B02 brighter than 99 % of clear ground";
-        let mut row = Row::single("asked for clear sky", name, "share of pixels", asked_clear, shares[2].len()).should(
-            "nearer to clear dates than to cloudy ones, and below 0.1",
-            asked_clear < 0.1 && asked_clear < (clear + cloudy) / 2.0,
-        );
+        let name = format!("{} brighter than 99 % of clear ground", m.channels[blue]);
+        let mut row = Row::single("asked for clear sky", &name, "share of pixels", asked_clear, shares[2].len())
+            .should(
+                "nearer to clear dates than to cloudy ones, and below 0.1",
+                asked_clear < 0.1 && asked_clear < (clear + cloudy) / 2.0,
+            );
         row.baselines =
             vec![("real clear dates", clear), ("real cloudy dates", cloudy), ("asked for thick cloud", asked_cloudy)];
         Ok(vec![row])

@@ -5,7 +5,7 @@ use super::windows::{HeldWindow, held_windows};
 use crate::ensemble::Realisation;
 use crate::error::Result;
 use crate::job::{Event, Place, Request, SetValue, run};
-use crate::modality::{PostOptions, Value};
+use crate::modality::{PostOptions, Subject, Value};
 use crate::model::Model;
 use crate::sampler::{Roles, SamplerOptions};
 use crate::train::Recipe;
@@ -56,10 +56,23 @@ impl<'a> TaskInput<'a> {
         })
     }
 
-    /// Indices of these modalities or families; none for what the model does not have.
-    pub fn select(&self, names: &[&str]) -> Vec<usize> {
+    /// Modalities that tell of these subjects, in the order of the subjects.
+    pub fn telling_of(&self, subjects: &[Subject]) -> Vec<usize> {
         let table = &self.evaluation.model.manifest.modalities;
-        names.iter().flat_map(|name| table.select(name).unwrap_or_default()).collect()
+        subjects.iter().flat_map(|subject| table.telling_of(*subject)).collect()
+    }
+
+    /// The one that tells most finely of a subject.
+    pub fn finest(&self, subject: Subject) -> Option<usize> {
+        self.evaluation.model.manifest.modalities.finest(subject)
+    }
+
+    /// Names of the families of modalities, each once.
+    pub fn named(&self, modalities: &[usize]) -> String {
+        let table = &self.evaluation.model.manifest.modalities;
+        let mut names: Vec<&str> = modalities.iter().map(|&i| table[i].family.as_str()).collect();
+        names.dedup();
+        names.join(", ")
     }
 
     /// Realisations of one window.

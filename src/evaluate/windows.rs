@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::files::folders;
 use crate::grid::Footprint;
 use crate::modality::{ModalityTable, Raster, Value};
-use crate::scene::{Scene, WINDOW_STEP_M, Window};
+use crate::scene::{Scene, SceneOptions, WINDOW_STEP_M, Window};
 use crate::train::DataRecipe;
 use std::path::{Path, PathBuf};
 
@@ -42,7 +42,7 @@ impl HeldWindow {
 pub fn held_windows(dir: &Path, table: &ModalityTable, recipe: &DataRecipe, side: usize) -> Result<Vec<HeldWindow>> {
     let mut windows = Vec::new();
     for dir in folders(dir)? {
-        let Ok(scene) = Scene::open(&dir) else { continue };
+        let Ok(scene) = Scene::open_with(&dir, &SceneOptions::of(table)) else { continue };
         if !recipe.held_out.iter().any(|prefix| scene.name().starts_with(prefix)) {
             continue;
         }

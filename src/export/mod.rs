@@ -14,7 +14,7 @@ pub use sequence::{Export, export};
 use crate::ensemble::{Realisation, Statistics, statistics};
 use crate::error::Result;
 use crate::files::write_atomically;
-use crate::modality::{Modality, Raster, Value, ValueKind};
+use crate::modality::{Group, Modality, Raster, Value};
 use crate::scene::{GeoTiff, Pixels};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -74,10 +74,8 @@ impl<'a> Exporter<'a> {
         let mut written = Vec::new();
         for (i, (m, value)) in self.lineage.table.iter().zip(&realisation.values).enumerate() {
             let Some(Value::Image(raster)) = value.as_ref().filter(|_| self.wanted(i)) else { continue };
-            let mut metadata = vec![
-                ("unit".to_owned(), m.unit().to_owned()),
-                ("realisation".to_owned(), realisation.index.to_string()),
-            ];
+            let mut metadata =
+                vec![("unit".to_owned(), m.unit()), ("realisation".to_owned(), realisation.index.to_string())];
             for (m, value) in self.lineage.table.iter().zip(&realisation.values) {
                 match value {
                     Some(Value::Location(at)) => {
@@ -89,15 +87,7 @@ impl<'a> Exporter<'a> {
             }
             let raster = with_gaps(raster)?;
             let bands = m.channels.iter().enumerate().map(|(c, name)| (name.clone(), raster.channel(c))).collect();
-            let holed = raster.valid().is_some();
-            let pixels = match &m.values {
-                ValueKind::Reflectance { dn_per_unit, .. } => Pixels::Scaled { scale: 1.0 / f64::from(*dn_per_unit) },
-                ValueKind::Classes { classes } if holed => Pixels::HoledClasses(classes.clone(), NO_CLASS),
-                ValueKind::Classes { classes } => Pixels::Classes(classes.clone()),
-                ValueKind::Picture => Pixels::Picture,
-                _ if holed => Pixels::Holed(NO_VALUE),
-                _ => Pixels::Float,
-            };
+            let pixels = pixels(m, raster.valid().is_some());
             let what = match pixels {
                 Pixels::Picture => "Synthetic picture without units, not an observation",
                 _ => "Synthetic realisation, not an observation",
@@ -137,8 +127,8 @@ impl<'a> Exporter<'a> {
                 };
                 let indices: Vec<String> = members.iter().map(|r| r.index.to_string()).collect();
                 let unit = match (k, classes) {
-                    (0, _) => m.unit().to_owned(),
-                    (_, None) if m.values == ValueKind::Picture => "square of levels of a picture, no unit".to_owned(),
+                    (0, _) => m.unit(),
+                    (_, None) if m.is_picture() => "square of levels of a picture, no unit".to_owned(),
                     (_, None) => format!("square of {}", m.unit()),
                     (_, Some(_)) => "share of realisations, 0 to 1".to_owned(),
                 };
@@ -173,7 +163,7 @@ impl<'a> Exporter<'a> {
             if rows.is_empty() {
                 continue;
             }
-            let columns = if m.values == ValueKind::Location { "latitude,longitude" } else { "date" };
+            let columns = if m.is_location() { "latitude,longitude" } else { "date" };
             let path = self.table_path(range, m);
             let text = format!("seed,realisation,{columns},synthetic\n{}", rows.concat());
             write_atomically(&path, text.as_bytes())?;
@@ -246,6 +236,18 @@ fn numbers([first, last]: [u64; 2]) -> String {
     format!("r{first:03}-{last:03}")
 }
 
+/// How the pixels of a realisation are stored.
+fn pixels(m: &Group, holed: bool) -> Pixels {
+    match m.classes() {
+        Some(classes) if holed => Pixels::HoledClasses(classes.to_vec(), NO_CLASS),
+        Some(classes) => Pixels::Classes(classes.to_vec()),
+        None if m.is_picture() => Pixels::Picture,
+        None if m.about.whole_numbers => Pixels::Scaled { scale: 1.0 / f64::from(m.about.per_unit) },
+        None if holed => Pixels::Holed(NO_VALUE),
+        None => Pixels::Float,
+    }
+}
+
 /// Names of the two statistics of a modality.
 fn statistic_names(m: &Modality) -> [&'static str; 2] {
     if m.classes().is_some() { ["mode", "disagreement"] } else { ["mean", "variance"] }
@@ -267,11 +269,7 @@ mod tests {
             // Values that could be taken for no data.
             let raster = Raster::from_fn(m.channels.len(), m.pixels, m.pixels, |_, pixel| (pixel % 2) as f32 * 11.0);
             let raster = raster.with_valid(&valid).expect("mask");
-            let pixels = match &m.values {
-                ValueKind::Reflectance { .. } => Pixels::Scaled { scale: 1e-4 },
-                ValueKind::Classes { classes } => Pixels::HoledClasses(classes.clone(), NO_CLASS),
-                _ => Pixels::Holed(NO_VALUE),
-            };
+            let pixels = super::pixels(m, true);
             let written = with_gaps(&raster).expect("values");
             let side = m.window_m();
             let footprint =

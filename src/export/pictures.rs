@@ -127,9 +127,9 @@ impl Exporter<'_> {
             Some(observed) => vec![observed],
             None => held.iter().map(|(_, raster)| *raster).collect(),
         };
-        let shared = view::stretch(look, &scale);
+        let shared = view::stretch(m, look, &scale);
         let draw = |raster: &Raster, title: &str, synthetic: bool| {
-            let own = pictures.own_stretch.then(|| view::stretch(look, &[raster]));
+            let own = pictures.own_stretch.then(|| view::stretch(m, look, &[raster]));
             let stretch = own.as_ref().unwrap_or(&shared);
             let legend = pictures.legend.then(|| Legend::of_look(m, (&drawn.name, look), raster, stretch, title));
             view::labelled(&view::picture(m, look, raster, stretch), legend.as_ref(), synthetic)

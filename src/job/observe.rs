@@ -4,9 +4,9 @@ use super::place::Opened;
 use super::{Place, Request, SetValue};
 use crate::error::{Error, Result};
 use crate::grid::Footprint;
-use crate::modality::{ClassMap, Modality, ModalityTable, Raster, Value, ValueKind};
+use crate::modality::{ClassMap, Form, Modality, ModalityTable, Raster, Value};
 use crate::sampler::Role;
-use crate::scene::{Given, Observation, read_raster_for};
+use crate::scene::{Given, Observation, SceneOptions, read_raster_for};
 
 /// Reads every given modality of the request that is not set by hand, and puts the set values in.
 ///
@@ -15,7 +15,7 @@ use crate::scene::{Given, Observation, read_raster_for};
 pub fn observe(table: &ModalityTable, request: &Request) -> Result<Observation> {
     let given = request.roles.with(Role::Given);
     let wanted: Vec<usize> = given.iter().copied().filter(|i| !request.set.contains_key(i)).collect();
-    let opened = request.place.data.open()?;
+    let opened = request.place.data.open(&SceneOptions::of(table))?;
     let ground = opened.footprint(table.window_m(), &request.place.extent)?;
     let mut observation = match &opened {
         Opened::Scene(scene) => scene.read(table, &ground, &wanted)?,
@@ -56,7 +56,7 @@ pub(super) fn fillings(table: &ModalityTable, given: &[usize], observation: &Obs
 /// # Errors
 /// When the place cannot be opened, or its extent does not lie in it.
 pub fn observe_all(table: &ModalityTable, place: &Place) -> Result<Observation> {
-    let opened = place.data.open()?;
+    let opened = place.data.open(&SceneOptions::of(table))?;
     let ground = opened.footprint(table.window_m(), &place.extent)?;
     let scene = match opened {
         Opened::Scene(scene) => scene,
@@ -82,23 +82,20 @@ pub fn observe_all(table: &ModalityTable, place: &Place) -> Result<Observation> 
 /// Of bare ground only the location is known.
 fn bare(table: &ModalityTable, name: &str, ground: Footprint) -> Result<Observation> {
     let centre = ground.centre()?;
-    let location = |m: &Modality| {
-        let value = Value::Location(centre);
-        (m.values == ValueKind::Location).then_some(Given::of(value))
-    };
+    let location = |m: &Modality| m.is_location().then(|| Given::of(Value::Location(centre)));
     let values = table.iter().map(location).collect();
     Ok(Observation { tile: name.to_owned(), footprint: ground, values, notes: Vec::new() })
 }
 
 fn value_of(m: &Modality, set: &SetValue, window: &Footprint, notes: &mut Vec<String>) -> Result<Given> {
-    let value = match (set, &m.values) {
-        (SetValue::Location(at), ValueKind::Location) => Value::Location(*at),
-        (SetValue::Date(date), ValueKind::Date) => Value::Date(*date),
-        (SetValue::Class(code), ValueKind::Classes { classes }) if classes.iter().any(|c| c.code == *code) => {
+    let value = match (set, m.classes()) {
+        (SetValue::Location(at), _) if m.is_location() => Value::Location(*at),
+        (SetValue::Date(date), _) if m.is_date() => Value::Date(*date),
+        (SetValue::Class(code), Some(classes)) if classes.iter().any(|c| c.code == *code) => {
             let (rows, columns) = window.pixels(m.ground_m)?;
             Value::Image(Raster::constant(1, rows, columns, f32::from(*code)))
         }
-        (SetValue::Painted(map), ValueKind::Classes { classes }) => {
+        (SetValue::Painted(map), Some(classes)) => {
             let known = |code: &u8| classes.iter().any(|c| c.code == *code);
             let fits = map.size() == window.pixels(m.ground_m)? && map.codes().iter().all(known);
             if !fits {
@@ -127,8 +124,8 @@ impl SetValue {
         let text = text.trim();
         let bad =
             |expected: &str| Error::request(format!("\"{text}\" is no value for {}; expected {expected}.", m.name));
-        match &m.values {
-            ValueKind::Location => {
+        match m.about.form {
+            Form::Location => {
                 let numbers: Option<Vec<f64>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
                 match numbers.as_deref() {
                     Some(&[lat, lon]) if lat.abs() <= 90.0 && lon.abs() <= 180.0 => {
@@ -137,7 +134,7 @@ impl SetValue {
                     _ => Err(bad("latitude,longitude in degrees, such as 55.9,-3.2")),
                 }
             }
-            ValueKind::Date => {
+            Form::Date => {
                 let turned: Vec<&str> = text.split('-').collect();
                 let iso = match turned.as_slice() {
                     [day, month, year] if year.len() == 4 => format!("{year}-{month:0>2}-{day:0>2}"),
@@ -145,11 +142,12 @@ impl SetValue {
                 };
                 iso.parse().map(Self::Date).map_err(|_| bad("a date such as 2023-04-19"))
             }
-            ValueKind::Classes { .. } if ClassMap::is_text(text) => text
+            Form::Class if ClassMap::is_text(text) => text
                 .parse()
                 .map(Self::Painted)
                 .map_err(|expected: String| Error::request(format!("{}: {expected}.", m.name))),
-            ValueKind::Classes { classes } if !is_raster(text) => {
+            Form::Class if !is_raster(text) => {
+                let classes = m.classes().unwrap_or_default();
                 let found =
                     classes.iter().find(|c| c.name.to_lowercase() == text.to_lowercase() || c.code.to_string() == text);
                 let names: Vec<&str> = classes.iter().map(|c| c.name.as_str()).collect();
@@ -157,7 +155,7 @@ impl SetValue {
                     .map(|c| Self::Class(c.code))
                     .ok_or_else(|| bad(&format!("a GeoTIFF (.tif) or one of: {}", names.join(", "))))
             }
-            ValueKind::Picture if is_picture(text) => Ok(Self::File(text.into())),
+            Form::Picture if is_picture(text) => Ok(Self::File(text.into())),
             _ if !is_raster(text) => Err(bad("the path of a GeoTIFF (.tif)")),
             _ => Ok(Self::File(text.into())),
         }

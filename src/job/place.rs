@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::grid::Footprint;
-use crate::scene::{Extent, Scene, WINDOW_STEP_M, Window};
+use crate::modality::ModalityTable;
+use crate::scene::{Extent, Scene, SceneOptions, WINDOW_STEP_M, Window};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -49,12 +50,12 @@ impl Place {
         Self { data: PlaceData::Ground { name: name.into(), footprint }, extent: Extent::default() }
     }
 
-    /// The ground meant, for a network with windows of this side.
+    /// The ground meant, for a model with this table.
     ///
     /// # Errors
     /// When the scene cannot be opened, or the extent does not lie in it.
-    pub fn footprint(&self, window_m: f64) -> Result<Footprint> {
-        self.data.open()?.footprint(window_m, &self.extent)
+    pub fn footprint(&self, table: &ModalityTable) -> Result<Footprint> {
+        self.data.open(&SceneOptions::of(table))?.footprint(table.window_m(), &self.extent)
     }
 }
 
@@ -67,10 +68,10 @@ pub(super) enum Opened {
 
 impl PlaceData {
     /// The one way to its data.
-    pub(super) fn open(&self) -> Result<Opened> {
+    pub(super) fn open(&self, options: &SceneOptions) -> Result<Opened> {
         Ok(match self {
-            Self::Scene(dir) => Opened::Scene(Box::new(Scene::open(dir)?)),
-            Self::MajorTom { root, cell } => Opened::Scene(Box::new(Scene::open_major_tom(root, cell)?)),
+            Self::Scene(dir) => Opened::Scene(Box::new(Scene::open_with(dir, options)?)),
+            Self::MajorTom { root, cell } => Opened::Scene(Box::new(Scene::open_major_tom_with(root, cell, options)?)),
             Self::Ground { name, footprint } => Opened::Ground { name: name.clone(), footprint: footprint.clone() },
         })
     }

@@ -5,7 +5,7 @@ use super::{Event, Request, Stage};
 use crate::ensemble::Realisation;
 use crate::error::{Error, Result};
 use crate::grid::Footprint;
-use crate::modality::ModalityTable;
+use crate::modality::{ModalityTable, Subject};
 use crate::model::{Engine, Model, Moments};
 use crate::sampler::{BatchName, ConditionLatent, Evaluation, Purpose, Role, Start, Stream, sample, solved};
 use crate::scene::Observation;
@@ -218,7 +218,8 @@ impl Preview {
         let table = &model.manifest.modalities;
         let generated = request.roles.with(Role::Generated);
         let images = || generated.iter().copied().filter(|&i| !table[i].is_scalar());
-        let modality = images().find(|&i| table[i].name == "S2L2A_10m").or_else(|| images().next())?;
+        let modality =
+            images().find(|&i| table.finest(Subject::SurfaceReflectance) == Some(i)).or_else(|| images().next())?;
         let position = solved(&request.roles, request.options.ignored).iter().position(|&i| i == modality)?;
         Some(Self { modality, position, shown: Instant::now(), cost: Duration::from_millis(100) })
     }

@@ -1,30 +1,28 @@
 //! Values in the units people state them in.
 
-use super::{Modality, Raster, ValueKind};
+use super::{Form, Group, Raster};
 
 /// A pixel's physical value as people state it: reflectance, dB, metres, class code.
-pub fn measured_value(m: &Modality, value: f32) -> f32 {
-    match m.values {
-        ValueKind::Reflectance { dn_per_unit, .. } => value / dn_per_unit,
+pub fn measured_value(m: &Group, value: f32) -> f32 {
+    match m.about.form {
         // Specification G.1.
-        ValueKind::Decibel { .. } => (10.0 * value.max(1e-12).log10()).clamp(-50.0, 10.0),
+        Form::Number if m.about.decibel => (10.0 * value.max(1e-12).log10()).clamp(-50.0, 10.0),
+        Form::Number => value / m.about.per_unit,
         _ => value,
     }
 }
 
 /// All pixels as [`measured_value`].
-pub fn measured(m: &Modality, raster: &Raster) -> Raster {
+pub fn measured(m: &Group, raster: &Raster) -> Raster {
     raster.map(|v| measured_value(m, v))
 }
 
-/// The unit of [`measured`].
-pub fn measured_unit(m: &Modality) -> &'static str {
-    match m.values {
-        ValueKind::Reflectance { .. } => "reflectance",
-        ValueKind::Decibel { .. } => "dB",
-        ValueKind::LogElevation { .. } | ValueKind::RootElevation { .. } => "m",
-        ValueKind::Classes { .. } => "share of pixels",
-        ValueKind::Picture => "levels of 255, no unit",
-        _ => "",
+/// The unit of [`measured`]; for classes that of how far two rasters are apart.
+pub fn measured_unit(m: &Group) -> &str {
+    match m.about.form {
+        Form::Number => &m.about.unit,
+        Form::Class => "share of pixels",
+        Form::Picture => "levels of 255, no unit",
+        Form::Location | Form::Date => "",
     }
 }

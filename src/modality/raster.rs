@@ -7,7 +7,7 @@ use std::ops::Range;
 
 /// Pixels of one image modality, in physical units, and where they are valid.
 ///
-/// Layout `(channel, row, column)`, row 0 is north. Units by [`ValueKind`](super::ValueKind): Sentinel-2 in DN
+/// Layout `(channel, row, column)`, row 0 is north. Units as the catalogue says: Sentinel-2 in DN
 /// (reflectance × 10 000), Sentinel-1 in linear power, elevation in metres, classes as raster codes.
 ///
 /// A pixel is valid where all its channels are: one mask for all of them. What `data` holds at other pixels is always

@@ -1,12 +1,8 @@
-//! Physical values and how they become network values and back (specification B.4–B.9).
-//!
-//! Everything here is float32 (float64 inside one formula where that costs nothing), on every device:
-//! half precision would turn elevation into terraces (E.5, I.8).
+//! Physical values, and their way into a network and back (specification B.4–B.9).
 
-use super::{Class, Curve, Modality, Raster, ValueKind, filled};
+use super::{Modality, Raster, filled};
 use crate::error::{Error, Result};
 use jiff::civil::Date;
-
 /// A geographic position in degrees (WGS 84).
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Location {
@@ -52,11 +48,6 @@ impl Default for PostOptions {
     }
 }
 
-/// Index of a raster code in the one-hot order; codes outside the table count as index 0 (B.7, I.13).
-pub fn class_index(classes: &[Class], code: f32) -> usize {
-    classes.iter().position(|class| f32::from(class.code) == code).unwrap_or(0)
-}
-
 /// Physical value → network value.
 ///
 /// Images become `(channels, rows, columns)` with one-hot channels for class rasters; scalars become the
@@ -65,57 +56,18 @@ pub fn class_index(classes: &[Class], code: f32) -> usize {
 /// # Errors
 /// When the value is not of the modality's kind or has another number of channels, or most of it is missing.
 pub fn to_network(modality: &Modality, value: &Value) -> Result<Vec<f32>> {
-    let mismatch = || Error::request(format!("The value given for {} is not of its kind.", modality.name));
-    let whole;
-    let value = match value {
-        Value::Image(raster) if raster.valid().is_some() => {
-            whole = Value::Image(filled(modality, raster)?.into_owned());
-            &whole
+    let pixels = |raster: &Raster| -> Result<Option<Vec<f32>>> {
+        if raster.channels != modality.channels.len() {
+            return Ok(None);
         }
-        value => value,
+        Ok(modality.normalisation.pixels_in(&modality.about, &filled(modality, raster)?.data))
     };
-    match (&modality.values, value) {
-        (ValueKind::Location, Value::Location(at)) => {
-            let (phi, lambda) = (at.lat.to_radians(), at.lon.to_radians());
-            Ok([phi.cos() * lambda.cos(), phi.cos() * lambda.sin(), phi.sin()].map(|v| v as f32).to_vec())
-        }
-        (ValueKind::Date, Value::Date(date)) => {
-            let theta = std::f64::consts::TAU * f64::from(date.day_of_year()) / f64::from(date.days_in_year());
-            let year = 2.0 * (f64::from(date.year()) - 1950.0) / 100.0 - 1.0;
-            Ok([theta.sin(), theta.cos(), year].map(|v| v as f32).to_vec())
-        }
-        (ValueKind::Classes { classes }, Value::Image(raster)) if raster.channels == 1 => {
-            let n = raster.data.len();
-            let mut out = vec![-1.0; classes.len() * n];
-            for (i, &code) in raster.data.iter().enumerate() {
-                out[class_index(classes, code) * n + i] = 1.0;
-            }
-            Ok(out)
-        }
-        (kind, Value::Image(raster)) if raster.channels == modality.channels.len() => {
-            let f: Box<dyn Fn(f32) -> f32> = match *kind {
-                ValueKind::Reflectance { dn_per_unit, curve } => match curve {
-                    Curve::Linear => Box::new(move |x| x / dn_per_unit * 2.0 - 1.0),
-                    Curve::SquareRoot => Box::new(move |x| (x / dn_per_unit).max(0.0).sqrt() * 2.0 - 1.0),
-                },
-                ValueKind::RootElevation { max_m } => {
-                    Box::new(move |x| (x / max_m).abs().sqrt().copysign(x) * 2.0 - 1.0)
-                }
-                ValueKind::Picture => Box::new(|x| x / 255.0 * 2.0 - 1.0),
-                ValueKind::Decibel { min_db, max_db, min_positive } => Box::new(move |x| {
-                    let x = if x <= 0.0 { min_positive } else { f64::from(x) };
-                    scale_in(10.0 * x.log10(), min_db, max_db)
-                }),
-                ValueKind::LogElevation { min_log, max_log, min_positive } => Box::new(move |x| {
-                    let x = if x <= 0.0 { min_positive } else { f64::from(x) };
-                    scale_in(x.ln_1p(), min_log, max_log)
-                }),
-                ValueKind::Classes { .. } | ValueKind::Location | ValueKind::Date => return Err(mismatch()),
-            };
-            Ok(raster.data.iter().map(|&x| f(x)).collect())
-        }
-        _ => Err(mismatch()),
-    }
+    let values = match value {
+        Value::Location(at) => modality.is_location().then(|| vector_of_location(*at).to_vec()),
+        Value::Date(date) => modality.is_date().then(|| vector_of_date(*date).to_vec()),
+        Value::Image(raster) => pixels(raster)?,
+    };
+    values.ok_or_else(|| Error::request(format!("The value given for {} is not of its kind.", modality.name)))
 }
 
 /// Network value → physical value; the inverse of [`to_network`] on everything that can occur in the data.
@@ -132,59 +84,27 @@ pub fn from_network(modality: &Modality, data: &[f32], options: &PostOptions) ->
             data.len()
         )));
     }
-    let image = |channels: usize, data: Vec<f32>| {
-        Raster::new(channels, modality.pixels, modality.pixels, data).map(Value::Image)
-    };
-    Ok(match &modality.values {
-        ValueKind::Location => {
-            Value::Location(location_from_vector([data[0], data[1], data[2]], options.normalise_location))
-        }
-        ValueKind::Date => Value::Date(date_from_vector([data[0], data[1], data[2]])?),
-        ValueKind::Classes { classes } => {
-            let n = modality.pixels * modality.pixels;
-            let codes = (0..n).map(|i| {
-                let mut best = 0;
-                for c in 1..classes.len() {
-                    if data[c * n + i] > data[best * n + i] {
-                        best = c;
-                    }
-                }
-                f32::from(classes[best].code)
-            });
-            image(1, codes.collect())?
-        }
-        ValueKind::Reflectance { dn_per_unit, curve } => {
-            let dn = data.iter().map(|&v| match curve {
-                Curve::Linear => (v + 1.0) / 2.0 * dn_per_unit,
-                Curve::SquareRoot => ((v + 1.0) / 2.0).max(0.0).powi(2) * dn_per_unit,
-            });
-            let clip = options.clip_reflectance;
-            image(modality.channels.len(), dn.map(|v| if clip { v.clamp(0.0, *dn_per_unit) } else { v }).collect())?
-        }
-        ValueKind::RootElevation { max_m } => {
-            let metres = data.iter().map(|&v| (v + 1.0) / 2.0).map(|root| (root * root).copysign(root) * max_m);
-            image(modality.channels.len(), metres.collect())?
-        }
-        ValueKind::Picture => {
-            image(modality.channels.len(), data.iter().map(|&v| ((v + 1.0) / 2.0 * 255.0).clamp(0.0, 255.0)).collect())?
-        }
-        &ValueKind::Decibel { min_db, max_db, min_positive } => image(
-            modality.channels.len(),
-            data.iter().map(|&v| 10f64.powf(scale_out(v, min_db, max_db) / 10.0).max(min_positive) as f32).collect(),
-        )?,
-        &ValueKind::LogElevation { min_log, max_log, min_positive } => image(
-            modality.channels.len(),
-            data.iter().map(|&v| scale_out(v, min_log, max_log).exp_m1().max(min_positive) as f32).collect(),
-        )?,
-    })
+    if modality.is_location() {
+        let vector = [data[0], data[1], data[2]];
+        return Ok(Value::Location(location_from_vector(vector, options.normalise_location)));
+    }
+    match modality.normalisation.pixels_out(&modality.about, data, options.clip_reflectance) {
+        Some(data) => Raster::new(modality.channels.len(), modality.pixels, modality.pixels, data).map(Value::Image),
+        None => date_from_vector([data[0], data[1], data[2]]).map(Value::Date),
+    }
 }
 
-fn scale_in(value: f64, min: f64, max: f64) -> f32 {
-    (2.0 * (value - min) / (max - min) - 1.0) as f32
+/// B.8.
+fn vector_of_location(at: Location) -> [f32; 3] {
+    let (phi, lambda) = (at.lat.to_radians(), at.lon.to_radians());
+    [phi.cos() * lambda.cos(), phi.cos() * lambda.sin(), phi.sin()].map(|v| v as f32)
 }
 
-fn scale_out(v: f32, min: f64, max: f64) -> f64 {
-    ((f64::from(v) + 1.0) / 2.0).clamp(0.0, 1.0) * (max - min) + min
+/// B.9.
+fn vector_of_date(date: Date) -> [f32; 3] {
+    let theta = std::f64::consts::TAU * f64::from(date.day_of_year()) / f64::from(date.days_in_year());
+    let year = 2.0 * (f64::from(date.year()) - 1950.0) / 100.0 - 1.0;
+    [theta.sin(), theta.cos(), year].map(|v| v as f32)
 }
 
 /// B.8, with the switch of I.15.

@@ -1,7 +1,7 @@
 //! Values that a careful reader would question.
 
 use super::raster_file::RasterFile;
-use crate::modality::{Modality, Raster, ValueKind};
+use crate::modality::{Modality, Raster, Subject};
 
 /// Notes what merely looks wrong about the values of a window. `offset_possible`: whether the product may carry the
 /// Sentinel-2 offset of newer processing baselines.
@@ -14,55 +14,52 @@ pub(super) fn values(m: &Modality, raster: &Raster, file: &RasterFile, offset_po
     let n = sorted.len() as f64;
     sorted.sort_by(f32::total_cmp);
     let (min, median, max) = (sorted[0], sorted[sorted.len() / 2], sorted[sorted.len() - 1]);
-    match &m.values {
-        ValueKind::Reflectance { dn_per_unit, .. } => {
-            if max <= 2.0 {
-                notes.push(format!("{name}: values reach only {max}; this looks like reflectance 0–1, expected DN (reflectance × {dn_per_unit})."));
-            } else if min >= 1000.0 && offset_possible {
-                notes.push(format!("{name}: no value is below {min} DN; the offset of 1000 of processing baselines from 04.00 on may not have been removed."));
-            }
-            if m.channels.iter().any(|c| c == "B10") {
-                let cirrus = m.channels.iter().position(|c| c == "B10").map(|i| raster.valid_values(i));
-                let least = cirrus.into_iter().flatten().fold(f32::INFINITY, f32::min);
-                if least > 900.0 && offset_possible {
-                    notes.push(format!("{name}: the cirrus band B10 is nowhere below {least} DN; the offset of 1000 of processing baselines from 04.00 on was not removed."));
-                }
+    let about = &m.about;
+    if let Some(classes) = m.classes() {
+        let known = |v: f32| classes.iter().any(|c| f32::from(c.code) == v);
+        sorted.dedup();
+        let unknown: Vec<String> = sorted.iter().filter(|v| !known(**v)).take(5).map(ToString::to_string).collect();
+        if !unknown.is_empty() {
+            let codes: Vec<String> = classes.iter().map(|c| c.code.to_string()).collect();
+            notes.push(format!(
+                "{name}: unknown class code {}, taken as \"{}\"; known codes are {}.",
+                unknown.join(", "),
+                classes[0].name,
+                codes.join(" ")
+            ));
+        }
+    } else if about.is_optical() {
+        let dn_per_unit = about.per_unit;
+        if max <= 2.0 {
+            notes.push(format!("{name}: values reach only {max}; this looks like reflectance 0–1, expected DN (reflectance × {dn_per_unit})."));
+        } else if min >= 1000.0 && offset_possible {
+            notes.push(format!("{name}: no value is below {min} DN; the offset of 1000 of processing baselines from 04.00 on may not have been removed."));
+        }
+        let cirrus = |channel: &String| about.band(channel).is_some_and(|band| band.cirrus);
+        if let Some(i) = m.channels.iter().position(cirrus) {
+            let least = raster.valid_values(i).fold(f32::INFINITY, f32::min);
+            if least > 900.0 && offset_possible {
+                let band = &m.channels[i];
+                notes.push(format!("{name}: the cirrus band {band} is nowhere below {least} DN; the offset of 1000 of processing baselines from 04.00 on was not removed."));
             }
         }
-        ValueKind::Decibel { .. } => {
-            let dark = sorted.partition_point(|v| *v <= 0.0) as f64 / n;
-            if median >= 0.0 && dark > 0.01 {
-                notes.push(format!("{name}: {:.0} % of the window has no power (0 or less).", dark * 100.0));
-            }
-            if median < 0.0 && max <= 40.0 && min > -100.0 {
-                notes.push(format!(
-                    "{name}: the median is {median}; this looks like decibels, expected linear power (10^(dB/10))."
-                ));
-            }
+    } else if about.decibel {
+        let dark = sorted.partition_point(|v| *v <= 0.0) as f64 / n;
+        if median >= 0.0 && dark > 0.01 {
+            notes.push(format!("{name}: {:.0} % of the window has no power (0 or less).", dark * 100.0));
         }
-        ValueKind::LogElevation { .. } | ValueKind::RootElevation { .. } => {
-            let low = sorted.partition_point(|v| *v <= 0.0) as f64 / n;
-            if low > 0.0 {
-                notes.push(format!(
-                    "{name}: {:.0} % of the window is at or below 0 m; the model sees all of that as 0 m.",
-                    low * 100.0
-                ));
-            }
+        if median < 0.0 && max <= 40.0 && min > -100.0 {
+            notes.push(format!(
+                "{name}: the median is {median}; this looks like decibels, expected linear power (10^(dB/10))."
+            ));
         }
-        ValueKind::Classes { classes } => {
-            let known = |v: f32| classes.iter().any(|c| f32::from(c.code) == v);
-            sorted.dedup();
-            let unknown: Vec<String> = sorted.iter().filter(|v| !known(**v)).take(5).map(ToString::to_string).collect();
-            if !unknown.is_empty() {
-                let codes: Vec<String> = classes.iter().map(|c| c.code.to_string()).collect();
-                notes.push(format!(
-                    "{name}: unknown class code {}, taken as \"{}\"; known codes are {}.",
-                    unknown.join(", "),
-                    classes[0].name,
-                    codes.join(" ")
-                ));
-            }
+    } else if about.subject == Subject::Elevation && !m.is_picture() {
+        let low = sorted.partition_point(|v| *v <= 0.0) as f64 / n;
+        if low > 0.0 {
+            notes.push(format!(
+                "{name}: {:.0} % of the window is at or below 0 m; the model sees all of that as 0 m.",
+                low * 100.0
+            ));
         }
-        ValueKind::Picture | ValueKind::Location | ValueKind::Date => {}
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::grid::GridCell;
-use crate::modality::FAMILIES;
+use crate::modality::{Catalogue, Family, MajorTom};
 use std::collections::BTreeMap;
 use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
@@ -12,16 +12,9 @@ const DEPTH: usize = 3;
 /// No more folders are looked into to find it.
 const LOOKED_INTO: usize = 500;
 
-/// What a data set has of a cell.
+/// What a data set has of a cell: a bit for each of its products ([`Collection::families_of`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Holding([bool; FAMILIES.len()]);
-
-impl Holding {
-    /// Names of the products.
-    pub fn families(self) -> impl Iterator<Item = &'static str> {
-        FAMILIES.into_iter().zip(self.0).filter(|(_, there)| *there).map(|(family, _)| family)
-    }
-}
+pub struct Holding(u64);
 
 /// A data set.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,7 +23,15 @@ pub struct Collection {
     pub root: PathBuf,
     /// Its cells.
     pub cells: BTreeMap<GridCell, Holding>,
+    /// Name and place of each product that a data set may hold, in the order in which they lead.
+    products: Vec<(String, MajorTom)>,
     name: String,
+}
+
+/// Products that have a place in the layout.
+fn products() -> Vec<(String, MajorTom)> {
+    let place = |family: &std::sync::Arc<Family>| Some((family.name.clone(), family.major_tom.clone()?));
+    Catalogue::of_user().products().filter_map(place).take(u64::BITS as usize).collect()
 }
 
 impl Collection {
@@ -85,17 +86,17 @@ impl Collection {
 
     fn read(root: &Path) -> Result<Self> {
         let mut cells: BTreeMap<GridCell, Holding> = BTreeMap::new();
-        for (i, family) in FAMILIES.iter().enumerate() {
-            for row in folders(&root.join(format!("Core-{family}"))) {
+        let products = products();
+        for (i, (_, place)) in products.iter().enumerate() {
+            for row in folders(&root.join(&place.folder)) {
                 let row_name = name(&row);
                 for inner in folder_names(&row) {
-                    // Land cover is filed by the column alone.
-                    let label = if *family == "LULC" { format!("{row_name}_{inner}") } else { inner };
+                    let label = if place.by_column { format!("{row_name}_{inner}") } else { inner };
                     if let Ok(cell) = label.parse::<GridCell>()
                         && cell.to_string() == label
                         && label.split('_').next() == Some(&row_name)
                     {
-                        cells.entry(cell).or_default().0[i] = true;
+                        cells.entry(cell).or_default().0 |= 1 << i;
                     }
                 }
             }
@@ -108,7 +109,7 @@ impl Collection {
         }
         let full = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
         let name = full.file_name().map_or_else(|| "data set".into(), |n| n.to_string_lossy().into_owned());
-        Ok(Self { root: root.to_path_buf(), cells, name })
+        Ok(Self { root: root.to_path_buf(), cells, products, name })
     }
 
     /// Name for people.
@@ -136,13 +137,23 @@ impl Collection {
         })
     }
 
+    /// Names of the products that the data set has of a cell.
+    pub fn families_of(&self, cell: GridCell) -> impl Iterator<Item = &str> {
+        self.held(cell).map(|(name, _)| name.as_str())
+    }
+
+    fn held(&self, cell: GridCell) -> impl Iterator<Item = &(String, MajorTom)> {
+        let has = self.cells.get(&cell).map_or(0, |has| has.0);
+        self.products.iter().enumerate().filter(move |(i, _)| has & (1 << i) != 0).map(|(_, product)| product)
+    }
+
     /// The folder that stands for a cell, which opens as a scene; `None` if it has none.
     pub fn folder(&self, cell: GridCell) -> Option<PathBuf> {
-        let family = self.cells.get(&cell)?.families().next()?;
+        let (_, place) = self.held(cell).next()?;
         let label = cell.to_string();
         let (row, column) = label.split_once('_')?;
-        let core = self.root.join(format!("Core-{family}")).join(row);
-        Some(core.join(if family == "LULC" { column } else { &label }))
+        let core = self.root.join(&place.folder).join(row);
+        Some(core.join(if place.by_column { column } else { &label }))
     }
 }
 
@@ -151,7 +162,8 @@ fn name(path: &Path) -> String {
 }
 
 fn is_core(path: &Path) -> bool {
-    name(path).strip_prefix("Core-").is_some_and(|family| FAMILIES.contains(&family))
+    let own = name(path);
+    Catalogue::of_user().products().filter_map(|family| family.major_tom.as_ref()).any(|place| place.folder == own)
 }
 
 fn is_hidden(path: &Path) -> bool {
@@ -186,6 +198,7 @@ mod tests {
         let all = Collection {
             root: PathBuf::new(),
             cells: cells.map(|cell| (cell, Holding::default())).collect(),
+            products: Vec::new(),
             name: String::new(),
         };
         for (west, south, east, north) in [

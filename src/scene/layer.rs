@@ -4,7 +4,7 @@ use super::raster_file::RasterFile;
 use super::{Gap, checks};
 use crate::error::{Error, Result};
 use crate::grid::Footprint;
-use crate::modality::{Mask, Modality, Raster};
+use crate::modality::{Group, Mask, Modality, Raster};
 use std::path::PathBuf;
 
 /// Pixel sizes may differ from the nominal one by this share (some scenes have 9.995 m).
@@ -88,7 +88,7 @@ impl Layer {
     }
 
     /// Whether every channel is there.
-    pub fn holds(&self, m: &Modality) -> bool {
+    pub fn holds(&self, m: &Group) -> bool {
         m.channels.iter().all(|channel| self.locate(m, channel).is_ok())
     }
 
@@ -128,7 +128,7 @@ impl Layer {
         Ok(())
     }
 
-    fn locate(&self, m: &Modality, channel: &str) -> Result<(&RasterFile, usize)> {
+    fn locate(&self, m: &Group, channel: &str) -> Result<(&RasterFile, usize)> {
         // A single band without a name can only stand for a modality with a single channel.
         let find = |file: &RasterFile| file.band(channel, m.channels.len() == 1);
         let found = self.files.iter().find_map(|file| find(file).ok().map(|band| (file, band)));
@@ -196,7 +196,7 @@ impl Layer {
         for channel in &m.channels {
             let (file, band) = self.locate(m, channel)?;
             let mut values = file.read(&[band], (column as usize, row as usize), (columns, rows))?;
-            values.iter_mut().filter(|v| m.no_data() == Some(**v)).for_each(|v| *v = f32::NAN);
+            values.iter_mut().filter(|v| m.about.is_no_data(**v)).for_each(|v| *v = f32::NAN);
             let share = values.iter().filter(|v| v.is_nan()).count() as f64 / values.len().max(1) as f64;
             if share > gap.as_ref().map_or(0.0, |gap| gap.share) {
                 gap = Some(Gap { file: file.path.clone(), band: channel.clone(), share });

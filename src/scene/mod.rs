@@ -26,13 +26,14 @@ pub(crate) use read_back::{Bits, read_back};
 
 use crate::error::{Error, Result};
 use crate::grid::Footprint;
-use crate::modality::{Location, Modality, ModalityTable, Value, ValueKind};
+use crate::modality::{Catalogue, Family, Group, Location, Modality, ModalityTable, Subject, Value};
 use jiff::civil::Date;
 use layer::Layer;
 use metadata::Metadata;
 use raster_file::RasterFile;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Windows and other extents begin and end at multiples of the coarsest pixel, so that they fall on pixel borders in every
 /// modality.
@@ -82,7 +83,7 @@ impl Observation {
 
     /// The date of the place (ISO 8601 day), if one is known.
     pub fn date(&self, table: &ModalityTable) -> Option<String> {
-        let at = table.iter().position(|m| m.values == ValueKind::Date)?;
+        let at = table.iter().position(|m| m.is_date())?;
         match &self.values[at].as_ref()?.value {
             Value::Date(date) => Some(date.to_string()),
             _ => None,
@@ -91,11 +92,28 @@ impl Observation {
 }
 
 /// How to open a scene.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone)]
 pub struct SceneOptions {
-    /// Take terrain-corrected sigma0 (`S1GRD.tif`) where no radiometrically terrain-corrected radar exists. The two
-    /// differ by about a dB over flat land, more on slopes.
-    pub accept_grd_as_rtc: bool,
+    /// Take what the catalogue says may stand in for another family where that is missing: terrain-corrected sigma0
+    /// (`S1GRD.tif`) where no radiometrically terrain-corrected radar exists. The two differ by about a dB over flat land,
+    /// more on slopes.
+    pub accept_stand_ins: bool,
+    /// What can be read.
+    pub catalogue: Arc<Catalogue>,
+}
+
+impl Default for SceneOptions {
+    /// No stand-ins, and the user's catalogue.
+    fn default() -> Self {
+        Self { accept_stand_ins: false, catalogue: Catalogue::of_user() }
+    }
+}
+
+impl SceneOptions {
+    /// For a model: what can be read where its table is used.
+    pub fn of(table: &ModalityTable) -> Self {
+        Self { accept_stand_ins: false, catalogue: table.catalogue().clone() }
+    }
 }
 
 /// A place with real data.
@@ -105,6 +123,7 @@ pub struct Scene {
     dir: PathBuf,
     extent: Footprint,
     parts: Parts,
+    catalogue: Arc<Catalogue>,
 }
 
 /// What was found in a folder.
@@ -117,8 +136,8 @@ struct Parts {
     notes: Vec<String>,
     /// Modalities whose files cannot be used, and why.
     broken: BTreeMap<String, (PathBuf, String)>,
-    /// The radar is sigma0 and was not taken for gamma0.
-    sigma0_only: bool,
+    /// By modality: what could stand in for it but was not taken, in words.
+    refused: BTreeMap<String, String>,
 }
 
 impl Parts {
@@ -143,8 +162,8 @@ impl Parts {
     }
 
     /// What a modality is read from.
-    fn layer(&self, m: &Modality) -> Option<&Layer> {
-        if m.values == ValueKind::Picture { self.pictures.get(&m.name) } else { self.layers.get(&m.name) }
+    fn layer(&self, m: &Group) -> Option<&Layer> {
+        if m.is_picture() { self.pictures.get(&m.name) } else { self.layers.get(&m.name) }
     }
 
     /// Keeps a layer, or why there is none: one bad file does not spoil the others.
@@ -170,25 +189,31 @@ impl Scene {
     /// # Errors
     /// When the folder holds no modality, or a file is no raster.
     pub fn open(dir: &Path) -> Result<Self> {
-        Self::open_with(dir, SceneOptions::default())
+        Self::open_with(dir, &SceneOptions::default())
     }
 
     /// As [`open`](Self::open), with options.
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn open_with(dir: &Path, options: SceneOptions) -> Result<Self> {
-        if let Some((root, cell)) = major_tom::cell_folder(dir) {
-            return Self::assemble(cell.to_string(), dir, major_tom::open(&root, &cell.to_string())?);
+    pub fn open_with(dir: &Path, options: &SceneOptions) -> Result<Self> {
+        let catalogue = &options.catalogue;
+        if let Some((root, cell)) = major_tom::cell_folder(dir, catalogue) {
+            let parts = major_tom::open(&root, &cell.to_string(), catalogue)?;
+            return Self::assemble(cell.to_string(), dir, parts, catalogue);
         }
         let metadata = Metadata::read(dir)?;
         let mut parts = Parts { notes: metadata.notes.clone(), metadata, ..Parts::default() };
         let own_grids = parts.metadata.own_grids;
         let layer = |file| if own_grids { Layer::single(file).on_own_grid() } else { Layer::single(file) };
-        for m in ModalityTable::published().iter().filter(|m| !m.is_scalar()) {
+        for m in catalogue.groups() {
             let elsewhere = parts.metadata.files.get(&m.name).map(|path| dir.join(path));
             let named = elsewhere.is_some();
-            let path = elsewhere.unwrap_or_else(|| dir.join(format!("{}.tif", m.name)));
+            let usual = || {
+                let mut paths = std::iter::once(&m.name).chain(&m.files).map(|stem| dir.join(format!("{stem}.tif")));
+                paths.find(|path| path.exists()).unwrap_or_default()
+            };
+            let path = elsewhere.unwrap_or_else(usual);
             // What a description names has to be there.
             if named || path.exists() {
                 match RasterFile::open(&path).map(|file| if named { file.called(&m.channels) } else { file }) {
@@ -197,19 +222,23 @@ impl Scene {
                 }
             }
         }
-        pictures::find(dir, &mut parts)?;
-        let grd = dir.join("S1GRD.tif");
-        if grd.exists() && !parts.layers.contains_key("S1RTC") {
-            if options.accept_grd_as_rtc {
-                parts.put("S1RTC", RasterFile::open(&grd).map(Layer::single))?;
-            } else {
-                parts.sigma0_only = true;
+        pictures::find(dir, catalogue, &mut parts)?;
+        for m in catalogue.groups() {
+            if let Some((path, about)) = stand_in(dir, catalogue, m).filter(|_| !parts.layers.contains_key(&m.name)) {
+                if options.accept_stand_ins {
+                    parts.put(&m.name, RasterFile::open(&path).map(Layer::single))?;
+                } else {
+                    let file = path.file_name().unwrap_or_default().to_string_lossy();
+                    parts
+                        .refused
+                        .insert(m.name.clone(), format!("{file} holds {}, not {}", about.quantity, m.about.quantity));
+                }
             }
         }
         // A scene has one name, and so one set of noise streams, however its path is written.
         let full = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
         let name = full.file_name().map_or_else(|| "scene".into(), |n| n.to_string_lossy().into_owned());
-        Self::assemble(name, dir, parts)
+        Self::assemble(name, dir, parts, catalogue)
     }
 
     /// Opens one cell of a folder in the Major TOM layout (specification B.10).
@@ -217,16 +246,23 @@ impl Scene {
     /// # Errors
     /// When the cell has no data there, or a file is no raster.
     pub fn open_major_tom(root: &Path, cell: &str) -> Result<Self> {
-        Self::assemble(cell.to_owned(), root, major_tom::open(root, cell)?)
+        Self::open_major_tom_with(root, cell, &SceneOptions::default())
     }
 
-    fn assemble(name: String, dir: &Path, parts: Parts) -> Result<Self> {
-        // The finest modality defines the extent, all others must nest in it; of equals the first of these, because
-        // land-cover and cloud rasters are sometimes a pixel larger.
-        const ANCHORS: [&str; 3] = ["S2L2A_10m", "S2L1C_10m", "S1RTC"];
-        let table = ModalityTable::published();
-        let ground = |name: &str| table.index(name).map_or(10.0, |i| table[i].ground_m);
-        let rank = |name: &str| ANCHORS.iter().position(|a| *a == name).unwrap_or(ANCHORS.len());
+    /// As [`open_major_tom`](Self::open_major_tom), with options.
+    ///
+    /// # Errors
+    /// As [`open_major_tom`](Self::open_major_tom).
+    pub fn open_major_tom_with(root: &Path, cell: &str, options: &SceneOptions) -> Result<Self> {
+        let parts = major_tom::open(root, cell, &options.catalogue)?;
+        Self::assemble(cell.to_owned(), root, parts, &options.catalogue)
+    }
+
+    fn assemble(name: String, dir: &Path, parts: Parts, catalogue: &Arc<Catalogue>) -> Result<Self> {
+        // The finest modality defines the extent, all others must nest in it; of equals the one that the catalogue ranks
+        // first, because land-cover and cloud rasters are sometimes a pixel larger.
+        let ground = |name: &str| catalogue.group(name).map_or(10.0, |m| m.ground_m);
+        let rank = |name: &str| catalogue.group(name).and_then(|m| m.about.anchor).unwrap_or(u32::MAX);
         let finest =
             parts.layers.iter().min_by(|a, b| ground(a.0).total_cmp(&ground(b.0)).then(rank(a.0).cmp(&rank(b.0))));
         let Some((finest, layer)) = finest else {
@@ -234,13 +270,13 @@ impl Scene {
             if let Some(layer) = parts.pictures.values().next() {
                 let pixel_m = layer.header().grid.map_or(pictures::PIXEL_M, |[_, _, pixel, _]| pixel);
                 let extent = layer.footprint(pixel_m);
-                return Ok(Self { name, dir: dir.to_path_buf(), extent, parts: parts.with_notes() });
+                let (dir, parts, catalogue) = (dir.to_path_buf(), parts.with_notes(), catalogue.clone());
+                return Ok(Self { name, dir, extent, parts, catalogue });
             }
             if let Some((path, problem)) = parts.broken.values().next() {
                 return Err(Error::file(path, problem.clone()));
             }
-            let radar =
-                if parts.sigma0_only { ": its radar is sigma0 (S1GRD.tif), not terrain-flattened gamma0" } else { "" };
+            let radar = parts.refused.values().next().map(|refused| format!(": {refused}")).unwrap_or_default();
             return Err(Error::file(
                 dir,
                 format!(
@@ -250,7 +286,8 @@ impl Scene {
         };
         layer.check_pixels(finest, ground(finest))?;
         let extent = layer.footprint(ground(finest));
-        Ok(Self { name, dir: dir.to_path_buf(), extent, parts: parts.with_notes() })
+        let (dir, parts, catalogue) = (dir.to_path_buf(), parts.with_notes(), catalogue.clone());
+        Ok(Self { name, dir, extent, parts, catalogue })
     }
 
     /// Folder name, or cell.
@@ -287,13 +324,21 @@ impl Scene {
     /// both are known, else any optical or radar acquisition.
     pub fn date(&self) -> Option<Date> {
         let day = |family: &str| self.parts.metadata.day(family);
-        match (day("S1RTC"), day("S2L2A")) {
+        let first = |subject: Subject| {
+            let mut own = self.catalogue.of(subject).filter(|family| family.stands_in_for.is_none());
+            own.find_map(|family| day(&family.name))
+        };
+        let stand_in = || {
+            let mut radar = self.catalogue.of(Subject::Radar).filter(|family| family.stands_in_for.is_some());
+            radar.find_map(|family| day(&family.name))
+        };
+        match (first(Subject::Radar), first(Subject::SurfaceReflectance)) {
             (Some(a), Some(b)) => {
                 let (first, last) = (a.min(b), a.max(b));
                 let days = first.until(last).ok()?.get_days();
                 first.checked_add(jiff::Span::new().days(days / 2)).ok()
             }
-            (a, b) => a.or(b).or_else(|| day("S2L1C")).or_else(|| day("S1GRD")),
+            (a, b) => a.or(b).or_else(|| first(Subject::TopOfAtmosphere)).or_else(stand_in),
         }
     }
 
@@ -303,19 +348,15 @@ impl Scene {
     }
 
     /// Whether a product could carry the offset of processing baselines from 04.00 on (25 January 2022).
-    fn offset_possible(&self, m: &Modality) -> bool {
-        self.parts.metadata.day(&m.family).is_none_or(|day| day.year() >= 2022)
+    fn offset_possible(&self, m: &Group) -> bool {
+        m.about.offset.is_some() && self.parts.metadata.day(&m.family).is_none_or(|day| day.year() >= 2022)
     }
 
     fn missing(&self, table: &ModalityTable, m: &Modality) -> Error {
         let names: Vec<&str> = self.available(table).iter().map(|&i| table[i].name.as_str()).collect();
-        let radar = if self.parts.sigma0_only && m.name == "S1RTC" {
-            " (its radar is sigma0, S1GRD.tif, not terrain-flattened gamma0)"
-        } else {
-            ""
-        };
+        let refused = self.parts.refused.get(&m.name).map(|refused| format!(" ({refused})")).unwrap_or_default();
         Error::request(format!(
-            "The scene {} has no {}{radar}; it has {}. Do not give it, or set a value for it.",
+            "The scene {} has no {}{refused}; it has {}. Do not give it, or set a value for it.",
             self.name,
             m.name,
             names.join(", ")
@@ -324,10 +365,10 @@ impl Scene {
 
     /// Modalities of a table that the scene has a value for.
     pub fn available(&self, table: &ModalityTable) -> Vec<usize> {
-        let known = |m: &Modality| match m.values {
-            ValueKind::Location => self.extent.crs.is_some(),
-            ValueKind::Date => self.date().is_some(),
-            _ => self.parts.layer(m).is_some_and(|layer| layer.holds(m)),
+        let known = |m: &Modality| match () {
+            () if m.is_location() => self.extent.crs.is_some(),
+            () if m.is_date() => self.date().is_some(),
+            () => self.parts.layer(m).is_some_and(|layer| layer.holds(m)),
         };
         (0..table.len()).filter(|&i| known(&table[i])).collect()
     }
@@ -348,12 +389,12 @@ impl Scene {
         for &i in wanted {
             let m = &table[i];
             let missing = || self.missing(table, m);
-            values[i] = Some(match m.values {
-                ValueKind::Location => {
+            values[i] = Some(match () {
+                () if m.is_location() => {
                     let at = window.crs.as_ref().map(|_| window.centre()).ok_or_else(missing)??;
                     Given::of(Value::Location(at))
                 }
-                ValueKind::Date => {
+                () if m.is_date() => {
                     let date = self.date().ok_or_else(missing)?;
                     let day = date.to_string();
                     if self.parts.metadata.dates.values().flatten().any(|text| text.len() == 7 && day.starts_with(text))
@@ -362,7 +403,7 @@ impl Scene {
                     }
                     Given { date: Some(date.to_string()), ..Given::of(Value::Date(date)) }
                 }
-                _ => {
+                () => {
                     // A bad picture does not hide good measurements.
                     let layer = self.parts.layer(m).ok_or_else(|| match self.parts.broken.get(&m.name) {
                         Some((path, problem)) => Error::file(path, problem.clone()),
@@ -392,6 +433,15 @@ impl Scene {
     }
 }
 
+/// A raster of the folder that may stand in for another one: where it is, and what it is.
+fn stand_in<'a>(dir: &Path, catalogue: &'a Catalogue, m: &Group) -> Option<(PathBuf, &'a Family)> {
+    catalogue.stand_ins(&m.family).find_map(|other| {
+        let entry = other.groups.iter().find(|entry| entry.channels == m.channels)?;
+        let path = dir.join(format!("{}.tif", entry.name));
+        path.exists().then(|| (path, other.as_ref()))
+    })
+}
+
 /// Reads a modality from a GeoTIFF chosen by hand: bands by description, or in channel order if none has one.
 ///
 /// A raster that lies in the window's coordinate system is read where the window is; one without georeference (or for a
@@ -413,10 +463,7 @@ pub fn read_raster_for(m: &Modality, path: &Path, window: &Footprint, notes: &mu
     }
     let given = |(raster, gap)| Given { sources: vec![path.to_path_buf()], gap, ..Given::of(Value::Image(raster)) };
     let placed = file.crs.is_some() && window.crs.is_some();
-    let layer = match m.values {
-        ValueKind::Picture => pictures::layer(file)?,
-        _ => Layer::single(file.called(&m.channels)),
-    };
+    let layer = if m.is_picture() { pictures::layer(file)? } else { Layer::single(file.called(&m.channels)) };
     if placed {
         return layer.read(m, window, true, notes).map(given);
     }

@@ -5,7 +5,7 @@ use super::Parts;
 use super::layer::Layer;
 use super::raster_file::RasterFile;
 use crate::error::{Error, Result};
-use crate::modality::ModalityTable;
+use crate::modality::Catalogue;
 use std::path::{Path, PathBuf};
 
 /// Ground size of a pixel where a picture does not say, metres: that of Major TOM's thumbnails.
@@ -53,18 +53,17 @@ pub(super) fn layer(mut file: RasterFile) -> Result<Layer> {
 ///
 /// # Errors
 /// As [`Parts::put`].
-pub(super) fn find(dir: &Path, parts: &mut Parts) -> Result<()> {
-    let table = ModalityTable::published();
+pub(super) fn find(dir: &Path, catalogue: &Catalogue, parts: &mut Parts) -> Result<()> {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).collect();
     paths.sort();
     for path in paths {
         let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase();
         let Some(name) = path.file_stem().and_then(|stem| stem.to_str()) else { continue };
         // Other files of the folder are not even opened.
-        if !is_named(name) {
+        if !is_named(catalogue, name) {
             continue;
         }
-        let known = table.iter().any(|m| m.name == name && !m.is_scalar());
+        let known = catalogue.groups().any(|m| m.name == name);
         let certain = ["png", "jpg", "jpeg"].contains(&ending.as_str());
         if !certain && (!["tif", "tiff"].contains(&ending.as_str()) || known) {
             // Rasters that are named by a modality were looked at already.
@@ -79,6 +78,6 @@ pub(super) fn find(dir: &Path, parts: &mut Parts) -> Result<()> {
 }
 
 /// Whether a picture has a name that some model may know.
-fn is_named(name: &str) -> bool {
-    ModalityTable::published().iter().any(|m| !m.is_scalar() && (m.family == name || m.name == name))
+fn is_named(catalogue: &Catalogue, name: &str) -> bool {
+    catalogue.groups().any(|m| m.family == name || m.name == name)
 }

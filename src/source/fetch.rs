@@ -9,7 +9,7 @@ use super::stac::{Acquisition, Item, SCENE_CLASSES};
 use crate::error::{Error, Result};
 use crate::files::{hex, make_folder, write_atomically};
 use crate::grid::{Crs, Footprint, GridCell};
-use crate::modality::{Location, Modality, ModalityTable, ValueKind};
+use crate::modality::{Catalogue, Family, Group, Location, Subject};
 use crate::net::Network;
 use crate::scene::{GeoTiff, Pixels, WINDOW_STEP_M};
 use crate::text::address_without_secrets;
@@ -17,17 +17,11 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// Files read side by side.
 const SIDE_BY_SIDE: usize = 4;
-/// Offset of newer Sentinel-2 baselines, digital numbers.
-const OFFSET_DN: f32 = 1000.0;
-/// Stands for no data in radar files.
-const RADAR_NO_DATA: f32 = -32768.0;
-/// Stands for no data in cloud masks.
-const MASK_NO_DATA: u8 = 255;
 /// The smallest piece of ground that is fetched, metres: a window of the published model.
 const LEAST_M: f64 = 1920.0;
 
@@ -91,7 +85,8 @@ impl Order {
     /// Name of the scene folder: the same for the same order.
     fn folder(&self) -> String {
         let of = |family: &str| self.chosen.iter().find(|a| a.family == family && !a.day.is_empty());
-        let day = ["S2L2A", "S2L1C", "S1RTC"].into_iter().find_map(of);
+        let catalogue = Catalogue::of_user();
+        let day = catalogue.products().filter(|family| family.anchor.is_some()).find_map(|family| of(&family.name));
         let day = day.map(|a| format!("_{}", a.day)).unwrap_or_default();
         let mut hash = Sha256::new();
         hash.update([EDITION]);
@@ -119,7 +114,7 @@ pub struct FetchProgress {
 /// One band to read: which acquisition, the modality, and its channel.
 struct Job<'a> {
     acquisition: usize,
-    modality: &'a Modality,
+    modality: &'a Group,
     channel: &'a str,
 }
 
@@ -158,7 +153,7 @@ pub fn fetch(
     if target.join("scene.json").exists() {
         return Ok(target);
     }
-    let table = ModalityTable::published();
+    let catalogue = Catalogue::of_user();
     let mut sources = Vec::new();
     for acquisition in &order.chosen {
         let provider = providers.iter().find(|p| p.name == acquisition.provider);
@@ -170,7 +165,7 @@ pub fn fetch(
         let access = FileAccess::new(network, provider.access(product), &product.collection, stop)?;
         sources.push(Source { product, access });
     }
-    let jobs = jobs(&table, order);
+    let jobs = jobs(&catalogue, order);
     for (i, chosen) in order.chosen.iter().enumerate() {
         if !jobs.iter().any(|job| job.acquisition == i) {
             let what = if chosen.day.is_empty() { chosen.collection.clone() } else { chosen.day.clone() };
@@ -181,7 +176,7 @@ pub fn fetch(
         }
     }
     let bands = read_all(network, &sources, order, &jobs, stop, progress)?;
-    match make_folder(&target, |dir| write(&table, order, &sources, &jobs, &bands, dir)) {
+    match make_folder(&target, |dir| write(&catalogue, order, &sources, &jobs, &bands, dir)) {
         // Somebody else may have fetched the same meanwhile.
         Err(_) if target.join("scene.json").exists() => Ok(target),
         made => made.map(|()| target),
@@ -189,25 +184,25 @@ pub fn fetch(
 }
 
 /// Bands that can be read: those of modalities of which all channels are there, and the cloud mask.
-fn jobs<'a>(table: &'a ModalityTable, order: &Order) -> Vec<Job<'a>> {
+fn jobs<'a>(catalogue: &'a Catalogue, order: &'a Order) -> Vec<Job<'a>> {
     let mut jobs = Vec::new();
     for (acquisition, chosen) in order.chosen.iter().enumerate() {
         let Some(first) = chosen.items.first() else { continue };
-        for modality in table.iter().filter(|m| m.family == chosen.family) {
+        for modality in catalogue.groups_of(&chosen.family) {
             if modality.channels.iter().all(|channel| first.assets.contains_key(channel)) {
                 jobs.extend(modality.channels.iter().map(|channel| Job { acquisition, modality, channel }));
             }
         }
-        let masked = jobs.iter().any(|job| job.modality.name == "cloud_mask");
+        let masked = jobs.iter().any(|job| job.modality.about.subject == Subject::Clouds);
         if first.assets.contains_key(SCENE_CLASSES) && !masked {
-            let mask = table.iter().find(|m| m.name == "cloud_mask");
+            let mask = catalogue.groups().find(|m| m.about.subject == Subject::Clouds);
             jobs.extend(mask.map(|modality| Job { acquisition, modality, channel: SCENE_CLASSES }));
         }
     }
     jobs
 }
 
-fn grid(order: &Order, m: &Modality) -> PixelGrid {
+fn grid(order: &Order, m: &Group) -> PixelGrid {
     PixelGrid { footprint: order.footprint.clone(), pixel_m: m.ground_m }
 }
 
@@ -261,8 +256,8 @@ fn read_band(
     let (width, height) = grid.size();
     let mut band = Band { values: vec![f32::NAN; width * height], parts: Vec::new(), corrected: BTreeSet::new() };
     // JPEG 2000 files do not say that 0 is no data.
-    let reflectance = matches!(job.modality.values, ValueKind::Reflectance { .. });
-    let kind = PixelKind { classes: job.modality.classes().is_some(), nothing: reflectance.then_some(0.0) };
+    let silent = job.modality.about.whole_numbers;
+    let kind = PixelKind { classes: job.modality.classes().is_some(), nothing: silent.then_some(0.0) };
     for item in &chosen.items {
         let Some(href) = item.assets.get(job.channel) else { continue };
         let layer = read(network, &source.access, href, grid, kind, stop)?;
@@ -294,8 +289,7 @@ fn read_band(
 
 /// Digital numbers to take off a band of an item.
 fn offset(job: &Job, item: &Item) -> f32 {
-    let reflectance = matches!(job.modality.values, ValueKind::Reflectance { .. });
-    if reflectance && item.carries_offset() { OFFSET_DN } else { 0.0 }
+    if item.carries_offset() { job.modality.about.offset.unwrap_or(0.0) } else { 0.0 }
 }
 
 /// A stored value as ours; NaN where it means nothing.
@@ -304,23 +298,25 @@ fn converted(product: &Product, job: &Job, item: &Item, stored: f32) -> f32 {
         return cloud_code(stored as u8).map_or(f32::NAN, f32::from);
     }
     let value = (f64::from(stored) * product.multiply + product.add) as f32;
-    match &job.modality.values {
-        // 0 is no data, whatever the file declares; what the offset would push below stays data.
-        ValueKind::Reflectance { .. } if stored == 0.0 => f32::NAN,
-        ValueKind::Reflectance { .. } => (value - offset(job, item)).max(1.0),
-        ValueKind::Decibel { .. } if product.decibel => 10f32.powf(value / 10.0),
-        ValueKind::Classes { .. } if !product.codes.is_empty() => {
-            product.codes.get(&(stored as i64).to_string()).map_or(f32::NAN, |code| f32::from(*code))
-        }
-        // Their 0 is no data too: another file may know more.
-        ValueKind::Classes { .. } if stored == 0.0 => f32::NAN,
-        _ => value,
+    let about = &job.modality.about;
+    if job.modality.classes().is_some() && !product.codes.is_empty() {
+        return product.codes.get(&(stored as i64).to_string()).map_or(f32::NAN, |code| f32::from(*code));
+    }
+    // No data, whatever the file declares: another file may know more.
+    if about.is_no_data(stored) {
+        return f32::NAN;
+    }
+    match () {
+        // What the offset would push below stays data.
+        () if about.whole_numbers => (value - offset(job, item)).max(1.0),
+        () if about.decibel && product.decibel => 10f32.powf(value / 10.0),
+        () => value,
     }
 }
 
 /// Writes the rasters and, last, the description.
 fn write(
-    table: &ModalityTable,
+    catalogue: &Catalogue,
     order: &Order,
     sources: &[Source],
     jobs: &[Job],
@@ -328,12 +324,13 @@ fn write(
     dir: &Path,
 ) -> Result<()> {
     let mut facts: BTreeMap<String, Facts> = BTreeMap::new();
-    for m in table.iter() {
+    for m in catalogue.groups() {
         let own: Vec<(&Job, &Band)> = jobs.iter().zip(bands).filter(|(job, _)| job.modality.name == m.name).collect();
         let Some((first, _)) = own.first() else { continue };
         let chosen = &order.chosen[first.acquisition];
-        let facts =
-            facts.entry(m.family.clone()).or_insert_with(|| Facts::new(chosen, sources[first.acquisition].product));
+        let facts = facts
+            .entry(m.family.clone())
+            .or_insert_with(|| Facts::new(chosen, sources[first.acquisition].product, &m.about));
         let missing = own.iter().flat_map(|(_, band)| &band.values).filter(|v| v.is_nan()).count();
         let all: usize = own.iter().map(|(_, band)| band.values.len()).sum();
         facts.missing = facts.missing.max(missing as f64 / all.max(1) as f64);
@@ -374,19 +371,22 @@ fn write(
     write_atomically(&dir.join("scene.json"), format!("{description:#}").as_bytes())
 }
 
-/// Where there is nothing: the sea has no elevation tiles, land cover has a class for it, others have no-data values.
-fn filled(m: &Modality, values: &[f32]) -> Vec<f32> {
-    let zero = matches!(m.values, ValueKind::LogElevation { .. } | ValueKind::RootElevation { .. }) || m.name == "LULC";
-    values.iter().map(|&v| if v.is_nan() && zero { 0.0 } else { v }).collect()
+/// Where there is nothing, the catalogue may say what stands there: the sea has no elevation tiles, land cover has a class
+/// for it.
+fn filled(m: &Group, values: &[f32]) -> Vec<f32> {
+    let fill = m.about.fill.as_ref().map_or(f32::NAN, |fill| fill.value);
+    values.iter().map(|&v| if v.is_nan() { fill } else { v }).collect()
 }
 
-fn pixels(m: &Modality) -> Pixels {
-    match &m.values {
-        ValueKind::Reflectance { dn_per_unit, .. } => Pixels::Scaled { scale: 1.0 / f64::from(*dn_per_unit) },
-        ValueKind::Classes { classes } if m.name == "cloud_mask" => Pixels::HoledClasses(classes.clone(), MASK_NO_DATA),
-        ValueKind::Classes { classes } => Pixels::Classes(classes.clone()),
-        ValueKind::Decibel { .. } => Pixels::Holed(RADAR_NO_DATA),
-        _ => Pixels::Float,
+/// How it is stored; what has nothing and no filling becomes the declared no-data value.
+fn pixels(m: &Group) -> Pixels {
+    let hole = m.about.hole().filter(|_| m.about.fill.is_none());
+    match (m.classes(), hole) {
+        (Some(classes), Some(none)) => Pixels::HoledClasses(classes.to_vec(), none as u8),
+        (Some(classes), None) => Pixels::Classes(classes.to_vec()),
+        (None, _) if m.about.whole_numbers => Pixels::Scaled { scale: 1.0 / f64::from(m.about.per_unit) },
+        (None, Some(none)) => Pixels::Holed(none),
+        (None, None) => Pixels::Float,
     }
 }
 
@@ -394,7 +394,7 @@ fn pixels(m: &Modality) -> Pixels {
 struct Facts {
     provider: String,
     collection: String,
-    family: String,
+    family: Arc<Family>,
     date: String,
     attribution: String,
     licence: String,
@@ -406,14 +406,14 @@ struct Facts {
 }
 
 impl Facts {
-    fn new(chosen: &Acquisition, product: &Product) -> Self {
+    fn new(chosen: &Acquisition, product: &Product, family: &Arc<Family>) -> Self {
         let addresses = |item: &Item| {
             item.assets.iter().map(|(channel, href)| (channel.clone(), address_without_secrets(href))).collect()
         };
         Self {
             provider: chosen.provider.clone(),
             collection: chosen.collection.clone(),
-            family: chosen.family.clone(),
+            family: family.clone(),
             date: chosen.instant.clone().unwrap_or_else(|| chosen.day.clone()),
             attribution: product.credit(&chosen.day),
             licence: product.licence.clone(),
@@ -439,17 +439,18 @@ impl Facts {
         for baseline in baselines {
             text += &format!(", processing baseline {baseline}");
         }
-        let optical = self.family.starts_with("S2");
-        if optical && self.items().iter().any(|id| !self.baselines.contains_key(*id)) {
-            text += ", processing baseline unknown, so an offset of 1000 may be left";
+        let offset = self.family.offset.unwrap_or_default();
+        if offset > 0.0 && self.items().iter().any(|id| !self.baselines.contains_key(*id)) {
+            text += &format!(", processing baseline unknown, so an offset of {offset} may be left");
         }
         if !self.corrected.is_empty() {
-            text += &format!(", offset of {OFFSET_DN} removed");
+            text += &format!(", offset of {offset} removed");
         }
         text += &format!(", {}", how.into_iter().collect::<Vec<_>>().join(" and "));
         if self.missing > 0.0 {
-            let what = if self.family == "DEM" { "without data, taken as sea (0 m)" } else { "without data" };
-            text += &format!(", {:.1} % {what}", self.missing * 100.0);
+            let filled = self.family.fill.iter().map(|fill| fill.meaning.as_str()).find(|meaning| !meaning.is_empty());
+            let filled = filled.map(|meaning| format!(", {meaning}")).unwrap_or_default();
+            text += &format!(", {:.1} % without data{filled}", self.missing * 100.0);
         }
         text
     }

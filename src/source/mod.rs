@@ -19,7 +19,6 @@ mod stac;
 mod survey;
 mod warp;
 
-pub use crate::modality::FAMILIES;
 pub use fetch::{Area, FetchProgress, Order, fetch};
 pub use kept::{InUse, Kept, KeptScene};
 pub use mask::cloud_code;

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::files::{Own, bundled, read_toml, variable};
-use crate::modality::FAMILIES;
+use crate::modality::Catalogue;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,7 +27,7 @@ pub struct Provider {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Product {
-    /// Sensor or product, as in the modality table: S2L2A, S2L1C, S1RTC, DEM, LULC.
+    /// Sensor or product: a family of the catalogue.
     pub family: String,
     /// Name of the collection there.
     pub collection: String,
@@ -210,6 +210,7 @@ pub fn providers() -> Result<Vec<Provider>> {
 /// When it cannot be read or is no such configuration.
 pub fn providers_in(path: &Path) -> Result<Vec<Provider>> {
     let sources: Sources = read_toml(path, "a description of data sources")?;
+    let catalogue = Catalogue::of_user();
     for provider in &sources.provider {
         if !provider.api.starts_with("https://") && !provider.api.starts_with("http://") {
             return Err(Error::file(path, format!("{}: api must be an address of the web (https://…)", provider.name)));
@@ -217,8 +218,9 @@ pub fn providers_in(path: &Path) -> Result<Vec<Provider>> {
         for product in &provider.products {
             let fault =
                 |what: &str| Err(Error::file(path, format!("{} of {}: {what}", product.collection, provider.name)));
-            if !FAMILIES.contains(&product.family.as_str()) {
-                return fault(&format!("there is no family {}; known: {}", product.family, FAMILIES.join(", ")));
+            if catalogue.product(&product.family).is_none() {
+                let known = catalogue.product_names().join(", ");
+                return fault(&format!("there is no family {}; known: {known}", product.family));
             }
             if product.bands.is_empty() {
                 return fault("no bands are named");
@@ -234,16 +236,16 @@ pub fn providers_in(path: &Path) -> Result<Vec<Provider>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::modality::ModalityTable;
+    use crate::modality::Catalogue;
 
     #[test]
     fn bundled_sources_fit_the_table() {
         let all = providers_in(&bundled("assets/sources.toml").expect("file")).expect("sources");
-        let table = ModalityTable::published();
+        let catalogue = Catalogue::bundled();
         let mut families: Vec<&str> = Vec::new();
         for product in all.iter().flat_map(|provider| &provider.products) {
             families.push(&product.family);
-            let rows: Vec<_> = table.iter().filter(|m| m.family == product.family).collect();
+            let rows: Vec<_> = catalogue.groups_of(&product.family).collect();
             assert!(!rows.is_empty(), "{}", product.family);
             for channel in rows.iter().flat_map(|m| &m.channels) {
                 assert!(product.bands.contains_key(channel), "{} of {}", channel, product.collection);
@@ -254,8 +256,8 @@ mod tests {
             }
             assert!(!product.credit("2023-04-19").contains('{'));
         }
-        for family in ["S2L2A", "S2L1C", "S1RTC", "DEM", "LULC"] {
-            assert!(families.contains(&family), "{family}");
+        for family in catalogue.products() {
+            assert!(families.contains(&family.name.as_str()), "{}", family.name);
         }
     }
 

@@ -4,7 +4,7 @@ use super::outline::Outline;
 use super::providers::{Product, Provider, Time};
 use super::query::{Query, share};
 use crate::error::{Error, Result};
-use crate::modality::{Modality, ModalityTable};
+use crate::modality::{Catalogue, Group};
 use crate::net::{Ask, Network, resolved, same_host, unexpected};
 use crate::text::{address_without_secrets, printable};
 use jiff::civil::Date;
@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 /// Items asked for at once, and pages of them.
@@ -31,7 +32,7 @@ pub struct Acquisition {
     pub provider: String,
     /// Of which collection.
     pub collection: String,
-    /// What it is, as in the modality table.
+    /// What it is: a family of the catalogue.
     pub family: String,
     /// ISO 8601 day or year; empty for what has none.
     pub day: String,
@@ -167,12 +168,12 @@ fn pages(
     }
     let mut url = format!("{}/search", provider.api.trim_end_matches('/'));
     let mut body = Some(question.clone());
-    let table = ModalityTable::published();
+    let catalogue = Catalogue::of_user();
     for _ in 0..PAGES {
         let ask = Ask { body: body.as_ref(), ..Ask::get(&url) };
         let mut answer: ItemCollection = network.json(&ask, stop)?;
         answer.features.iter_mut().for_each(|feature| resolve_assets(feature, &url));
-        answer.features.iter().filter_map(|feature| read(&table, product, query, feature)).for_each(&mut *take);
+        answer.features.iter().filter_map(|feature| read(&catalogue, product, query, feature)).for_each(&mut *take);
         let next = answer.links.into_iter().find(|link| link.rel == "next");
         let Some(next) = next.filter(|_| !answer.features.is_empty()) else { return Ok(true) };
         let href = resolved(&url, &next.href)?;
@@ -229,15 +230,15 @@ struct ParsedItem {
 }
 
 /// An item, if it has all bands of a modality and covers something.
-fn read(table: &ModalityTable, product: &Product, query: &Query, feature: &Value) -> Option<ParsedItem> {
+fn read(catalogue: &Catalogue, product: &Product, query: &Query, feature: &Value) -> Option<ParsedItem> {
     let text = |value: &Value| value.as_str().map(|text| printable(text).into_owned());
     let properties = &feature["properties"];
     let href = |name: &str| text(&feature["assets"][name]["href"]);
     let mut assets: BTreeMap<String, String> =
         product.bands.iter().filter_map(|(channel, name)| Some((channel.clone(), href(name)?))).collect();
     // Some radar images are of one polarisation only.
-    let whole = |m: &Modality| m.channels.iter().all(|channel| assets.contains_key(channel));
-    if !table.iter().filter(|m| m.family == product.family).any(whole) {
+    let whole = |m: &Arc<Group>| m.channels.iter().all(|channel| assets.contains_key(channel));
+    if !catalogue.groups_of(&product.family).any(whole) {
         return None;
     }
     if let Some(classes) = product.scene_classes.as_deref().and_then(href) {
@@ -353,8 +354,8 @@ mod tests {
     use super::*;
     use crate::modality::Location;
 
-    fn table() -> ModalityTable {
-        ModalityTable::published()
+    fn catalogue() -> Arc<Catalogue> {
+        Catalogue::bundled()
     }
 
     fn query() -> Query {
@@ -393,7 +394,7 @@ mod tests {
             grouped(
                 &provider,
                 &product,
-                items.iter().filter_map(|item| read(&table(), &product, &query(), item)).collect(),
+                items.iter().filter_map(|item| read(&catalogue(), &product, &query(), item)).collect(),
             )
         };
         let west = |id: &str, at: &str| seen(id, at, 10.0, 11.6, json!({}));
@@ -414,7 +415,7 @@ mod tests {
         let kept = |more: &str| {
             let (_, product) = reflectance(more);
             let all = items.iter().map(|parsed| seen("a", "2023-04-19T10:00:00Z", 10.0, 13.0, parsed.clone()));
-            let all = all.filter_map(|item| read(&table(), &product, &query(), &item));
+            let all = all.filter_map(|item| read(&catalogue(), &product, &query(), &item));
             all.filter(|parsed| !uncertain(&product, &parsed.item)).count()
         };
         assert_eq!(kept(""), 3);
@@ -445,14 +446,14 @@ mod tests {
             "id": "a", "bbox": [10, 45, 13, 48], "properties": {"datetime": "2023-04-19T10:00:00Z"},
             "assets": {"data": {"href": "https://h/a.tif"}},
         });
-        assert_eq!(read(&table(), &product, &query(), &good).expect("item").day, "2023-04-19");
+        assert_eq!(read(&catalogue(), &product, &query(), &good).expect("item").day, "2023-04-19");
         let mut radar = product.clone();
         radar.family = "S1RTC".into();
         radar.bands = [("vv", "data"), ("vh", "second")].map(|(ours, theirs)| (ours.into(), theirs.into())).into();
-        assert!(read(&table(), &radar, &query(), &good).is_none(), "one polarisation of two");
+        assert!(read(&catalogue(), &radar, &query(), &good).is_none(), "one polarisation of two");
         let mut both = good.clone();
         both["assets"]["second"] = json!({"href": "https://h/b.tif"});
-        assert!(read(&table(), &radar, &query(), &both).is_some());
+        assert!(read(&catalogue(), &radar, &query(), &both).is_some());
         let spoilt: [fn(&mut Value); 6] = [
             |v| v["assets"] = json!({}),
             |v| v["assets"]["data"] = json!(7),
@@ -464,7 +465,7 @@ mod tests {
         for (i, spoil) in spoilt.iter().enumerate() {
             let mut item = good.clone();
             spoil(&mut item);
-            assert!(read(&table(), &product, &query(), &item).is_none(), "{i}");
+            assert!(read(&catalogue(), &product, &query(), &item).is_none(), "{i}");
         }
     }
 }

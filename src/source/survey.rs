@@ -4,9 +4,11 @@ use super::providers::{Product, Provider};
 use super::query::Query;
 use super::stac::{Acquisition, Found, search};
 use crate::error::{Error, Result};
+use crate::modality::{Catalogue, Family};
 use crate::net::Network;
 use jiff::civil::Date;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Less cover than this is taken only if there is nothing better.
@@ -111,11 +113,13 @@ pub fn best(found: &BTreeMap<String, Vec<Acquisition>>) -> BTreeMap<String, usiz
     let cloud = |a: &Acquisition| f64::from(a.cloud.unwrap_or(100.0));
     let mut day = None;
     // Levels of one image belong together.
-    for family in ["S2L2A", "S2L1C"] {
+    let catalogue = Catalogue::of_user();
+    let optical = |family: &&Arc<Family>| family.is_optical();
+    for family in catalogue.products().filter(optical).map(|family| &family.name) {
         let days_off = |a: &Acquisition| if day.is_some() { distance(a, day) } else { 0.0 };
         if let Some(i) = pick(family, &|a| days_off(a) * 1000.0 + cloud(a)) {
             day = day.or_else(|| middle(&found[family][i]));
-            chosen.insert(family.to_owned(), i);
+            chosen.insert(family.clone(), i);
         }
     }
     for family in found.keys() {

@@ -3,7 +3,7 @@
 use super::clouds::{Clouds, apply_shade, radiometric, shade};
 use super::recipe::DataRecipe;
 use super::windows::uniform;
-use crate::modality::{Modality, ModalityTable, Raster, Value, ValueKind, filled};
+use crate::modality::{Modality, ModalityTable, Raster, Subject, Value, filled};
 use jiff::civil::Date;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -28,16 +28,16 @@ impl Augmentation {
     /// As a recipe says.
     pub fn new(recipe: &DataRecipe, table: &ModalityTable) -> Self {
         let find = |f: &dyn Fn(&Modality) -> bool| table.iter().position(f);
-        let optical = table.iter().enumerate().filter(|(_, m)| matches!(m.values, ValueKind::Reflectance { .. }));
+        let optical = table.iter().enumerate().filter(|(_, m)| m.about.is_optical());
         Self {
             clouds: recipe.clouds,
             sun: recipe.sun,
             radiometry: recipe.radiometry,
             optical: optical.map(|(i, m)| (i, m.clone())).collect(),
-            mask: find(&|m| m.family == "cloud_mask"),
-            elevation: find(&|m| m.family == "DEM").map(|i| (i, table[i].clone())),
-            location: find(&|m| m.values == ValueKind::Location),
-            date: find(&|m| m.values == ValueKind::Date),
+            mask: find(&|m| m.about.subject == Subject::Clouds),
+            elevation: find(&|m| m.about.subject == Subject::Elevation).map(|i| (i, table[i].clone())),
+            location: find(&|m| m.is_location()),
+            date: find(&|m| m.is_date()),
         }
     }
 

@@ -263,10 +263,9 @@ fn held_out_error(
 }
 
 fn error(m: &Modality, a: f32, b: f32) -> f64 {
-    use crate::modality::ValueKind;
-    match m.values {
-        ValueKind::Classes { .. } => f64::from(u8::from(a != b)),
-        ValueKind::Decibel { .. } => (10.0 * (f64::from(a) / f64::from(b)).log10()).abs(),
-        _ => f64::from((a - b).abs()),
+    match () {
+        () if m.classes().is_some() => f64::from(u8::from(a != b)),
+        () if m.about.decibel => (10.0 * (f64::from(a) / f64::from(b)).log10()).abs(),
+        () => f64::from((a - b).abs()),
     }
 }

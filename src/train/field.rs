@@ -4,7 +4,7 @@ use super::augment::Augmentation;
 use super::moments::{Moments, Prior, correlation, maximise, rough_mean, scaled};
 use super::recipe::{FieldRecipe, Recipe};
 use super::regimes;
-use super::window_moments::{Held, gather, is_optical, same_bands, same_channels, squares};
+use super::window_moments::{Held, gather, same_bands, same_channels, squares};
 use super::windows::Windows;
 use crate::error::{Error, Result};
 use crate::modality::{ModalityTable, to_network};
@@ -49,7 +49,7 @@ pub fn fit_field(recipe: &Recipe, table: &ModalityTable, scenes: &Path) -> Resul
     let pooled = fit_pooled(settings, table, &layout, &drawn)?;
     // Regimes differ in what is seen of the ground; windows that show nothing of it say nothing about them. From here
     // on in units of the pooled deviation.
-    let optical = |window: &Held| (0..table.len()).any(|i| is_optical(&table[i]) && window.values[i].is_some());
+    let optical = |window: &Held| (0..table.len()).any(|i| table[i].about.is_optical() && window.values[i].is_some());
     drawn.retain(optical);
     if settings.regimes < 2 || drawn.len() < settings.regimes {
         return Ok(pooled);

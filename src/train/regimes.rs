@@ -2,10 +2,10 @@
 
 use super::moments::{Moments, Prior, maximise, rough_mean, scaled};
 use super::recipe::FieldRecipe;
-use super::window_moments::{Held, gather, is_optical, same_channels, squares};
+use super::window_moments::{Held, gather, same_channels, squares};
 use super::windows::{below, uniform};
 use crate::error::Result;
-use crate::modality::ModalityTable;
+use crate::modality::{ModalityTable, Subject};
 use crate::model::field::{Estimate, Layout, Level, Part, Posterior, Regime, Statistics};
 use nalgebra::{DMatrix, DVector};
 use rand_chacha::ChaCha12Rng;
@@ -39,7 +39,7 @@ fn fit_regimes(
     let (layout, n) = (&pooled.layout, pooled.layout.channels);
     let same = same_channels(settings, table, layout);
     let mut optical = vec![false; n];
-    for i in (0..table.len()).filter(|&i| is_optical(&table[i]) || table[i].family == "cloud_mask") {
+    for i in (0..table.len()).filter(|&i| table[i].about.is_optical() || table[i].about.subject == Subject::Clouds) {
         optical[layout.stack(i)].fill(true);
     }
     let mut regimes = Vec::new();
@@ -150,7 +150,7 @@ fn kinds(
     generator: &mut ChaCha12Rng,
 ) -> Result<Vec<usize>> {
     let layout = &pooled.layout;
-    let optical: Vec<usize> = (0..table.len()).filter(|&i| is_optical(&table[i])).collect();
+    let optical: Vec<usize> = (0..table.len()).filter(|&i| table[i].about.is_optical()).collect();
     let level = |e: &Estimate| -> Vec<f64> {
         let own = |&i: &usize| {
             let square = layout.parts[i].side.pow(2);

@@ -2,7 +2,7 @@
 
 use super::moments::Moments;
 use super::recipe::FieldRecipe;
-use crate::modality::{Modality, ModalityTable, ValueKind};
+use crate::modality::ModalityTable;
 use crate::model::field::Layout;
 use nalgebra::{DMatrix, DVector};
 use std::collections::BTreeMap;
@@ -61,11 +61,6 @@ pub fn gather(layout: &Layout, windows: impl Iterator<Item = Held>) -> (Vec<Mome
     }
     let average = |moments: BTreeMap<Vec<usize>, Moments>| moments.into_values().map(Moments::averaged).collect();
     (average(total), bins.into_iter().map(average).collect())
-}
-
-/// Whether it shows what an optical sensor sees.
-pub fn is_optical(m: &Modality) -> bool {
-    matches!(m.values, ValueKind::Reflectance { .. })
 }
 
 /// Weighted sums of squares by channel, and the weights, which are added to `count`. The same band of two families counts

@@ -3,7 +3,7 @@
 use super::recipe::DataRecipe;
 use crate::error::{Error, Result};
 use crate::files::folders;
-use crate::modality::{Mask, ModalityTable, Raster, Value};
+use crate::modality::{Mask, ModalityTable, Raster, Subject, Value};
 use crate::scene::{Scene, SceneOptions, Window};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::RngCore;
@@ -35,10 +35,10 @@ impl Windows {
     /// # Errors
     /// When the folder cannot be read or holds no usable scene.
     pub fn open(dir: &Path, table: &ModalityTable, recipe: &DataRecipe, held_out: bool) -> Result<Self> {
-        let options = SceneOptions { accept_grd_as_rtc: recipe.accept_grd_as_rtc };
+        let options = SceneOptions { accept_stand_ins: recipe.accept_grd_as_rtc, ..SceneOptions::of(table) };
         let mut scenes = Vec::new();
         for path in folders(dir)? {
-            let scene = match Scene::open_with(&path, options) {
+            let scene = match Scene::open_with(&path, &options) {
                 Ok(scene) => scene,
                 Err(error) => {
                     tracing::warn!("left out: {error}");
@@ -135,7 +135,7 @@ impl Windows {
         let turn = if self.turns { below(generator, 8) } else { 0 };
         let mut values: Vec<Option<Value>> =
             observation.values.into_iter().map(|given| given.map(|g| turned_value(&g.value, turn))).collect();
-        if let (true, Some(mask)) = (entry.clear, self.table.iter().position(|m| m.family == "cloud_mask"))
+        if let (true, Some(mask)) = (entry.clear, self.table.telling_of(Subject::Clouds).first().copied())
             && only.is_none_or(|m| m == mask)
         {
             let side = self.table[mask].pixels;

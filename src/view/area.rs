@@ -1,8 +1,8 @@
 //! Figures of an area: how values are spread in it, and mean spectra by land cover.
 
-use super::probe::{Spot, wavelength_nm};
+use super::probe::Spot;
 use crate::ensemble::{Quantity, Realisation, Statistics, statistics};
-use crate::modality::{Modality, ModalityTable, Raster, measured_value};
+use crate::modality::{Modality, ModalityTable, Raster, Subject, measured_value};
 use std::ops::Range;
 
 /// Bins of a histogram.
@@ -126,8 +126,9 @@ fn histogram(values: &[f32], [low, high]: [f32; 2]) -> Vec<f32> {
 /// Spectra of the modality's family, or of surface reflectance, by land cover: as it was observed, else the most frequent
 /// class of the realisations.
 fn spectra(order: &AreaOrder, m: &Modality) -> Vec<ClassSpectrum> {
-    let family = if m.family.starts_with("S2") { m.family.as_str() } else { "S2L2A" };
-    let Some(at) = order.table.index("LULC") else { return Vec::new() };
+    let surface = || order.table.finest(Subject::SurfaceReflectance).map(|i| order.table[i].family.as_str());
+    let family = if m.about.is_optical() { Some(m.family.as_str()) } else { surface() };
+    let Some(at) = order.table.finest(Subject::LandCover) else { return Vec::new() };
     let cover = order.observed.get(at).and_then(Option::as_ref).cloned();
     let mode = || match statistics(&order.table[at], at, order.members) {
         Ok(Statistics::Classes { mode, .. }) => Some(mode),
@@ -144,7 +145,7 @@ fn spectra(order: &AreaOrder, m: &Modality) -> Vec<ClassSpectrum> {
                 .table
                 .iter()
                 .enumerate()
-                .filter(|(_, other)| other.family == family)
+                .filter(|(_, other)| Some(other.family.as_str()) == family)
                 .flat_map(|(i, other)| band_means(order, i, other, &cover, class.code))
                 .collect();
             bands.sort_by(|a, b| a.nm.total_cmp(&b.nm));
@@ -175,7 +176,7 @@ fn band_means(order: &AreaOrder, i: usize, m: &Modality, cover: &Raster, code: u
     let observed = order.observed.get(i).and_then(Option::as_ref);
     let held: Vec<&Raster> = order.members.iter().filter_map(|r| r.values.get(i)?.as_ref()?.image()).collect();
     let band = |(channel, name): (usize, &String)| {
-        let nm = wavelength_nm(name)?;
+        let nm = m.wavelength_nm(name)?;
         let seen = observed.and_then(|raster| mean(raster, channel));
         let made: Vec<f32> = held.iter().filter_map(|raster| mean(raster, channel)).collect();
         let n = made.len() as f32;

@@ -7,7 +7,7 @@ use super::spread::{COLOUR_STEPS, caution, colour_steps, spread_name, spread_uni
 use super::text::{text_width, write_text};
 use crate::ensemble::{Measure, Quantity};
 use crate::error::Result;
-use crate::modality::{Modality, Raster, measured_unit, measured_value};
+use crate::modality::{Group, Raster, measured_unit, measured_value};
 use image::{Rgb, RgbImage};
 
 /// Pictures are enlarged by a whole number to at least half of this, pixels.
@@ -72,7 +72,7 @@ fn fill(out: &mut RgbImage, [left, top]: [u32; 2], [width, height]: [u32; 2], co
 
 impl Legend {
     /// Of a raster that is looked at in this way.
-    pub fn of_look(m: &Modality, (name, look): (&str, Look), raster: &Raster, stretch: &Stretch, title: &str) -> Self {
+    pub fn of_look(m: &Group, (name, look): (&str, Look), raster: &Raster, stretch: &Stretch, title: &str) -> Self {
         let [first, ..] = stretch.0;
         let values = |[low, high]: [f32; 2]| {
             let [low, high] = [low, high].map(|v| measured_value(m, v));
@@ -88,8 +88,8 @@ impl Legend {
                 format!("{name}: {bands} as red, green, blue, {}", values(first))
             }
             Look::Band(_) => format!("{name}, {}", values(first)),
-            Look::Index(_, _, index) => {
-                let [low, high] = index.range();
+            Look::Index(index) => {
+                let [low, high] = index.range;
                 let step = |i: usize| low + (high - low) * i as f32 / COLOUR_STEPS as f32;
                 legend.bar = (0..COLOUR_STEPS).map(|i| index_colour(step(i), [low, high])).collect();
                 format!("{name}, {low} … {high}")
@@ -113,7 +113,7 @@ impl Legend {
     }
 
     /// Of a map of spread.
-    pub fn of_spread(m: &Modality, quantity: Quantity, measure: Measure, range: [f32; 2], title: &str) -> Self {
+    pub fn of_spread(m: &Group, quantity: Quantity, measure: Measure, range: [f32; 2], title: &str) -> Self {
         let unit = spread_unit(m, quantity, measure);
         let line = format!("{}, {} … {} {unit}", spread_name(measure), range[0], range[1]);
         Self {
@@ -165,7 +165,7 @@ mod tests {
         let m = &table[table.index(name).expect("modality")];
         let raster = Raster::constant(m.channels.len(), m.pixels, m.pixels, if name == "LULC" { 2.0 } else { 900.0 });
         let (name, look) = looks(m).swap_remove(look);
-        let stretch = stretch(look, &[&raster]);
+        let stretch = stretch(m, look, &[&raster]);
         let legend = title.map(|title| Legend::of_look(m, (&name, look), &raster, &stretch, title));
         labelled(&picture(m, look, &raster, &stretch), legend.as_ref(), synthetic).expect("picture")
     }

@@ -1,7 +1,7 @@
 //! Ways to look at a modality: band combinations, indices, single bands.
 
 use crate::ensemble::Quantity;
-use crate::modality::{Index, Modality, ValueKind};
+use crate::modality::{Form, Group, Index, Style};
 
 /// How a modality's values become colours; numbers are channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,10 +11,10 @@ pub enum Look {
     /// One band in grey.
     Band(usize),
     /// Normalised difference (a − b)/(a + b) in colour.
-    Index(usize, usize, Index),
-    /// VV, VH and their ratio, in dB.
+    Index(Index),
+    /// Two bands and their ratio, in dB.
     Radar(usize, usize),
-    /// One polarisation in dB, in grey.
+    /// One band in dB, in grey.
     Polarisation(usize),
     /// Elevation in colour, lit from the north-west.
     Relief,
@@ -26,57 +26,46 @@ pub enum Look {
     Picture([usize; 3]),
 }
 
-/// Named combinations: red, green, blue.
-const COMPOSITES: [(&str, [&str; 3]); 4] = [
-    ("true colour", ["B04", "B03", "B02"]),
-    ("false colour, B08 B04 B03", ["B08", "B04", "B03"]),
-    ("B11 B8A B05", ["B11", "B8A", "B05"]),
-    ("short-wave infrared, B12 B8A B05", ["B12", "B8A", "B05"]),
-];
-
 /// All ways to look at a modality, by name; the first is the usual one. None for places and dates.
-pub fn looks(m: &Modality) -> Vec<(String, Look)> {
-    let find = |name: &str| m.channels.iter().position(|c| c.eq_ignore_ascii_case(name));
-    let bands = |look: fn(usize) -> Look| m.channels.iter().enumerate().map(move |(i, c)| (c.clone(), look(i)));
-    let mut all: Vec<(String, Look)> = Vec::new();
-    match &m.values {
-        ValueKind::Reflectance { .. } => {
-            for (name, [r, g, b]) in COMPOSITES {
-                if let (Some(r), Some(g), Some(b)) = (find(r), find(g), find(b)) {
-                    all.push((name.into(), Look::Composite([r, g, b])));
-                }
-            }
-            let indices = Index::all_of(m).into_iter();
-            all.extend(indices.map(|(index, a, b)| (index.name().into(), Look::Index(a, b, index))));
-            all.extend(bands(Look::Band));
-        }
-        ValueKind::Decibel { .. } => {
-            if let (Some(vv), Some(vh)) = (find("vv"), find("vh")) {
-                all.push(("VV, VH, VV/VH in dB".into(), Look::Radar(vv, vh)));
-            }
-            all.extend(
-                m.channels
-                    .iter()
-                    .enumerate()
-                    .map(|(i, c)| (format!("{} in dB", c.to_uppercase()), Look::Polarisation(i))),
-            );
-        }
-        ValueKind::LogElevation { .. } | ValueKind::RootElevation { .. } => {
-            all.push(("elevation with hillshade".into(), Look::Relief));
-            all.push(("hillshade".into(), Look::Hillshade));
-        }
-        ValueKind::Classes { .. } => all.push(("classes".into(), Look::Classes)),
-        ValueKind::Picture => {
+pub fn looks(m: &Group) -> Vec<(String, Look)> {
+    match m.about.form {
+        Form::Class => vec![("classes".into(), Look::Classes)],
+        Form::Picture => {
             let last = m.channels.len().saturating_sub(1);
-            all.push(("picture without units".into(), Look::Picture([0, 1.min(last), 2.min(last)])));
+            vec![("picture without units".into(), Look::Picture([0, 1.min(last), 2.min(last)]))]
         }
-        ValueKind::Location | ValueKind::Date => {}
+        Form::Location | Form::Date => Vec::new(),
+        Form::Number => numbers(m),
+    }
+}
+
+/// Those that the catalogue names and this raster has the bands of, its indices, and each of several bands by itself.
+fn numbers(m: &Group) -> Vec<(String, Look)> {
+    let find = |name: &String| m.channels.iter().position(|c| c.eq_ignore_ascii_case(name));
+    let mut all: Vec<(String, Look)> = Vec::new();
+    for entry in &m.about.looks {
+        let Some(bands) = entry.bands.iter().map(find).collect::<Option<Vec<usize>>>() else { continue };
+        let look = match (entry.style, bands.as_slice()) {
+            (Style::Composite, &[r, g, b]) => Look::Composite([r, g, b]),
+            (Style::Decibels, &[a, b]) => Look::Radar(a, b),
+            (Style::Relief, _) => Look::Relief,
+            (Style::Hillshade, _) => Look::Hillshade,
+            (Style::Composite | Style::Decibels, _) => continue,
+        };
+        all.push((entry.name.clone(), look));
+    }
+    all.extend(Index::all_of(m).into_iter().map(|(name, index)| (name.to_owned(), Look::Index(index))));
+    if m.channels.len() > 1 || all.is_empty() {
+        all.extend(m.channels.iter().enumerate().map(|(i, name)| match m.about.decibel {
+            true => (format!("{} in dB", name.to_uppercase()), Look::Polarisation(i)),
+            false => (name.clone(), Look::Band(i)),
+        }));
     }
     all
 }
 
 /// The usual way to look at a modality.
-pub fn usual_look(m: &Modality) -> Look {
+pub fn usual_look(m: &Group) -> Look {
     looks(m).first().map_or(Look::Band(0), |(_, look)| *look)
 }
 
@@ -88,12 +77,12 @@ pub fn quantity_of(look: Look) -> Quantity {
         | Look::Band(c)
         | Look::Polarisation(c)
         | Look::Radar(c, _) => Quantity::Channel(c),
-        Look::Index(a, b, index) => Quantity::Index(index, a, b),
+        Look::Index(index) => Quantity::Index(index),
         Look::Relief | Look::Hillshade | Look::Classes => Quantity::Channel(0),
     }
 }
 
 /// What the colours of a modality's usual picture mean.
-pub fn caption(m: &Modality) -> String {
+pub fn caption(m: &Group) -> String {
     looks(m).into_iter().next().map(|(name, _)| name).unwrap_or_default()
 }

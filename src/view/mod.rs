@@ -12,7 +12,7 @@ pub use area::{AreaFigures, AreaOrder, BINS, BandMean, ClassSpectrum, area_figur
 pub use legend::{Legend, labelled};
 pub use look::{Look, caption, looks, quantity_of, usual_look};
 pub use picture::{HATCHED, Picture, Stretch, decoded, picture, stretch};
-pub use probe::{Figures, Spot, figures, wavelength_nm};
+pub use probe::{Figures, Spot, figures};
 pub use spread::{
     COLOUR_STEPS, caution, colour_steps, spread_name, spread_picture, spread_range, spread_unit, value_unit,
 };

@@ -1,7 +1,7 @@
 //! One raster as an RGB picture.
 
 use super::look::Look;
-use crate::modality::{Class, Mask, Modality, Raster};
+use crate::modality::{Class, Group, Mask, Raster, Style};
 use image::{DynamicImage, ImageReader, Limits};
 use std::io::Cursor;
 
@@ -16,6 +16,9 @@ pub struct Picture {
     pub pixels: Vec<[u8; 3]>,
 }
 
+/// Ends of the colours of bands in decibels and of their ratio where the catalogue fixes none.
+const DECIBELS: [f32; 2] = [-25.0, 0.0];
+const RATIO: [f32; 2] = [0.0, 15.0];
 /// What is hatched in pictures.
 pub const HATCHED: &str = "no data";
 
@@ -51,29 +54,43 @@ pub fn decoded(file: &[u8], widest: u32) -> Option<DynamicImage> {
     reader.decode().ok()
 }
 
-/// A stretch shared by several rasters of one modality, so that their pictures can be compared; of valid pixels alone.
-pub fn stretch(look: Look, rasters: &[&Raster]) -> Stretch {
+/// A stretch shared by several rasters of one modality, so that their pictures can be compared; of valid pixels alone. What the
+/// catalogue fixes is the same for every place.
+pub fn stretch(m: &Group, look: Look, rasters: &[&Raster]) -> Stretch {
+    let fixed = |style: Style| m.about.looks.iter().find(|entry| entry.style == style)?.stretch;
+    // Colours in decibels are stretched as they are stated, others as they are stored.
+    let stored = |ends: [f32; 2]| ends.map(|v| v * m.about.per_unit);
+    // A flat scene is not blown up to noise.
+    let wide = |low: f32, high: f32, least: f32| [low, high.max(low + least.max(low.abs() * 1e-5).max(1e-6))];
+    let least = m.about.least_contrast;
     let values = |channels: &[usize]| -> Vec<f32> {
         rasters.iter().flat_map(|r| channels.iter().flat_map(|&c| r.valid_values(c))).collect()
     };
     match look {
-        // Usual ranges of land surfaces in dB: fixed, so that pictures of different places compare.
-        Look::Radar(..) => Stretch([[-20.0, 0.0], [-28.0, -6.0], [1.0, 14.0]]),
-        Look::Polarisation(_) => Stretch([[-25.0, 0.0]; 3]),
-        Look::Index(_, _, index) => Stretch([index.range(); 3]),
+        Look::Radar(..) => Stretch(fixed(Style::Decibels).unwrap_or([DECIBELS, DECIBELS, RATIO])),
+        Look::Polarisation(_) => Stretch([m.about.shown.unwrap_or(DECIBELS); 3]),
+        Look::Index(index) => Stretch([index.range; 3]),
         Look::Classes | Look::Hillshade | Look::Picture(_) => Stretch([[0.0, 255.0]; 3]),
         Look::Composite(bands) => {
+            let named = bands.map(|c| m.channels.get(c).map(String::as_str).unwrap_or_default());
+            let fixed = m.about.looks.iter().find(|entry| entry.bands == named).and_then(|entry| entry.stretch);
+            if let Some(ends) = fixed {
+                return Stretch(ends.map(stored));
+            }
             let [low, high] = percentiles(&mut values(&bands), [0.01, 0.985]);
-            // One stretch for all three keeps the balance of colours; a flat scene is not blown up to noise.
-            Stretch([[low, high.max(low + 300.0)]; 3])
+            // One stretch for all three keeps the balance of colours.
+            Stretch([wide(low, high, 3.0 * least); 3])
         }
         Look::Band(band) => {
+            if let Some(ends) = m.about.shown {
+                return Stretch([stored(ends); 3]);
+            }
             let [low, high] = percentiles(&mut values(&[band]), [0.01, 0.985]);
-            Stretch([[low, high.max(low + 100.0)]; 3])
+            Stretch([wide(low, high, least); 3])
         }
         Look::Relief => {
             let [low, high] = percentiles(&mut values(&[0]), [0.0, 1.0]);
-            Stretch([[low, high.max(low + 20.0)]; 3])
+            Stretch([wide(low, high, least); 3])
         }
     }
 }
@@ -90,7 +107,7 @@ pub(super) fn percentiles(values: &mut [f32], shares: [f64; 2]) -> [f32; 2] {
 }
 
 /// Draws a raster; what is not valid is hatched.
-pub fn picture(m: &Modality, look: Look, raster: &Raster, stretch: &Stretch) -> Picture {
+pub fn picture(m: &Group, look: Look, raster: &Raster, stretch: &Stretch) -> Picture {
     let db = |power: f32| 10.0 * power.max(1e-5).log10();
     let pixels = match look {
         Look::Classes => {
@@ -104,9 +121,9 @@ pub fn picture(m: &Modality, look: Look, raster: &Raster, stretch: &Stretch) -> 
             pairs.map(|(a, b)| rgb([a, b, a - b], stretch, 1.0)).collect()
         }
         Look::Polarisation(c) => raster.channel(c).iter().map(|v| rgb([db(*v); 3], stretch, 1.0)).collect(),
-        Look::Index(a, b, index) => {
-            let pairs = raster.channel(a).iter().zip(raster.channel(b));
-            pairs.map(|(a, b)| index_colour(index.of(*a, *b), stretch.0[0])).collect()
+        Look::Index(index) => {
+            let [a, b] = index.channels.map(|c| raster.channel(c));
+            a.iter().zip(b).map(|(a, b)| index_colour(index.of(*a, *b), stretch.0[0])).collect()
         }
         Look::Band(c) => raster.channel(c).iter().map(|v| rgb([*v; 3], stretch, 1.5)).collect(),
         Look::Composite(bands) | Look::Picture(bands) => {
@@ -183,7 +200,7 @@ fn relief(raster: &Raster, pixel_m: f32, range: Option<[f32; 2]>) -> Vec<[u8; 3]
 mod tests {
     use super::super::look::{looks, usual_look};
     use super::*;
-    use crate::modality::ModalityTable;
+    use crate::modality::{Modality, ModalityTable};
 
     fn raster(m: &Modality, value: impl Fn(usize, usize) -> f32) -> Raster {
         Raster::from_fn(m.channels.len(), m.pixels, m.pixels, value)
@@ -201,7 +218,7 @@ mod tests {
             let all = looks(m);
             assert!(!all.is_empty(), "{}", m.name);
             for (name, look) in all {
-                let drawn = picture(m, look, &raster, &stretch(look, &[&raster]));
+                let drawn = picture(m, look, &raster, &stretch(m, look, &[&raster]));
                 assert_eq!((drawn.width, drawn.height, drawn.pixels.len()), (m.pixels, m.pixels, m.pixels * m.pixels));
                 assert!(drawn.pixels.iter().any(|p| *p != drawn.pixels[0]), "{} as {name}", m.name);
             }
@@ -213,16 +230,20 @@ mod tests {
         let table = ModalityTable::published();
         let m = &table[table.index("S2L2A_10m").expect("in the table")];
         let (name, look) = looks(m).into_iter().find(|(name, _)| name == "NDVI").expect("look");
-        let Look::Index(near, red, _) = look else { panic!("{name} is no index") };
+        let Look::Index(index) = look else { panic!("{name} is no index") };
+        let [near, red] = index.channels;
         assert_eq!((m.channels[near].as_str(), m.channels[red].as_str()), ("B08", "B04"));
         let leaf = raster(m, |c, _| if c == near { 4000.0 } else { 300.0 });
         let soil = raster(m, |c, _| if c == near { 2600.0 } else { 2400.0 });
         let brightness =
-            |r: &Raster| picture(m, look, r, &stretch(look, &[r])).pixels[0].map(u32::from).iter().sum::<u32>();
+            |r: &Raster| picture(m, look, r, &stretch(m, look, &[r])).pixels[0].map(u32::from).iter().sum::<u32>();
         assert!(brightness(&leaf) > brightness(&soil));
         // Nothing at all is neither.
         let nothing = raster(m, |_, _| 0.0);
-        assert_eq!(picture(m, look, &nothing, &stretch(look, &[&nothing])).pixels[0], index_colour(0.0, [-0.2, 0.9]));
+        assert_eq!(
+            picture(m, look, &nothing, &stretch(m, look, &[&nothing])).pixels[0],
+            index_colour(0.0, [-0.2, 0.9])
+        );
     }
 
     #[test]
@@ -241,8 +262,8 @@ mod tests {
             let known = truth.crop(0..side, 0..side / 2).expect("part");
             let twice = raster(m, |_, i| value(if west(i) { i } else { i - side / 2 }));
             for (name, look) in looks(m) {
-                let scale = stretch(look, &[&truth]);
-                assert_eq!(scale, stretch(look, &[&known]), "{} as {name}", m.name);
+                let scale = stretch(m, look, &[&truth]);
+                assert_eq!(scale, stretch(m, look, &[&known]), "{} as {name}", m.name);
                 let (drawn, whole) = (picture(m, look, &truth, &scale), picture(m, look, &twice, &scale));
                 for (i, (found, expected)) in drawn.pixels.iter().zip(&whole.pixels).enumerate() {
                     match i % side {
@@ -263,7 +284,7 @@ mod tests {
         let red = m.channels.iter().position(|c| c == "B04").expect("band");
         let raster = raster(m, |c, i| if c == red && i % 2 == 0 { 3000.0 } else { 200.0 });
         let look = usual_look(m);
-        let drawn = picture(m, look, &raster, &stretch(look, &[&raster]));
+        let drawn = picture(m, look, &raster, &stretch(m, look, &[&raster]));
         assert_eq!(drawn.pixels[0], [255, 0, 0]);
         assert_eq!(drawn.pixels[1], [0, 0, 0]);
     }

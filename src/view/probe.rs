@@ -1,7 +1,7 @@
 //! One pixel of everything: what was observed there beside what the realisations hold.
 
 use crate::ensemble::Realisation;
-use crate::modality::{Modality, Raster, measured_value};
+use crate::modality::{Group, Raster, measured_value};
 
 /// A place in a window, as shares of its side from the west and from the north, 0…1.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,7 +48,7 @@ impl Figures {
 
 /// All channels of an image modality at a spot; its table row and index, what was observed of it, and the realisations.
 pub fn figures(
-    m: &Modality,
+    m: &Group,
     index: usize,
     spot: Spot,
     observed: Option<&Raster>,
@@ -73,26 +73,6 @@ pub fn figures(
         .map(channel)
         .filter(|f| f.observed.is_some() || f.no_data || !f.members.is_empty())
         .collect()
-}
-
-/// Central wavelength of a Sentinel-2A band in nanometres (ESA, Sentinel-2 spectral response functions).
-pub fn wavelength_nm(band: &str) -> Option<f64> {
-    const BANDS: [(&str, f64); 13] = [
-        ("B01", 442.7),
-        ("B02", 492.4),
-        ("B03", 559.8),
-        ("B04", 664.6),
-        ("B05", 704.1),
-        ("B06", 740.5),
-        ("B07", 782.8),
-        ("B08", 832.8),
-        ("B8A", 864.7),
-        ("B09", 945.1),
-        ("B10", 1373.5),
-        ("B11", 1613.7),
-        ("B12", 2202.4),
-    ];
-    BANDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(band)).map(|(_, nm)| *nm)
 }
 
 #[cfg(test)]
@@ -131,7 +111,7 @@ mod tests {
                     assert!((f.mean().expect("mean") - 1.25 * observed).abs() < 1e-6);
                 }
             }
-            assert!(m.channels.iter().all(|band| wavelength_nm(band).is_some()));
+            assert!(m.channels.iter().all(|band| m.wavelength_nm(band).is_some()));
             // No data is no value, and is told from what was not observed at all.
             let holed = raster.clone().with_valid(&Mask::from_fn(m.pixels, m.pixels, |pixel| pixel > 0)).expect("mask");
             let found = figures(m, index, Spot { x: 0.0, y: 0.0 }, Some(&holed), &members);

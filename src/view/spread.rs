@@ -2,7 +2,7 @@
 
 use super::picture::{Picture, percentiles};
 use crate::ensemble::{Measure, Quantity, Samples};
-use crate::modality::{Modality, Raster, ValueKind};
+use crate::modality::{Group, Raster};
 
 /// Steps of the colour map.
 pub const COLOUR_STEPS: usize = 64;
@@ -53,14 +53,16 @@ pub fn caution(measure: Measure) -> &'static str {
 }
 
 /// Its unit.
-pub fn spread_unit(m: &Modality, quantity: Quantity, measure: Measure) -> String {
-    let unit = if matches!(quantity, Quantity::Index(..)) { "" } else { value_unit(m) };
+pub fn spread_unit(m: &Group, quantity: Quantity, measure: Measure) -> String {
+    let index = matches!(quantity, Quantity::Index(..));
+    let unit = if index { "" } else { value_unit(m) };
     match (measure, unit) {
         (Measure::Disagreement | Measure::Missed, _) => "share of realisations".into(),
         (Measure::Rank, _) => "share of realisations below it".into(),
-        (Measure::Variance, "") => "index²".into(),
-        (_, "") if measure != Measure::Entropy => "index".into(),
         (Measure::Entropy, _) => "bits".into(),
+        (Measure::Variance, "") if index => "index²".into(),
+        (_, "") if index => "index".into(),
+        (_, "") => "no unit".into(),
         (Measure::Variance, unit) if unit.contains(' ') => format!("({unit})²"),
         (Measure::Variance, unit) => format!("{unit}²"),
         (_, unit) => unit.into(),
@@ -68,14 +70,8 @@ pub fn spread_unit(m: &Modality, quantity: Quantity, measure: Measure) -> String
 }
 
 /// The unit of the values themselves, short.
-pub fn value_unit(m: &Modality) -> &'static str {
-    match m.values {
-        ValueKind::Reflectance { .. } => "DN",
-        ValueKind::Decibel { .. } => "linear power",
-        ValueKind::LogElevation { .. } | ValueKind::RootElevation { .. } => "m",
-        ValueKind::Picture => "levels of 255",
-        ValueKind::Classes { .. } | ValueKind::Location | ValueKind::Date => "",
-    }
+pub fn value_unit(m: &Group) -> &str {
+    m.short_unit()
 }
 
 /// Values at both ends of the legend: from 0 to the 99th percentile, shares of realisations from 0 to 1. Computed on the

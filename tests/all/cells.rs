@@ -36,7 +36,7 @@ fn the_published_subset_opens_at_any_of_its_folders() {
         let found = Collection::find(&start).expect("read").expect("a data set");
         let cells: Vec<String> = found.cells.keys().map(ToString::to_string).collect();
         assert_eq!(cells, ["434D_629L", "433D_629L"], "{}", start.display());
-        let has: Vec<&str> = found.cells[&cell()].families().collect();
+        let has: Vec<&str> = found.families_of(cell()).collect();
         assert_eq!(has, ["S2L2A", "S2L1C", "S1RTC", "DEM", "LULC"]);
     }
     assert!(Collection::find(&common::project("assets")).expect("read").is_none());

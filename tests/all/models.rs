@@ -1,11 +1,17 @@
 //! Weight files and model folders: import of the published layout, strict loading, hostile files.
 
-use crate::common::published::{Entry, index, write_layout, write_pth};
+use crate::common::published::{self, Entry, index, write_layout, write_pth};
 use crate::common::{COMPLETE, copgen, failure, files, generate, project, scene, success};
 #[cfg(unix)]
 use crate::common::{access_rights, prepared};
-use copgen::model::read_weights;
+use copgen::grid::{Crs, Footprint};
+use copgen::modality::{Catalogue, ModalityTable};
+use copgen::model::{read_weights, weight_file};
+use copgen::scene::{GeoTiff, Pixels, Scene, SceneOptions, Window};
+use copgen::view::{Legend, figures, looks, picture, stretch};
+use gdal::Metadata;
 use std::path::Path;
+use std::sync::Arc;
 
 fn import(denoiser: &Path, autoencoders: &Path, out: &Path, more: &[&str]) -> assert_cmd::Command {
     let mut command = copgen();
@@ -275,4 +281,147 @@ fn verify_judges_by_the_tolerance() {
     changed["modalities"][0]["latent"] = serde_json::json!([4, 1u64 << 62, 1u64 << 62]);
     std::fs::write(dir.path().join("config.json"), changed.to_string()).expect("write");
     assert!(failure(copgen().arg("verify").arg(dir.path()), 2).contains("larger than anything"));
+}
+
+/// A surface temperature that no published model has; and an embedding of 64 channels, which the model's own table brings.
+const FAMILIES: &str = r#"
+[[family]]
+name = "LST"
+title = "Surface temperature"
+quantity = "surface temperature"
+unit = "K"
+valid = [180, 360]
+no_data = [-9999]
+shown = [270, 320]
+groups = [{ name = "LST", channels = ["LST"], ground_m = 10 }]
+"#;
+
+fn embedding() -> serde_json::Value {
+    let channels: Vec<String> = (0..64).map(|i| format!("A{i:02}")).collect();
+    serde_json::json!({
+        "name": "AEF", "quantity": "embedding of a year",
+        "groups": [{ "name": "AEF", "channels": channels, "ground_m": 10.0 }],
+        "looks": [{ "name": "three of 64", "style": "composite", "bands": ["A01", "A16", "A09"] }],
+    })
+}
+
+/// Rasters of 192 × 192 pixels: temperature rises southwards, each channel of the embedding has a level of its own.
+fn write_scene(dir: &Path) {
+    let footprint = Footprint {
+        crs: Some(Crs("EPSG:32632".into())),
+        left: 600_000.0,
+        top: 5_100_000.0,
+        width_m: 1920.0,
+        height_m: 1920.0,
+    };
+    let size = (192, 192);
+    let write = |name: &str, bands: Vec<(String, Vec<f32>)>| {
+        let bands = bands.iter().map(|(name, values)| (name.clone(), values.as_slice())).collect();
+        let (footprint, pixels, metadata) = (&footprint, Pixels::Float, Vec::new());
+        let file = GeoTiff { footprint, pixel_m: 10.0, size, bands, pixels, metadata, cloud_optimised: false };
+        file.write(&dir.join(format!("{name}.tif")), false).expect("raster");
+    };
+    std::fs::create_dir_all(dir).expect("folder");
+    write("LST", vec![("LST".into(), (0..192 * 192).map(|i| 280.0 + (i / 192) as f32 / 10.0).collect())]);
+    write("AEF", (0..64).map(|c| (format!("A{c:02}"), vec![(c as f32 - 32.0) / 32.0; 192 * 192])).collect());
+}
+
+/// A small network of made-up weights that takes both.
+fn write_model(dir: &Path, catalogue: Arc<Catalogue>) -> ModalityTable {
+    let row = |name: &str, latent: usize, normalisation: serde_json::Value| {
+        serde_json::json!({
+            "key": name, "name": name, "pixels": 96, "latent": [latent, 12, 12], "patch": 2, "scale_factor": 1.0,
+            "normalisation": normalisation,
+        })
+    };
+    let table = serde_json::json!({
+        "families": [embedding()],
+        "rows": [
+            row("LST", 4, serde_json::json!({"kind": "linear", "min": 250.0, "max": 330.0})),
+            row("AEF", 8, serde_json::json!({"kind": "linear", "min": -1.0, "max": 1.0})),
+        ],
+    });
+    let modalities = ModalityTable::from_json(&table.to_string(), catalogue).expect("table");
+    std::fs::create_dir_all(dir).expect("folder");
+    published::write_denoiser(&dir.join("denoiser.pth"), &modalities);
+    let mut autoencoders = serde_json::Map::new();
+    for m in modalities.iter() {
+        let file = format!("{}.pth", m.name);
+        published::write_autoencoder(&dir.join(&file), m.network_channels(), m.latent[0]);
+        let sizes = serde_json::json!({"base_width": 32, "multipliers": [1, 1, 1, 1], "residual_blocks": 1});
+        let weights = weight_file(dir, file).expect("weights");
+        autoencoders.insert(m.key.clone(), serde_json::json!({"sizes": sizes, "weights": weights}));
+    }
+    let manifest = serde_json::json!({
+        "name": "warmth", "description": "made up", "licence": "none", "attribution": "nobody", "modalities": table,
+        "denoiser": {"width": 32, "depth": 2, "heads": 2},
+        "denoiser_weights": weight_file(dir, "denoiser.pth").expect("weights"), "autoencoders": autoencoders,
+    });
+    std::fs::write(dir.join("manifest.json"), manifest.to_string()).expect("manifest");
+    modalities
+}
+
+#[test]
+fn a_modality_that_no_model_had_needs_data_alone() {
+    let dir = tempfile::tempdir().expect("folder");
+    let (config, model, place) = (dir.path().join("config"), dir.path().join("model"), dir.path().join("warm_place"));
+    std::fs::create_dir_all(&config).expect("folder");
+    std::fs::write(config.join("families.toml"), FAMILIES).expect("families");
+    write_scene(&place);
+    let catalogue = Catalogue::with_own(&config).expect("catalogue");
+    let table = write_model(&model, catalogue);
+
+    // Read and looked at, through the library.
+    let options = SceneOptions { accept_stand_ins: false, catalogue: table.catalogue().clone() };
+    let scene = Scene::open_with(&place, &options).expect("scene");
+    assert_eq!(scene.available(&table), [0, 1]);
+    let window = scene.window(table.window_m(), Window::Centre).expect("window");
+    let seen = scene.read(&table, &window, &[0, 1]).expect("pixels");
+    assert_eq!(seen.notes, Vec::<String>::new());
+    let raster = |i: usize| seen.values[i].as_ref().and_then(|given| given.value.image()).expect("raster");
+    assert_eq!((raster(0).channels, raster(1).channels), (1, 64));
+    let (m, looks) = (&table[0], looks(&table[0]));
+    assert_eq!(looks.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["LST"]);
+    let stretch = stretch(m, looks[0].1, &[raster(0)]);
+    assert_eq!(stretch.0[0], [270.0, 320.0], "as the family says");
+    let drawn = picture(m, looks[0].1, raster(0), &stretch);
+    assert!(drawn.pixels[0][0] < drawn.pixels[96 * 95][0], "warmer is brighter");
+    let legend = Legend::of_look(m, (&looks[0].0, looks[0].1), raster(0), &stretch, "title");
+    assert!(legend.lines[1].ends_with("270.000 … 320.000 K"), "{:?}", legend.lines);
+    let spot = copgen::view::Spot { x: 0.5, y: 0.0 };
+    let figures = figures(m, 0, spot, Some(raster(0)), &[]);
+    assert!((figures[0].observed.expect("value") - 284.8).abs() < 1e-3, "{figures:?}");
+    let looks = copgen::view::looks(&table[1]);
+    assert_eq!((looks.len(), looks[0].0.as_str()), (65, "three of 64"));
+
+    // Generated and exported, from the command line.
+    let run = |given: &str, out: &Path| {
+        let arguments = ["--given", given, "--samples", "2", "--steps", "2", "--model"];
+        success(generate(&place, out, &arguments).arg(&model).env("COPGEN_CONFIG", &config))
+    };
+    let bands = |path: &Path| -> (Vec<String>, Option<String>) {
+        let dataset = gdal::Dataset::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let names = dataset.rasterbands().map(|b| b.and_then(|b| b.description()).expect("description")).collect();
+        (names, dataset.metadata_item("unit", ""))
+    };
+    let out = dir.path().join("out");
+    run("AEF", &out);
+    let file = |name: &str| out.join(format!("warm_place_e480_s480_seed0_{name}.tif"));
+    assert_eq!(bands(&file("r001_LST")), (vec!["LST".into()], Some("K".into())));
+    assert_eq!(bands(&file("r000-001_LST_variance")).1.as_deref(), Some("square of K"));
+    run("LST", &out);
+    let (names, unit) = bands(&file("r000_AEF"));
+    assert_eq!((names.len(), names[63].as_str(), unit.as_deref()), (64, "A63", Some("no unit")));
+
+    // Without the description nothing knows what LST is, and the model says so.
+    let other = dir.path().join("nothing");
+    let mut command = generate(&place, &out, &["--given", "AEF", "--model"]);
+    let error = failure(command.arg(&model).env("COPGEN_CONFIG", &other), 1);
+    assert!(error.contains("LST") && error.contains("families.toml"), "{error}");
+    // A description that cannot be used is told with its file, not left out in silence.
+    std::fs::write(config.join("families.toml"), FAMILIES.replace("ground_m = 10", "ground_m = -10"))
+        .expect("families");
+    let mut command = generate(&place, &out, &["--given", "AEF", "--model"]);
+    let error = failure(command.arg(&model).env("COPGEN_CONFIG", &config), 1);
+    assert!(error.contains("pixel size") && error.contains("families.toml"), "{error}");
 }

@@ -9,7 +9,8 @@ use crate::app::state::open_data::{Fetching, KeptPlaces, Site};
 use crate::app::state::session::Session;
 use crate::app::state::ticket::Requests;
 use crate::files::size_text;
-use crate::source::{Acquisition, FAMILIES, Order, Survey, best, days};
+use crate::modality::Catalogue;
+use crate::source::{Acquisition, Order, Survey, best, days};
 use egui::{RichText, TextureHandle, Ui, vec2};
 use egui_extras::DatePickerButton;
 use jiff::civil::Date;
@@ -175,13 +176,15 @@ impl DataForm {
     fn answer(&mut self, ui: &mut Ui) {
         let Self { found, chosen, pictures, .. } = self;
         let Some((_, survey)) = found else { return };
-        for family in FAMILIES {
+        let catalogue = Catalogue::of_user();
+        for about in catalogue.products() {
+            let family = about.name.as_str();
             let Some(all) = survey.found.get(family) else { continue };
             let choice = chosen.entry(family.to_owned()).or_insert(None);
             let number = if all.len() == 1 { String::new() } else { format!("  {} to choose from", all.len()) };
             ui.horizontal(|ui| {
                 let mut wanted = choice.is_some();
-                let response = ui.checkbox(&mut wanted, RichText::new(title(family)).strong());
+                let response = ui.checkbox(&mut wanted, RichText::new(about.title()).strong());
                 widgets::choice(&response, egui::Role::CheckBox, true, wanted, &format!("Fetch {family}"));
                 if response.changed() {
                     *choice = wanted.then_some(0);
@@ -196,7 +199,8 @@ impl DataForm {
                 }
             });
         }
-        let absent: Vec<&str> = FAMILIES.into_iter().filter(|f| !survey.found.contains_key(*f)).collect();
+        let names = catalogue.products().map(|about| about.name.as_str());
+        let absent: Vec<&str> = names.filter(|name| !survey.found.contains_key(*name)).collect();
         if !absent.is_empty() {
             ui.label(RichText::new(format!("Nothing found of {}.", absent.join(", "))).small().weak());
         }
@@ -281,16 +285,6 @@ impl DataForm {
         let all = self.found.iter().flat_map(|(_, survey)| survey.found.values().flatten());
         let missing = |a: &&Acquisition| a.thumbnail.as_ref().is_some_and(|url| !self.pictures.contains_key(url));
         all.filter(missing).take(MOST).cloned().collect()
-    }
-}
-
-fn title(family: &str) -> &'static str {
-    match family {
-        "S2L2A" => "Sentinel-2 L2A (surface reflectance, cloud mask)",
-        "S2L1C" => "Sentinel-2 L1C (top of atmosphere)",
-        "S1RTC" => "Sentinel-1 RTC (radar)",
-        "DEM" => "Elevation",
-        _ => "Land cover",
     }
 }
 

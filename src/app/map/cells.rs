@@ -67,7 +67,7 @@ impl MapPainter<'_> {
 
     /// What the data sets have of a cell.
     pub(super) fn families_of(&self, cell: GridCell) -> String {
-        let held = self.session.collections.iter().rev().find_map(|collection| collection.cells.get(&cell));
-        held.map(|has| has.families().collect::<Vec<_>>().join(" ")).unwrap_or_default()
+        let held = self.session.collections.iter().rev().find(|collection| collection.cells.contains_key(&cell));
+        held.map(|has| has.families_of(cell).collect::<Vec<_>>().join(" ")).unwrap_or_default()
     }
 }

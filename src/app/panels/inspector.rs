@@ -6,9 +6,10 @@ use crate::app::kit::widgets;
 use crate::app::state::session::Session;
 use crate::app::view::inspected::{self, Part};
 use crate::modality::{Modality, class_index, measured_unit};
-use crate::view::{Figures, HATCHED, Spot, wavelength_nm};
+use crate::view::{Figures, HATCHED, Spot};
 use egui::{RichText, Ui, vec2};
 use egui_plot::{Line, Plot, PlotPoints, Points};
+use std::collections::BTreeMap;
 
 /// Draws the window.
 pub fn show(ctx: &egui::Context, map: egui::Rect, session: &Session, spot: Spot, commands: &mut Vec<Command>) {
@@ -18,7 +19,13 @@ pub fn show(ctx: &egui::Context, map: egui::Rect, session: &Session, spot: Spot,
     let window = egui::Window::new("Inspector").open(&mut open).default_pos(at).default_width(360.0).collapsible(false);
     window.show(ctx, |ui| {
         place(ui, session, spot);
-        for family in ["S2L2A", "S2L1C"] {
+        // Surface reflectance first.
+        let optical: BTreeMap<_, _> = parts
+            .iter()
+            .filter(|part| part.m.about.is_optical())
+            .map(|part| ((part.m.about.subject, part.m.family.as_str()), part.m.family.as_str()))
+            .collect();
+        for family in optical.into_values() {
             let bands = spectrum(&parts, family);
             if !bands.is_empty() {
                 ui.label(RichText::new(format!("{family}, reflectance over wavelength in nm")).small());
@@ -57,8 +64,9 @@ fn place(ui: &mut Ui, session: &Session, spot: Spot) {
 
 /// Bands of a family by wavelength.
 fn spectrum<'a>(parts: &'a [Part], family: &str) -> Vec<(f64, &'a Figures)> {
-    let own = parts.iter().filter(|part| part.m.family == family).flat_map(|part| &part.figures);
-    let mut bands: Vec<(f64, &Figures)> = own.filter_map(|f| Some((wavelength_nm(&f.channel)?, f))).collect();
+    let own = parts.iter().filter(|part| part.m.family == family);
+    let own = own.flat_map(|part| part.figures.iter().map(move |f| (part.m, f)));
+    let mut bands: Vec<(f64, &Figures)> = own.filter_map(|(m, f)| Some((m.wavelength_nm(&f.channel)?, f))).collect();
     bands.sort_by(|a, b| a.0.total_cmp(&b.0));
     bands
 }
@@ -95,7 +103,7 @@ fn numbers(ui: &mut Ui, parts: &[Part]) {
         ui.label(RichText::new("observed").small().color(measured));
         ui.label(RichText::new("realisations (synthetic)").small().color(synthetic));
         ui.end_row();
-        for part in parts.iter().filter(|part| !part.m.family.starts_with("S2")) {
+        for part in parts.iter().filter(|part| !part.m.about.is_optical()) {
             for f in &part.figures {
                 let unit = if part.m.classes().is_some() { "" } else { measured_unit(part.m) };
                 let name = if part.figures.len() > 1 { f.channel.to_uppercase() } else { part.m.name.clone() };

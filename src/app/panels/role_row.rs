@@ -6,7 +6,7 @@ use crate::app::kit::widgets;
 use crate::app::state::session::Session;
 use crate::app::state::tools::{Brush, Tool};
 use crate::app::view::shown::{Base, Shown};
-use crate::modality::{Class, Modality, Value, ValueKind};
+use crate::modality::{Class, Form, Modality, Value};
 use crate::sampler::Role;
 use crate::view;
 use egui::collapsing_header::CollapsingState;
@@ -133,7 +133,7 @@ fn thumbnail(ui: &mut Ui, shown: &Shown, i: usize, m: &Modality, role: Role, com
         }
         None => {
             ui.painter().rect_filled(rect, 3.0, ui.visuals().extreme_bg_color);
-            icon(ui.painter(), rect.center(), &m.values, ui.visuals().weak_text_color());
+            icon(ui.painter(), rect.center(), m.about.form, ui.visuals().weak_text_color());
         }
     }
     ui.painter().rect_stroke(rect, 3.0, (1.5, colour), egui::StrokeKind::Inside);
@@ -146,17 +146,17 @@ fn thumbnail(ui: &mut Ui, shown: &Shown, i: usize, m: &Modality, role: Role, com
 }
 
 /// A crosshair for places, a calendar leaf for dates, a dash for pixels that are not there.
-fn icon(painter: &egui::Painter, at: egui::Pos2, values: &ValueKind, colour: Color32) {
+fn icon(painter: &egui::Painter, at: egui::Pos2, form: Form, colour: Color32) {
     let stroke = egui::Stroke::new(1.2, colour);
     let line = |a, b| painter.line_segment([at + a, at + b], stroke);
-    match values {
-        ValueKind::Location => {
+    match form {
+        Form::Location => {
             painter.circle_stroke(at, 5.0, stroke);
             for (x, y) in [(1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0)] {
                 line(3.0 * vec2(x, y), 8.0 * vec2(x, y));
             }
         }
-        ValueKind::Date => {
+        Form::Date => {
             let leaf = egui::Rect::from_center_size(at, vec2(14.0, 13.0));
             painter.rect_stroke(leaf, 1.5, stroke, egui::StrokeKind::Middle);
             line(vec2(-7.0, -2.5), vec2(7.0, -2.5));
@@ -198,7 +198,7 @@ fn source(session: &Session, i: usize) -> (String, String) {
 fn typed(ui: &mut Ui, session: &Session, shown: &Shown, (i, m): (usize, &Modality), commands: &mut Vec<Command>) {
     let mut text = session.choices.now().typed.get(&i).cloned().unwrap_or_default();
     let (known, _) = source(session, i);
-    let format = if m.values == ValueKind::Date { "2023-04-19" } else { "lat, lon" };
+    let format = if m.is_date() { "2023-04-19" } else { "lat, lon" };
     let hint = if known == "no data here" { format!("type: {format}") } else { known.clone() };
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 3.0;
@@ -209,7 +209,7 @@ fn typed(ui: &mut Ui, session: &Session, shown: &Shown, (i, m): (usize, &Modalit
         if response.changed() {
             commands.push(Command::Typed(i, text.clone()));
         }
-        if m.values == ValueKind::Date {
+        if m.is_date() {
             let today = || jiff::Zoned::now().date();
             let mut day = text.trim().parse().or_else(|_| known.parse()).unwrap_or_else(|_| today());
             let button = DatePickerButton::new(&mut day).format("Pick").show_icon(false).calendar_week(false);

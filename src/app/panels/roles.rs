@@ -6,7 +6,7 @@ use crate::app::panels::role_row;
 use crate::app::state::questions::Question;
 use crate::app::state::session::Session;
 use crate::app::view::shown::Shown;
-use crate::modality::{Modality, ValueKind};
+use crate::modality::Modality;
 use egui::{RichText, Ui};
 
 /// Draws the rows.
@@ -19,7 +19,7 @@ pub fn show(ui: &mut Ui, session: &Session, shown: &Shown, commands: &mut Vec<Co
         ui.label("Loading the model …");
         return;
     };
-    if table.iter().all(|m| m.is_scalar() || m.values == ValueKind::Picture) {
+    if table.iter().all(|m| m.is_scalar() || m.is_picture()) {
         let text = "This model makes pictures: colours without units, no measurements.";
         ui.label(RichText::new(text).small().color(theme::ink(ui.visuals(), theme::SYNTHETIC)));
     }

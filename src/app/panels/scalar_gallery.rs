@@ -2,7 +2,7 @@
 
 use crate::app::kit::theme;
 use crate::app::state::runs::Run;
-use crate::modality::{Location, Modality, Value, ValueKind};
+use crate::modality::{Location, Modality, Value};
 use egui::{Align2, Color32, FontId, Pos2, RichText, Sense, Stroke, Ui, vec2};
 use jiff::civil::Date;
 
@@ -11,7 +11,7 @@ pub fn show(ui: &mut Ui, run: &Run, m: &Modality, modality: usize) {
     let observed = run.observed.observation.values[modality].as_ref().map(|given| &given.value);
     let made: Vec<(u64, &Value)> =
         run.realisations.iter().filter_map(|r| Some((r.index, r.values[modality].as_ref()?))).collect();
-    if m.values == ValueKind::Date {
+    if m.is_date() {
         wheel(ui, observed, &made);
     }
     ui.vertical(|ui| {
@@ -28,7 +28,7 @@ pub fn show(ui: &mut Ui, run: &Run, m: &Modality, modality: usize) {
                     ui.end_row();
                 }
             });
-            if m.values == ValueKind::Location {
+            if m.is_location() {
                 ui.label(RichText::new("They are the dots on the map; zoom out to see all.").small().weak());
             }
         });

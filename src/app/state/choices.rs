@@ -1,6 +1,6 @@
 //! What the user wants of each modality, with its history.
 
-use crate::modality::{ClassMap, Modality, ModalityTable, ValueKind};
+use crate::modality::{ClassMap, Modality, ModalityTable, Subject};
 use crate::sampler::Role;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ impl Choices {
 
     /// Whether a modality's value can be set by hand.
     pub fn can_be_set(m: &Modality) -> bool {
-        matches!(m.values, ValueKind::Location | ValueKind::Date | ValueKind::Classes { .. })
+        m.is_scalar() || m.classes().is_some()
     }
 }
 
@@ -173,8 +173,10 @@ impl History {
 /// What makes sense at a place before the user has said anything: what changes slowly, radar, sky, place and date are
 /// given where they are known, the rest is generated.
 pub fn usual(table: &ModalityTable, known: &dyn Fn(usize) -> bool) -> Choices {
-    let slow = |name: &str| ["location", "date", "DEM", "LULC", "S1RTC", "cloud_mask"].contains(&name);
-    let role = |i: usize| if slow(&table[i].name) && known(i) { Role::Given } else { Role::Generated };
+    const SLOW: [Subject; 6] =
+        [Subject::Place, Subject::Date, Subject::Elevation, Subject::LandCover, Subject::Radar, Subject::Clouds];
+    let slow = |i: usize| SLOW.contains(&table[i].about.subject);
+    let role = |i: usize| if slow(i) && known(i) { Role::Given } else { Role::Generated };
     Choices { roles: (0..table.len()).map(role).collect(), ..Choices::default() }
 }
 

@@ -1,7 +1,7 @@
 //! Questions worth asking, as ready-made choices.
 
 use crate::app::state::choices::Choices;
-use crate::modality::{Location, ModalityTable, Value};
+use crate::modality::{Location, ModalityTable, Subject, Value};
 use crate::sampler::Role;
 use jiff::Span;
 use jiff::civil::Date;
@@ -27,6 +27,40 @@ pub enum Question {
     Climate,
     /// Anything at all.
     Nothing,
+}
+
+/// What of a model's modalities is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Everything that tells of this.
+    All(Subject),
+    /// The finest of it.
+    Finest(Subject),
+    /// All but the finest.
+    Coarser(Subject),
+}
+
+impl Part {
+    fn of(self, table: &ModalityTable) -> Vec<usize> {
+        match self {
+            Self::All(subject) => table.telling_of(subject),
+            Self::Finest(subject) => table.finest(subject).into_iter().collect(),
+            Self::Coarser(subject) => {
+                let finest = table.finest(subject);
+                table.telling_of(subject).into_iter().filter(|i| Some(*i) != finest).collect()
+            }
+        }
+    }
+
+    /// As the model calls it, else as the catalogue does.
+    fn name(self, table: &ModalityTable) -> String {
+        let (Self::All(subject) | Self::Finest(subject) | Self::Coarser(subject)) = self;
+        match (self, self.of(table).first()) {
+            (Self::Finest(_), Some(&i)) => table[i].name.clone(),
+            (_, Some(&i)) => table[i].family.clone(),
+            (_, None) => table.catalogue().of(subject).next().map(|family| family.name.clone()).unwrap_or_default(),
+        }
+    }
 }
 
 /// What is known of the picked place.
@@ -76,39 +110,42 @@ impl Question {
         }
     }
 
-    /// What has to be given: of each list the first family or modality that is known.
-    fn needs(self) -> &'static [&'static [&'static str]] {
+    /// What has to be given: of each list the first that is known.
+    fn needs(self) -> &'static [&'static [Part]] {
         match self {
-            Self::RadarToOptical => &[&["S1RTC"]],
-            Self::TerrainToOptical | Self::Where => &[&["DEM"], &["LULC"]],
-            Self::OpticalToRadar => &[&["S2L2A", "S2L1C"]],
-            Self::TenMetreBands => &[&["S2L2A_10m"]],
-            Self::CloudFree => &[&["cloud_mask"]],
-            Self::Season => &[&["date"]],
-            Self::Climate => &[&["location"]],
+            Self::RadarToOptical => &[&[Part::All(Subject::Radar)]],
+            Self::TerrainToOptical | Self::Where => {
+                &[&[Part::All(Subject::Elevation)], &[Part::All(Subject::LandCover)]]
+            }
+            Self::OpticalToRadar => &[&[Part::All(Subject::SurfaceReflectance), Part::All(Subject::TopOfAtmosphere)]],
+            Self::TenMetreBands => &[&[Part::Finest(Subject::SurfaceReflectance)]],
+            Self::CloudFree => &[&[Part::All(Subject::Clouds)]],
+            Self::Season => &[&[Part::All(Subject::Date)]],
+            Self::Climate => &[&[Part::All(Subject::Place)]],
             Self::Nothing => &[],
         }
     }
 
     /// What else is given where it is known.
-    fn welcomes(self) -> &'static [&'static str] {
+    fn welcomes(self) -> &'static [Subject] {
+        use Subject::{Date, Elevation, LandCover, Place, Radar};
         match self {
-            Self::RadarToOptical | Self::TerrainToOptical | Self::OpticalToRadar => &["location", "date"],
-            Self::CloudFree => &["S1RTC", "DEM", "LULC", "location", "date"],
-            Self::Season => &["S1RTC", "DEM", "LULC", "location"],
-            Self::Climate => &["DEM", "LULC"],
+            Self::RadarToOptical | Self::TerrainToOptical | Self::OpticalToRadar => &[Place, Date],
+            Self::CloudFree => &[Radar, Elevation, LandCover, Place, Date],
+            Self::Season => &[Radar, Elevation, LandCover, Place],
+            Self::Climate => &[Elevation, LandCover],
             Self::TenMetreBands | Self::Where | Self::Nothing => &[],
         }
     }
 
-    /// Families or modalities that are generated; all if empty.
-    fn generated(self) -> &'static [&'static str] {
+    /// What is generated; all if empty.
+    fn generated(self) -> &'static [Part] {
         match self {
-            Self::OpticalToRadar => &["S1RTC"],
-            Self::TenMetreBands => &["S2L2A_20m", "S2L2A_60m", "S2L1C"],
-            Self::Where => &["location"],
+            Self::OpticalToRadar => &[Part::All(Subject::Radar)],
+            Self::TenMetreBands => &[Part::Coarser(Subject::SurfaceReflectance), Part::All(Subject::TopOfAtmosphere)],
+            Self::Where => &[Part::All(Subject::Place)],
             Self::Nothing => &[],
-            _ => &["S2L2A", "S2L1C"],
+            _ => &[Part::All(Subject::SurfaceReflectance), Part::All(Subject::TopOfAtmosphere)],
         }
     }
 
@@ -117,12 +154,9 @@ impl Question {
     /// # Errors
     /// What is missing here, as a sentence.
     pub fn choices(self, table: &ModalityTable, known: Known) -> Result<Choices, String> {
-        let select = |names: &[&str]| -> Vec<usize> {
-            names.iter().flat_map(|name| table.select(name).unwrap_or_default()).collect()
-        };
-        let generated = match self.generated() {
+        let generated: Vec<usize> = match self.generated() {
             [] => (0..table.len()).collect(),
-            names => select(names),
+            parts => parts.iter().flat_map(|part| part.of(table)).collect(),
         };
         let mut choices = Choices { roles: vec![Role::Ignored; table.len()], ..Choices::default() };
         for i in generated {
@@ -130,13 +164,16 @@ impl Question {
         }
         let texts = self.texts(table, known)?;
         let has = |i: &usize| known(*i).is_some() || texts.iter().any(|(set, _)| set == i);
-        let held = |name: &&str| -> Vec<usize> { select(&[*name]).into_iter().filter(has).collect() };
+        let held = |part: &Part| -> Vec<usize> { part.of(table).into_iter().filter(has).collect() };
         for alternatives in self.needs() {
             let found = alternatives.iter().map(held).find(|found| !found.is_empty());
-            let found = found.ok_or_else(|| format!("{} is not known here.", alternatives.join(" or ")))?;
+            let found = found.ok_or_else(|| {
+                let names: Vec<String> = alternatives.iter().map(|part| part.name(table)).collect();
+                format!("{} is not known here.", names.join(" or "))
+            })?;
             found.into_iter().for_each(|i| choices.roles[i] = Role::Given);
         }
-        for i in self.welcomes().iter().flat_map(held) {
+        for i in self.welcomes().iter().flat_map(|subject| held(&Part::All(*subject))) {
             choices.roles[i] = Role::Given;
         }
         choices.typed.extend(texts);
@@ -148,20 +185,20 @@ impl Question {
 
     /// Values it sets by hand.
     fn texts(self, table: &ModalityTable, known: Known) -> Result<Vec<(usize, String)>, String> {
-        let at = |name: &str| table.index(name);
+        let at = |subject: Subject| table.finest(subject);
         match self {
             Self::CloudFree => {
-                let mask = at("cloud_mask").ok_or("This model has no cloud mask.")?;
+                let mask = at(Subject::Clouds).ok_or("This model has no cloud mask.")?;
                 let clear = table[mask].classes().and_then(|c| c.first()).ok_or("The cloud mask has no classes.")?;
                 Ok(vec![(mask, clear.name.clone())])
             }
             Self::Season => {
-                let date = at("date").ok_or("This model has no date.")?;
+                let date = at(Subject::Date).ok_or("This model has no date.")?;
                 let Some(Value::Date(day)) = known(date) else { return Err("date is not known here.".into()) };
                 Ok(vec![(date, half_a_year_later(*day).to_string())])
             }
             Self::Climate => {
-                let location = at("location").ok_or("This model has no location.")?;
+                let location = at(Subject::Place).ok_or("This model has no location.")?;
                 let Some(Value::Location(here)) = known(location) else {
                     return Err("location is not known here.".into());
                 };

@@ -3,7 +3,7 @@
 use crate::app::state::session::Session;
 use crate::ensemble::Realisation;
 use crate::modality::{Modality, Value, measured_unit};
-use crate::view::{Figures, HATCHED, Spot, figures, wavelength_nm};
+use crate::view::{Figures, HATCHED, Spot, figures};
 
 /// Figures of one modality.
 pub struct Part<'a> {
@@ -41,7 +41,7 @@ fn csv(session: &Session, spot: Spot, parts: &[Part]) -> String {
     for part in parts {
         for f in &part.figures {
             let unit = if part.m.classes().is_some() { "class code" } else { measured_unit(part.m) };
-            let nm = wavelength_nm(&f.channel).map_or(String::new(), |nm| nm.to_string());
+            let nm = part.m.wavelength_nm(&f.channel).map_or(String::new(), |nm| nm.to_string());
             let unknown = if f.no_data { HATCHED } else { "" };
             let observed = f.observed.map_or(unknown.to_owned(), |v| v.to_string());
             let members: String = f.members.iter().map(|v| format!(",{v}")).collect();

@@ -227,7 +227,7 @@ impl Shown {
 
     /// The modality a newcomer should see first: surface reflectance at 10 m, else the first image.
     pub fn first_choice(table: &ModalityTable) -> usize {
-        table.index("S2L2A_10m").or_else(|| table.iter().position(|m| !m.is_scalar())).unwrap_or(0)
+        table.leading().unwrap_or(0)
     }
 
     /// Changes between what was observed and what was shown before it.

@@ -10,7 +10,8 @@ use crate::app::work::queue::Lane;
 use crate::app::work::read;
 use crate::error::{Error, Result};
 use crate::grid::GridCell;
-use crate::source::{Area, FAMILIES, FetchProgress, Query, Survey, fetch, survey};
+use crate::modality::Catalogue;
+use crate::source::{Area, FetchProgress, Query, Survey, fetch, survey};
 use egui::TextureOptions;
 use std::path::PathBuf;
 
@@ -69,7 +70,7 @@ impl ExplorerWindow {
         let (ticket, sources) = (self.data.searches.next(), self.sources.clone());
         self.data.search = Some(self.exchange(
             move |network, _, stop| {
-                let families = FAMILIES.map(str::to_owned);
+                let families = Catalogue::of_user().product_names();
                 survey(network, &sources, &families, &query, stop)
             },
             move |window: &mut Self, found| {

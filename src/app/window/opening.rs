@@ -10,7 +10,7 @@ use crate::app::work::read::{self, Known, LookedInto};
 use crate::app::work::restore::{With, restored};
 use crate::basemap::{Archive, LayerId};
 use crate::error::Result;
-use crate::modality::ModalityTable;
+use crate::modality::Catalogue;
 use crate::project::{PROJECT_FILE, Project, set_aside};
 use crate::scene::{Collection, LooseFile, scene_of};
 use jiff::civil::Date;
@@ -56,8 +56,10 @@ impl ExplorerWindow {
 
     /// Opens folders; GeoTIFFs named by modality stand for their folder, others are looked into.
     pub(super) fn open_paths(&mut self, paths: Vec<PathBuf>) {
-        let table = ModalityTable::published();
-        let named = |path: &Path| path.file_stem().and_then(|s| s.to_str()).is_some_and(|s| table.index(s).is_some());
+        let catalogue = Catalogue::of_user();
+        let named = |path: &Path| {
+            path.file_stem().and_then(|s| s.to_str()).is_some_and(|s| catalogue.groups().any(|m| m.name == s))
+        };
         let mut loose = Vec::new();
         let mut folders = BTreeSet::new();
         let (maps, paths): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| Archive::is_one(path));

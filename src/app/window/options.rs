@@ -4,6 +4,7 @@ use crate::basemap::Folders;
 use crate::error::Result;
 use crate::files::{bundled, folders};
 use crate::hub::{Hub, Library};
+use crate::modality::Catalogue;
 use crate::net::Network;
 use crate::source::{Kept, Provider, providers};
 use std::path::PathBuf;
@@ -51,11 +52,13 @@ impl Options {
         let dir = bundled("assets/scenes")?;
         let scenes = folders(&dir)?;
         let first = Some(dir.join(FIRST_SCENE));
-        let (sources, problems) = match providers() {
-            Ok(sources) => (sources, Vec::new()),
+        // Everything but the user's own families works without them.
+        let mut problems: Vec<String> = Catalogue::checked().err().iter().map(ToString::to_string).collect();
+        let sources = providers().unwrap_or_else(|error| {
             // Everything but open data works without.
-            Err(error) => (Vec::new(), vec![error.to_string()]),
-        };
+            problems.push(error.to_string());
+            Vec::new()
+        });
         Ok(Self {
             model: bundled("models/demo")?,
             named_model: false,

@@ -11,7 +11,7 @@ use crate::app::window::explorer::ExplorerWindow;
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::grid::GridCell;
-use crate::modality::{Location, ModalityTable};
+use crate::modality::{Location, ModalityTable, Subject};
 use crate::sampler::Role;
 use crate::view::Spot;
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -29,7 +29,7 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// How far in the map looks at a place.
 const NEAR: f64 = 10.3;
 /// What is given in the pictures: what changes slowly, radar, and how clear the sky is.
-const GIVEN: [&str; 5] = ["location", "DEM", "LULC", "S1RTC", "cloud_mask"];
+const GIVEN: [Subject; 5] = [Subject::Place, Subject::Elevation, Subject::LandCover, Subject::Radar, Subject::Clouds];
 
 type Shot = (&'static str, Arc<ColorImage>);
 
@@ -312,18 +312,18 @@ fn place(window: &ExplorerWindow) -> Option<Location> {
 /// Roles of the pictures: what is not known cannot be given.
 fn roles(window: &ExplorerWindow) -> Vec<Command> {
     let session = window.session();
-    let role = |i: usize, name: &String| {
-        let given = GIVEN.contains(&name.as_str()) && session.known(i).is_some();
+    let role = |i: usize, subject: Subject| {
+        let given = GIVEN.contains(&subject) && session.known(i).is_some();
         if given { Role::Given } else { Role::Generated }
     };
     let all = window.session().table().into_iter().flat_map(|table| table.iter().enumerate());
-    all.map(|(i, m)| Command::Role(i, role(i, &m.name))).collect()
+    all.map(|(i, m)| Command::Role(i, role(i, m.about.subject))).collect()
 }
 
 /// A lake across the window.
 fn painting(window: &ExplorerWindow) -> Vec<Command> {
     let Some(table) = window.session().table() else { return Vec::new() };
-    let Some(modality) = table.index("LULC") else { return Vec::new() };
+    let Some(modality) = table.finest(Subject::LandCover) else { return Vec::new() };
     let water = table[modality].classes().and_then(|all| all.iter().find(|c| c.name.eq_ignore_ascii_case("water")));
     let Some(code) = water.map(|class| class.code) else { return Vec::new() };
     let brush = Brush { modality, code, radius_m: 110.0 };

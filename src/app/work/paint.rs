@@ -88,7 +88,7 @@ pub struct Gallery {
 /// The usual picture, with its own stretch.
 pub fn usual(m: &Modality, raster: &Raster) -> Picture {
     let look = view::usual_look(m);
-    drawn(m, look, raster, &view::stretch(look, &[raster]))
+    drawn(m, look, raster, &view::stretch(m, look, &[raster]))
 }
 
 fn drawn(m: &Modality, look: Look, raster: &Raster, stretch: &Stretch) -> Picture {
@@ -113,9 +113,9 @@ pub fn gallery(order: &GalleryOrder) -> Option<Gallery> {
         Some(observed) if observed.valid_share() > 0.0 => vec![observed],
         _ => held.iter().map(|(_, raster)| *raster).collect(),
     };
-    let stretch = view::stretch(look, &scale);
+    let stretch = view::stretch(m, look, &scale);
     let drawn = |raster: &Raster| {
-        let own = own_stretch.then(|| view::stretch(look, &[raster]));
+        let own = own_stretch.then(|| view::stretch(m, look, &[raster]));
         drawn(m, look, raster, own.as_ref().unwrap_or(&stretch))
     };
     let before = order.before.as_ref().filter(|before| own_stretch || before.stretch == stretch);

@@ -6,11 +6,12 @@ use super::table::Table;
 use super::{Access, Origin};
 use crate::error::{Error, Result};
 use crate::files::{make_folder, read_text, write_atomically};
-use crate::modality::{Modality, ModalityTable};
+use crate::modality::{Catalogue, Family, Group};
 use crate::scene::Scene;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A scene that was made.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,14 +99,9 @@ fn fill(rows: &[Row], dir: &Path, access: &Access, modalities: &mut BTreeMap<Str
 }
 
 /// Whether a row gives a modality: clouds come from the L1C product where there is one, as published (B.10).
-fn gives(row: &Row, m: &Modality, rows: &[Row]) -> bool {
-    match m.name.as_str() {
-        "cloud_mask" => {
-            let first = ["S2L1C", "S2L2A"].into_iter().find(|family| rows.iter().any(|row| row.family == *family));
-            first == Some(row.family.as_str())
-        }
-        _ => m.family == row.family,
-    }
+fn gives(row: &Row, m: &Group, rows: &[Row]) -> bool {
+    let mut families = std::iter::once(&m.family).chain(&m.about.within);
+    families.find(|family| rows.iter().any(|row| row.family == **family)) == Some(&row.family)
 }
 
 /// Reads the bands of a row and writes its modalities.
@@ -118,9 +114,9 @@ fn take(
     notes: &mut Vec<String>,
 ) -> Result<()> {
     let (group, at) = row.locate(table)?;
-    let all = ModalityTable::published();
-    let given: Vec<&Modality> = all.iter().filter(|m| !m.is_scalar() && gives(row, m, rows)).collect();
-    let whole: Vec<&&Modality> = given.iter().filter(|m| m.channels.iter().all(|band| table.has(band))).collect();
+    let catalogue = Catalogue::of_user();
+    let given: Vec<&Arc<Group>> = catalogue.groups().filter(|m| gives(row, m, rows)).collect();
+    let whole: Vec<&&Arc<Group>> = given.iter().filter(|m| m.channels.iter().all(|band| table.has(band))).collect();
     let wanted: Vec<&String> = whole.iter().flat_map(|m| &m.channels).collect();
     if let Some(band) = wanted.iter().find(|band| table.rows(group) == 1 && table.unpacked(group, band) > LARGEST_BLOB)
     {
@@ -134,7 +130,7 @@ fn take(
         let missing: Vec<&str> = m.channels.iter().filter(|band| !table.has(band)).map(String::as_str).collect();
         if !missing.is_empty() {
             // Neither mask nor every band is in every file.
-            if m.name != "cloud_mask" {
+            if m.about.within.is_empty() {
                 notes.push(format!("{} has no {}, so there is no {}.", row.origin.name(), missing.join(", "), m.name));
             }
             continue;
@@ -165,10 +161,11 @@ fn take(
 
 /// What a careful reader should know about the offset of newer Sentinel-2 products.
 fn offset_note(row: &Row) -> Option<String> {
-    let baseline = row.product.as_deref().and_then(baseline).filter(|_| row.family.starts_with("S2"))?;
+    let baseline = row.product.as_deref().and_then(baseline)?;
+    let offset = Catalogue::of_user().family(&row.family)?.offset?;
     (baseline.as_str() >= "04.00").then(|| {
         format!(
-            "{} is of processing baseline {baseline}: its values may carry an offset of 1000 DN. It was left in, as in \
+            "{} is of processing baseline {baseline}: its values may carry an offset of {offset} DN. It was left in, as in \
              the rasters the published networks were trained on; the bundled model knows values without it.",
             row.family
         )
@@ -182,28 +179,29 @@ fn origin_line(row: &Row) -> String {
 }
 
 fn description(rows: &[Row], modalities: &BTreeMap<String, Value>, notes: &[String]) -> String {
+    let catalogue = Catalogue::of_user();
+    let about = |row: &Row| catalogue.family(&row.family);
+    let dated = |row: &&Row| about(row).is_none_or(|family| !family.timeless);
     let has = |family: &str| rows.iter().find(|row| row.family == family);
-    let years: std::collections::BTreeSet<&str> =
-        rows.iter().filter(|row| row.family != "DEM").filter_map(|row| row.time.as_deref()?.get(..4)).collect();
-    let years: Vec<&str> = years.into_iter().collect();
+    let years: BTreeSet<&str> = rows.iter().filter(dated).filter_map(|row| row.time.as_deref()?.get(..4)).collect();
+    let years = years.into_iter().collect::<Vec<_>>().join(", ");
     let mut attribution = vec!["Major TOM Core (ESA Φ-lab and partners), CC BY-SA 4.0".to_owned()];
-    if ["S2L2A", "S2L1C", "S1RTC"].iter().any(|family| has(family).is_some()) {
-        attribution
-            .push(format!("Contains modified Copernicus Sentinel data {}", years.join(", ")).trim_end().to_owned());
-    }
-    if has("DEM").is_some() {
-        attribution.push(
-            "Copernicus DEM GLO-30 © DLR e.V. 2010-2014 and © Airbus Defence and Space GmbH 2014-2018, provided under \
-             COPERNICUS by the European Union and ESA; all rights reserved"
-                .to_owned(),
-        );
+    let ours = |family: &&Arc<Family>| has(&family.name).is_some();
+    for credit in catalogue.products().filter(ours).filter_map(|family| family.credit.as_ref()) {
+        let credit = credit.replace("{years}", &years).trim_end().to_owned();
+        if !attribution.contains(&credit) {
+            attribution.push(credit);
+        }
     }
     let mut dates: BTreeMap<&str, &String> = BTreeMap::new();
-    for row in rows.iter().filter(|row| row.family != "DEM") {
+    for row in rows.iter().filter(dated) {
         dates.extend(row.time.as_ref().map(|time| (row.family.as_str(), time)));
     }
-    if let Some(from) = modalities.get("cloud_mask").and_then(|mask| mask["from"].as_str()) {
-        dates.extend(has(from).and_then(|row| row.time.as_ref()).map(|time| ("cloud_mask", time)));
+    // What a product brought along has its date.
+    for m in catalogue.groups().filter(|m| !m.about.within.is_empty()) {
+        if let Some(from) = modalities.get(&m.name).and_then(|made| made["from"].as_str()) {
+            dates.extend(has(from).and_then(|row| row.time.as_ref()).map(|time| (m.family.as_str(), time)));
+        }
     }
     let text = json!({
         "name": rows.first().map(|row| row.cell.to_string()),

@@ -5,7 +5,7 @@ use super::table::Table;
 use super::{Access, Origin};
 use crate::error::{Error, Result};
 use crate::grid::GridCell;
-use crate::modality::FAMILIES;
+use crate::modality::Catalogue;
 use crate::scene::day_in;
 use crate::text::printable;
 use jiff::civil::Date;
@@ -26,7 +26,7 @@ const DESCRIBING: [&str; 4] = ["product_id", "timestamp", "cloud_cover", "nodata
 pub struct Row {
     /// The file that holds its pixels.
     pub origin: Origin,
-    /// Family of modalities: S2L2A, S2L1C, S1RTC or DEM.
+    /// Its family in the catalogue.
     pub family: String,
     /// The cell.
     pub cell: GridCell,
@@ -90,26 +90,21 @@ pub fn look_up(origin: &Origin, cell: GridCell, access: &Access) -> Result<Vec<R
 }
 
 /// The family that the bands of a file belong to.
-fn family_of(table: &Table) -> Option<&'static str> {
-    let has = |name: &str| table.has(name);
-    match () {
-        () if has("B10") => Some("S2L1C"),
-        () if has("B02") || has("B05") || has("B01") => Some("S2L2A"),
-        () if has("vv") || has("vh") => Some("S1RTC"),
-        () if has("DEM") => Some("DEM"),
-        () => None,
-    }
+fn family_of(table: &Table) -> Option<String> {
+    let catalogue = Catalogue::of_user();
+    let held = |name: &str| catalogue.groups_of(name).flat_map(|m| &m.channels).filter(|band| table.has(band)).count();
+    // The one with the most bands there; of equals the first.
+    let all = catalogue.products().filter(|family| family.major_tom.is_some()).rev();
+    let most =
+        all.map(|family| (held(&family.name), family)).filter(|(held, _)| *held > 0).max_by_key(|(held, _)| *held);
+    most.map(|(_, family)| family.name.clone())
 }
 
 /// The family of a row: its product's name knows best.
 fn family(columns: &str, product: Option<&str>) -> String {
-    let named = product.and_then(|id| match id {
-        id if id.contains("MSIL1C") => Some("S2L1C"),
-        id if id.contains("MSIL2A") => Some("S2L2A"),
-        id if id.starts_with("S1") && id.contains("GRD") => Some("S1RTC"),
-        _ => None,
-    });
-    named.unwrap_or(columns).to_owned()
+    let catalogue = Catalogue::of_user();
+    let named = product.and_then(|id| catalogue.products().find(|family| family.made(id)));
+    named.map_or(columns, |family| family.name.as_str()).to_owned()
 }
 
 /// A row group, rows in it, and the cell of each.
@@ -190,7 +185,7 @@ fn rows_in(table: &Table, cell: Option<GridCell>) -> Result<Vec<Row>> {
             for (i, description) in described(table, *group, rows)?.into_iter().enumerate() {
                 all.push(Row {
                     origin: table.origin.clone(),
-                    family: family(columns, description.product.as_deref()),
+                    family: family(&columns, description.product.as_deref()),
                     cell: cells[i],
                     product: description.product,
                     time: description.time,
@@ -243,6 +238,7 @@ fn described(table: &Table, group: usize, rows: &[usize]) -> Result<Vec<Descript
 /// What an index says of a cell.
 fn indexed(table: &Table, cell: GridCell) -> Result<Vec<Row>> {
     let found = labelled(table, Some(cell))?;
+    let products = Catalogue::of_user().product_names();
     let mut all = Vec::new();
     for some in found.chunks(64) {
         hold_descriptions(table, some, &[&DESCRIBING[..], &[URL, ROW]].concat())?;
@@ -256,10 +252,10 @@ fn indexed(table: &Table, cell: GridCell) -> Result<Vec<Row>> {
                     _ => None,
                 };
                 // Without a product the address tells: …/Core-DEM/resolve/…
-                let known = FAMILIES.into_iter().find(|f| url.contains(f));
+                let known = products.iter().find(|name| url.contains(*name)).or(products.first());
                 all.push(Row {
                     origin: table.origin.beside(&url)?,
-                    family: family(known.unwrap_or("S2L2A"), description.product.as_deref()),
+                    family: family(known.map_or("", String::as_str), description.product.as_deref()),
                     cell,
                     product: description.product,
                     time: description.time,
@@ -334,10 +330,11 @@ impl Row {
 pub fn entries(rows: &[Row]) -> Vec<Vec<Row>> {
     let mut cells: BTreeMap<GridCell, Vec<&Row>> = BTreeMap::new();
     rows.iter().for_each(|row| cells.entry(row.cell).or_default().push(row));
+    let products = Catalogue::of_user().product_names();
     let mut all = Vec::new();
     for rows in cells.values() {
-        let of = |family: &&str| ByDay::of(rows.iter().copied().filter(|row| row.family == *family));
-        let mut families = FAMILIES.iter().map(of).filter(|family| !family.0.is_empty());
+        let of = |family: &String| ByDay::of(rows.iter().copied().filter(|row| row.family == *family));
+        let mut families = products.iter().map(of).filter(|family| !family.0.is_empty());
         let Some(lead) = families.next() else { continue };
         let others: Vec<ByDay> = families.collect();
         for (day, first) in lead.newest_first() {
