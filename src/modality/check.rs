@@ -69,6 +69,17 @@ impl Family {
         if let Some(odd) = looked.find(|band| !known(band)) {
             return Err(format!("looks at the band {odd}, which no group of it has"));
         }
+        let together = |bands: &[String; 2]| {
+            let holds = |group: &GroupEntry, band: &String| group.channels.iter().any(|c| c.eq_ignore_ascii_case(band));
+            self.groups.iter().any(|group| bands.iter().all(|band| holds(group, band)))
+        };
+        if let Some(index) = self.indices.iter().find(|index| !together(&index.bands)) {
+            let [a, b] = &index.bands;
+            return Err(format!(
+                "has an index {} of {a} and {b}, which no group holds together: an index is taken on one grid",
+                index.name
+            ));
+        }
         if let Some(index) = self.indices.iter().find(|index| !rises(index.range[0], index.range[1])) {
             return Err(format!("has an index {} whose range does not go from low to high", index.name));
         }

@@ -99,6 +99,13 @@ fn families_of_the_user_are_added_and_bad_ones_are_told() {
         (&TEMPERATURE.replace("name = \"LST\", channels", "name = \"DEM\", channels"), "both have a raster called DEM"),
         (&TEMPERATURE.replace("quantity", "synonyms = ['lat_lon']\nquantity"), "both called lat_lon"),
         (&TEMPERATURE.replace("quantity", "form = 'class'\nquantity"), "legend"),
+        // Nothing would be shown of it: its bands lie on two grids.
+        (
+            "[[family]]\nname = 'X'\nsubject = 'other'\nquantity = 'ratio'\nunit = ''\n\
+            indices = [{ name = 'N', bands = ['a', 'b'], range = [-1, 1], about = 'both' }]\n\
+            groups = [{ name = 'X_10m', channels = ['a'], ground_m = 10 }, { name = 'X_20m', channels = ['b'], ground_m = 20 }]\n",
+            "no group holds together",
+        ),
         // Models rely on what comes with the program.
         (&TEMPERATURE.replace("\"LST\"", "\"DEM\""), "must keep its groups"),
     ] {
