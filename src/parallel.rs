@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 ///
 /// # Errors
 /// The first error among the items, by their order; or when threads cannot be started.
-pub fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> Result<R> + Sync) -> Result<Vec<R>> {
+pub(crate) fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> Result<R> + Sync) -> Result<Vec<R>> {
     let pools = single_thread_pools()?;
     if items.len() < 2 || pools.len() < 2 {
         return items.iter().map(work).collect();

@@ -23,7 +23,7 @@ const FORGOTTEN: Duration = Duration::from_secs(180 * 24 * 3600);
 
 /// What is known of a tile on disk. Nothing of the request is, so no key can be.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Kept {
+pub(super) struct Kept {
     /// Good until then, seconds since 1970.
     until: u64,
     /// What the server calls this version.
@@ -34,7 +34,7 @@ pub struct Kept {
 
 impl Kept {
     /// What an answer's headers allow; `None` if it must not be kept.
-    pub fn of(headers: &HeaderMap) -> Option<Self> {
+    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
         let now = SystemTime::now();
         // A private cache: the address and what was sent do not matter to how long it may be kept.
         let request = Request::get("http://tile/").body(()).ok()?;
@@ -52,7 +52,7 @@ impl Kept {
     }
 
     /// Whether the server need not be asked.
-    pub fn fresh(&self) -> bool {
+    pub(super) fn fresh(&self) -> bool {
         seconds(SystemTime::now()) < self.until
     }
 }
@@ -63,13 +63,13 @@ fn seconds(at: SystemTime) -> u64 {
 
 /// Tiles of one layer.
 #[derive(Debug, Clone)]
-pub struct Cache {
+pub(super) struct Cache {
     dir: PathBuf,
 }
 
 impl Cache {
     /// The folder of a layer's tiles, named by its address without any key.
-    pub fn new(within: &Path, template: &str) -> Self {
+    pub(super) fn new(within: &Path, template: &str) -> Self {
         let name = hex(&Sha256::digest(template)[..8]);
         Self { dir: within.join(name) }
     }
@@ -79,7 +79,7 @@ impl Cache {
     }
 
     /// A tile that was kept.
-    pub fn get(&self, at: TileAt) -> Option<(Kept, Vec<u8>)> {
+    pub(super) fn get(&self, at: TileAt) -> Option<(Kept, Vec<u8>)> {
         let mut bytes = read(&self.file(at), LARGEST).ok()?;
         let end = bytes.iter().position(|b| *b == b'\n')?;
         let kept = serde_json::from_slice(&bytes[..end]).ok()?;
@@ -90,7 +90,7 @@ impl Cache {
     ///
     /// # Errors
     /// When the disk is full or the folder cannot be written.
-    pub fn put(&self, at: TileAt, kept: &Kept, tile: &[u8]) -> Result<()> {
+    pub(super) fn put(&self, at: TileAt, kept: &Kept, tile: &[u8]) -> Result<()> {
         let mut bytes = serde_json::to_vec(kept).map_err(|e| Error::file(self.file(at), e.to_string()))?;
         bytes.push(b'\n');
         bytes.extend_from_slice(tile);
@@ -98,13 +98,13 @@ impl Cache {
     }
 
     /// Forgets a tile that turned out damaged.
-    pub fn drop(&self, at: TileAt) {
+    pub(super) fn drop(&self, at: TileAt) {
         // What cannot be removed is replaced by the next that is fetched.
         let _ = std::fs::remove_file(self.file(at));
     }
 
     /// Removes the oldest tiles if there are too many, and those of layers that were not used for long.
-    pub fn prune(&self) {
+    pub(super) fn prune(&self) {
         self.prune_to(MOST);
         let list = |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().flatten();
         let changed = |dir: &Path| std::fs::metadata(dir).and_then(|about| about.modified()).ok();

@@ -17,7 +17,7 @@ const STEPS: i32 = 10_000;
 const LARGEST: i32 = 64 << 20;
 
 /// An open file.
-pub struct MbTiles {
+pub(super) struct MbTiles {
     path: PathBuf,
     database: Mutex<Connection>,
     /// When what is being asked for now was begun.

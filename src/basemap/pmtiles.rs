@@ -24,7 +24,7 @@ const PLAIN: u8 = 1;
 const GZIP: u8 = 2;
 
 /// An open file.
-pub struct PmTiles {
+pub(super) struct PmTiles {
     path: PathBuf,
     reader: AsyncPmTilesReader<Plain>,
 }

@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
 /// Shows the steps of one run.
-pub struct Bar {
+pub(super) struct Bar {
     what: String,
     steps: u64,
     every: u64,
@@ -22,7 +22,7 @@ const MEMORY_S: f64 = 300.0;
 
 impl Bar {
     /// For a run of `what` with `done` of `steps` behind it. Without a terminal, a line every `every` steps.
-    pub fn new(what: &str, done: u64, steps: u64, every: u64) -> Self {
+    pub(super) fn new(what: &str, done: u64, steps: u64, every: u64) -> Self {
         // Lines where either output is kept: the bar is drawn on the error output, lines are printed.
         let watched = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
         let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg}").ok().filter(|_| watched);
@@ -32,7 +32,7 @@ impl Bar {
     }
 
     /// Shows a step done.
-    pub fn show(&mut self, row: &Row) {
+    pub(super) fn show(&mut self, row: &Row) {
         let per_second = self.pace(row.step, Instant::now());
         match &self.terminal {
             Some(bar) => {
@@ -47,7 +47,7 @@ impl Bar {
     }
 
     /// Prints a remark without disturbing the bar.
-    pub fn remark(&self, text: &str) {
+    pub(super) fn remark(&self, text: &str) {
         match &self.terminal {
             Some(bar) => bar.suspend(|| print(text)),
             None => print(text),
@@ -73,7 +73,7 @@ impl Drop for Bar {
 }
 
 /// One line: `denoiser 120/4000 loss 0.8312 1.9 steps/s 34 min left`.
-pub fn line(what: &str, row: &Row, steps: u64, steps_per_s: f64) -> String {
+pub(super) fn line(what: &str, row: &Row, steps: u64, steps_per_s: f64) -> String {
     format!("{what} {}/{steps} {}", row.step, state(row, steps, steps_per_s)).trim_end().into()
 }
 

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 /// Measure how fast the networks are on this machine.
 #[derive(Debug, clap::Args)]
-pub struct Bench {
+pub(super) struct Bench {
     /// Model folder.
     #[arg(long, conflicts_with = "size")]
     model: Option<PathBuf>,

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 /// Measure a model on the places its recipe held out, beside simple baselines.
 #[derive(Debug, clap::Args)]
-pub struct Evaluate {
+pub(super) struct Evaluate {
     /// Model folder.
     #[arg(long)]
     model: PathBuf,

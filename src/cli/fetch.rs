@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 /// Search open data of a place and fetch it as a scene folder.
 #[derive(Debug, clap::Args)]
-pub struct Fetch {
+pub(super) struct Fetch {
     /// Major TOM cell, such as 618U_30L.
     #[arg(long, required_unless_present = "at", conflicts_with = "at")]
     cell: Option<GridCell>,

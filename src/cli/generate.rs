@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Sample realisations of a place and write them as GeoTIFF.
 #[derive(Debug, clap::Args)]
-pub struct Generate {
+pub(super) struct Generate {
     /// Scene folder with GeoTIFFs named by modality (DEM.tif, S2L2A_10m.tif, …).
     #[arg(long, required_unless_present = "major_tom", conflicts_with_all = ["major_tom", "cell"])]
     scene: Option<PathBuf>,

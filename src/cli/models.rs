@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 /// List, fetch, import, inspect, check and remove models.
 #[derive(Debug, clap::Subcommand)]
-pub enum Models {
+pub(super) enum Models {
     /// Print the models that are known, and how much of each is installed.
     List,
     /// Fetch a model of the catalogue, or the parts of it that are not here yet. What was interrupted goes on.

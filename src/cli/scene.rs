@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 /// List and fetch places with real data.
 #[derive(Debug, clap::Subcommand)]
-pub enum Scene {
+pub(super) enum Scene {
     /// List the cells of a folder in the Major TOM layout, or of a parquet file of Major TOM Core.
     List {
         /// Folder that holds Core-S2L2A and its like, or a parquet file, or its address.

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 /// Without a cell, at the bundled scene. With one, from an empty cell by way of open data (or providers of your own) to
 /// files exported below the folder of the pictures.
 #[derive(Debug, clap::Args)]
-pub struct Screenshots {
+pub(super) struct Screenshots {
     /// Folder to write PNG files to; existing ones are replaced.
     dir: PathBuf,
     /// Fetch open data of this Major TOM cell, such as 618U_30L, and sample and export that.

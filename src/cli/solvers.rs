@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 /// Measure how far solvers with few evaluations end from the solution, beside what half precision changes.
 #[derive(Debug, clap::Args)]
-pub struct Solvers {
+pub(super) struct Solvers {
     /// Model folder; the bundled demonstration model if left out.
     #[arg(long)]
     model: Option<PathBuf>,

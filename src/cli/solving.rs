@@ -4,7 +4,7 @@ use crate::sampler::{Grid, Preset, SamplerOptions, Solver};
 
 /// How the sampling equation is solved.
 #[derive(Debug, clap::Args)]
-pub struct Solving {
+pub(super) struct Solving {
     /// How exactly to solve; chooses solver and number of evaluations.
     #[arg(long, value_enum, default_value = "standard")]
     preset: Preset,

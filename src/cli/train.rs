@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 
 /// Train autoencoders, a Gaussian field, or a denoiser from a recipe.
 #[derive(Debug, clap::Subcommand)]
-pub enum Train {
+pub(super) enum Train {
     /// The autoencoders, one after another.
     Autoencoder {
         #[command(flatten)]
@@ -49,7 +49,7 @@ pub enum Train {
 
 /// What all need.
 #[derive(Debug, clap::Args)]
-pub struct Common {
+pub(super) struct Common {
     /// The recipe (TOML).
     recipe: PathBuf,
     /// Folder of scene folders.
@@ -62,7 +62,7 @@ pub struct Common {
 
 /// How steps are run.
 #[derive(Debug, clap::Args)]
-pub struct Steps {
+pub(super) struct Steps {
     /// Where to compute: cpu, cuda or metal (those need a build with that feature).
     #[arg(long, value_enum, default_value = "cpu")]
     device: DeviceChoice,

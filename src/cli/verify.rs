@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 /// Compare with recorded numbers, tensor by tensor.
 #[derive(Debug, clap::Args)]
-pub struct Verify {
+pub(super) struct Verify {
     /// Folder with config.json, expected.safetensors and weights.
     dir: PathBuf,
     /// Largest accepted max |a−b| / max |b|.

@@ -205,7 +205,7 @@ fn resampled(raster: &Raster, channel: usize, side: usize) -> DVector<f64> {
 }
 
 /// The commonest code in each cell of a coarser grid.
-pub fn majority(codes: &Raster, side: usize) -> Vec<f32> {
+pub(super) fn majority(codes: &Raster, side: usize) -> Vec<f32> {
     let n = codes.width;
     let cell = |p: usize| {
         let range = |k: usize| (k * n / side)..((k + 1) * n / side).max(k * n / side + 1);

@@ -33,7 +33,7 @@ pub struct Evaluation<'a> {
 }
 
 /// Everything a task works with.
-pub struct TaskInput<'a> {
+pub(super) struct TaskInput<'a> {
     /// What is evaluated.
     pub evaluation: &'a Evaluation<'a>,
     /// Windows that were held out of training.
@@ -47,7 +47,7 @@ impl<'a> TaskInput<'a> {
     ///
     /// # Errors
     /// When the scenes hold none of the recipe's held-out places, or cannot be read.
-    pub fn read(evaluation: &'a Evaluation<'a>) -> Result<Self> {
+    pub(super) fn read(evaluation: &'a Evaluation<'a>) -> Result<Self> {
         let table = &evaluation.model.manifest.modalities;
         Ok(Self {
             evaluation,
@@ -57,18 +57,18 @@ impl<'a> TaskInput<'a> {
     }
 
     /// Modalities that tell of these subjects, in the order of the subjects.
-    pub fn telling_of(&self, subjects: &[Subject]) -> Vec<usize> {
+    pub(super) fn telling_of(&self, subjects: &[Subject]) -> Vec<usize> {
         let table = &self.evaluation.model.manifest.modalities;
         subjects.iter().flat_map(|subject| table.telling_of(*subject)).collect()
     }
 
     /// The one that tells most finely of a subject.
-    pub fn finest(&self, subject: Subject) -> Option<usize> {
+    pub(super) fn finest(&self, subject: Subject) -> Option<usize> {
         self.evaluation.model.manifest.modalities.finest(subject)
     }
 
     /// Names of the families of modalities, each once.
-    pub fn named(&self, modalities: &[usize]) -> String {
+    pub(super) fn named(&self, modalities: &[usize]) -> String {
         let table = &self.evaluation.model.manifest.modalities;
         let mut names: Vec<&str> = modalities.iter().map(|&i| table[i].family.as_str()).collect();
         names.dedup();
@@ -76,7 +76,7 @@ impl<'a> TaskInput<'a> {
     }
 
     /// Realisations of one window.
-    pub fn realisations(
+    pub(super) fn realisations(
         &self,
         window: &HeldWindow,
         given: &[usize],
@@ -90,7 +90,7 @@ impl<'a> TaskInput<'a> {
 }
 
 /// What is sampled, and how.
-pub struct Sampling {
+pub(super) struct Sampling {
     /// Realisations.
     pub samples: usize,
     /// Seed.
@@ -103,7 +103,7 @@ pub struct Sampling {
 ///
 /// # Errors
 /// When a modality cannot be given or generated, sampling fails, or [`Error::Cancelled`](crate::Error::Cancelled).
-pub fn realisations(
+pub(super) fn realisations(
     model: &Model,
     window: &HeldWindow,
     given: &[usize],
@@ -136,6 +136,6 @@ pub fn realisations(
 }
 
 /// The rasters of one modality in all realisations.
-pub fn rasters(members: &[Arc<Realisation>], modality: usize) -> impl Iterator<Item = &crate::modality::Raster> {
+pub(super) fn rasters(members: &[Arc<Realisation>], modality: usize) -> impl Iterator<Item = &crate::modality::Raster> {
     members.iter().filter_map(move |r| r.values[modality].as_ref().and_then(Value::image))
 }

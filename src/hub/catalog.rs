@@ -7,7 +7,7 @@ use serde::Deserialize;
 use std::path::{Component, Path, PathBuf};
 
 /// Name of a user's own catalogue beside the installed models.
-pub const CATALOGUE_FILE: &str = "catalog.toml";
+pub(super) const CATALOGUE_FILE: &str = "catalog.toml";
 
 /// A published file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

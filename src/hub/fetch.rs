@@ -46,7 +46,7 @@ impl Progress {
 
 /// The rate of a download over the last seconds.
 #[derive(Debug)]
-pub struct RateMeter {
+pub(super) struct RateMeter {
     /// Seconds and bytes, of which older ones count less and less.
     lately: [f64; 2],
     last: Instant,
@@ -63,7 +63,7 @@ impl RateMeter {
     const MEMORY_S: f64 = 6.0;
 
     /// Counts bytes that have just arrived; bytes per second.
-    pub fn add(&mut self, bytes: u64) -> f64 {
+    pub(super) fn add(&mut self, bytes: u64) -> f64 {
         let passed = self.last.elapsed().as_secs_f64();
         self.last = Instant::now();
         let fade = (-passed / Self::MEMORY_S).exp();
@@ -80,7 +80,7 @@ struct PartLabel {
 }
 
 /// A file that is being fetched.
-pub struct Fetch<'a> {
+pub(super) struct Fetch<'a> {
     /// Through which it is fetched.
     pub network: &'a Network,
     /// What the server said.
@@ -98,7 +98,7 @@ fn beside(target: &Path, ending: &str) -> PathBuf {
 }
 
 /// Bytes of this file, or of its part, that have arrived already.
-pub fn bytes_present(target: &Path, remote: &Remote) -> u64 {
+pub(super) fn bytes_present(target: &Path, remote: &Remote) -> u64 {
     let length = |path: &Path| std::fs::metadata(path).map(|file| file.len()).ok();
     if length(target) == Some(remote.bytes) {
         return remote.bytes;
@@ -119,7 +119,7 @@ impl Fetch<'_> {
     /// # Errors
     /// [`Error::Network`], [`Error::Cancelled`] or [`Error::File`]; what has arrived stays for the next try, unless it is
     /// not what the server described.
-    pub fn run(&self, stop: &AtomicBool, progress: &mut dyn FnMut(u64)) -> Result<String> {
+    pub(super) fn run(&self, stop: &AtomicBool, progress: &mut dyn FnMut(u64)) -> Result<String> {
         let (part, label) = (beside(self.target, ".part"), beside(self.target, ".part.json"));
         if let Some(dir) = self.target.parent() {
             std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, "create", &e))?;

@@ -21,7 +21,7 @@ const DOWNLOADS: &str = "download";
 
 /// Which parts of an installation are finished.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub(super) struct Record {
     /// Whether weights are converted to half precision.
     pub half: bool,
     /// Names of the modalities whose autoencoders are wanted; all if none are named.
@@ -38,13 +38,13 @@ pub struct Record {
 
 impl Record {
     /// Of an installation that was begun; `None` if there is none.
-    pub fn read(dir: &Path) -> Option<Self> {
+    pub(super) fn read(dir: &Path) -> Option<Self> {
         // One that cannot be read is worth nothing: the work is done again.
         serde_json::from_slice(&read(&dir.join(RECORD_FILE), LONGEST_TEXT).ok()?).ok()
     }
 
     /// Of a model that is installed.
-    pub fn of(manifest: Manifest) -> Self {
+    pub(super) fn of(manifest: Manifest) -> Self {
         let origin = manifest.origin.unwrap_or_default();
         Self {
             half: origin.half,
@@ -60,14 +60,14 @@ impl Record {
     ///
     /// # Errors
     /// When the folder cannot be written.
-    pub fn write(&self, dir: &Path) -> Result<()> {
+    pub(super) fn write(&self, dir: &Path) -> Result<()> {
         let path = dir.join(RECORD_FILE);
         let text = serde_json::to_vec_pretty(self).map_err(|e| Error::file(&path, e.to_string()))?;
         write_atomically(&path, &text)
     }
 
     /// Whether a part is finished.
-    pub fn holds(&self, dir: &Path, entry: &Entry, part: &Part) -> bool {
+    pub(super) fn holds(&self, dir: &Path, entry: &Entry, part: &Part) -> bool {
         let here = |file: &WeightFile| dir.join(&file.file).is_file();
         if part.modalities.is_empty() {
             return self.denoiser.as_ref().is_some_and(|(_, file)| here(file));
@@ -78,7 +78,7 @@ impl Record {
 }
 
 /// The record of an installation that was begun and should go on at the next start; `None` if there is none.
-pub fn unfinished_installation(dir: &Path) -> Option<Record> {
+pub(super) fn unfinished_installation(dir: &Path) -> Option<Record> {
     Record::read(dir).filter(|_| !dir.join(PAUSED_FILE).exists())
 }
 
@@ -86,12 +86,12 @@ pub fn unfinished_installation(dir: &Path) -> Option<Record> {
 ///
 /// # Errors
 /// When the folder cannot be written.
-pub fn pause(dir: &Path) -> Result<()> {
+pub(super) fn pause(dir: &Path) -> Result<()> {
     if dir.join(RECORD_FILE).exists() { write_atomically(&dir.join(PAUSED_FILE), b"") } else { Ok(()) }
 }
 
 /// The folder of a model, locked against other programs.
-pub struct LockedFolder {
+pub(super) struct LockedFolder {
     /// Where it is.
     pub dir: PathBuf,
     _lock: File,
@@ -102,19 +102,19 @@ impl LockedFolder {
     ///
     /// # Errors
     /// When another program works on it, or it cannot be written.
-    pub fn new(dir: &Path) -> Result<Self> {
+    pub(super) fn new(dir: &Path) -> Result<Self> {
         let busy = "This model is being fetched, trained or changed already, here or by another program; wait until that has ended";
         Ok(Self { dir: dir.to_path_buf(), _lock: lock_folder(dir, busy)? })
     }
 
     /// Where a published file lies until it is converted.
-    pub fn download(&self, file: &str, published: &str) -> PathBuf {
+    pub(super) fn download(&self, file: &str, published: &str) -> PathBuf {
         let ending = Path::new(published).extension().and_then(|e| e.to_str()).unwrap_or("pth");
         self.dir.join(DOWNLOADS).join(Path::new(file).with_extension(ending))
     }
 
     /// Removes files that a killed program left half written, and the mark that the installation is paused.
-    pub fn remove_leftovers(&self) {
+    pub(super) fn remove_leftovers(&self) {
         let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
         // Nobody else writes here while the folder is locked. Earlier versions wrote under names that begin with ".tmp".
         let unfinished = |path: &PathBuf| {
@@ -127,7 +127,7 @@ impl LockedFolder {
     }
 
     /// Removes the folder if nothing lies in it but its lock.
-    pub fn remove_if_empty(&self) {
+    pub(super) fn remove_if_empty(&self) {
         let lock = |entry: std::io::Result<std::fs::DirEntry>| entry.is_ok_and(|entry| entry.file_name() == LOCK_FILE);
         if std::fs::read_dir(&self.dir).is_ok_and(|mut entries| entries.all(lock)) {
             let _ = std::fs::remove_file(self.dir.join(LOCK_FILE));
@@ -139,7 +139,7 @@ impl LockedFolder {
     ///
     /// # Errors
     /// When something cannot be removed.
-    pub fn finish(&self) -> Result<()> {
+    pub(super) fn finish(&self) -> Result<()> {
         let downloads = self.dir.join(DOWNLOADS);
         if downloads.exists() {
             std::fs::remove_dir_all(&downloads).map_err(|e| Error::io(&downloads, "remove", &e))?;
@@ -164,7 +164,7 @@ impl LockedFolder {
     ///
     /// # Errors
     /// When something cannot be removed.
-    pub fn remove(self) -> Result<()> {
+    pub(super) fn remove(self) -> Result<()> {
         let manifest = Manifest::open(&self.dir).ok();
         let mut files = if manifest.is_none() { self.weights() } else { Vec::new() };
         for record in manifest.map(Record::of).into_iter().chain(Record::read(&self.dir)) {

@@ -45,7 +45,7 @@ pub(super) enum Values {
 
 impl Values {
     /// What of it belongs to the network.
-    pub fn normalisation(&self) -> Normalisation {
+    pub(super) fn normalisation(&self) -> Normalisation {
         match *self {
             Self::Reflectance { dn_per_unit, curve: Curve::Linear } => {
                 Normalisation::Linear { min: 0.0, max: dn_per_unit }
@@ -66,7 +66,7 @@ impl Values {
     }
 
     /// What of it the catalogue says: a family of this name, which may be known already.
-    pub fn family(&self, name: &str, known: Option<&Family>) -> Family {
+    pub(super) fn family(&self, name: &str, known: Option<&Family>) -> Family {
         if let Some(known) = known.filter(|known| self.is_of(known)) {
             return if matches!(self, Self::Picture) { known.as_picture() } else { known.clone() };
         }

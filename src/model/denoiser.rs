@@ -37,7 +37,7 @@ pub trait NoisePredictor: Send + Sync {
 ///
 /// # Errors
 /// A sentence that names the first modality that does not.
-pub fn check_inputs(table: &ModalityTable, latents: &[Tensor], times: &[Vec<f32>]) -> Result<usize> {
+pub(super) fn check_inputs(table: &ModalityTable, latents: &[Tensor], times: &[Vec<f32>]) -> Result<usize> {
     if latents.len() != table.len() || times.len() != table.len() {
         return Err(Error::Compute(format!("The denoiser needs {} modalities, got {}.", table.len(), latents.len())));
     }

@@ -15,23 +15,29 @@ use candle_nn::Linear;
 const MAX_GATHERED: usize = 16 << 20;
 
 /// A linear layer `name.weight (out, in)`, `name.bias (out)`.
-pub fn linear(scope: &mut Scope, inputs: usize, outputs: usize, bias: bool) -> Result<Projection> {
+pub(super) fn linear(scope: &mut Scope, inputs: usize, outputs: usize, bias: bool) -> Result<Projection> {
     linear_from(scope, inputs, outputs, bias, Init::Normal(0.02))
 }
 
 /// As [`linear`], beginning elsewhere when it is trained.
-pub fn linear_from(scope: &mut Scope, inputs: usize, outputs: usize, bias: bool, init: Init) -> Result<Projection> {
+pub(super) fn linear_from(
+    scope: &mut Scope,
+    inputs: usize,
+    outputs: usize,
+    bias: bool,
+    init: Init,
+) -> Result<Projection> {
     Projection::new(scope, [inputs, outputs], bias, init, 1)
 }
 
 /// As [`linear`], over two tensors of `inputs` features each side by side.
-pub fn linear_pair(scope: &mut Scope, inputs: usize, outputs: usize) -> Result<Projection> {
+pub(super) fn linear_pair(scope: &mut Scope, inputs: usize, outputs: usize) -> Result<Projection> {
     Projection::new(scope, [2 * inputs, outputs], true, Init::Normal(0.02), 2)
 }
 
 /// A linear layer; in low-rank fine-tuning with a trained product of two thin matrices beside the fixed weight.
 #[derive(Debug)]
-pub struct Projection {
+pub(super) struct Projection {
     weight: Weight,
 }
 
@@ -68,7 +74,7 @@ impl Projection {
     }
 
     /// Maps the last dimension.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match &self.weight {
             Weight::Packed(packed) => packed.forward(x),
             Weight::Plain(linear, None) => Ok(linear.forward(&x.contiguous()?)?),
@@ -80,7 +86,7 @@ impl Projection {
     }
 
     /// Maps the last dimension, and adds the result to `onto`.
-    pub fn forward_onto(&self, x: &Tensor, onto: &Tensor) -> Result<Tensor> {
+    pub(super) fn forward_onto(&self, x: &Tensor, onto: &Tensor) -> Result<Tensor> {
         match &self.weight {
             Weight::Packed(packed) => packed.forward_onto(x, onto),
             Weight::Plain(..) => Ok((onto + self.forward(x)?)?),
@@ -88,7 +94,7 @@ impl Projection {
     }
 
     /// Maps the last dimension, then GELU with the exact error function.
-    pub fn forward_gelu(&self, x: &Tensor) -> Result<Tensor> {
+    pub(super) fn forward_gelu(&self, x: &Tensor) -> Result<Tensor> {
         match &self.weight {
             Weight::Packed(packed) => packed.forward_gelu(x),
             Weight::Plain(..) => Ok(self.forward(x)?.gelu_erf()?),
@@ -96,7 +102,7 @@ impl Projection {
     }
 
     /// Maps the last dimensions of two tensors side by side, for a layer made by [`linear_pair`].
-    pub fn forward_pair(&self, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+    pub(super) fn forward_pair(&self, x: &Tensor, y: &Tensor) -> Result<Tensor> {
         match &self.weight {
             Weight::Packed(packed) => packed.forward_pair(x, y),
             Weight::Plain(..) => self.forward(&Tensor::cat(&[x, y], D::Minus1)?),
@@ -106,7 +112,7 @@ impl Projection {
 
 /// Layer norm over the last dimension, eps 1e-5.
 #[derive(Debug)]
-pub struct LayerNorm {
+pub(super) struct LayerNorm {
     weight: Tensor,
     bias: Tensor,
     trainable: bool,
@@ -116,7 +122,7 @@ impl LayerNorm {
     const EPS: f32 = 1e-5;
 
     /// `name.weight`, `name.bias`, both `(features)`.
-    pub fn new(scope: &mut Scope, features: usize) -> Result<Self> {
+    pub(super) fn new(scope: &mut Scope, features: usize) -> Result<Self> {
         Ok(Self {
             weight: scope.get("weight", &[features], Init::Ones)?,
             bias: scope.get("bias", &[features], Init::Zeros)?,
@@ -125,7 +131,7 @@ impl LayerNorm {
     }
 
     /// Normalises the last dimension.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         if self.trainable {
             return Ok(candle_nn::ops::layer_norm_slow(&x.contiguous()?, &self.weight, &self.bias, Self::EPS)?);
         }
@@ -137,13 +143,13 @@ impl LayerNorm {
 }
 
 /// Softmax over the last dimension, with a backward pass only when one is wanted.
-pub fn softmax(x: &Tensor, trainable: bool) -> Result<Tensor> {
+pub(super) fn softmax(x: &Tensor, trainable: bool) -> Result<Tensor> {
     Ok(if trainable { candle_nn::ops::softmax(x, D::Minus1)? } else { candle_nn::ops::softmax_last_dim(x)? })
 }
 
 /// Group norm (eps 1e-6, affine) on `(row, column, batch, channel)`.
 #[derive(Debug)]
-pub struct GroupNorm {
+pub(super) struct GroupNorm {
     weight: Tensor,
     bias: Tensor,
     groups: usize,
@@ -154,7 +160,7 @@ impl GroupNorm {
     const EPS: f64 = 1e-6;
 
     /// `name.weight`, `name.bias`, both `(channels)`.
-    pub fn new(scope: &mut Scope, channels: usize, groups: usize) -> Result<Self> {
+    pub(super) fn new(scope: &mut Scope, channels: usize, groups: usize) -> Result<Self> {
         Ok(Self {
             weight: scope.get("weight", &[channels], Init::Ones)?,
             bias: scope.get("bias", &[channels], Init::Zeros)?,
@@ -164,7 +170,7 @@ impl GroupNorm {
     }
 
     /// Normalises each (item, group) over all positions and the group's channels.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         if !self.trainable && kernels::can_run(x) {
             return kernels::group_norm(x, &self.weight, &self.bias, self.groups, false);
         }
@@ -186,7 +192,7 @@ impl GroupNorm {
     }
 
     /// Normalises, then x · sigmoid(x).
-    pub fn forward_swish(&self, x: &Tensor) -> Result<Tensor> {
+    pub(super) fn forward_swish(&self, x: &Tensor) -> Result<Tensor> {
         if !self.trainable && kernels::can_run(x) {
             return kernels::group_norm(x, &self.weight, &self.bias, self.groups, true);
         }
@@ -297,7 +303,7 @@ fn gather_half(padded: &Tensor, top: usize, rows: usize, columns: usize) -> Resu
 }
 
 /// 1×1 convolution `name.weight (out, in, 1, 1)`, `name.bias (out)`: a linear layer on the last dimension.
-pub fn pointwise(scope: &mut Scope, inputs: usize, outputs: usize) -> Result<Projection> {
+pub(super) fn pointwise(scope: &mut Scope, inputs: usize, outputs: usize) -> Result<Projection> {
     let weight = scope.get("weight", &[outputs, inputs, 1, 1], Init::FanIn(inputs))?.reshape((outputs, inputs))?;
     let bias = scope.get("bias", &[outputs], Init::Zeros)?;
     Projection::of(scope, weight, Some(bias), None, 1)
@@ -311,11 +317,11 @@ fn upsample(x: &Tensor) -> Result<Tensor> {
 }
 
 /// `(batch, channel, row, column)` → `(row, column, batch, channel)`.
-pub fn to_pixels(x: &Tensor) -> Result<Tensor> {
+pub(super) fn to_pixels(x: &Tensor) -> Result<Tensor> {
     Ok(x.permute((2, 3, 0, 1))?.contiguous()?)
 }
 
 /// `(row, column, batch, channel)` → `(batch, channel, row, column)`.
-pub fn from_pixels(x: &Tensor) -> Result<Tensor> {
+pub(super) fn from_pixels(x: &Tensor) -> Result<Tensor> {
     Ok(x.permute((2, 3, 0, 1))?.contiguous()?)
 }

@@ -12,7 +12,7 @@ const MAX_OBJECTS: usize = 4_000_000;
 
 /// A run of numbers in the container.
 #[derive(Debug, Clone)]
-pub struct Storage {
+pub(super) struct Storage {
     /// Its name in the container.
     pub key: String,
     /// Type of its elements.
@@ -23,7 +23,7 @@ pub struct Storage {
 
 /// Where in a storage the elements of a tensor lie.
 #[derive(Debug, Clone)]
-pub struct TensorRef {
+pub(super) struct TensorRef {
     /// The storage.
     pub storage: Rc<Storage>,
     /// Its first element.
@@ -65,7 +65,7 @@ enum Global {
 ///
 /// # Errors
 /// When it is truncated, malformed, or asks for anything that weights do not need.
-pub fn read_index(index: &[u8]) -> Step<Vec<(String, TensorRef)>> {
+pub(super) fn read_index(index: &[u8]) -> Step<Vec<(String, TensorRef)>> {
     Machine::new(index).run()
 }
 
@@ -79,7 +79,7 @@ struct Machine<'a> {
 }
 
 /// What a step gives, or what is wrong with the index.
-pub type Step<T> = std::result::Result<T, String>;
+pub(super) type Step<T> = std::result::Result<T, String>;
 
 impl<'a> Machine<'a> {
     fn new(input: &'a [u8]) -> Self {

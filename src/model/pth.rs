@@ -19,7 +19,7 @@ const MAX_GROWTH: u64 = 4;
 ///
 /// # Errors
 /// When the file is not such a container, is truncated, or holds anything but tensors by name.
-pub fn read(path: &Path) -> Result<BTreeMap<String, TensorData>> {
+pub(super) fn read(path: &Path) -> Result<BTreeMap<String, TensorData>> {
     let bad = |what: String| Error::file(path, format!("This is not a readable PyTorch weight file: {what}"));
     let file = crate::files::open(path).map_err(|e| Error::io(path, "open", &e))?;
     let length = file.metadata().map_err(|e| Error::io(path, "read", &e))?.len();

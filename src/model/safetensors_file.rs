@@ -59,7 +59,7 @@ pub fn read(path: &Path) -> Result<Content> {
 ///
 /// # Errors
 /// As [`read`].
-pub fn count(path: &Path) -> Result<usize> {
+pub(super) fn count(path: &Path) -> Result<usize> {
     let metadata = Hashed::open(path)?.header()?;
     Ok(metadata.tensors().values().map(|info| info.shape.iter().product::<usize>()).sum())
 }
@@ -73,7 +73,7 @@ fn bad(path: &Path, what: String) -> Error {
 ///
 /// # Errors
 /// When the file cannot be written, or a tensor's bytes do not fit its shape; `path` names it.
-pub fn write<'a>(
+pub(super) fn write<'a>(
     path: &Path,
     file: &mut File,
     tensors: impl Iterator<Item = (&'a str, &'a TensorData)>,

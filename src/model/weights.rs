@@ -28,7 +28,7 @@ pub fn read_weights(path: &Path) -> Result<BTreeMap<String, TensorData>> {
 ///
 /// # Errors
 /// As there; and when the hash differs.
-pub fn read_weights_checked(path: &Path, sha256: &str) -> Result<BTreeMap<String, TensorData>> {
+pub(super) fn read_weights_checked(path: &Path, sha256: &str) -> Result<BTreeMap<String, TensorData>> {
     let same = |found: &str| {
         if found.eq_ignore_ascii_case(sha256) {
             return Ok(());

@@ -14,7 +14,7 @@ const ALIGNMENT_TOLERANCE: f64 = 0.01;
 
 /// Files that together hold one modality.
 #[derive(Debug, Clone)]
-pub struct Layer {
+pub(super) struct Layer {
     /// All bands lie on the same grid.
     files: Vec<RasterFile>,
     /// How far from the scene's grid this layer's may be, in its own pixels.
@@ -23,7 +23,7 @@ pub struct Layer {
 
 impl Layer {
     /// One file with all bands.
-    pub fn single(file: RasterFile) -> Self {
+    pub(super) fn single(file: RasterFile) -> Self {
         Self { files: vec![file], alignment: ALIGNMENT_TOLERANCE }
     }
 
@@ -36,7 +36,7 @@ impl Layer {
     ///
     /// # Errors
     /// When the bands differ in grid, or there are none.
-    pub fn per_band(mut files: Vec<RasterFile>) -> Result<Self> {
+    pub(super) fn per_band(mut files: Vec<RasterFile>) -> Result<Self> {
         for file in &mut files {
             let stem = file.path.file_stem().and_then(|s| s.to_str()).unwrap_or_default().to_owned();
             if file.bands.len() == 1 {
@@ -57,25 +57,25 @@ impl Layer {
 
     /// Published tiles are cut from their sources' own pixel grids (B.2): up to one pixel off.
     #[must_use]
-    pub fn on_own_grid(mut self) -> Self {
+    pub(super) fn on_own_grid(mut self) -> Self {
         self.alignment = 1.0 + ALIGNMENT_TOLERANCE;
         self
     }
 
     /// The header of the first file: grid, size and coordinate system of all.
-    pub fn header(&self) -> &RasterFile {
+    pub(super) fn header(&self) -> &RasterFile {
         &self.files[0]
     }
 
     /// Where the files are.
-    pub fn paths(&self) -> Vec<PathBuf> {
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
         let mut paths: Vec<PathBuf> = self.files.iter().map(|f| f.path.clone()).collect();
         paths.dedup();
         paths
     }
 
     /// Ground it covers with pixels of `pixel_m`.
-    pub fn footprint(&self, pixel_m: f64) -> Footprint {
+    pub(super) fn footprint(&self, pixel_m: f64) -> Footprint {
         let header = self.header();
         let [left, top, ..] = header.grid.unwrap_or_default();
         Footprint {
@@ -88,12 +88,12 @@ impl Layer {
     }
 
     /// Whether every channel is there.
-    pub fn holds(&self, m: &Group) -> bool {
+    pub(super) fn holds(&self, m: &Group) -> bool {
         m.channels.iter().all(|channel| self.locate(m, channel).is_ok())
     }
 
     /// Whether the raster is as large as the extent.
-    pub fn covers_like(&self, extent: &Footprint, pixel_m: f64) -> bool {
+    pub(super) fn covers_like(&self, extent: &Footprint, pixel_m: f64) -> bool {
         let own = self.footprint(pixel_m);
         own.width_m == extent.width_m && own.height_m == extent.height_m
     }
@@ -102,7 +102,7 @@ impl Layer {
     ///
     /// # Errors
     /// When they have another size, or the coordinate system is not in metres on the ground.
-    pub fn check_pixels(&self, name: &str, pixel_m: f64) -> Result<()> {
+    pub(super) fn check_pixels(&self, name: &str, pixel_m: f64) -> Result<()> {
         let header = self.header();
         if let Some(crs) = &header.crs
             && !crs.is_metric()?
@@ -146,7 +146,7 @@ impl Layer {
     /// When resolution, coordinate system or alignment do not fit, the window leaves the raster, or a band is missing.
     ///
     /// `offset_possible`: whether the product may carry the Sentinel-2 offset of newer processing baselines.
-    pub fn read(
+    pub(super) fn read(
         &self,
         m: &Modality,
         window: &Footprint,

@@ -33,7 +33,7 @@ pub(super) struct Metadata {
 
 impl Metadata {
     /// Reads `DIR/scene.json`; a folder without one has no metadata.
-    pub fn read(dir: &Path) -> Result<Self> {
+    pub(super) fn read(dir: &Path) -> Result<Self> {
         if dir.is_file() {
             return Err(Error::file(dir, "A scene is a folder of GeoTIFFs; name the folder, not a file in it"));
         }
@@ -59,12 +59,12 @@ impl Metadata {
     }
 
     /// Date text of a family.
-    pub fn date(&self, family: &str) -> Option<&str> {
+    pub(super) fn date(&self, family: &str) -> Option<&str> {
         self.dates.get(family)?.as_deref()
     }
 
     /// Day of a family; the 15th where only the month is known, none where only the year is.
-    pub fn day(&self, family: &str) -> Option<Date> {
+    pub(super) fn day(&self, family: &str) -> Option<Date> {
         let text = self.date(family)?;
         let day = text.get(..10).unwrap_or(text);
         day.parse().ok().or_else(|| format!("{day}-15").parse().ok())

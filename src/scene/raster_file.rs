@@ -13,7 +13,7 @@ const DRIVERS: [&str; 4] = ["GTiff", "PNG", "JPEG", "JP2OpenJPEG"];
 
 /// Header of a raster.
 #[derive(Debug, Clone)]
-pub struct RasterFile {
+pub(super) struct RasterFile {
     /// Where it is.
     pub path: PathBuf,
     /// Columns.
@@ -51,7 +51,7 @@ impl RasterFile {
     ///
     /// # Errors
     /// When the file is missing, no raster, rotated, or south-up.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub(super) fn open(path: &Path) -> Result<Self> {
         let dataset = open(path)?;
         let (width, height) = dataset.raster_size();
         let mut bands = Vec::new();
@@ -86,7 +86,7 @@ impl RasterFile {
 
     /// The same with these names for its bands, if it has as many and none is described.
     #[must_use]
-    pub fn called(mut self, channels: &[String]) -> Self {
+    pub(super) fn called(mut self, channels: &[String]) -> Self {
         if self.bands.iter().all(String::is_empty) && self.bands.len() == channels.len() {
             self.bands = channels.to_vec();
         }
@@ -97,7 +97,7 @@ impl RasterFile {
     ///
     /// # Errors
     /// When it is not there; the message lists what is.
-    pub fn band(&self, name: &str, single: bool) -> Result<usize> {
+    pub(super) fn band(&self, name: &str, single: bool) -> Result<usize> {
         if let Some(i) = self.bands.iter().position(|b| b.eq_ignore_ascii_case(name)) {
             return Ok(i);
         }
@@ -113,7 +113,12 @@ impl RasterFile {
     ///
     /// # Errors
     /// When the rectangle leaves the raster or the data cannot be read.
-    pub fn read(&self, bands: &[usize], (column, row): (usize, usize), size: (usize, usize)) -> Result<Vec<f32>> {
+    pub(super) fn read(
+        &self,
+        bands: &[usize],
+        (column, row): (usize, usize),
+        size: (usize, usize),
+    ) -> Result<Vec<f32>> {
         let (width, height) = size;
         let inside = width > 0 && height > 0 && column + width <= self.width && row + height <= self.height;
         if !inside {

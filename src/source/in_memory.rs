@@ -11,7 +11,7 @@ impl InMemory {
     ///
     /// # Errors
     /// When GDAL has no room for it.
-    pub fn new(bytes: Vec<u8>) -> gdal::errors::Result<Self> {
+    pub(super) fn new(bytes: Vec<u8>) -> gdal::errors::Result<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let path = PathBuf::from(format!("/vsimem/copgen-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
         gdal::vsi::create_mem_file(&path, bytes)?;
@@ -19,7 +19,7 @@ impl InMemory {
     }
 
     /// Its name for GDAL.
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.0
     }
 }

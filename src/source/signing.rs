@@ -43,7 +43,7 @@ impl FileAccess {
     ///
     /// # Errors
     /// When keys are not set up, or the signature is refused.
-    pub fn new(network: &Network, access: &Access, collection: &str, stop: &AtomicBool) -> Result<Self> {
+    pub(super) fn new(network: &Network, access: &Access, collection: &str, stop: &AtomicBool) -> Result<Self> {
         access.ready()?;
         let mut signature = None;
         if let Access::Token { url, header, key, .. } = access {
@@ -89,7 +89,7 @@ impl FileAccess {
     ///
     /// # Errors
     /// When the address is of a kind that cannot be read.
-    pub fn opening(&self, href: &str, attempt: u32) -> Result<Opening> {
+    pub(super) fn opening(&self, href: &str, attempt: u32) -> Result<Opening> {
         let mut settings = Vec::new();
         if let Access::S3 { id, secret, endpoint, region, requester_pays } = &self.access {
             let path = href.strip_prefix("s3://").ok_or_else(|| unknown(href))?;
@@ -159,7 +159,12 @@ impl FileAccess {
     ///
     /// # Errors
     /// [`Error::Network`], also when the file is too large to be fetched whole; [`Error::Cancelled`].
-    pub fn whole_if_no_parts(&self, network: &Network, href: &str, stop: &AtomicBool) -> Result<Option<Vec<u8>>> {
+    pub(super) fn whole_if_no_parts(
+        &self,
+        network: &Network,
+        href: &str,
+        stop: &AtomicBool,
+    ) -> Result<Option<Vec<u8>>> {
         // Buckets have always sent parts; what cannot be asked for is told when it is opened.
         let url = self.address(href);
         if matches!(self.access, Access::S3 { .. }) || !url.starts_with("http") {
@@ -181,7 +186,7 @@ impl FileAccess {
     }
 
     /// Why a file cannot be read, if its server says so: asks for its first bytes.
-    pub fn diagnosis(&self, network: &Network, href: &str) -> Option<Error> {
+    pub(super) fn diagnosis(&self, network: &Network, href: &str) -> Option<Error> {
         let url = self.own_address(href)?;
         let mut head = Vec::new();
         match self.first_bytes(network, &url) {

@@ -13,7 +13,7 @@ const PASS_H: f64 = 10.5;
 
 /// Changes that keep a window plausible: clouds over clear ground, another sun, another calibration. Radar, elevation
 /// and land cover stay as they are.
-pub struct Augmentation {
+pub(super) struct Augmentation {
     clouds: f64,
     sun: f64,
     radiometry: f64,
@@ -26,7 +26,7 @@ pub struct Augmentation {
 
 impl Augmentation {
     /// As a recipe says.
-    pub fn new(recipe: &DataRecipe, table: &ModalityTable) -> Self {
+    pub(super) fn new(recipe: &DataRecipe, table: &ModalityTable) -> Self {
         let find = |f: &dyn Fn(&Modality) -> bool| table.iter().position(f);
         let optical = table.iter().enumerate().filter(|(_, m)| m.about.is_optical());
         Self {
@@ -42,7 +42,7 @@ impl Augmentation {
     }
 
     /// Changes the values of one window; the same seed changes it alike. Rasters must not have been turned yet.
-    pub fn apply(&self, values: &mut [Option<Value>], seed: u64) {
+    pub(super) fn apply(&self, values: &mut [Option<Value>], seed: u64) {
         let mut generator = ChaCha12Rng::seed_from_u64(seed ^ 0x0063_6c6f_7564);
         let mut uniform = || uniform(&mut generator);
         let chosen = [self.sun, self.radiometry, self.clouds].map(|chance| uniform() < chance);

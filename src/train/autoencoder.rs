@@ -153,7 +153,7 @@ impl Task for AutoencoderTask<'_> {
 ///
 /// # Errors
 /// When it is missing or does not fit the recipe.
-pub fn trained_autoencoder(
+pub(super) fn trained_autoencoder(
     settings: &AutoencoderRecipe,
     m: &Modality,
     out: &Path,

@@ -14,7 +14,7 @@ pub fn checkpoint_file(out: &Path, what: &str) -> PathBuf {
 ///
 /// # Errors
 /// When the file cannot be written; the one before it is kept then.
-pub fn write_checkpoint(path: &Path, optimiser: &Optimiser, fingerprint: &str) -> Result<()> {
+pub(super) fn write_checkpoint(path: &Path, optimiser: &Optimiser, fingerprint: &str) -> Result<()> {
     let state = optimiser.state().map(|(name, shape, values)| (name, TensorData::new(shape, values))).collect();
     let notes = [("step", optimiser.steps_done().to_string()), ("recipe", fingerprint.to_owned())];
     let notes = notes.map(|(key, value)| (key.to_owned(), value));
@@ -25,7 +25,7 @@ pub fn write_checkpoint(path: &Path, optimiser: &Optimiser, fingerprint: &str) -
 ///
 /// # Errors
 /// When it is missing, damaged, or belongs to another recipe.
-pub fn read_checkpoint(path: &Path, optimiser: &mut Optimiser, fingerprint: &str) -> Result<()> {
+pub(super) fn read_checkpoint(path: &Path, optimiser: &mut Optimiser, fingerprint: &str) -> Result<()> {
     if !path.exists() {
         return Err(Error::file(path, "There is no checkpoint to resume from; start without --resume"));
     }

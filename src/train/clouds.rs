@@ -8,13 +8,13 @@ use std::f64::consts::TAU;
 use std::ops::Range;
 
 /// Mask code of clear ground.
-pub const CLEAR: u8 = 0;
+pub(super) const CLEAR: u8 = 0;
 /// Mask code of thick cloud.
-pub const THICK: u8 = 1;
+pub(super) const THICK: u8 = 1;
 /// Mask code of thin cloud.
-pub const THIN: u8 = 2;
+pub(super) const THIN: u8 = 2;
 /// Mask code of cloud shadow.
-pub const SHADOW: u8 = 3;
+pub(super) const SHADOW: u8 = 3;
 
 /// Opacity from which cloud is thick, and thin, and shadow from which ground is shadow.
 const THICK_OPACITY: f32 = 0.5;
@@ -66,7 +66,7 @@ fn is_square(data: &[f32], side: usize) -> bool {
 
 /// A simulated cloud scene over one window; fields are row-major.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Clouds {
+pub(super) struct Clouds {
     /// Pixels of 10 m per side.
     pub side: usize,
     /// Share of the light from the ground that cloud replaces, 0…1.
@@ -92,7 +92,7 @@ const VEIL: usize = 3;
 
 impl Clouds {
     /// A random scene of `side` × `side` pixels of 10 m: scattered, broken or closed heaps, or a thin veil.
-    pub fn draw(uniform: &mut dyn FnMut() -> f64, side: usize) -> Self {
+    pub(super) fn draw(uniform: &mut dyn FnMut() -> f64, side: usize) -> Self {
         let at = uniform();
         let kind = KINDS.iter().position(|(share, _)| at < *share).unwrap_or(VEIL);
         let (layer, thickness) = Layer::draw(kind, uniform, side);
@@ -132,7 +132,7 @@ impl Clouds {
     }
 
     /// The mask code of every pixel.
-    pub fn mask(&self) -> Vec<u8> {
+    pub(super) fn mask(&self) -> Vec<u8> {
         let code = |(opacity, shadow): (&f32, &f32)| match (*opacity, *shadow) {
             (o, _) if o >= THICK_OPACITY => THICK,
             (o, _) if o >= THIN_OPACITY => THIN,
@@ -143,7 +143,7 @@ impl Clouds {
     }
 
     /// Lays the scene over a Sentinel-2 band of `side` × `side` pixels in DN.
-    pub fn apply(&self, band: &mut [f32], side: usize, band_name: &str) {
+    pub(super) fn apply(&self, band: &mut [f32], side: usize, band_name: &str) {
         let fits = is_square(band, side) && [&self.opacity, &self.shadow].iter().all(|f| is_square(f, self.side));
         let Some(index) = band_index(band_name).filter(|_| fits) else { return };
         let (_, group, multiple, strength) = BANDS[index];
@@ -293,7 +293,7 @@ fn averaged(field: &[f32], from: usize, to: usize) -> Vec<f32> {
 ///
 /// `dem` holds `dem_side` × `dem_side` metres at `pixel_m` metres per pixel; suns are (azimuth, elevation) in
 /// degrees. Flat ground has factor 1, since reflectance is already relative to the light on flat ground.
-pub fn shade(dem: &[f32], dem_side: usize, pixel_m: f64, old_sun: (f64, f64), new_sun: (f64, f64)) -> Vec<f32> {
+pub(super) fn shade(dem: &[f32], dem_side: usize, pixel_m: f64, old_sun: (f64, f64), new_sun: (f64, f64)) -> Vec<f32> {
     // Diffuse light, as a share of the direct light with the sun at the zenith.
     const DIFFUSE: f64 = 0.3;
     // Light on a slope relative to flat ground (C-correction); the lowest sun is 5°.
@@ -317,7 +317,7 @@ pub fn shade(dem: &[f32], dem_side: usize, pixel_m: f64, old_sun: (f64, f64), ne
 }
 
 /// Multiplies a Sentinel-2 band of `side` × `side` pixels in DN by factors of [`shade`], resampled bilinearly.
-pub fn apply_shade(band: &mut [f32], side: usize, factor: &[f32], dem_side: usize) {
+pub(super) fn apply_shade(band: &mut [f32], side: usize, factor: &[f32], dem_side: usize) {
     if !is_square(band, side) || !is_square(factor, dem_side) {
         return;
     }
@@ -336,13 +336,13 @@ pub fn apply_shade(band: &mut [f32], side: usize, factor: &[f32], dem_side: usiz
 
 /// A small change of calibration of all bands of one scene.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Radiometry {
+pub(super) struct Radiometry {
     gain: [f32; BANDS.len()],
     offset_dn: f32,
 }
 
 /// A random calibration: gains within 3 % of 1 together and 1 % more each, and up to 20 DN.
-pub fn radiometric(uniform: &mut dyn FnMut() -> f64) -> Radiometry {
+pub(super) fn radiometric(uniform: &mut dyn FnMut() -> f64) -> Radiometry {
     let common = between(uniform, (0.97, 1.03));
     let gain = std::array::from_fn(|_| (common * between(uniform, (0.99, 1.01))) as f32);
     Radiometry { gain, offset_dn: between(uniform, (-20.0, 20.0)) as f32 }
@@ -350,7 +350,7 @@ pub fn radiometric(uniform: &mut dyn FnMut() -> f64) -> Radiometry {
 
 impl Radiometry {
     /// Changes a Sentinel-2 band in DN.
-    pub fn apply(&self, band: &mut [f32], band_name: &str) {
+    pub(super) fn apply(&self, band: &mut [f32], band_name: &str) {
         let Some(index) = band_index(band_name) else { return };
         // B10 holds only a few DN where no cirrus is; an offset would replace them.
         let offset = if BANDS[index].1 == CIRRUS { 0.0 } else { self.offset_dn };

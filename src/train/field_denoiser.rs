@@ -24,7 +24,7 @@ const MOST_EXCESS: f32 = 4.0;
 const VALIDATION_ITEMS: usize = 64;
 
 /// The task; its denoiser holds the parameters under training.
-pub struct FieldTask<'a> {
+pub(super) struct FieldTask<'a> {
     recipe: &'a Recipe,
     table: ModalityTable,
     denoiser: FieldDenoiser,
@@ -40,7 +40,7 @@ impl<'a> FieldTask<'a> {
     ///
     /// # Errors
     /// When scenes cannot be read.
-    pub fn new(
+    pub(super) fn new(
         recipe: &'a Recipe,
         table: &ModalityTable,
         denoiser: FieldDenoiser,

@@ -9,11 +9,11 @@ use rand_chacha::rand_core::RngCore;
 use rand_distr::{Distribution, StandardNormal};
 
 /// Items of a batch that are computed together on a CPU.
-pub const ITEMS_TOGETHER: usize = 4;
+pub(super) const ITEMS_TOGETHER: usize = 4;
 
 /// What one item of a batch is made of, drawn before the parts of the batch are computed side by side.
 #[derive(Debug, Clone)]
-pub struct Item {
+pub(super) struct Item {
     /// Which cached window.
     pub window: usize,
     /// Which of the eight flips and quarter turns.
@@ -26,7 +26,7 @@ pub struct Item {
 
 /// How a modality enters the network.
 #[derive(Debug, Clone, Copy)]
-pub enum State {
+pub(super) enum State {
     /// Pure noise at time 1000, no loss: absent or withheld.
     Absent,
     /// Clean at time 0, no loss: as a condition.
@@ -36,7 +36,7 @@ pub enum State {
 }
 
 /// The items of one step; `present(window, modality)` says what the windows hold.
-pub fn draw_items(
+pub(super) fn draw_items(
     table: &ModalityTable,
     windows: usize,
     present: &dyn Fn(usize, usize) -> bool,

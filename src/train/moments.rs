@@ -5,7 +5,7 @@ use nalgebra::{Cholesky, DMatrix, DVector};
 
 /// Moments of the windows that hold the same channels.
 #[derive(Clone)]
-pub struct Moments {
+pub(super) struct Moments {
     /// Stack indices of the channels.
     pub stack: Vec<usize>,
     /// Independent windows they count for.
@@ -18,27 +18,27 @@ pub struct Moments {
 
 impl Moments {
     /// Of no windows yet.
-    pub fn empty(stack: Vec<usize>) -> Self {
+    pub(super) fn empty(stack: Vec<usize>) -> Self {
         let n = stack.len();
         Self { stack, weight: 0.0, mean: DVector::zeros(n), second: DMatrix::zeros(n, n) }
     }
 
     /// Takes one window in: its mean coefficients and the average of the products at `columns`.
-    pub fn add(&mut self, weight: f64, mean: &DVector<f64>, columns: &DMatrix<f64>, share: f64) {
+    pub(super) fn add(&mut self, weight: f64, mean: &DVector<f64>, columns: &DMatrix<f64>, share: f64) {
         self.weight += weight;
         self.mean += mean * weight;
         self.second += columns * columns.transpose() * (weight * share);
     }
 
     /// From sums to averages.
-    pub fn averaged(mut self) -> Self {
+    pub(super) fn averaged(mut self) -> Self {
         self.mean /= self.weight;
         self.second /= self.weight;
         self
     }
 
     /// The same about a given mean.
-    pub fn about(mut self, mean: &DVector<f64>) -> Self {
+    pub(super) fn about(mut self, mean: &DVector<f64>) -> Self {
         let centre = DVector::from_fn(self.stack.len(), |i, _| mean[self.stack[i]]);
         let (cross, square) = (&self.mean * centre.transpose(), &centre * centre.transpose());
         self.second += square - &cross - cross.transpose();
@@ -48,7 +48,7 @@ impl Moments {
 }
 
 /// Mean of each channel over the windows that hold it.
-pub fn rough_mean(moments: &[Moments], n: usize) -> DVector<f64> {
+pub(super) fn rough_mean(moments: &[Moments], n: usize) -> DVector<f64> {
     let (mut sum, mut count) = (DVector::zeros(n), DVector::from_element(n, 1e-9));
     for m in moments {
         for (i, &c) in m.stack.iter().enumerate() {
@@ -60,7 +60,7 @@ pub fn rough_mean(moments: &[Moments], n: usize) -> DVector<f64> {
 }
 
 /// What is assumed before anything is seen: a normal distribution of the mean, and a covariance worth some windows.
-pub struct Prior<'a> {
+pub(super) struct Prior<'a> {
     /// Mean, also of channels that are never seen.
     pub mean: DVector<f64>,
     /// Covariance of that mean's error; a channel of which it is zero keeps its mean.
@@ -77,7 +77,7 @@ pub struct Prior<'a> {
 ///
 /// # Errors
 /// When a covariance cannot be inverted.
-pub fn maximise(moments: &[Moments], prior: &Prior) -> Result<(DVector<f64>, DMatrix<f64>)> {
+pub(super) fn maximise(moments: &[Moments], prior: &Prior) -> Result<(DVector<f64>, DMatrix<f64>)> {
     let step = |from: &Normal| from.step(moments, prior);
     let mut at = Normal { mean: prior.mean.clone(), covariance: prior.covariance.clone() };
     // From what is seen: a long way from the prior there is a second, worse answer of no shift and great spread.
@@ -216,13 +216,13 @@ fn log_determinant(solver: &Cholesky<f64, nalgebra::Dyn>) -> f64 {
 }
 
 /// The correlation of a covariance.
-pub fn correlation(covariance: &DMatrix<f64>) -> DMatrix<f64> {
+pub(super) fn correlation(covariance: &DMatrix<f64>) -> DMatrix<f64> {
     let scale = covariance.diagonal().map(|v| 1.0 / v.sqrt());
     DMatrix::from_fn(covariance.nrows(), covariance.ncols(), |i, j| covariance[(i, j)] * scale[i] * scale[j])
 }
 
 /// The covariance of a correlation and standard deviations.
-pub fn scaled(correlation: &DMatrix<f64>, deviation: &[f64]) -> DMatrix<f64> {
+pub(super) fn scaled(correlation: &DMatrix<f64>, deviation: &[f64]) -> DMatrix<f64> {
     DMatrix::from_fn(correlation.nrows(), correlation.ncols(), |i, j| correlation[(i, j)] * deviation[i] * deviation[j])
 }
 

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use std::collections::BTreeMap;
 
 /// A fresh or continued set of parameters.
-pub struct Trainable {
+pub(super) struct Trainable {
     vars: BTreeMap<String, Var>,
     start: BTreeMap<String, TensorData>,
     fixed: BTreeMap<String, TensorData>,
@@ -22,14 +22,14 @@ pub struct Trainable {
 
 impl Trainable {
     /// Parameters that begin at `start` where it has them, else random from `seed`.
-    pub fn new(seed: u64, start: BTreeMap<String, TensorData>, device: &Device) -> Self {
+    pub(super) fn new(seed: u64, start: BTreeMap<String, TensorData>, device: &Device) -> Self {
         let generator = ChaCha12Rng::seed_from_u64(seed);
         Self { vars: BTreeMap::new(), start, fixed: BTreeMap::new(), rank: None, generator, device: device.clone() }
     }
 
     /// Keeps every parameter as it starts and trains a product of this rank beside each linear layer instead (LoRA,
     /// arXiv 2106.09685).
-    pub fn with_low_rank(mut self, rank: usize) -> Self {
+    pub(super) fn with_low_rank(mut self, rank: usize) -> Self {
         self.rank = Some(rank);
         self
     }
@@ -114,7 +114,7 @@ struct Slot {
 }
 
 /// AdamW (decoupled decay, bias-corrected) in one pass over memory, with the moving average of the weights.
-pub struct Optimiser {
+pub(super) struct Optimiser {
     slots: Vec<Slot>,
     /// Parameters that are not trained.
     fixed: BTreeMap<String, TensorData>,
@@ -127,7 +127,7 @@ impl Optimiser {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn new(parameters: Trainable, recipe: &OptimiserRecipe) -> Result<Self> {
+    pub(super) fn new(parameters: Trainable, recipe: &OptimiserRecipe) -> Result<Self> {
         let slot = |(name, var): (String, Var)| -> Result<Slot> {
             let weight: Vec<f32> = var.flatten_all()?.to_vec1()?;
             let zeros = vec![0.0; weight.len()];
@@ -146,7 +146,7 @@ impl Optimiser {
     }
 
     /// Learning rate of the coming step: warm-up, plateau, cool-down.
-    pub fn rate(&self) -> f64 {
+    pub(super) fn rate(&self) -> f64 {
         let r = &self.recipe;
         let warm = (self.step + 1) as f64 / r.warm_up.max(1) as f64;
         let left = (r.steps.saturating_sub(self.step)) as f64 / (r.cool_down * r.steps as f64).max(1e-9);
@@ -157,7 +157,7 @@ impl Optimiser {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn accumulate(&mut self, gradients: &GradStore) -> Result<()> {
+    pub(super) fn accumulate(&mut self, gradients: &GradStore) -> Result<()> {
         self.slots.par_iter_mut().try_for_each(|slot| {
             let Some(gradient) = gradients.get(&slot.var) else { return Ok(()) };
             let part: Vec<f32> = gradient.flatten_all()?.to_vec1()?;
@@ -174,7 +174,7 @@ impl Optimiser {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn step(&mut self) -> Result<bool> {
+    pub(super) fn step(&mut self) -> Result<bool> {
         let square = |slot: &Slot| slot.gradient.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
         // Summed in the order of the slots: a parallel sum would round differently from run to run.
         let norm = self.slots.par_iter().map(square).collect::<Vec<_>>().iter().sum::<f64>().sqrt();
@@ -206,12 +206,12 @@ impl Optimiser {
     }
 
     /// Steps done.
-    pub fn steps_done(&self) -> u64 {
+    pub(super) fn steps_done(&self) -> u64 {
         self.step
     }
 
     /// Everything that changes from step to step: name, shape and values.
-    pub fn state(&self) -> impl Iterator<Item = (String, Vec<usize>, &[f32])> {
+    pub(super) fn state(&self) -> impl Iterator<Item = (String, Vec<usize>, &[f32])> {
         self.slots.iter().flat_map(|slot| {
             let parts = [
                 ("weight", &slot.weight),
@@ -227,7 +227,7 @@ impl Optimiser {
     ///
     /// # Errors
     /// Those of `values`; or when the device fails.
-    pub fn restore(&mut self, step: u64, mut values: impl FnMut(&str, usize) -> Result<Vec<f32>>) -> Result<()> {
+    pub(super) fn restore(&mut self, step: u64, mut values: impl FnMut(&str, usize) -> Result<Vec<f32>>) -> Result<()> {
         for slot in &mut self.slots {
             let mut of = |part: &str| values(&format!("{part}.{}", slot.name), slot.weight.len());
             let (weight, first, second, average) = (of("weight")?, of("first")?, of("second")?, of("average")?);
@@ -242,7 +242,7 @@ impl Optimiser {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn averaged(&self) -> Result<BTreeMap<String, TensorData>> {
+    pub(super) fn averaged(&self) -> Result<BTreeMap<String, TensorData>> {
         let data = |values: &[f32], shape: &[usize]| TensorData::new(shape.to_vec(), values);
         let mut all = self.fixed.clone();
         for slot in self.slots.iter().filter(|s| !s.name.ends_with(A)) {

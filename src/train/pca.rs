@@ -16,7 +16,12 @@ const INITIAL_LOG_VARIANCE: f32 = -7.0;
 ///
 /// # Errors
 /// When the images are smaller than a patch or all alike.
-pub fn fit(images: &Tensor, factor: usize, latent: usize, whitening: f64) -> Result<BTreeMap<String, TensorData>> {
+pub(super) fn fit(
+    images: &Tensor,
+    factor: usize,
+    latent: usize,
+    whitening: f64,
+) -> Result<BTreeMap<String, TensorData>> {
     let (n, c, h, w) = images.dims4()?;
     let (rows, columns) = (h / factor, w / factor);
     let size = c * factor * factor;

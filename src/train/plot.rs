@@ -27,7 +27,7 @@ const FAINT: RGBColor = RGBColor(241, 243, 245);
 ///
 /// # Errors
 /// When the drawing library fails or the file cannot be written.
-pub fn write_plot(path: &Path, rows: &[Row], title: &str) -> Result<()> {
+pub(super) fn write_plot(path: &Path, rows: &[Row], title: &str) -> Result<()> {
     let mut png = std::io::Cursor::new(Vec::new());
     plot(rows, title)?.write_to(&mut png, image::ImageFormat::Png).map_err(not_drawn)?;
     write_atomically(path, png.get_ref())

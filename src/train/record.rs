@@ -59,7 +59,7 @@ impl Row {
 }
 
 /// The rows of a run, in memory and in `<name>_metrics.csv`.
-pub struct Record {
+pub(super) struct Record {
     rows: Vec<Row>,
     table: PathBuf,
     file: std::fs::File,
@@ -71,7 +71,7 @@ impl Record {
     ///
     /// # Errors
     /// When the table cannot be read or written, or holds something else.
-    pub fn open(dir: &Path, name: &str, resume_at: u64) -> Result<Self> {
+    pub(super) fn open(dir: &Path, name: &str, resume_at: u64) -> Result<Self> {
         let table = dir.join(format!("{name}_metrics.csv"));
         let mut rows = Vec::new();
         match read(&table, LONGEST_TEXT) {
@@ -90,7 +90,7 @@ impl Record {
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub fn add(&mut self, row: Row) -> Result<()> {
+    pub(super) fn add(&mut self, row: Row) -> Result<()> {
         let row = row.rounded();
         // In one piece and unbuffered, so that a run killed later loses nothing.
         self.file.write_all(row.to_line().as_bytes()).map_err(|e| Error::io(&self.table, "write to", &e))?;
@@ -99,7 +99,7 @@ impl Record {
     }
 
     /// All rows, those from before a resumption included.
-    pub fn rows(&self) -> &[Row] {
+    pub(super) fn rows(&self) -> &[Row] {
         &self.rows
     }
 }

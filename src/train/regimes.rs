@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 ///
 /// # Errors
 /// When the windows make no covariance.
-pub fn fit(
+pub(super) fn fit(
     settings: &FieldRecipe,
     table: &ModalityTable,
     pooled: &Statistics,

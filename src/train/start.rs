@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// How latents come about.
-pub enum Latents {
+pub(super) enum Latents {
     /// By one autoencoder per image modality, in table order.
     Autoencoders(Vec<Option<Autoencoder>>),
     /// They are the images themselves, evened out.
@@ -23,7 +23,7 @@ pub enum Latents {
 }
 
 /// A beginning: everything of a model but the trained denoiser.
-pub struct Start {
+pub(super) struct Start {
     /// Modalities, with the scale factors of the autoencoders.
     pub table: ModalityTable,
     /// Denoiser sizes.
@@ -41,7 +41,7 @@ pub struct Start {
 }
 
 /// A model that is trained further.
-pub struct Base {
+pub(super) struct Base {
     /// Hash of its denoiser.
     pub sha256: String,
     /// Whose it is, for the model that comes of it.
@@ -53,7 +53,7 @@ impl Start {
     ///
     /// # Errors
     /// When one of them is missing there.
-    pub fn fresh(recipe: &Recipe, table: &ModalityTable, out: &Path, device: &Device) -> Result<Self> {
+    pub(super) fn fresh(recipe: &Recipe, table: &ModalityTable, out: &Path, device: &Device) -> Result<Self> {
         let sizes = recipe.denoiser.sizes.clone();
         let weights = BTreeMap::new();
         if recipe.field.is_some() {
@@ -100,7 +100,7 @@ impl Start {
     ///
     /// # Errors
     /// When the model is damaged or files cannot be copied.
-    pub fn from_model(recipe: &Recipe, dir: &Path, out: &Path, device: &Device) -> Result<Self> {
+    pub(super) fn from_model(recipe: &Recipe, dir: &Path, out: &Path, device: &Device) -> Result<Self> {
         let manifest = Manifest::open(dir)?;
         let table = manifest.modalities.clone();
         manifest.check_present(&(0..table.len()).collect::<Vec<_>>())?;

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::Instant;
 
 /// What is trained.
-pub trait Task: Sync {
+pub(super) trait Task: Sync {
     /// Items that are computed together.
     type Part: Sync;
 
@@ -70,7 +70,7 @@ pub struct Setting<'a> {
 
 /// Names a training.
 #[derive(Debug, Clone, Copy)]
-pub struct Training<'a> {
+pub(super) struct Training<'a> {
     /// Prefix of its files in the output folder, and its name on the screen.
     pub what: &'a str,
     /// Output folder.
@@ -99,7 +99,7 @@ pub enum Seen {
 /// # Errors
 /// When a loss or gradient is not finite (the last good checkpoint is kept), data cannot be read, or files cannot be
 /// written.
-pub fn run<T: Task>(
+pub(super) fn run<T: Task>(
     training: Training,
     parameters: Trainable,
     task: &T,

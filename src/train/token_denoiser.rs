@@ -24,7 +24,7 @@ use std::path::Path;
 type Encoded = Vec<Option<(Tensor, Tensor)>>;
 
 /// The task; its denoiser holds the parameters under training.
-pub struct TokenTask<'a> {
+pub(super) struct TokenTask<'a> {
     recipe: &'a Recipe,
     denoiser: Denoiser,
     cache: Vec<Encoded>,
@@ -36,7 +36,7 @@ impl<'a> TokenTask<'a> {
     ///
     /// # Errors
     /// When scenes cannot be read or the cache cannot be written.
-    pub fn new(
+    pub(super) fn new(
         recipe: &'a Recipe,
         denoiser: Denoiser,
         autoencoders: &[Option<Autoencoder>],

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 const COARSE: usize = 16;
 
 /// What one window holds.
-pub struct Held {
+pub(super) struct Held {
     /// Independent windows it counts for.
     pub weight: f64,
     /// By modality: network values, or coefficients of latents.
@@ -19,7 +19,7 @@ pub struct Held {
 }
 
 /// Moments over all coarse frequencies, and by radial bin.
-pub fn gather(layout: &Layout, windows: impl Iterator<Item = Held>) -> (Vec<Moments>, Vec<Vec<Moments>>) {
+pub(super) fn gather(layout: &Layout, windows: impl Iterator<Item = Held>) -> (Vec<Moments>, Vec<Vec<Moments>>) {
     let mut total: BTreeMap<Vec<usize>, Moments> = BTreeMap::new();
     let mut bins: Vec<BTreeMap<Vec<usize>, Moments>> = vec![BTreeMap::new(); Layout::bins()];
     for Held { weight, values: coefficients } in windows {
@@ -65,7 +65,7 @@ pub fn gather(layout: &Layout, windows: impl Iterator<Item = Held>) -> (Vec<Mome
 
 /// Weighted sums of squares by channel, and the weights, which are added to `count`. The same band of two families counts
 /// for one: what is seen of either in some scenes holds for both.
-pub fn squares(moments: &[Moments], mut count: Vec<f64>, same: &[Vec<usize>; 2]) -> (Vec<f64>, Vec<f64>) {
+pub(super) fn squares(moments: &[Moments], mut count: Vec<f64>, same: &[Vec<usize>; 2]) -> (Vec<f64>, Vec<f64>) {
     let mut sum = vec![0.0; count.len()];
     for m in moments {
         for (i, &c) in m.stack.iter().enumerate() {
@@ -83,12 +83,12 @@ pub fn squares(moments: &[Moments], mut count: Vec<f64>, same: &[Vec<usize>; 2])
 }
 
 /// [`same_bands`] of the recipe, if it names any.
-pub fn same_channels(settings: &FieldRecipe, table: &ModalityTable, layout: &Layout) -> [Vec<usize>; 2] {
+pub(super) fn same_channels(settings: &FieldRecipe, table: &ModalityTable, layout: &Layout) -> [Vec<usize>; 2] {
     settings.same_band.as_ref().map(|same| same_bands(table, layout, &same.families)).unwrap_or_default()
 }
 
 /// Channels of two families that have the same name, in the same order.
-pub fn same_bands(table: &ModalityTable, layout: &Layout, families: &[String; 2]) -> [Vec<usize>; 2] {
+pub(super) fn same_bands(table: &ModalityTable, layout: &Layout, families: &[String; 2]) -> [Vec<usize>; 2] {
     let bands = |family: &String| -> Vec<(&str, usize)> {
         let own = |i: usize| table[i].channels.iter().map(String::as_str).zip(layout.stack(i));
         (0..table.len()).filter(|&i| table[i].family == *family).flat_map(own).collect()

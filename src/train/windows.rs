@@ -146,7 +146,7 @@ impl Windows {
 }
 
 /// A value after one of the eight flips and quarter turns.
-pub fn turned_value(value: &Value, turn: usize) -> Value {
+pub(super) fn turned_value(value: &Value, turn: usize) -> Value {
     match value {
         Value::Image(raster) => Value::Image(turned(raster, turn)),
         other => other.clone(),
@@ -154,12 +154,12 @@ pub fn turned_value(value: &Value, turn: usize) -> Value {
 }
 
 /// A number in 0…1.
-pub fn uniform(generator: &mut ChaCha12Rng) -> f64 {
+pub(super) fn uniform(generator: &mut ChaCha12Rng) -> f64 {
     (generator.next_u64() >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// A whole number below `n`.
-pub fn below(generator: &mut ChaCha12Rng, n: usize) -> usize {
+pub(super) fn below(generator: &mut ChaCha12Rng, n: usize) -> usize {
     (uniform(generator) * n as f64) as usize
 }
 

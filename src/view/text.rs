@@ -32,7 +32,7 @@ pub fn write_text(picture: &mut RgbImage, at: (i32, i32), text: &str, height: i3
 ///
 /// # Errors
 /// When the drawing library fails.
-pub fn text_width(text: &str, height: i32) -> Result<u32> {
+pub(super) fn text_width(text: &str, height: i32) -> Result<u32> {
     load_font()?;
     let (width, _) = ("sans-serif", height).into_font().box_size(text).map_err(not_drawn)?;
     Ok(width)

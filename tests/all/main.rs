@@ -2,6 +2,9 @@
 //! long. Tests of a module run beside those of others in one process, so each keeps to folders, servers and windows of
 //! its own and sets no environment variable; what it wants of the program's environment it gives to a process.
 
+// The modules of one test binary share their helpers as `pub`.
+#![allow(unreachable_pub)]
+
 mod common;
 
 mod bad_input;

@@ -451,7 +451,7 @@ fn what_is_computed_on_is_chosen_and_told() {
     assert!(list.accesskit_node().is_disabled());
     snapshot(&mut harness, "advanced");
     let computing = Computing { device: DeviceChoice::Gpu, precision: Precision::F32 };
-    apply(&mut harness, Command::Computing(computing.clone()));
+    apply(&mut harness, Command::Computing(computing));
     assert_eq!(harness.state().session().request().expect("request").computing, computing);
     apply(&mut harness, Command::Samples(1));
     apply(&mut harness, Command::Generate);

@@ -16,7 +16,7 @@ fn words(a: &Acquisition) -> String {
 }
 
 /// Images with their small pictures.
-pub fn rows(
+pub(crate) fn rows(
     ui: &mut Ui,
     family: &str,
     all: &[Acquisition],
@@ -56,7 +56,7 @@ pub fn rows(
 }
 
 /// A choice without pictures.
-pub fn list(ui: &mut Ui, family: &str, all: &[Acquisition], choice: &mut Option<usize>) {
+pub(crate) fn list(ui: &mut Ui, family: &str, all: &[Acquisition], choice: &mut Option<usize>) {
     let text = choice.and_then(|i| all.get(i)).map_or("left out".into(), words);
     if all.len() == 1 {
         ui.label(RichText::new(text).small());

@@ -17,7 +17,7 @@ const WIDTH: f32 = 460.0;
 
 /// The form.
 #[derive(Default)]
-pub struct CellsForm {
+pub(crate) struct CellsForm {
     state: State,
     /// Requests to read files.
     requests: Requests,
@@ -48,40 +48,40 @@ fn details(rows: &[Row]) -> String {
 
 impl CellsForm {
     /// Reading begins: the request, which counts until the next one or until the window is closed, and a counter of bytes.
-    pub fn begin(&mut self, what: String) -> (Ticket, Arc<AtomicU64>) {
+    pub(crate) fn begin(&mut self, what: String) -> (Ticket, Arc<AtomicU64>) {
         let read = Arc::<AtomicU64>::default();
         self.state = State::Reading { what, read: read.clone(), _ongoing: None };
         (self.requests.next(), read)
     }
 
     /// Reading goes on.
-    pub fn going(&mut self, ongoing: Ongoing) {
+    pub(crate) fn going(&mut self, ongoing: Ongoing) {
         if let State::Reading { _ongoing, .. } = &mut self.state {
             *_ongoing = Some(ongoing);
         }
     }
 
     /// Asks for the name of a cell.
-    pub fn ask_for_cell(&mut self, files: Vec<Origin>, cell: Option<GridCell>) {
+    pub(crate) fn ask_for_cell(&mut self, files: Vec<Origin>, cell: Option<GridCell>) {
         self.text = cell.map(|cell| cell.to_string()).unwrap_or_default();
         self.state = State::Cell(files);
     }
 
     /// Asks which scene to make.
-    pub fn choose(&mut self, scenes: Vec<Choice>) {
+    pub(crate) fn choose(&mut self, scenes: Vec<Choice>) {
         self.text.clear();
         let listed = (0..scenes.len()).collect();
         self.state = State::Choose { scenes, listed };
     }
 
     /// Ends what goes on.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.requests.next();
         self.state = State::Closed;
     }
 
     /// Draws the window.
-    pub fn show(&mut self, ctx: &egui::Context, commands: &mut Vec<Command>) {
+    pub(crate) fn show(&mut self, ctx: &egui::Context, commands: &mut Vec<Command>) {
         let title = match &self.state {
             State::Closed => return,
             State::Reading { .. } => "Reading",

@@ -17,7 +17,7 @@ use egui::{RichText, Ui};
 use std::collections::BTreeSet;
 
 /// The form.
-pub struct ExportForm {
+pub(crate) struct ExportForm {
     /// Whether the window is open.
     pub open: bool,
     /// Folder, as typed.
@@ -68,7 +68,7 @@ impl Default for ExportForm {
 
 impl ExportForm {
     /// Draws the window.
-    pub fn show(&mut self, ctx: &egui::Context, session: &Session, shown: &Shown, commands: &mut Vec<Command>) {
+    pub(crate) fn show(&mut self, ctx: &egui::Context, session: &Session, shown: &Shown, commands: &mut Vec<Command>) {
         let (Some(run), Some(table)) = (session.run().filter(|_| self.open), session.table()) else { return };
         let mut open = !widgets::escaped(ctx);
         let window = egui::Window::new("Export").open(&mut open).resizable(false).collapsible(false);
@@ -164,7 +164,7 @@ impl ExportForm {
     }
 
     /// What the queue has to write.
-    pub fn order(&self, session: &Session, shown: &Shown) -> Option<ExportOrder> {
+    pub(crate) fn order(&self, session: &Session, shown: &Shown) -> Option<ExportOrder> {
         let (run, table) = (session.run()?, session.table()?);
         let m = table.get(shown.modality)?;
         let observed = || {

@@ -5,7 +5,7 @@ use egui::Response;
 use std::path::PathBuf;
 
 /// Draws it: typed or chosen in a dialog; the field's response.
-pub fn folder(
+pub(crate) fn folder(
     ui: &mut egui::Ui,
     label: &str,
     dir: &mut String,
@@ -22,7 +22,7 @@ pub fn folder(
 }
 
 /// A folder of this name among the user's documents.
-pub fn documents(name: &str) -> String {
+pub(crate) fn documents(name: &str) -> String {
     let documents = directories::UserDirs::new().and_then(|dirs| dirs.document_dir().map(PathBuf::from));
     documents.unwrap_or_else(|| ".".into()).join(name).display().to_string()
 }

@@ -49,7 +49,7 @@ const BINDINGS: [Binding; 16] = [
 ];
 
 /// The commands of keys that were pressed in this frame.
-pub fn pressed(ctx: &Context, session: &Session) -> Vec<Command> {
+pub(crate) fn pressed(ctx: &Context, session: &Session) -> Vec<Command> {
     let typing = ctx.memory(|memory| memory.focused().is_some()) && ctx.egui_wants_keyboard_input();
     let usable = |binding: &&Binding| binding.in_text || !typing;
     let hit = |binding: &Binding| ctx.input_mut(|input| input.consume_shortcut(&binding.shortcut));
@@ -72,13 +72,13 @@ fn possible(wish: &Command, session: &Session) -> bool {
 }
 
 /// What keys do and makes sense now, by name.
-pub fn named(session: &Session) -> impl Iterator<Item = (String, Command)> {
+pub(crate) fn named(session: &Session) -> impl Iterator<Item = (String, Command)> {
     let all = BINDINGS.iter().map(|binding| (binding.what.to_owned(), (binding.command)()));
     all.filter(|(_, wish)| !matches!(wish, Command::Palette(_)) && possible(wish, session))
 }
 
 /// Draws the sheet.
-pub fn sheet(ctx: &Context, commands: &mut Vec<Command>) {
+pub(crate) fn sheet(ctx: &Context, commands: &mut Vec<Command>) {
     let mut open = !widgets::escaped(ctx);
     let window = egui::Window::new("Keys").open(&mut open).resizable(false).collapsible(false);
     window.anchor(egui::Align2::CENTER_CENTER, egui::Vec2::ZERO).show(ctx, |ui| {

@@ -14,24 +14,24 @@ struct Row {
 
 /// The form; open while there are files.
 #[derive(Default)]
-pub struct FilesForm {
+pub(crate) struct FilesForm {
     rows: Vec<Row>,
 }
 
 impl FilesForm {
     /// Asks about these.
-    pub fn ask(&mut self, files: Vec<LooseFile>) {
+    pub(crate) fn ask(&mut self, files: Vec<LooseFile>) {
         let sure = |file: &LooseFile| (file.candidates.len() == 1).then_some(0);
         self.rows = files.into_iter().map(|file| Row { choice: sure(&file), file }).collect();
     }
 
     /// Asks no longer.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.rows.clear();
     }
 
     /// Draws the window.
-    pub fn show(&mut self, ctx: &egui::Context, commands: &mut Vec<Command>) {
+    pub(crate) fn show(&mut self, ctx: &egui::Context, commands: &mut Vec<Command>) {
         if self.rows.is_empty() {
             return;
         }

@@ -1,13 +1,13 @@
 //! Windows within the window, each with its form.
 
-pub mod acquisitions;
-pub mod cells;
-pub mod export;
-pub mod folder_line;
-pub mod keys;
-pub mod loose_files;
-pub mod models;
-pub mod open;
-pub mod open_data;
-pub mod palette;
-pub mod save_project;
+pub(super) mod acquisitions;
+pub(super) mod cells;
+pub(super) mod export;
+pub(super) mod folder_line;
+pub(super) mod keys;
+pub(super) mod loose_files;
+pub(super) mod models;
+pub(super) mod open;
+pub(super) mod open_data;
+pub(super) mod palette;
+pub(super) mod save_project;

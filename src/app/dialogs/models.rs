@@ -14,7 +14,7 @@ const WIDTH: f32 = 640.0;
 
 /// The window, and what is ticked in it.
 #[derive(Default)]
-pub struct ModelsForm {
+pub(crate) struct ModelsForm {
     /// Whether it is open.
     pub open: bool,
     /// By model: modalities whose autoencoders are not to be fetched.
@@ -27,7 +27,13 @@ pub struct ModelsForm {
 
 impl ModelsForm {
     /// Draws the window.
-    pub fn show(&mut self, ctx: &egui::Context, session: &Session, models: &Models, commands: &mut Vec<Command>) {
+    pub(crate) fn show(
+        &mut self,
+        ctx: &egui::Context,
+        session: &Session,
+        models: &Models,
+        commands: &mut Vec<Command>,
+    ) {
         if !self.open {
             self.removing = None;
             return;

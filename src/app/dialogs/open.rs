@@ -9,7 +9,7 @@ use egui::{Key, RichText};
 
 /// The form.
 #[derive(Default)]
-pub struct SceneForm {
+pub(crate) struct SceneForm {
     /// Whether the window is open.
     pub open: bool,
     dir: String,
@@ -17,7 +17,7 @@ pub struct SceneForm {
 
 impl SceneForm {
     /// Draws the window.
-    pub fn show(&mut self, ctx: &egui::Context, recent: &Recent, commands: &mut Vec<Command>) {
+    pub(crate) fn show(&mut self, ctx: &egui::Context, recent: &Recent, commands: &mut Vec<Command>) {
         if !self.open {
             return;
         }

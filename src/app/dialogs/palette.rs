@@ -14,7 +14,7 @@ const LISTED: usize = 12;
 
 /// What is being typed; closed without text.
 #[derive(Default)]
-pub struct Palette {
+pub(crate) struct Palette {
     /// Whether it is open.
     pub open: bool,
     text: String,
@@ -23,12 +23,12 @@ pub struct Palette {
 
 impl Palette {
     /// Opens or closes it.
-    pub fn set(&mut self, open: bool) {
+    pub(crate) fn set(&mut self, open: bool) {
         *self = Self { open, ..Self::default() };
     }
 
     /// Draws it; Enter does what is chosen, the arrows choose.
-    pub fn show(&mut self, ctx: &egui::Context, session: &Session, commands: &mut Vec<Command>) {
+    pub(crate) fn show(&mut self, ctx: &egui::Context, session: &Session, commands: &mut Vec<Command>) {
         if !self.open {
             return;
         }

@@ -7,7 +7,7 @@ use crate::app::kit::widgets;
 use egui::RichText;
 
 /// The form.
-pub struct ProjectForm {
+pub(crate) struct ProjectForm {
     /// Whether the window is open.
     pub open: bool,
     /// Folder, as typed.
@@ -22,7 +22,7 @@ impl Default for ProjectForm {
 
 impl ProjectForm {
     /// Draws the window.
-    pub fn show(&mut self, ctx: &egui::Context, commands: &mut Vec<Command>) {
+    pub(crate) fn show(&mut self, ctx: &egui::Context, commands: &mut Vec<Command>) {
         if !self.open {
             return;
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// No frame's own work should take longer: people feel the rest.
-pub const LIMIT: Duration = Duration::from_millis(10);
+pub(crate) const LIMIT: Duration = Duration::from_millis(10);
 /// As many frames are remembered.
 const KEPT: usize = 20_000;
 

@@ -1,5 +1,5 @@
 //! Colours, names of widgets, times of frames.
 
-pub mod frames;
-pub mod theme;
-pub mod widgets;
+pub(super) mod frames;
+pub(super) mod theme;
+pub(super) mod widgets;

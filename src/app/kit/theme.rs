@@ -4,17 +4,17 @@ use crate::sampler::Role;
 use egui::{Color32, CornerRadius, FontFamily, FontId, Stroke, TextStyle, Visuals};
 
 /// Colour of what was measured, and of modalities that are given.
-pub const OBSERVED: Color32 = Color32::from_rgb(74, 190, 160);
+pub(crate) const OBSERVED: Color32 = Color32::from_rgb(74, 190, 160);
 /// Colour of places that were fetched and are kept for offline use.
-pub const KEPT: Color32 = Color32::from_rgb(96, 168, 240);
+pub(crate) const KEPT: Color32 = Color32::from_rgb(96, 168, 240);
 /// Colour of everything synthetic, and of modalities to be generated.
-pub const SYNTHETIC: Color32 = Color32::from_rgb(240, 160, 64);
+pub(crate) const SYNTHETIC: Color32 = Color32::from_rgb(240, 160, 64);
 /// Colour of what is neither.
-pub const IGNORED: Color32 = Color32::from_rgb(128, 136, 148);
+pub(crate) const IGNORED: Color32 = Color32::from_rgb(128, 136, 148);
 /// Problems.
-pub const ALERT: Color32 = Color32::from_rgb(232, 96, 88);
+pub(crate) const ALERT: Color32 = Color32::from_rgb(232, 96, 88);
 /// Colours of coast, borders and names on the map.
-pub struct MapInk {
+pub(crate) struct MapInk {
     /// Over the bundled picture, so that lines and names stand out.
     pub wash: Color32,
     /// Coast.
@@ -31,7 +31,7 @@ pub struct MapInk {
 
 /// They follow the window: light names on a dark map, dark names on a light one.
 /// The further in, the less is seen of the bundled picture: enlarged, it is but a blur.
-pub fn map_ink(dark: bool, zoom: f64) -> MapInk {
+pub(crate) fn map_ink(dark: bool, zoom: f64) -> MapInk {
     let far_in = ((zoom - 6.0) / 3.0 * 120.0).clamp(0.0, 120.0) as u8;
     let of = |r, g, b, a| Color32::from_rgba_unmultiplied(r, g, b, a);
     match dark {
@@ -55,19 +55,19 @@ pub fn map_ink(dark: bool, zoom: f64) -> MapInk {
 }
 
 /// The grid on the map.
-pub const GRID_LINE: Color32 = Color32::from_rgba_premultiplied(80, 110, 120, 120);
+pub(crate) const GRID_LINE: Color32 = Color32::from_rgba_premultiplied(80, 110, 120, 120);
 /// Names of grid cells.
-pub const GRID_TEXT: Color32 = Color32::from_rgb(196, 214, 224);
+pub(crate) const GRID_TEXT: Color32 = Color32::from_rgb(196, 214, 224);
 /// What is picked on the map.
-pub const PICKED: Color32 = Color32::from_rgb(255, 224, 102);
+pub(crate) const PICKED: Color32 = Color32::from_rgb(255, 224, 102);
 /// Ground of labels drawn over the map.
-pub const MAP_LABEL: Color32 = Color32::from_rgba_premultiplied(10, 13, 18, 215);
+pub(crate) const MAP_LABEL: Color32 = Color32::from_rgba_premultiplied(10, 13, 18, 215);
 
 /// Text on labels over the map, whatever the theme.
-pub const MAP_TEXT: Color32 = Color32::from_rgb(232, 236, 240);
+pub(crate) const MAP_TEXT: Color32 = Color32::from_rgb(232, 236, 240);
 
 /// The colour of a role, as a ground.
-pub fn role_colour(role: Role) -> Color32 {
+pub(crate) fn role_colour(role: Role) -> Color32 {
     match role {
         Role::Given => OBSERVED,
         Role::Generated => SYNTHETIC,
@@ -76,23 +76,23 @@ pub fn role_colour(role: Role) -> Color32 {
 }
 
 /// One of these colours as text: darker on light ground.
-pub fn ink(visuals: &Visuals, colour: Color32) -> Color32 {
+pub(crate) fn ink(visuals: &Visuals, colour: Color32) -> Color32 {
     if visuals.dark_mode { colour } else { colour.lerp_to_gamma(Color32::BLACK, 0.42) }
 }
 
 /// Frame of the bar at the top.
-pub fn bar(ctx: &egui::Context) -> egui::Frame {
+pub(crate) fn bar(ctx: &egui::Context) -> egui::Frame {
     let fill = ctx.global_style().visuals.panel_fill;
     egui::Frame::new().fill(fill).inner_margin(egui::Margin::symmetric(12, 7))
 }
 
 /// Frame of the other panels.
-pub fn panel(ctx: &egui::Context) -> egui::Frame {
+pub(crate) fn panel(ctx: &egui::Context) -> egui::Frame {
     bar(ctx).inner_margin(egui::Margin::symmetric(10, 8))
 }
 
 /// Sets up a context.
-pub fn apply(ctx: &egui::Context) {
+pub(crate) fn apply(ctx: &egui::Context) {
     let mut dark = Visuals::dark();
     dark.panel_fill = Color32::from_rgb(22, 26, 32);
     dark.window_fill = Color32::from_rgb(28, 33, 40);

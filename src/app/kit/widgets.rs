@@ -4,17 +4,17 @@
 use egui::{Response, Role, WidgetInfo};
 
 /// Names a widget.
-pub fn named(response: &Response, role: Role, name: impl AsRef<str>) {
+pub(crate) fn named(response: &Response, role: Role, name: impl AsRef<str>) {
     response.widget_info(|| WidgetInfo::labeled(role, response.enabled(), name.as_ref()));
 }
 
 /// Names a widget that is on or off.
-pub fn choice(response: &Response, role: Role, enabled: bool, on: bool, name: &str) {
+pub(crate) fn choice(response: &Response, role: Role, enabled: bool, on: bool, name: &str) {
     response.widget_info(|| WidgetInfo::selected(role, enabled, on, name));
 }
 
 /// A button that removes a thing for good, and asks once more before; whether it was pressed twice.
-pub fn removal<T: PartialEq + Clone>(
+pub(crate) fn removal<T: PartialEq + Clone>(
     ui: &mut egui::Ui,
     enabled: bool,
     asked: &mut Option<T>,
@@ -33,6 +33,6 @@ pub fn removal<T: PartialEq + Clone>(
 }
 
 /// Whether Escape was pressed and nothing has taken it yet; takes it.
-pub fn escaped(ctx: &egui::Context) -> bool {
+pub(crate) fn escaped(ctx: &egui::Context) -> bool {
     ctx.input_mut(|input| input.consume_key(egui::Modifiers::NONE, egui::Key::Escape))
 }

@@ -12,7 +12,7 @@ use egui::{Area, Color32, Frame, Painter, Pos2, Rect, Response, RichText, Sense,
 const SIDE: f32 = 24.0;
 
 /// Draws them.
-pub fn show(ui: &Ui, map: Rect, session: &Session, shown: &Shown, commands: &mut Vec<Command>) {
+pub(crate) fn show(ui: &Ui, map: Rect, session: &Session, shown: &Shown, commands: &mut Vec<Command>) {
     let at = map.left_top() + vec2(12.0, 12.0);
     Area::new(egui::Id::unique("zoom")).fixed_pos(at).constrain_to(map).show(ui.ctx(), |ui| {
         ui.spacing_mut().item_spacing.y = 4.0;

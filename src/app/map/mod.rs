@@ -1,14 +1,14 @@
 //! The map.
 
-pub mod borders;
-pub mod buttons;
-pub mod cells;
-pub mod labels;
-pub mod map_view;
-pub mod names;
-pub mod painter;
-pub mod picture_card;
-pub mod screen_map;
-pub mod tile_layers;
-pub mod tools;
-pub mod window_handle;
+pub(super) mod borders;
+pub(super) mod buttons;
+pub(super) mod cells;
+pub(super) mod labels;
+pub(super) mod map_view;
+pub(super) mod names;
+pub(super) mod painter;
+pub(super) mod picture_card;
+pub(super) mod screen_map;
+pub(super) mod tile_layers;
+pub(super) mod tools;
+pub(super) mod window_handle;

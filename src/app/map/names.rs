@@ -16,7 +16,7 @@ const ROOM: egui::Vec2 = vec2(7.0, 3.0);
 const NO_COUNTRIES: f64 = 7.4;
 
 /// A name with its place on the screen.
-pub struct Label<'a> {
+pub(crate) struct Label<'a> {
     /// Whose it is.
     pub place: &'a Place,
     /// Its text.
@@ -28,11 +28,11 @@ pub struct Label<'a> {
 }
 
 /// Lays out a text of this size and spacing of letters, points.
-pub type Layout<'a> = dyn FnMut(&str, f32, f32) -> Arc<Galley> + 'a;
+pub(crate) type Layout<'a> = dyn FnMut(&str, f32, f32) -> Arc<Galley> + 'a;
 
 /// The names in view that keep away from what is `taken`, and whether these are all: what takes longer than `until` is
 /// left for the next frame, which has the texts of this one laid out already.
-pub fn arrange<'a>(
+pub(crate) fn arrange<'a>(
     places: &'a Places,
     view: &ScreenMap,
     taken: &[Rect],

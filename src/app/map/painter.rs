@@ -34,7 +34,7 @@ pub(super) fn corners(projector: &Projector, corners: &[Location; 4]) -> [Pos2; 
 }
 
 /// Everything drawn over the tiles in one frame.
-pub struct MapPainter<'a> {
+pub(crate) struct MapPainter<'a> {
     /// Over the tiles.
     pub painter: &'a Painter,
     /// Between ground and screen.

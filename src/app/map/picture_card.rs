@@ -13,7 +13,7 @@ use crate::view;
 use egui::{Align2, Color32, Frame, Rect, RichText, Sense, Ui, vec2};
 
 /// The card at the top right.
-pub fn layers(ui: &Ui, map: Rect, session: &Session, shown: &Shown, overlay: bool, commands: &mut Vec<Command>) {
+pub(crate) fn layers(ui: &Ui, map: Rect, session: &Session, shown: &Shown, overlay: bool, commands: &mut Vec<Command>) {
     let Some(m) = session.table().and_then(|table| table.get(shown.modality)) else { return };
     if session.observed.is_none() && session.run().is_none() {
         return;

@@ -6,7 +6,7 @@ use walkers::sources::Attribution;
 use walkers::{TileId, TilePiece, Tiles};
 
 /// A layer over the bundled one, which stands in where the layer has nothing (yet).
-pub struct TileLayers<'a> {
+pub(crate) struct TileLayers<'a> {
     /// The layer that was chosen, unless it is the bundled one.
     pub own: Option<&'a mut TileLoader>,
     /// The bundled one.

@@ -12,7 +12,7 @@ use egui::{Align2, Color32, CursorIcon, FontId, Pos2, Rect, Sense, Shape, Stroke
 use geographiclib_rs::{Geodesic, InverseGeodesic};
 
 /// Length of a path over the ellipsoid, metres.
-pub fn length_m(path: &[Location]) -> f64 {
+pub(crate) fn length_m(path: &[Location]) -> f64 {
     let earth = Geodesic::wgs84();
     let leg = |pair: &[Location]| -> f64 { earth.inverse(pair[0].lat, pair[0].lon, pair[1].lat, pair[1].lon) };
     path.windows(2).map(leg).sum()

@@ -10,7 +10,7 @@ use egui::{CursorIcon, Painter, Pos2, Rect, Sense, Shape, Stroke, Ui, Vec2, vec2
 const RADIUS: f32 = 9.0;
 
 /// A scene and the model's window in it, on the screen: north-west, north-east, south-east, south-west.
-pub struct WindowHandle<'a> {
+pub(crate) struct WindowHandle<'a> {
     /// Corners of the scene.
     pub scene: &'a [Pos2; 4],
     /// Its extent in metres.
@@ -24,7 +24,7 @@ pub struct WindowHandle<'a> {
 impl WindowHandle<'_> {
     /// Draws the handle at the window's north-eastern corner; dragging it moves the window in steps of 60 m, and letting
     /// go asks for the new one. Nothing is drawn where the window cannot move.
-    pub fn show(&self, ui: &mut Ui, painter: &Painter) -> Option<Command> {
+    pub(crate) fn show(&self, ui: &mut Ui, painter: &Painter) -> Option<Command> {
         let play = self.extent_m.map(|extent| ((extent - self.side_m + 1e-3) / WINDOW_STEP_M).floor());
         if play.iter().all(|steps| *steps < 1.0) || (self.window[1] - self.window[0]).length() < 3.0 * RADIUS {
             return None;
@@ -69,7 +69,7 @@ impl WindowHandle<'_> {
 }
 
 /// How often each of two axes goes into a way on the screen.
-pub fn along(way: Vec2, east: Vec2, south: Vec2) -> [f64; 2] {
+pub(crate) fn along(way: Vec2, east: Vec2, south: Vec2) -> [f64; 2] {
     let determinant = f64::from(east.x * south.y - east.y * south.x);
     [
         f64::from(way.x * south.y - way.y * south.x) / determinant,

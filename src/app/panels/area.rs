@@ -12,7 +12,13 @@ use egui::{Color32, RichText, Ui, vec2};
 use egui_plot::{Bar, BarChart, Line, Plot, PlotPoints};
 
 /// Draws the window.
-pub fn show(ctx: &egui::Context, map: egui::Rect, session: &Session, shown: &Shown, commands: &mut Vec<Command>) {
+pub(crate) fn show(
+    ctx: &egui::Context,
+    map: egui::Rect,
+    session: &Session,
+    shown: &Shown,
+    commands: &mut Vec<Command>,
+) {
     let Some(m) = session.table().and_then(|table| table.get(shown.modality)).filter(|_| shown.area.is_some()) else {
         return;
     };

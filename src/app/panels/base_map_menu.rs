@@ -8,7 +8,7 @@ use crate::basemap::LayerId;
 use egui::Ui;
 
 /// Draws it; `names`: whether borders and names are drawn.
-pub fn show(ui: &mut Ui, session: &Session, names: bool, commands: &mut Vec<Command>) {
+pub(crate) fn show(ui: &mut Ui, session: &Session, names: bool, commands: &mut Vec<Command>) {
     let layers = &session.layers;
     let list =
         egui::ComboBox::from_id_salt("basemap").selected_text(layers.name(layers.shown())).width(190.0).truncate();

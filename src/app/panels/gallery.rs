@@ -20,7 +20,7 @@ const TITLE: f32 = 18.0;
 const BAR: f32 = 14.0;
 
 /// Draws it.
-pub fn show(ui: &mut Ui, session: &Session, shown: &Shown, commands: &mut Vec<Command>) {
+pub(crate) fn show(ui: &mut Ui, session: &Session, shown: &Shown, commands: &mut Vec<Command>) {
     let (Some(table), Some(run)) = (session.table(), session.run()) else {
         ui.horizontal(|ui| {
             ui.heading("Realisations");

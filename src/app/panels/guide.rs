@@ -14,7 +14,7 @@ const SAMPLES: usize = 4;
 const STEPS: usize = 12;
 
 /// Draws the card; `step` is where the path stands.
-pub fn show(
+pub(crate) fn show(
     ctx: &egui::Context,
     map: Rect,
     session: &Session,

@@ -12,7 +12,7 @@ use egui_plot::{Line, Plot, PlotPoints, Points};
 use std::collections::BTreeMap;
 
 /// Draws the window.
-pub fn show(ctx: &egui::Context, map: egui::Rect, session: &Session, spot: Spot, commands: &mut Vec<Command>) {
+pub(crate) fn show(ctx: &egui::Context, map: egui::Rect, session: &Session, spot: Spot, commands: &mut Vec<Command>) {
     let parts = inspected::parts(session, spot);
     let mut open = !widgets::escaped(ctx);
     let at = map.left_top() + vec2(56.0, 12.0);

@@ -1,14 +1,14 @@
 //! Panels: they read and push commands.
 
-pub mod area;
-pub mod base_map_menu;
-pub mod gallery;
-pub mod guide;
-pub mod inspector;
-pub mod notes;
-pub mod open_data_offer;
-pub mod role_row;
-pub mod roles;
-pub mod sampling;
-pub mod scalar_gallery;
-pub mod top_bar;
+pub(super) mod area;
+pub(super) mod base_map_menu;
+pub(super) mod gallery;
+pub(super) mod guide;
+pub(super) mod inspector;
+pub(super) mod notes;
+pub(super) mod open_data_offer;
+pub(super) mod role_row;
+pub(super) mod roles;
+pub(super) mod sampling;
+pub(super) mod scalar_gallery;
+pub(super) mod top_bar;

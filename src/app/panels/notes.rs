@@ -9,7 +9,7 @@ use egui::{Align2, Frame, Stroke, vec2};
 const WIDTH: f32 = 360.0;
 
 /// Draws the newest few at the lower left of the map.
-pub fn show(ctx: &egui::Context, map: egui::Rect, session: &Session, commands: &mut Vec<Command>) {
+pub(crate) fn show(ctx: &egui::Context, map: egui::Rect, session: &Session, commands: &mut Vec<Command>) {
     const SHOWN: usize = 4;
     let skipped = session.notes.len().saturating_sub(SHOWN);
     let area = egui::Area::new(egui::Id::unique("notes"))

@@ -6,7 +6,7 @@ use crate::app::state::session::Session;
 use egui::vec2;
 
 /// Draws the card over the map.
-pub fn show(ctx: &egui::Context, map: egui::Rect, session: &Session, commands: &mut Vec<Command>) {
+pub(crate) fn show(ctx: &egui::Context, map: egui::Rect, session: &Session, commands: &mut Vec<Command>) {
     let Some(Selection::Cell(cell)) = session.selection else { return };
     let area = egui::Area::new(egui::Id::unique("offer")).pivot(egui::Align2::CENTER_TOP);
     area.fixed_pos(map.center_top() + vec2(0.0, 12.0)).constrain_to(map).show(ctx, |ui| {

@@ -30,7 +30,7 @@ fn role_of(session: &Session, i: usize) -> Role {
 }
 
 /// Several band groups of one sensor: their common role, and each behind a fold.
-pub fn family(
+pub(crate) fn family(
     ui: &mut Ui,
     session: &Session,
     shown: &Shown,
@@ -93,7 +93,7 @@ fn buttons(ui: &mut Ui, mut add: impl FnMut(&mut Ui, Role)) {
 }
 
 /// One modality.
-pub fn row(ui: &mut Ui, session: &Session, shown: &Shown, i: usize, m: &Modality, commands: &mut Vec<Command>) {
+pub(crate) fn row(ui: &mut Ui, session: &Session, shown: &Shown, i: usize, m: &Modality, commands: &mut Vec<Command>) {
     let role = role_of(session, i);
     frame(ui, shown.modality == i).show(ui, |ui| {
         ui.horizontal(|ui| {

@@ -10,7 +10,7 @@ use crate::modality::Modality;
 use egui::{RichText, Ui};
 
 /// Draws the rows.
-pub fn show(ui: &mut Ui, session: &Session, shown: &Shown, commands: &mut Vec<Command>) {
+pub(crate) fn show(ui: &mut Ui, session: &Session, shown: &Shown, commands: &mut Vec<Command>) {
     ui.horizontal(|ui| {
         ui.heading("Modalities");
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| head(ui, session, commands));

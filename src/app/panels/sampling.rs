@@ -12,7 +12,7 @@ use crate::sampler::{ConditionLatent, IgnoredMode, Preset, Role, Solver};
 use egui::{DragValue, RichText, Ui, vec2};
 
 /// Draws it.
-pub fn show(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
+pub(crate) fn show(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
     ui.heading("Sampling");
     egui::Grid::new("sampling").num_columns(2).spacing(vec2(12.0, 6.0)).show(ui, |ui| {
         let mut samples = session.samples;

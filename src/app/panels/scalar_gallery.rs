@@ -7,7 +7,7 @@ use egui::{Align2, Color32, FontId, Pos2, RichText, Sense, Stroke, Ui, vec2};
 use jiff::civil::Date;
 
 /// Draws them: a list, and for dates a wheel of the year.
-pub fn show(ui: &mut Ui, run: &Run, m: &Modality, modality: usize) {
+pub(crate) fn show(ui: &mut Ui, run: &Run, m: &Modality, modality: usize) {
     let observed = run.observed.observation.values[modality].as_ref().map(|given| &given.value);
     let made: Vec<(u64, &Value)> =
         run.realisations.iter().filter_map(|r| Some((r.index, r.values[modality].as_ref()?))).collect();

@@ -11,13 +11,13 @@ use egui::{Key, RichText, Ui};
 
 /// What is being typed in it.
 #[derive(Default)]
-pub struct TopBar {
+pub(crate) struct TopBar {
     place: String,
 }
 
 impl TopBar {
     /// Draws it.
-    pub fn show(&mut self, ui: &mut Ui, session: &Session, names: bool, commands: &mut Vec<Command>) {
+    pub(crate) fn show(&mut self, ui: &mut Ui, session: &Session, names: bool, commands: &mut Vec<Command>) {
         ui.horizontal(|ui| {
             ui.label(RichText::new("COP-GEN Explorer").strong().size(15.0));
             ui.separator();

@@ -172,7 +172,7 @@ impl History {
 
 /// What makes sense at a place before the user has said anything: what changes slowly, radar, sky, place and date are
 /// given where they are known, the rest is generated.
-pub fn usual(table: &ModalityTable, known: &dyn Fn(usize) -> bool) -> Choices {
+pub(crate) fn usual(table: &ModalityTable, known: &dyn Fn(usize) -> bool) -> Choices {
     const SLOW: [Subject; 6] =
         [Subject::Place, Subject::Date, Subject::Elevation, Subject::LandCover, Subject::Radar, Subject::Clouds];
     let slow = |i: usize| SLOW.contains(&table[i].about.subject);

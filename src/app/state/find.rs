@@ -5,7 +5,7 @@ use crate::modality::Location;
 
 /// A place that was found.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Found {
+pub(crate) struct Found {
     /// The grid cell it lies in.
     pub cell: GridCell,
     /// Where to look.
@@ -18,7 +18,7 @@ pub struct Found {
 const CELL_M: f64 = 10_000.0;
 
 /// `46.5, 11.35` (also `46.5 N 11.35 E` and with degree signs) or `618U_30L`; `None` for anything else.
-pub fn place(text: &str) -> Option<Found> {
+pub(crate) fn place(text: &str) -> Option<Found> {
     let text = text.trim();
     if let Ok(cell) = text.parse::<GridCell>() {
         return Some(Found { cell, middle: cell.centre(), side_m: CELL_M });

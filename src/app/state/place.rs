@@ -41,7 +41,7 @@ pub struct Observed {
 }
 
 /// Middle of a data set, and the side of a square around it in metres.
-pub fn around(collection: &Collection) -> Option<(Location, f64)> {
+pub(crate) fn around(collection: &Collection) -> Option<(Location, f64)> {
     let all = collection.cells.keys().map(|cell| cell.bounds());
     let (west, south, east, north) = all.reduce(|a, b| (a.0.min(b.0), a.1.min(b.1), a.2.max(b.2), a.3.max(b.3)))?;
     let middle = Location { lat: (south + north) / 2.0, lon: (west + east) / 2.0 };

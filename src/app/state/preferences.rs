@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// The choices, and the file they are kept in, if any.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Preferences {
+pub(crate) struct Preferences {
     #[serde(skip)]
     file: Option<PathBuf>,
     /// Whether the network is switched off.
@@ -19,7 +19,7 @@ pub struct Preferences {
 
 impl Preferences {
     /// Reads what is kept in a session's folder; a damaged file is as none.
-    pub fn open(session: Option<&Path>) -> Self {
+    pub(crate) fn open(session: Option<&Path>) -> Self {
         let file = session.map(|dir| dir.join("window.json"));
         let text = file.as_ref().and_then(|file| crate::files::read_text(file).ok());
         let preferences: Self = text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
@@ -30,7 +30,7 @@ impl Preferences {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write(&self) -> Result<()> {
+    pub(crate) fn write(&self) -> Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
         write_atomically(file, serde_json::json!(self).to_string().as_bytes())
     }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The session as a project; `None` before the model is known or while a place is being read.
-pub fn project(session: &Session) -> Option<Project> {
+pub(crate) fn project(session: &Session) -> Option<Project> {
     let (model, table) = (session.model.as_ref()?, session.table()?);
     session.observed.as_ref()?;
     let named = |i: usize| table[i].name.clone();
@@ -50,7 +50,7 @@ pub fn project(session: &Session) -> Option<Project> {
 }
 
 /// A session from disk.
-pub struct Restored {
+pub(crate) struct Restored {
     /// Choices.
     pub project: Project,
     /// The model.
@@ -74,7 +74,7 @@ pub struct Restored {
 impl Restored {
     /// Puts it in place of what the session holds; the picked place has still to be read. If it is not to be picked,
     /// the place of the session stays with its choices, which need the same modalities.
-    pub fn apply(self, session: &mut Session, pick: bool) {
+    pub(crate) fn apply(self, session: &mut Session, pick: bool) {
         let Self { project, model, scenes, collections, runs, shown, unread, problems, .. } = self;
         let table: &ModalityTable = &model.manifest.modalities;
         let mut choices = usual(table, &|_| false);

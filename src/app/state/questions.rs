@@ -64,7 +64,7 @@ impl Part {
 }
 
 /// What is known of the picked place.
-pub type Known<'a> = &'a dyn Fn(usize) -> Option<&'a Value>;
+pub(crate) type Known<'a> = &'a dyn Fn(usize) -> Option<&'a Value>;
 
 impl Question {
     /// All of them, as the menu lists them.

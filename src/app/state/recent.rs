@@ -9,7 +9,7 @@ const KEPT: usize = 10;
 
 /// The list, newest first, and the file it is kept in, if any.
 #[derive(Debug, Clone, Default)]
-pub struct Recent {
+pub(crate) struct Recent {
     file: Option<PathBuf>,
     /// Folders.
     pub folders: Vec<PathBuf>,
@@ -17,7 +17,7 @@ pub struct Recent {
 
 impl Recent {
     /// Reads the list kept in a session's folder; a damaged one is an empty one.
-    pub fn open(session: Option<&Path>) -> Self {
+    pub(crate) fn open(session: Option<&Path>) -> Self {
         let file = session.map(|dir| dir.join("recent.json"));
         let text = file.as_ref().and_then(|file| crate::files::read_text(file).ok());
         let folders = text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
@@ -25,7 +25,7 @@ impl Recent {
     }
 
     /// Puts a folder at the head of the list; whether the list has to be written.
-    pub fn add(&mut self, dir: &Path) -> bool {
+    pub(crate) fn add(&mut self, dir: &Path) -> bool {
         if self.folders.first().is_some_and(|first| first == dir) {
             return false;
         }
@@ -39,7 +39,7 @@ impl Recent {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write(&self) -> Result<()> {
+    pub(crate) fn write(&self) -> Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
         write_atomically(file, serde_json::json!(self.folders).to_string().as_bytes())
     }

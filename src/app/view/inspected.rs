@@ -6,7 +6,7 @@ use crate::modality::{Modality, Value, measured_unit};
 use crate::view::{Figures, HATCHED, Spot, figures};
 
 /// Figures of one modality.
-pub struct Part<'a> {
+pub(crate) struct Part<'a> {
     /// Row of the table.
     pub m: &'a Modality,
     /// One for each channel.
@@ -14,12 +14,12 @@ pub struct Part<'a> {
 }
 
 /// All figures of a spot as a table.
-pub fn table(session: &Session, spot: Spot) -> String {
+pub(crate) fn table(session: &Session, spot: Spot) -> String {
     csv(session, spot, &parts(session, spot))
 }
 
 /// Everything that is known or made at the spot.
-pub fn parts(session: &Session, spot: Spot) -> Vec<Part<'_>> {
+pub(crate) fn parts(session: &Session, spot: Spot) -> Vec<Part<'_>> {
     let run = session.run().filter(|_| session.run_is_here());
     let members: Vec<&Realisation> = run.iter().flat_map(|run| run.realisations.iter().map(AsRef::as_ref)).collect();
     let table = session.table().into_iter().flat_map(|table| table.iter().enumerate());

@@ -1,6 +1,6 @@
 //! What is on screen of a run and a place: textures made from what was painted.
 
-pub mod gallery_zoom;
-pub mod inspected;
-pub mod shown;
-pub mod spread_overlay;
+pub(super) mod gallery_zoom;
+pub(super) mod inspected;
+pub(super) mod shown;
+pub(super) mod spread_overlay;

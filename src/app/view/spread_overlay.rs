@@ -8,14 +8,14 @@ use eframe::egui_wgpu::{self, CallbackResources, CallbackTrait, RenderState, Scr
 use egui::{PaintCallbackInfo, Pos2, Rect, Shape};
 
 /// One frame of the overlay.
-pub struct SpreadCallback {
+pub(crate) struct SpreadCallback {
     id: u64,
     samples: Samples,
     view: OverlayView,
 }
 
 /// Compiles the shaders into the window's resources; `false` if the adapter cannot run them.
-pub fn install(state: &RenderState) -> bool {
+pub(crate) fn install(state: &RenderState) -> bool {
     if !can_run(&state.device) {
         return false;
     }
@@ -27,7 +27,7 @@ pub fn install(state: &RenderState) -> bool {
 impl SpreadCallback {
     /// The shape that draws a spread at these corners (north-west, north-east, south-east, south-west) of the screen,
     /// clipped to `clip`.
-    pub fn shape(clip: Rect, corners: [Pos2; 4], spread: &Spread, range: [f32; 2], opacity: f32) -> Shape {
+    pub(crate) fn shape(clip: Rect, corners: [Pos2; 4], spread: &Spread, range: [f32; 2], opacity: f32) -> Shape {
         let clip_space =
             |p: Pos2| [2.0 * (p.x - clip.left()) / clip.width() - 1.0, 1.0 - 2.0 * (p.y - clip.top()) / clip.height()];
         let view = OverlayView { corners: corners.map(clip_space), range, opacity };

@@ -5,7 +5,7 @@ use crate::app::window::tour::Tour;
 use egui::Context;
 
 /// See the module.
-pub struct OnTour {
+pub(crate) struct OnTour {
     /// The window.
     pub window: ExplorerWindow,
     /// Where the tour stands.

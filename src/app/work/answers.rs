@@ -9,10 +9,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// What is to be done when an answer has come.
-pub type Continuation<S> = Box<dyn FnOnce(&mut S) + Send>;
+pub(crate) type Continuation<S> = Box<dyn FnOnce(&mut S) + Send>;
 
 /// Where threads put their answers.
-pub struct Outbox<S> {
+pub(crate) struct Outbox<S> {
     sender: Sender<Continuation<S>>,
     wake: Arc<dyn Fn() + Send + Sync>,
 }
@@ -25,13 +25,13 @@ impl<S> Clone for Outbox<S> {
 
 impl<S> Outbox<S> {
     /// One with the end that answers are taken from, in the order in which they come; `wake` is called after each.
-    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> (Self, Receiver<Continuation<S>>) {
+    pub(crate) fn new(wake: impl Fn() + Send + Sync + 'static) -> (Self, Receiver<Continuation<S>>) {
         let (sender, receiver) = unbounded();
         (Self { sender, wake: Arc::new(wake) }, receiver)
     }
 
     /// Answers.
-    pub fn send(&self, answer: impl FnOnce(&mut S) + Send + 'static) {
+    pub(crate) fn send(&self, answer: impl FnOnce(&mut S) + Send + 'static) {
         // Nobody takes answers any more while the window closes.
         let _ = self.sender.send(Box::new(answer));
         (self.wake)();
@@ -41,7 +41,7 @@ impl<S> Outbox<S> {
 impl<S: 'static> Outbox<S> {
     /// Does a task on a thread of its own, as it may take long or wait for somebody; `then` is what to do with its
     /// result. It is done in any case, also if the task panics or no thread can be started.
-    pub fn aside<T: Send + 'static>(
+    pub(crate) fn aside<T: Send + 'static>(
         &self,
         task: impl FnOnce() -> Result<T> + Send + 'static,
         then: impl FnOnce(&mut S, Result<T>) + Send + 'static,
@@ -71,7 +71,7 @@ impl<S: 'static> Outbox<S> {
 ///
 /// # Errors
 /// What the work fails with, or the text of its panic.
-pub fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic_text(panic.as_ref());
         Err(Error::Compute(format!("A task in the background failed ({text}); please report it. Work goes on.")))

@@ -5,7 +5,7 @@ use crate::grid::GridCell;
 use crate::source::major_tom::{Access, Found, Origin, Row, entries, list, look_up};
 
 /// A scene that can be made.
-pub struct Choice {
+pub(crate) struct Choice {
     /// Of these.
     pub rows: Vec<Row>,
     /// What is read of it.
@@ -16,7 +16,7 @@ pub struct Choice {
 
 impl Choice {
     /// Of rows that belong together.
-    pub fn of(rows: Vec<Row>) -> Self {
+    pub(crate) fn of(rows: Vec<Row>) -> Self {
         let line = line(&rows);
         Self { capitals: line.to_uppercase(), line, rows }
     }
@@ -32,7 +32,7 @@ fn line(rows: &[Row]) -> String {
 }
 
 /// What parquet files hold.
-pub struct Listed {
+pub(crate) struct Listed {
     /// The files.
     pub files: Vec<Origin>,
     /// Scenes that can be made of them.
@@ -45,7 +45,7 @@ pub struct Listed {
 ///
 /// # Errors
 /// When one cannot be read.
-pub fn look_into(files: Vec<Origin>, cell: Option<GridCell>, access: &Access) -> Result<Listed> {
+pub(crate) fn look_into(files: Vec<Origin>, cell: Option<GridCell>, access: &Access) -> Result<Listed> {
     let (mut rows, mut ask) = (Vec::new(), false);
     for file in &files {
         match cell {

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 /// Begins an exchange. It gets the way out, where it may tell how far it is, and the flag that asks it to end; `then` is
 /// what to do with its result, as [`Outbox::aside`] does it.
-pub fn begin<S: 'static, T: Send + 'static>(
+pub(crate) fn begin<S: 'static, T: Send + 'static>(
     outbox: &Outbox<S>,
     network: &Network,
     exchange: impl FnOnce(&Network, &Outbox<S>, &Arc<AtomicBool>) -> Result<T> + Send + 'static,

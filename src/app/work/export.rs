@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What to write, and of which realisations.
-pub struct ExportOrder {
+pub(crate) struct ExportOrder {
     /// What, where, in which formats.
     pub request: ExportRequest,
     /// How it was made.
@@ -20,7 +20,7 @@ pub struct ExportOrder {
 ///
 /// # Errors
 /// When one cannot be written; then none is there.
-pub fn export(order: ExportOrder) -> Result<(PathBuf, Vec<PathBuf>)> {
+pub(crate) fn export(order: ExportOrder) -> Result<(PathBuf, Vec<PathBuf>)> {
     let dir = order.request.dir.clone();
     crate::export::export(order.request, &order.lineage, &order.realisations).map(|written| (dir, written))
 }

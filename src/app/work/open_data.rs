@@ -15,13 +15,13 @@ const PICTURE: u32 = 96;
 const WIDEST: u32 = 8192;
 
 /// What is kept.
-pub fn kept_places(kept: &Kept) -> KeptPlaces {
+pub(crate) fn kept_places(kept: &Kept) -> KeptPlaces {
     let scenes = kept.scenes();
     KeptPlaces { bytes: kept.bytes_with(&scenes), limit: kept.limit(), scenes }
 }
 
 /// Gets small pictures, from what is kept where they are there; each is told with its address.
-pub fn small_pictures(
+pub(crate) fn small_pictures(
     network: &Network,
     wanted: &[Acquisition],
     kept: Option<&Kept>,

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A picture ready to become a texture.
-pub type Picture = Arc<ColorImage>;
+pub(crate) type Picture = Arc<ColorImage>;
 
 /// Of what pictures are painted, and how: those that agree in it can stand beside each other.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,7 +86,7 @@ pub struct Gallery {
 }
 
 /// The usual picture, with its own stretch.
-pub fn usual(m: &Modality, raster: &Raster) -> Picture {
+pub(crate) fn usual(m: &Modality, raster: &Raster) -> Picture {
     let look = view::usual_look(m);
     drawn(m, look, raster, &view::stretch(m, look, &[raster]))
 }
@@ -99,7 +99,7 @@ fn drawn(m: &Modality, look: Look, raster: &Raster, stretch: &Stretch) -> Pictur
 
 /// Paints the gallery of one modality: what is new in it, and what another contrast has changed. `None` if it was ordered
 /// anew meanwhile.
-pub fn gallery(order: &GalleryOrder) -> Option<Gallery> {
+pub(crate) fn gallery(order: &GalleryOrder) -> Option<Gallery> {
     if !order.ticket.is_latest() {
         return None;
     }

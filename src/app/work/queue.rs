@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Which thread does a piece of work. Within a lane one comes after the other; lanes do not wait for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lane {
+pub(crate) enum Lane {
     /// Reading and painting: dropped when the window closes.
     Read,
     /// What the session has to keep for the next start: finished before the window closes.
@@ -62,7 +62,7 @@ impl Worker {
 }
 
 /// The lanes, and the answers of everything in the background; `S` is what answers are given to.
-pub struct Queue<S> {
+pub(crate) struct Queue<S> {
     read: Worker,
     keep: Worker,
     write: Worker,
@@ -75,7 +75,7 @@ impl<S: 'static> Queue<S> {
     ///
     /// # Errors
     /// When the system cannot start a thread.
-    pub fn spawn(wake: impl Fn() + Send + Sync + 'static) -> Result<Self> {
+    pub(crate) fn spawn(wake: impl Fn() + Send + Sync + 'static) -> Result<Self> {
         let (outbox, answers) = Outbox::new(wake);
         let [read, keep, write] = ["read", "keep", "write"].map(Worker::spawn);
         Ok(Self { read: read?, keep: keep?, write: write?, outbox, answers })
@@ -83,7 +83,7 @@ impl<S: 'static> Queue<S> {
 
     /// Queues a task; `then` is what to do with its result. It is done in any case: a task that panics has an error for
     /// its result, as [`guarded`] makes it.
-    pub fn run<T: Send + 'static>(
+    pub(crate) fn run<T: Send + 'static>(
         &self,
         lane: Lane,
         task: impl FnOnce() -> Result<T> + Send + 'static,
@@ -106,18 +106,18 @@ impl<S: 'static> Queue<S> {
     }
 
     /// The next answer, if one has come.
-    pub fn answer(&self) -> Option<Continuation<S>> {
+    pub(crate) fn answer(&self) -> Option<Continuation<S>> {
         self.answers.try_recv().ok()
     }
 
     /// Where other threads put answers for the same state.
-    pub fn outbox(&self) -> &Outbox<S> {
+    pub(crate) fn outbox(&self) -> &Outbox<S> {
         &self.outbox
     }
 
     /// Finishes what has to be kept and what the person asked to be written; drops what would only be shown. Nothing can
     /// be queued any more.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.read.drop_what_waits();
         self.keep.finish();
         self.write.finish();
@@ -125,7 +125,7 @@ impl<S: 'static> Queue<S> {
 
     /// Waits until all that was queued is done and answered.
     #[cfg(test)]
-    pub fn settle(&self) {
+    pub(crate) fn settle(&self) {
         for worker in [&self.read, &self.keep, &self.write] {
             let (done, wait) = crossbeam_channel::bounded(1);
             let task: Task = Box::new(move || done.send(()).expect("waited for"));

@@ -12,7 +12,7 @@ use crate::source::Kept;
 use std::path::{Path, PathBuf};
 
 /// What a folder can be.
-pub enum Known {
+pub(crate) enum Known {
     /// One place.
     Scene(Box<KnownScene>),
     /// Many cells.
@@ -20,7 +20,7 @@ pub enum Known {
 }
 
 /// What files that were dropped or typed turned out to be.
-pub enum LookedInto {
+pub(crate) enum LookedInto {
     /// One that this program exported, with the settings it holds.
     Settings(PathBuf, Box<Settings>),
     /// Files that may be parts of a scene.
@@ -28,13 +28,13 @@ pub enum LookedInto {
 }
 
 /// Values of a place with a small picture by modality of the table.
-pub type Pictured = (Observed, Vec<Option<Picture>>);
+pub(crate) type Pictured = (Observed, Vec<Option<Picture>>);
 
 /// Opens what a folder is.
 ///
 /// # Errors
 /// When it is neither a scene nor a data set.
-pub fn folder(dir: &Path) -> Result<Known> {
+pub(crate) fn folder(dir: &Path) -> Result<Known> {
     let error = match scene(dir) {
         Ok(known) => return Ok(Known::Scene(Box::new(known))),
         Err(error) => error,
@@ -49,19 +49,19 @@ pub fn folder(dir: &Path) -> Result<Known> {
 ///
 /// # Errors
 /// When the folder is no scene.
-pub fn scene(dir: &Path) -> Result<KnownScene> {
+pub(crate) fn scene(dir: &Path) -> Result<KnownScene> {
     let scene = Scene::open(dir)?;
     let corners = scene.footprint().corners().ok();
     Ok(KnownScene { scene, corners })
 }
 
 /// All places kept for offline use; one that is damaged is left out.
-pub fn kept_scenes(kept: &Kept) -> Vec<KnownScene> {
+pub(crate) fn kept_scenes(kept: &Kept) -> Vec<KnownScene> {
     kept.scenes().iter().filter_map(|kept| scene(&kept.dir).ok()).collect()
 }
 
 /// Looks into files: one that this program exported holds settings, others may be part of a scene.
-pub fn look_into(paths: &[PathBuf]) -> LookedInto {
+pub(crate) fn look_into(paths: &[PathBuf]) -> LookedInto {
     if let [path] = paths
         && let Ok(Some(settings)) = Settings::in_file(path)
     {
@@ -74,7 +74,7 @@ pub fn look_into(paths: &[PathBuf]) -> LookedInto {
 ///
 /// # Errors
 /// When it cannot be read, or holds no pictures.
-pub fn map_file(layer: &LayerId) -> Result<Archive> {
+pub(crate) fn map_file(layer: &LayerId) -> Result<Archive> {
     match layer {
         LayerId::File(path) => Archive::open(path),
         _ => bundled("assets/basemap/world.pmtiles").and_then(|path| Archive::open(&path)),
@@ -85,7 +85,7 @@ pub fn map_file(layer: &LayerId) -> Result<Archive> {
 ///
 /// # Errors
 /// When the place cannot be opened, or its extent does not lie in it.
-pub fn observed_at(place: &Place, table: &ModalityTable) -> Result<Observed> {
+pub(crate) fn observed_at(place: &Place, table: &ModalityTable) -> Result<Observed> {
     let mut observation = observe_all(table, place)?;
     let footprint = observation.footprint.clone();
     let ground = Ground { corners: footprint.corners().ok(), footprint };
@@ -97,7 +97,7 @@ pub fn observed_at(place: &Place, table: &ModalityTable) -> Result<Observed> {
 }
 
 /// Adds the small pictures.
-pub fn pictured(table: &ModalityTable, observed: Observed) -> Pictured {
+pub(crate) fn pictured(table: &ModalityTable, observed: Observed) -> Pictured {
     let thumbnail = |(m, given): (&Modality, &Option<Given>)| {
         let raster = given.as_ref()?.value.image()?;
         Some(usual(m, raster))

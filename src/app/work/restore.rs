@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// The model that a project is opened with.
 #[derive(Debug, Clone)]
-pub enum With {
+pub(crate) enum With {
     /// The one it names.
     Its,
     /// The one it names, or this one if that cannot be read.
@@ -29,7 +29,7 @@ pub enum With {
 ///
 /// # Errors
 /// When the project or its model cannot be read, or the runs cannot be moved.
-pub fn restored(dir: &Path, with: With) -> Result<Restored> {
+pub(crate) fn restored(dir: &Path, with: With) -> Result<Restored> {
     let mut project = Project::read(dir)?;
     let (mut scenes, mut problems, mut unread) = (Vec::new(), Vec::new(), Unread::default());
     let (model, earlier) = match (LoadedModel::open(project.model.clone()), with) {

@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_millis(700);
 const RETRY: Duration = Duration::from_secs(20);
 
 /// The folder of the session, and what lies there.
-pub struct SessionFolder {
+pub(crate) struct SessionFolder {
     dir: PathBuf,
     last: Option<Project>,
     looked: Instant,
@@ -32,7 +32,7 @@ impl SessionFolder {
     ///
     /// # Errors
     /// When it cannot be written, or another window keeps its session there.
-    pub fn open(dir: PathBuf) -> Result<Self> {
+    pub(crate) fn open(dir: PathBuf) -> Result<Self> {
         std::fs::create_dir_all(&dir).map_err(|e| Error::io(&dir, "create", &e))?;
         let path = dir.join("lock");
         let lock = File::create(&path).map_err(|e| Error::io(&path, "create", &e))?;
@@ -49,37 +49,37 @@ impl SessionFolder {
     }
 
     /// Where it is.
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// Whether it is too early to look again; when it is not.
-    pub fn rest(&self) -> Option<Duration> {
+    pub(crate) fn rest(&self) -> Option<Duration> {
         PAUSE.checked_sub(self.looked.elapsed()).filter(|rest| !rest.is_zero())
     }
 
     /// The choices could not be written: they are tried again when they change, or after a while.
-    pub fn choices_failed(&mut self) {
+    pub(crate) fn choices_failed(&mut self) {
         self.choices_failed = Some(Instant::now());
     }
 
     /// A realisation could not be written: it is tried again after a while.
-    pub fn realisation_missing(&mut self) {
+    pub(crate) fn realisation_missing(&mut self) {
         self.missing.get_or_insert_with(Instant::now);
     }
 
     /// Whether a realisation could not be written and was not tried again yet.
-    pub fn is_missing(&self) -> bool {
+    pub(crate) fn is_missing(&self) -> bool {
         self.missing.is_some()
     }
 
     /// Whether it is time to write again what is missing.
-    pub fn is_time_for_missing(&mut self) -> bool {
+    pub(crate) fn is_time_for_missing(&mut self) -> bool {
         self.missing.take_if(|since| since.elapsed() > RETRY).is_some()
     }
 
     /// What has to be written now, if anything has changed.
-    pub fn due(&mut self, session: &Session) -> Option<(PathBuf, Project)> {
+    pub(crate) fn due(&mut self, session: &Session) -> Option<(PathBuf, Project)> {
         self.looked = Instant::now();
         if self.choices_failed.take_if(|since| since.elapsed() > RETRY).is_some() {
             self.last = None;
@@ -93,7 +93,7 @@ impl SessionFolder {
     }
 
     /// What is not written yet: what has changed, or what failed the last time.
-    pub fn unwritten(&mut self, session: &Session) -> Option<(PathBuf, Project)> {
+    pub(crate) fn unwritten(&mut self, session: &Session) -> Option<(PathBuf, Project)> {
         if self.choices_failed.take().is_some() {
             self.last = None;
         }

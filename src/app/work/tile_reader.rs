@@ -21,7 +21,7 @@ const WIDEST: u32 = 2048;
 const DENSEST: u32 = 2;
 
 /// What a thread found.
-pub enum Found {
+pub(crate) enum Found {
     /// Its picture.
     Picture(TextureHandle),
     /// An old picture; the better one is waited for.
@@ -55,14 +55,14 @@ struct Shared {
 }
 
 /// The threads of one source; they end soon after this is dropped.
-pub struct TileReader {
+pub(crate) struct TileReader {
     shared: Arc<Shared>,
     found: Receiver<(TileAt, Found)>,
 }
 
 impl TileReader {
     /// Starts the threads.
-    pub fn new(source: Arc<dyn TileSource>, ctx: &Context) -> Self {
+    pub(crate) fn new(source: Arc<dyn TileSource>, ctx: &Context) -> Self {
         let (outbox, found) = unbounded();
         let lanes = source.lanes();
         let shared = Arc::new(Shared {
@@ -94,46 +94,46 @@ impl TileReader {
     }
 
     /// Where the tiles come from.
-    pub fn source(&self) -> &dyn TileSource {
+    pub(crate) fn source(&self) -> &dyn TileSource {
         &*self.shared.source
     }
 
     /// The number of the frame that is being drawn: what no recent one wants is not read any more.
-    pub fn frame(&self) -> u64 {
+    pub(crate) fn frame(&self) -> u64 {
         let frame = self.shared.ctx.cumulative_pass_nr();
         self.shared.newest.fetch_max(frame, Ordering::Relaxed);
         frame
     }
 
     /// What was found since, if anything was.
-    pub fn found(&self) -> Option<(TileAt, Found)> {
+    pub(crate) fn found(&self) -> Option<(TileAt, Found)> {
         self.found.try_recv().ok()
     }
 
     /// Has a tile read in this frame, or fetched if it is not here.
-    pub fn read(&self, at: TileAt, frame: u64) {
+    pub(crate) fn read(&self, at: TileAt, frame: u64) {
         self.shared.wait_for(TileWork::Read, at, frame);
     }
 
     /// Has a tile fetched in this frame, though an old one is here.
-    pub fn fetch(&self, at: TileAt, frame: u64) {
+    pub(crate) fn fetch(&self, at: TileAt, frame: u64) {
         self.shared.wait_for(TileWork::Fetch, at, frame);
     }
 
     /// A tile that waits is wanted in this frame as well.
-    pub fn still_wanted(&self, at: TileAt, frame: u64) {
+    pub(crate) fn still_wanted(&self, at: TileAt, frame: u64) {
         for waiting in lock(&self.shared.waiting).iter_mut() {
             waiting.entry(at).and_modify(|asked| *asked = frame);
         }
     }
 
     /// Why tiles are missing, if they are.
-    pub fn trouble(&self) -> Option<String> {
+    pub(crate) fn trouble(&self) -> Option<String> {
         lock(&self.shared.trouble).clone()
     }
 
     /// What could not be had may be had by now.
-    pub fn retry(&self) {
+    pub(crate) fn retry(&self) {
         self.shared.source.retry_now();
         *lock(&self.shared.trouble) = None;
     }

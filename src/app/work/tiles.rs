@@ -39,7 +39,7 @@ impl Held {
 }
 
 /// The tiles of one source.
-pub struct TileLoader {
+pub(crate) struct TileLoader {
     reader: TileReader,
     held: LruCache<TileAt, Held>,
     /// Of the pictures in it.
@@ -51,18 +51,18 @@ pub struct TileLoader {
 
 impl TileLoader {
     /// Starts its threads; they end soon after this is dropped.
-    pub fn new(source: Arc<dyn TileSource>, ctx: &Context) -> Self {
+    pub(crate) fn new(source: Arc<dyn TileSource>, ctx: &Context) -> Self {
         let reader = TileReader::new(source, ctx);
         Self { reader, held: LruCache::unbounded(), bytes: 0, drawn: 0, lacking: None }
     }
 
     /// Side of a tile, points.
-    pub fn side(&self) -> u32 {
+    pub(crate) fn side(&self) -> u32 {
         self.reader.source().side()
     }
 
     /// Why tiles are missing where the map looks, if they are.
-    pub fn trouble(&self) -> Option<String> {
+    pub(crate) fn trouble(&self) -> Option<String> {
         if self.reader.source().lanes() > 0 && self.lacking != Some(self.drawn) {
             return None;
         }
@@ -70,7 +70,7 @@ impl TileLoader {
     }
 
     /// Lets everything that failed be tried again.
-    pub fn retry(&mut self) {
+    pub(crate) fn retry(&mut self) {
         self.reader.retry();
         let failed = self.held.iter().filter(|(_, held)| matches!(held, Held::Failed(_)));
         let failed: Vec<TileAt> = failed.map(|(at, _)| *at).collect();
@@ -111,7 +111,7 @@ impl TileLoader {
     }
 
     /// The tile, or the part of a coarser one that covers it.
-    pub fn piece(&mut self, at: TileAt) -> Option<TilePiece> {
+    pub(crate) fn piece(&mut self, at: TileAt) -> Option<TilePiece> {
         self.take();
         let zooms = self.reader.source().zooms();
         let mut wanted = at;

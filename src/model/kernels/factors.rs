@@ -5,29 +5,29 @@ use std::ops::Range;
 
 /// Longest piece of the inner dimension that is multiplied at a time: a panel of packed values of this length stays in a
 /// core's innermost cache.
-pub const PIECE: usize = 256;
+pub(super) const PIECE: usize = 256;
 /// Columns of the result that one task keeps at hand.
 const COLUMNS: usize = 512;
 /// The factor that is read in place.
-pub trait Rows: Sync {
+pub(super) trait Rows: Sync {
     /// Piece number `piece` of a row, as long as the packed factor's piece.
     fn piece(&self, row: usize, piece: usize) -> &[f32];
 }
 
 /// Rows of one or several tensors side by side, each contiguous with `width` features.
-pub struct Beside<'a> {
+pub(super) struct Beside<'a> {
     parts: Vec<&'a [f32]>,
     width: usize,
 }
 
 impl<'a> Beside<'a> {
     /// The same number of rows in each part.
-    pub fn new(parts: Vec<&'a [f32]>, width: usize) -> Self {
+    pub(super) fn new(parts: Vec<&'a [f32]>, width: usize) -> Self {
         Self { parts, width }
     }
 
     /// Lengths of the pieces of `parts` parts with `width` features.
-    pub fn pieces(parts: usize, width: usize) -> Vec<usize> {
+    pub(super) fn pieces(parts: usize, width: usize) -> Vec<usize> {
         (0..parts).flat_map(|_| (0..width).step_by(PIECE).map(move |start| PIECE.min(width - start))).collect()
     }
 }
@@ -43,7 +43,7 @@ impl Rows for Beside<'_> {
 
 /// What happens to a sum before it is stored.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Finish {
+pub(super) enum Finish {
     /// The bias is added, where there is one.
     Bias,
     /// So it is, and then comes the exact GELU.
@@ -63,14 +63,14 @@ pub(super) struct ResultColumns {
 
 impl ResultColumns {
     /// First and last column of what is kept at hand at a time.
-    pub fn strips(&self, width: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
+    pub(super) fn strips(&self, width: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
         let (step, columns) = (COLUMNS.next_multiple_of(width), self.count);
         (0..columns).step_by(step).map(move |left| (left, columns.min(left + step)))
     }
 
     /// What comes after the last piece, for some columns of all rows.
     #[inline(always)]
-    pub fn finish(&self, out: &mut [f32], across: Range<usize>, finish: Finish) {
+    pub(super) fn finish(&self, out: &mut [f32], across: Range<usize>, finish: Finish) {
         for row in out.chunks_exact_mut(self.count) {
             let row = &mut row[across.clone()];
             if let Some(bias) = &self.bias {

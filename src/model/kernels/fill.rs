@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 /// A vector of `length` values, made by tasks that fill `chunk` of them each (the last one what is left). A task finds
 /// zeros.
 #[allow(unsafe_code)]
-pub fn in_parallel(length: usize, chunk: usize, task: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
+pub(super) fn in_parallel(length: usize, chunk: usize, task: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
     let mut all: Vec<f32> = Vec::with_capacity(length);
     let room = &mut all.spare_capacity_mut()[..length];
     room.par_chunks_mut(chunk.max(1)).enumerate().for_each(|(i, room)| {

@@ -10,7 +10,7 @@ pub(super) struct Floats(Panels<f32>);
 
 impl Floats {
     /// `pieces` and `value` as in [`Packed::new`](super::product::Packed::new).
-    pub fn new(pieces: &[usize], columns: usize, value: impl Fn(usize, usize) -> f32) -> Self {
+    pub(super) fn new(pieces: &[usize], columns: usize, value: impl Fn(usize, usize) -> f32) -> Self {
         let width = Arch::new().dispatch(PanelWidth);
         let mut panels = Panels::new(pieces.iter().copied(), columns, width);
         for piece in 0..pieces.len() {
@@ -31,7 +31,7 @@ impl Floats {
     }
 
     /// As [`Packed::product_onto`](super::product::Packed::product_onto).
-    pub fn product_onto(
+    pub(super) fn product_onto(
         &self,
         result: &ResultColumns,
         rows: &impl Rows,

@@ -26,7 +26,7 @@ pub(super) struct Integers {
 
 impl Integers {
     /// `pieces` and `value` as in [`Packed::new`](super::product::Packed::new).
-    pub fn new(pieces: &[usize], columns: usize, value: impl Fn(usize, usize) -> f32) -> Self {
+    pub(super) fn new(pieces: &[usize], columns: usize, value: impl Fn(usize, usize) -> f32) -> Self {
         let width = panel_width();
         let mut pairs = Panels::new(pieces.iter().map(|piece| piece.div_ceil(2)), columns, width);
         let mut scales = Panels::new(pieces.iter().map(|_| 1), columns, width);
@@ -48,7 +48,7 @@ impl Integers {
     }
 
     /// As [`Packed::product_onto`](super::product::Packed::product_onto).
-    pub fn product_onto(
+    pub(super) fn product_onto(
         &self,
         result: &ResultColumns,
         rows: &impl Rows,

@@ -16,7 +16,7 @@ const ROWS: std::ops::RangeInclusive<usize> = 12..=96;
 
 /// The packed factor, `(inner, columns)`, with a bias per column.
 #[derive(Debug)]
-pub struct Packed {
+pub(super) struct Packed {
     values: Values,
     result: ResultColumns,
 }
@@ -30,7 +30,7 @@ enum Values {
 impl Packed {
     /// Packs `value(k, column)`; `pieces` are the lengths of the pieces of the other factor's rows, none above [`PIECE`].
     /// Half precision is for graphics adapters; here it is float32.
-    pub fn new(
+    pub(super) fn new(
         precision: Precision,
         pieces: &[usize],
         columns: usize,
@@ -46,18 +46,18 @@ impl Packed {
     }
 
     /// Number of columns.
-    pub fn columns(&self) -> usize {
+    pub(super) fn columns(&self) -> usize {
         self.result.count
     }
 
     /// Length of the inner dimension.
-    pub fn inner(&self) -> usize {
+    pub(super) fn inner(&self) -> usize {
         self.result.inner
     }
 
     /// The product with `count` rows, `(count, columns)`, on all threads of the pool that calls; added to `onto`, of the same
     /// shape, where that is given.
-    pub fn product(&self, rows: &impl Rows, count: usize, finish: Finish, onto: Option<&[f32]>) -> Vec<f32> {
+    pub(super) fn product(&self, rows: &impl Rows, count: usize, finish: Finish, onto: Option<&[f32]>) -> Vec<f32> {
         assert!(onto.is_none_or(|onto| onto.len() == count * self.result.count));
         let tasks = 4 * rayon::current_num_threads();
         let each = (count.div_ceil(tasks).next_multiple_of(*ROWS.start())).clamp(*ROWS.start(), *ROWS.end());
@@ -70,7 +70,7 @@ impl Packed {
     }
 
     /// Adds the product on this thread, for as many rows from `first` on as `out` has.
-    pub fn product_onto(&self, rows: &impl Rows, first: usize, out: &mut [f32], finish: Finish) {
+    pub(super) fn product_onto(&self, rows: &impl Rows, first: usize, out: &mut [f32], finish: Finish) {
         match &self.values {
             Values::Floats(floats) => floats.product_onto(&self.result, rows, first, out, finish),
             Values::Integers(integers) => integers.product_onto(&self.result, rows, first, out, finish),

@@ -11,26 +11,26 @@ const LINE: usize = 16;
 pub(super) struct Bounds(Vec<usize>);
 
 impl Bounds {
-    pub fn new(lengths: impl Iterator<Item = usize>) -> Self {
+    pub(super) fn new(lengths: impl Iterator<Item = usize>) -> Self {
         let mut bounds = vec![0];
         lengths.for_each(|length| bounds.push(bounds[bounds.len() - 1] + length));
         Self(bounds)
     }
 
-    pub fn pieces(&self) -> usize {
+    pub(super) fn pieces(&self) -> usize {
         self.0.len() - 1
     }
 
-    pub fn first(&self, piece: usize) -> usize {
+    pub(super) fn first(&self, piece: usize) -> usize {
         self.0[piece]
     }
 
-    pub fn length(&self, piece: usize) -> usize {
+    pub(super) fn length(&self, piece: usize) -> usize {
         self.0[piece + 1] - self.0[piece]
     }
 
     /// Length of all of them.
-    pub fn end(&self) -> usize {
+    pub(super) fn end(&self) -> usize {
         self.0[self.0.len() - 1]
     }
 }
@@ -50,7 +50,7 @@ pub(super) struct Panels<T> {
 
 impl<T: Copy + Default> Panels<T> {
     /// Zeros: pieces of these numbers of steps, and enough panels for the columns.
-    pub fn new(steps: impl Iterator<Item = usize>, columns: usize, width: usize) -> Self {
+    pub(super) fn new(steps: impl Iterator<Item = usize>, columns: usize, width: usize) -> Self {
         let (bounds, panels) = (Bounds::new(steps), columns.div_ceil(width));
         let data = vec![T::default(); bounds.end() * panels * width + LINE];
         let start = data.as_ptr().align_offset(LINE * size_of::<T>()).min(LINE);
@@ -58,7 +58,7 @@ impl<T: Copy + Default> Panels<T> {
     }
 
     /// Number of panels.
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.panels
     }
 
@@ -69,12 +69,12 @@ impl<T: Copy + Default> Panels<T> {
     }
 
     /// One panel of a piece.
-    pub fn panel(&self, piece: usize, panel: usize) -> &[T] {
+    pub(super) fn panel(&self, piece: usize, panel: usize) -> &[T] {
         &self.data[self.range(piece, panel)]
     }
 
     /// The same, to be filled.
-    pub fn panel_mut(&mut self, piece: usize, panel: usize) -> &mut [T] {
+    pub(super) fn panel_mut(&mut self, piece: usize, panel: usize) -> &mut [T] {
         let range = self.range(piece, panel);
         &mut self.data[range]
     }

@@ -284,7 +284,7 @@ pub(super) struct Norm {
 }
 
 impl Norm {
-    pub fn areas(&self) -> [&Area; 2] {
+    pub(super) fn areas(&self) -> [&Area; 2] {
         [&self.scale, &self.shift]
     }
 }
@@ -296,12 +296,12 @@ pub(super) struct Load<'a, 'b> {
 }
 
 impl<'b> Load<'_, 'b> {
-    pub fn at(&mut self, name: impl std::fmt::Display) -> Load<'_, 'b> {
+    pub(super) fn at(&mut self, name: impl std::fmt::Display) -> Load<'_, 'b> {
         Load { scope: self.scope.at(name), gpu: self.gpu }
     }
 
     /// `weight (outputs, inputs)`, and `bias (outputs)` or zeros.
-    pub fn linear(&mut self, inputs: usize, outputs: usize, bias: bool) -> Result<Linear> {
+    pub(super) fn linear(&mut self, inputs: usize, outputs: usize, bias: bool) -> Result<Linear> {
         self.matrix(&[outputs, inputs], bias, Ok)
     }
 
@@ -310,7 +310,7 @@ impl<'b> Load<'_, 'b> {
     }
 
     /// A weight of this shape, made into a matrix `(outputs, inputs)`.
-    pub fn matrix(
+    pub(super) fn matrix(
         &mut self,
         shape: &[usize],
         bias: bool,
@@ -332,7 +332,7 @@ impl<'b> Load<'_, 'b> {
     }
 
     /// `weight` and `bias`, both of this many features.
-    pub fn norm(&mut self, features: usize) -> Result<Norm> {
+    pub(super) fn norm(&mut self, features: usize) -> Result<Norm> {
         let scale: Vec<f32> = self.scope.get("weight", &[features], Init::Ones)?.to_vec1()?;
         let shift: Vec<f32> = self.scope.get("bias", &[features], Init::Zeros)?.to_vec1()?;
         Ok(Norm { scale: self.gpu.upload("a norm", &scale)?, shift: self.gpu.upload("a norm", &shift)? })

@@ -42,7 +42,7 @@ pub(super) enum Kernel {
 
 impl Kernel {
     /// Entry point.
-    pub fn entry(self) -> &'static str {
+    pub(super) fn entry(self) -> &'static str {
         match self {
             Self::Product { .. } => "product",
             Self::Attention { .. } => "attention",
@@ -55,7 +55,7 @@ impl Kernel {
     }
 
     /// Storage bindings: number, and whether it is written.
-    pub fn bindings(self) -> &'static [(u32, bool)] {
+    pub(super) fn bindings(self) -> &'static [(u32, bool)] {
         match self {
             Self::Product { .. } => &[(1, false), (2, false), (3, false), (4, false), (5, false), (6, true)],
             Self::Attention { .. } => &[(1, false), (2, true)],
@@ -99,7 +99,7 @@ impl Kernel {
     }
 
     /// Compiles it; errors arrive at the device's handler.
-    pub fn compile(self, device: &wgpu::Device) -> wgpu::ComputePipeline {
+    pub(super) fn compile(self, device: &wgpu::Device) -> wgpu::ComputePipeline {
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(self.entry()),
             source: wgpu::ShaderSource::Wgsl(self.source().into()),

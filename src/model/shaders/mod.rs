@@ -16,4 +16,4 @@ mod tests;
 pub use autoencoder::ShaderAutoencoder;
 pub use denoiser::ShaderDenoiser;
 pub use gpu::{Adapters, Gpu};
-pub use operations::product_alone;
+pub(super) use operations::product_alone;

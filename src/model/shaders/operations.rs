@@ -32,7 +32,7 @@ pub(super) struct Image {
 
 impl Image {
     /// Rows and columns of the result.
-    pub fn result(&self) -> [usize; 2] {
+    pub(super) fn result(&self) -> [usize; 2] {
         let side = |n: usize| if self.halved { n / 2 } else { n << usize::from(self.doubled) };
         [side(self.height), side(self.width)]
     }
@@ -61,7 +61,7 @@ pub(super) struct Product<'a> {
 
 impl<'a> Product<'a> {
     /// A plain one over rows that lie one after another.
-    pub fn new(rows: usize, first: &'a Area, weight: &'a Matrix, bias: &'a Area, result: &'a Area) -> Self {
+    pub(super) fn new(rows: usize, first: &'a Area, weight: &'a Matrix, bias: &'a Area, result: &'a Area) -> Self {
         let all = Rows { base: 0, step: rows };
         Self {
             rows,
@@ -84,7 +84,7 @@ impl<'a> Product<'a> {
 
 impl Recorder<'_> {
     /// Records a product.
-    pub fn product(&mut self, p: &Product) -> Result<()> {
+    pub(super) fn product(&mut self, p: &Product) -> Result<()> {
         let (inner, columns) = (p.weight.inner / 4, p.weight.rows / 4);
         let residual_rows = p.residual.map_or(Rows::default(), |(_, rows)| rows);
         let image = p.image.unwrap_or(Image { height: 0, width: 0, channels: 1, halved: false, doubled: false });
@@ -130,7 +130,12 @@ impl Recorder<'_> {
     }
 
     /// Records the attention of all heads: `joint` holds queries, keys and values, `width` quads each.
-    pub fn attention(&mut self, joint: &Area, result: &Area, [items, tokens, width, heads]: [usize; 4]) -> Result<()> {
+    pub(super) fn attention(
+        &mut self,
+        joint: &Area,
+        result: &Area,
+        [items, tokens, width, heads]: [usize; 4],
+    ) -> Result<()> {
         let head = width / heads;
         let scale = (4.0 * head as f32).powf(-0.5);
         let shape = [tokens as u32, width as u32, head as u32, scale.to_bits()];
@@ -140,7 +145,7 @@ impl Recorder<'_> {
     }
 
     /// Records a layer norm of `rows` rows of `width` quads.
-    pub fn layer_norm(
+    pub(super) fn layer_norm(
         &mut self,
         rows: usize,
         width: usize,
@@ -152,7 +157,7 @@ impl Recorder<'_> {
     }
 
     /// Records a group norm, with swish if wanted, of images of `pixels` pixels of `channels` quads.
-    pub fn group_norm(
+    pub(super) fn group_norm(
         &mut self,
         [items, pixels, channels, groups]: [usize; 4],
         from: &Area,
@@ -175,7 +180,7 @@ impl Recorder<'_> {
     }
 
     /// Records a softmax, in place, over `count` values of each of `rows` rows that lie `step` values apart.
-    pub fn softmax(&mut self, area: &Area, [rows, count, step]: [usize; 3], scale: f32) -> Result<()> {
+    pub(super) fn softmax(&mut self, area: &Area, [rows, count, step]: [usize; 3], scale: f32) -> Result<()> {
         self.add(Kernel::Softmax, &[count as u32, step as u32, scale.to_bits()], &[area], [rows, 1, 1], 0.0)
     }
 }
@@ -184,7 +189,7 @@ impl Recorder<'_> {
 ///
 /// # Errors
 /// When the adapter fails.
-pub fn product_alone(gpu: &Gpu, [rows, inner, columns]: [usize; 3]) -> Result<impl Fn() -> Result<()>> {
+pub(crate) fn product_alone(gpu: &Gpu, [rows, inner, columns]: [usize; 3]) -> Result<impl Fn() -> Result<()>> {
     let values = |n: usize| (0..n).map(|i| (i as f32 * 0.37).sin()).collect::<Vec<f32>>();
     let half = gpu.precision() == crate::model::Precision::F16;
     let weight = gpu.upload_matrix("a measured weight", &values(inner * columns), inner, half)?;

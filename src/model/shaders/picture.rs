@@ -18,17 +18,17 @@ pub(super) struct Picture {
 }
 
 impl Picture {
-    pub fn pixels(&self) -> usize {
+    pub(super) fn pixels(&self) -> usize {
         self.items * self.height * self.width
     }
 
     /// Another of the same place with other channels.
-    pub fn like(&self, area: Area, channels: usize) -> Self {
+    pub(super) fn like(&self, area: Area, channels: usize) -> Self {
         Self { area, items: self.items, height: self.height, width: self.width, channels }
     }
 
     /// A 1×1 convolution.
-    pub fn pointwise(&self, recorder: &mut Recorder, layer: &Linear) -> Result<Self> {
+    pub(super) fn pointwise(&self, recorder: &mut Recorder, layer: &Linear) -> Result<Self> {
         let channels = layer.weight.rows / 4;
         let area = recorder.take(self.pixels() * channels)?;
         recorder.product(&Product::new(self.pixels(), &self.area, &layer.weight, &layer.bias, &area))?;
@@ -36,7 +36,7 @@ impl Picture {
     }
 
     /// A 3×3 convolution, to which something may be added.
-    pub fn conv(
+    pub(super) fn conv(
         &self,
         recorder: &mut Recorder,
         layer: &Linear,
@@ -65,7 +65,7 @@ impl Picture {
     }
 
     /// Group norm, with swish if wanted.
-    pub fn norm(&self, recorder: &mut Recorder, norm: &GroupNorm, swish: bool) -> Result<Self> {
+    pub(super) fn norm(&self, recorder: &mut Recorder, norm: &GroupNorm, swish: bool) -> Result<Self> {
         let area = recorder.take(self.pixels() * self.channels)?;
         let sizes = [self.items, self.height * self.width, self.channels, norm.groups];
         recorder.group_norm(sizes, &self.area, norm.norm.areas(), swish, &area)?;
@@ -80,7 +80,7 @@ pub(super) struct GroupNorm {
 
 impl Load<'_, '_> {
     /// A 3×3 convolution `weight (outputs, inputs, 3, 3)`: a matrix of the nine taps row by row, channels of each padded.
-    pub fn conv(&mut self, inputs: usize, outputs: usize) -> Result<Linear> {
+    pub(super) fn conv(&mut self, inputs: usize, outputs: usize) -> Result<Linear> {
         self.matrix(&[outputs, inputs, 3, 3], true, |weight| {
             let taps = weight.permute((0, 2, 3, 1))?.pad_with_zeros(3, 0, inputs.next_multiple_of(4) - inputs)?;
             Ok(taps.flatten_from(1)?)
@@ -88,15 +88,15 @@ impl Load<'_, '_> {
     }
 
     /// A 1×1 convolution of equally many inputs and outputs.
-    pub fn pointwise(&mut self, channels: usize) -> Result<Linear> {
+    pub(super) fn pointwise(&mut self, channels: usize) -> Result<Linear> {
         self.pointwise_to(channels, channels)
     }
 
-    pub fn pointwise_to(&mut self, inputs: usize, outputs: usize) -> Result<Linear> {
+    pub(super) fn pointwise_to(&mut self, inputs: usize, outputs: usize) -> Result<Linear> {
         self.matrix(&[outputs, inputs, 1, 1], true, |weight| Ok(weight.flatten_from(1)?))
     }
 
-    pub fn group_norm(&mut self, channels: usize, groups: usize) -> Result<GroupNorm> {
+    pub(super) fn group_norm(&mut self, channels: usize, groups: usize) -> Result<GroupNorm> {
         Ok(GroupNorm { norm: self.norm(channels)?, groups })
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct Program {
 
 impl Program {
     /// Runs it on the adapter it was recorded for: writes its inputs (where, first value, values), and reads its result.
-    pub fn run(&self, gpu: &Gpu, inputs: &[(&Area, usize, &[f32])]) -> Result<Vec<f32>> {
+    pub(super) fn run(&self, gpu: &Gpu, inputs: &[(&Area, usize, &[f32])]) -> Result<Vec<f32>> {
         gpu.run(inputs, |device, queue| self.submit(device, queue), &self.staging)
     }
 
@@ -71,12 +71,12 @@ pub(super) struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    pub fn new(gpu: &'a Gpu) -> Self {
+    pub(super) fn new(gpu: &'a Gpu) -> Self {
         Self { gpu, steps: Vec::new(), taken: Vec::new(), free: Vec::new() }
     }
 
     /// Memory for this many quads, with anything in it.
-    pub fn take(&mut self, quads: usize) -> Result<Area> {
+    pub(super) fn take(&mut self, quads: usize) -> Result<Area> {
         let fitting = self.free.iter().enumerate().filter(|(_, area)| area.quads >= quads);
         if let Some((i, _)) = fitting.min_by_key(|(_, area)| area.quads) {
             return Ok(self.free.swap_remove(i));
@@ -87,12 +87,12 @@ impl<'a> Recorder<'a> {
     }
 
     /// Memory that later steps may overwrite.
-    pub fn release(&mut self, area: Area) {
+    pub(super) fn release(&mut self, area: Area) {
         self.free.push(area);
     }
 
     /// Adds a dispatch: `shape` is the kernel's uniform, `areas` what it binds, in the order of its bindings.
-    pub fn add(
+    pub(super) fn add(
         &mut self,
         kernel: Kernel,
         shape: &[u32],
@@ -130,7 +130,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// Ends recording; the first `quads` of `result` are what a run returns.
-    pub fn finish(mut self, result: &Area, quads: usize) -> Result<Program> {
+    pub(super) fn finish(mut self, result: &Area, quads: usize) -> Result<Program> {
         let staging = self.gpu.device().create_buffer(&wgpu::BufferDescriptor {
             label: Some("result"),
             size: 16 * quads as u64,

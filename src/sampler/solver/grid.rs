@@ -4,7 +4,7 @@ use crate::model::Schedule;
 use serde::{Deserialize, Serialize};
 
 /// Last time of every run, the published one; σ = 0.029 remains.
-pub const T_END: f64 = 0.001;
+pub(crate) const T_END: f64 = 0.001;
 
 /// How the times of a run are spread between 1 and `T_END`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

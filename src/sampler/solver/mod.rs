@@ -9,7 +9,8 @@ mod multistep;
 mod singlestep;
 mod weights;
 
-pub use grid::{Grid, T_END};
+pub use grid::Grid;
+pub(super) use grid::T_END;
 
 use crate::error::{Error, Result};
 use crate::model::Schedule;
@@ -85,10 +86,10 @@ impl Method {
 }
 
 /// Predicts the noise in each tensor of a state at continuous time t.
-pub type Predictor<'a> = dyn FnMut(&[Tensor], f64) -> Result<Vec<Tensor>> + 'a;
+pub(super) type Predictor<'a> = dyn FnMut(&[Tensor], f64) -> Result<Vec<Tensor>> + 'a;
 
 /// Sees time and data prediction of each evaluation; an error from it ends the run.
-pub type Watch<'a> = dyn FnMut(f64, &[Tensor]) -> Result<()> + 'a;
+pub(super) type Watch<'a> = dyn FnMut(f64, &[Tensor]) -> Result<()> + 'a;
 
 /// Solves from t = 1 to t = 0.001 with exactly `method.steps` evaluations.
 ///

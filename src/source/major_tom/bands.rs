@@ -27,7 +27,7 @@ impl Band {
     ///
     /// # Errors
     /// When it is no GeoTIFF with one band of a reasonable size.
-    pub fn open(name: &str, blob: Vec<u8>, origin: &Origin) -> Result<Self> {
+    pub(super) fn open(name: &str, blob: Vec<u8>, origin: &Origin) -> Result<Self> {
         quiet_gdal();
         let wrong = |what: &str| origin.problem(&format!("The raster of {name} in it {what}; fetch the file again"));
         let tiff = [&b"II*\0"[..], b"MM\0*", b"II+\0", b"MM\0+"].iter().any(|magic| blob.starts_with(magic));

@@ -21,7 +21,7 @@ pub(super) enum Datum {
 
 impl Datum {
     /// As text.
-    pub fn text(&self) -> Option<String> {
+    pub(super) fn text(&self) -> Option<String> {
         match self {
             Self::Whole(n) => Some(n.to_string()),
             Self::Real(x) => Some(x.to_string()),
@@ -30,7 +30,7 @@ impl Datum {
     }
 
     /// As a number.
-    pub fn number(&self) -> Option<f64> {
+    pub(super) fn number(&self) -> Option<f64> {
         match self {
             Self::Whole(n) => Some(*n as f64),
             Self::Real(x) => Some(*x).filter(|x| x.is_finite()),
@@ -39,7 +39,7 @@ impl Datum {
     }
 
     /// As an instant, ISO 8601: from text, days, or a count since 1970 in the unit that the column names.
-    pub fn instant(&self, column: &ColumnDescriptor) -> Option<String> {
+    pub(super) fn instant(&self, column: &ColumnDescriptor) -> Option<String> {
         match self {
             Self::Real(_) => None,
             Self::Bytes(_) => instant_in(&self.text()?),

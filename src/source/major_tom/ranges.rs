@@ -51,7 +51,7 @@ impl Ranges {
     ///
     /// # Errors
     /// When it cannot be reached, or is no parquet file.
-    pub fn open(origin: &Origin, access: &Access) -> Result<Self> {
+    pub(super) fn open(origin: &Origin, access: &Access) -> Result<Self> {
         let (file, length, head) = match origin {
             Origin::File(path) => {
                 let mut file = crate::files::open(path).map_err(|e| Error::io(path, "open", &e))?;
@@ -90,12 +90,12 @@ impl Ranges {
     }
 
     /// Whether every exchange takes its time.
-    pub fn is_remote(&self) -> bool {
+    pub(super) fn is_remote(&self) -> bool {
         self.0.file.is_none()
     }
 
     /// An error of the parquet crate: what was behind it, or that the file is damaged.
-    pub fn explain(&self, error: &ParquetError) -> Error {
+    pub(super) fn explain(&self, error: &ParquetError) -> Error {
         self.state().failed.take().unwrap_or_else(|| {
             self.0
                 .origin
@@ -107,7 +107,7 @@ impl Ranges {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn hold(&self, mut wanted: Vec<Range<u64>>) -> Result<()> {
+    pub(super) fn hold(&self, mut wanted: Vec<Range<u64>>) -> Result<()> {
         if !self.is_remote() {
             return Ok(());
         }
@@ -130,7 +130,7 @@ impl Ranges {
     }
 
     /// Drops what was kept.
-    pub fn forget(&self) {
+    pub(super) fn forget(&self) {
         self.state().kept.clear();
     }
 
@@ -138,7 +138,7 @@ impl Ranges {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn bytes(&self, start: u64, length: u64) -> Result<Bytes> {
+    pub(super) fn bytes(&self, start: u64, length: u64) -> Result<Bytes> {
         match self.kept(start, length) {
             Some(bytes) => Ok(bytes),
             None => self.fetch(start..start.saturating_add(length)),

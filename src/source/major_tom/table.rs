@@ -35,7 +35,7 @@ impl Table {
     ///
     /// # Errors
     /// When the file cannot be reached, is no parquet file, is cut off or damaged.
-    pub fn open(origin: &Origin, access: &Access) -> Result<Self> {
+    pub(super) fn open(origin: &Origin, access: &Access) -> Result<Self> {
         let ranges = Ranges::open(origin, access)?;
         let length = ranges.len();
         let cut_off = || origin.problem("The file is cut off: a parquet file ends with PAR1; fetch it again");
@@ -99,17 +99,17 @@ impl Table {
     }
 
     /// Number of row groups.
-    pub fn groups(&self) -> usize {
+    pub(super) fn groups(&self) -> usize {
         self.described.num_row_groups()
     }
 
     /// Rows of a group.
-    pub fn rows(&self, group: usize) -> usize {
+    pub(super) fn rows(&self, group: usize) -> usize {
         usize::try_from(self.described.row_group(group).num_rows()).unwrap_or(0)
     }
 
     /// Whether it has a column.
-    pub fn has(&self, column: &str) -> bool {
+    pub(super) fn has(&self, column: &str) -> bool {
         self.columns.contains_key(column)
     }
 
@@ -118,12 +118,12 @@ impl Table {
     }
 
     /// What is known of a chunk without reading it.
-    pub fn statistics(&self, group: usize, column: &str) -> Option<&Statistics> {
+    pub(super) fn statistics(&self, group: usize, column: &str) -> Option<&Statistics> {
         self.chunk(group, column)?.statistics()
     }
 
     /// Bytes of a column's chunk once unpacked, as its description says; 0 without the column.
-    pub fn unpacked(&self, group: usize, column: &str) -> u64 {
+    pub(super) fn unpacked(&self, group: usize, column: &str) -> u64 {
         self.chunk(group, column).map_or(0, |chunk| u64::try_from(chunk.uncompressed_size()).unwrap_or(u64::MAX))
     }
 
@@ -136,7 +136,7 @@ impl Table {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn hold(&self, chunks: impl IntoIterator<Item = (usize, String)>) -> Result<()> {
+    pub(super) fn hold(&self, chunks: impl IntoIterator<Item = (usize, String)>) -> Result<()> {
         let whole = |(group, column): (usize, String)| {
             let range = self.chunk(group, &column).map(Self::range)?;
             (self.rows(group) == 1 || range.end - range.start <= SMALL_CHUNK).then_some(range)
@@ -145,7 +145,7 @@ impl Table {
     }
 
     /// Drops what was fetched ahead.
-    pub fn forget(&self) {
+    pub(super) fn forget(&self) {
         self.ranges.forget();
     }
 
@@ -153,7 +153,7 @@ impl Table {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn values(&self, group: usize, column: &str, rows: &[usize]) -> Result<Vec<Option<Datum>>> {
+    pub(super) fn values(&self, group: usize, column: &str, rows: &[usize]) -> Result<Vec<Option<Datum>>> {
         let Some(chunk) = self.chunk(group, column) else { return Ok(vec![None; rows.len()]) };
         if let Some(same) = column::same_everywhere(chunk.statistics(), self.rows(group) as u64) {
             return Ok(vec![Some(same); rows.len()]);
@@ -170,7 +170,7 @@ impl Table {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn instants(&self, group: usize, column: &str, rows: &[usize]) -> Result<Vec<Option<String>>> {
+    pub(super) fn instants(&self, group: usize, column: &str, rows: &[usize]) -> Result<Vec<Option<String>>> {
         let Some(chunk) = self.chunk(group, column) else { return Ok(vec![None; rows.len()]) };
         let values = self.values(group, column, rows)?;
         Ok(values.into_iter().map(|value| value?.instant(chunk.column_descr())).collect())
