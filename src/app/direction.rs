@@ -21,37 +21,38 @@ fn named(text: &str) -> BTreeSet<String> {
     let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
     let mut found = BTreeSet::new();
     for part in code.split("crate::app::").skip(1) {
-        match part.strip_prefix('{') {
-            None => found.insert(head(part)),
-            Some(group) => {
-                let mut depth = 0;
-                let mut item = String::new();
-                for c in group.chars() {
-                    match c {
-                        '{' => depth += 1,
-                        '}' if depth == 0 => break,
-                        '}' => depth -= 1,
-                        ',' if depth == 0 => {
-                            found.insert(head(item.trim()));
-                            item.clear();
-                            continue;
-                        }
-                        _ => {}
-                    }
-                    item.push(c);
-                }
-                found.insert(head(item.trim()))
-            }
-        };
+        expand("", part, &mut found);
     }
     found
 }
 
-/// The first two parts of a path.
-fn head(path: &str) -> String {
+/// Adds what a path names, by its first two parts; a group in braces names several.
+fn expand(before: &str, path: &str, found: &mut BTreeSet<String>) {
     let end = path.find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').unwrap_or(path.len());
-    let parts: Vec<&str> = path[..end].split("::").filter(|part| !part.is_empty()).take(2).collect();
-    parts.join("::")
+    let whole = format!("{before}{}", &path[..end]);
+    let Some(group) = path[end..].strip_prefix('{').filter(|_| path[..end].ends_with("::") || end == 0) else {
+        let parts: Vec<&str> = whole.split("::").filter(|part| !part.is_empty()).take(2).collect();
+        found.insert(parts.join("::"));
+        return;
+    };
+    let (mut depth, mut item) = (0, String::new());
+    for c in group.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                expand(&whole, item.trim(), found);
+                item.clear();
+                continue;
+            }
+            _ => {}
+        }
+        item.push(c);
+    }
+    if !item.trim().is_empty() {
+        expand(&whole, item.trim(), found);
+    }
 }
 
 /// Imports of a file that its room must not have; `file` is its path below the window's folder.
@@ -120,6 +121,14 @@ fn imports_run_one_way_and_in_no_circle() {
     let module = |file: &str| file.trim_end_matches(".rs").replace('/', "::");
     let imports = files.iter().map(|(file, text)| (module(file), named(text))).collect();
     assert_eq!(circle(&imports), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_named_is_read_from_paths_and_groups() {
+    let text = "use crate::app::state::{runs::{Run, Runs}, session::Session,};\nuse crate::app::{view::shown::Shown, kit};\n\
+        fn f() -> crate::app::map::a::A { crate::app::command::f() }";
+    let expected = ["command::f", "kit", "map::a", "state::runs", "state::session", "view::shown"];
+    assert_eq!(named(text).into_iter().collect::<Vec<_>>(), expected);
 }
 
 #[test]

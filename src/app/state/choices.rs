@@ -241,6 +241,7 @@ mod tests {
         let mut back = Choices { roles: now.roles.clone(), ..Choices::default() };
         now.written().for_each(|(i, text)| back.read_back(i, &text));
         assert_eq!(&back, now);
+        history.settle();
         history.typed(1, "trees".into());
         assert_eq!((history.now().text(1), history.now().painted.len()), ("trees", 0));
         history.undo();
