@@ -84,10 +84,8 @@ impl Window {
         if !(side_m > 0.0 && side_m.is_finite()) {
             return Err(Error::request("The window has no size."));
         }
-        if side_m > w + 1e-6 || side_m > h + 1e-6 {
-            return Err(Error::request(format!(
-                "The place covers {w} × {h} m, but the model needs a window of {side_m} × {side_m} m."
-            )));
+        if let Some(problem) = too_small(place, side_m) {
+            return Err(Error::request(format!("The place {problem}.")));
         }
         match self {
             Self::Centre => Ok(place.centre_window(side_m, step_m)),
@@ -106,6 +104,13 @@ impl Window {
     }
 }
 
+/// Why a place holds no window of this side, as the rest of a sentence; `None` if it does.
+fn too_small(place: &Footprint, side_m: f64) -> Option<String> {
+    let (w, h) = (place.width_m, place.height_m);
+    (side_m > w + 1e-6 || side_m > h + 1e-6)
+        .then(|| format!("covers {w} × {h} m, but the model needs a window of {side_m} × {side_m} m"))
+}
+
 fn on_grid(metres: f64, step_m: f64) -> Result<()> {
     if (metres / step_m - (metres / step_m).round()).abs() > 1e-6 {
         return Err(Error::request(format!("Edges must lie at multiples of {step_m} m, not at {metres} m.")));
@@ -119,12 +124,9 @@ impl Scene {
     /// # Errors
     /// When the scene is smaller, or the extent leaves it or its 60 m raster.
     pub fn ground(&self, window_m: f64, extent: &Extent) -> Result<Footprint> {
-        let Footprint { width_m, height_m, .. } = self.extent;
-        if matches!(extent, Extent::Window(_)) && (window_m > width_m + 1e-6 || window_m > height_m + 1e-6) {
-            let problem = format!(
-                "The scene covers {width_m} × {height_m} m, but the model needs a window of {window_m} × {window_m} m"
-            );
-            return Err(Error::file(&self.dir, problem));
+        // That a scene is too small is a fault of its files, not of the request.
+        if let (Extent::Window(_), Some(problem)) = (extent, too_small(&self.extent, window_m)) {
+            return Err(Error::file(&self.dir, format!("The scene {problem}")));
         }
         extent.within(&self.extent, window_m, self.step_m())
     }
