@@ -126,10 +126,10 @@ impl Project {
     ///
     /// # Errors
     /// When either folder fails.
-    pub fn write_with(&self, dir: &Path, table: &ModalityTable, members: &[Vec<Arc<Realisation>>]) -> Result<()> {
+    pub fn write_with(&self, dir: &Path, table: &ModalityTable, realisations: &[Vec<Arc<Realisation>>]) -> Result<()> {
         let before = Self::read(dir).map(|project| project.runs).unwrap_or_default();
-        for (run, members) in self.runs.iter().zip(members) {
-            for realisation in members {
+        for (run, realisations) in self.runs.iter().zip(realisations) {
+            for realisation in realisations {
                 keep(dir, &run.id, table, realisation)?;
             }
         }
@@ -382,14 +382,14 @@ mod tests {
     fn what_is_kept_comes_back_bit_for_bit() {
         let table = ModalityTable::published();
         let dir = tempfile::tempdir().expect("folder");
-        let members = [realisation(&table, 3), realisation(&table, 0)].map(Arc::new);
+        let realisations = [realisation(&table, 3), realisation(&table, 0)].map(Arc::new);
         let written = project("run-1", request(&table));
-        written.write_with(dir.path(), &table, &[members.to_vec()]).expect("written");
+        written.write_with(dir.path(), &table, &[realisations.to_vec()]).expect("written");
         assert!(Project::is_at(dir.path()));
         assert_eq!(Project::read(dir.path()).expect("read"), written);
         let (found, problems) = kept(dir.path(), &id("run-1"), &table);
         assert!(problems.is_empty(), "{problems:?}");
-        assert_eq!(found, [(*members[1]).clone(), (*members[0]).clone()]);
+        assert_eq!(found, [(*realisations[1]).clone(), (*realisations[0]).clone()]);
     }
 
     #[test]
@@ -451,9 +451,9 @@ mod tests {
         let table = ModalityTable::published();
         let dir = tempfile::tempdir().expect("folder");
         let (session, own) = (dir.path().join("session"), dir.path().join("session/earlier/one"));
-        let members = [realisation(&table, 0), realisation(&table, 1)].map(Arc::new);
+        let realisations = [realisation(&table, 0), realisation(&table, 1)].map(Arc::new);
         let before = project("run-1", request(&table));
-        before.write_with(&session, &table, &[members.to_vec()]).expect("written");
+        before.write_with(&session, &table, &[realisations.to_vec()]).expect("written");
         let mut now = before.clone();
         // Where nothing can be written, nothing is lost.
         std::fs::write(dir.path().join("session/earlier"), "in the way").expect("file");
@@ -465,7 +465,7 @@ mod tests {
         assert!(!id("run-1").folder(&session).exists());
         assert_eq!(Project::read(&own).expect("read"), before);
         let (found, problems) = kept(&own, &id("run-1"), &table);
-        assert!(problems.is_empty() && found == members.map(|made| (*made).clone()), "{problems:?}");
+        assert!(problems.is_empty() && found == realisations.map(|made| (*made).clone()), "{problems:?}");
     }
 
     #[test]

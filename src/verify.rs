@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::grid::Footprint;
-use crate::modality::{Family, Form, Group, Modality, ModalityTable, Normalisation};
+use crate::modality::{Family, Group, Modality, ModalityTable, Normalisation, ValueForm};
 use crate::model::{
     AutoencoderSizes, DenoiserSizes, Engine, LoadedWeights, NoisePredictor, TensorData, network_order, read_weights,
 };
@@ -114,7 +114,7 @@ fn latent_table(entries: Vec<LatentEntry>) -> Result<ModalityTable> {
     let side = entries.iter().map(|e| e.latent[1]).max().unwrap_or(1) as f64;
     let modality = |e: LatentEntry| {
         let scalar = e.kind == Kind::Scalar;
-        let form = if scalar { Form::Location } else { Form::Picture };
+        let form = if scalar { ValueForm::Location } else { ValueForm::Picture };
         let group = Group {
             name: e.key.clone(),
             family: e.key.clone(),

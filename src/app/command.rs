@@ -18,7 +18,7 @@ use crate::view::Spot;
 
 /// What a folder or file is chosen for in a dialog of the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+pub enum FileChoice {
     /// A scene to open.
     OpenScene,
     /// Where to export to.
@@ -133,7 +133,7 @@ pub enum Command {
     /// Paint classes.
     Paint(Stroked),
     /// The stroke has ended; the next is another step for undo.
-    Settle,
+    EndUndoStep,
     /// Set a place by hand that was chosen on the map.
     Placed(usize, Location),
     /// Measure spread in this way, by its place in the list.
@@ -161,7 +161,7 @@ pub enum Command {
     /// Save the project to this folder.
     SaveProject(std::path::PathBuf),
     /// Choose a folder, or a file, in a dialog.
-    ChooseFolder(Purpose),
+    ChooseFolder(FileChoice),
     /// Open a folder: a scene or a project.
     OpenScene(std::path::PathBuf),
     /// Open what was dropped or typed: folders, GeoTIFFs as one scene, parquet files or their addresses, map files.

@@ -3,7 +3,7 @@
 use super::archive::MapInfo;
 use super::online::{OnlineLayer, openstreetmap};
 use crate::error::{Error, Result};
-use crate::files::{Own, read_text, read_toml, write_atomically};
+use crate::files::{UserFolder, read_text, read_toml, write_atomically};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ pub struct Folders {
 impl Folders {
     /// Those of the user.
     pub fn of_user() -> Self {
-        Self { config: Own::Settings.folder(), cache: Own::Tiles.folder() }
+        Self { config: UserFolder::Settings.folder(), cache: UserFolder::Tiles.folder() }
     }
 }
 
@@ -198,7 +198,7 @@ mod tests {
         let topo = layers.online("Topo").expect("layer");
         assert_eq!((topo.max_zoom, topo.tile_size, topo.servers.len()), (19, 256, 3));
         let change = |from: &str, to: &str| open(&GOOD.replace(from, to));
-        for (from, to, told) in [
+        for (from, to, problem) in [
             ("{x}", "", "lacks {x}"),
             ("https", "ftp", "begin with https"),
             ("© T", " ", "thank"),
@@ -213,7 +213,7 @@ mod tests {
             ("[[layer]]", "[[layer", "line 1: "),
         ] {
             let (layers, problems) = change(from, to);
-            assert!(problems.len() == 1 && problems[0].contains(told), "{told}: {problems:?}");
+            assert!(problems.len() == 1 && problems[0].contains(problem), "{problem}: {problems:?}");
             assert!(problems[0].contains(LAYERS_FILE), "{problems:?}");
             assert_eq!(layers.all().len(), 2, "the others stay");
         }

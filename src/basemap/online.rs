@@ -5,7 +5,7 @@ use super::contents::DEEPEST;
 use super::{LocalTile, TileAt, TileSource};
 use crate::error::{Error, Result};
 use crate::files::variable;
-use crate::net::{Ask, Fault, Network};
+use crate::net::{Fault, HttpRequest, Network};
 use serde::Deserialize;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -167,7 +167,7 @@ impl Online {
             headers.extend(version("if-none-match", &kept.etag));
             headers.extend(version("if-modified-since", &kept.modified));
         }
-        let mut answer = self.network.open(&Ask { headers: &headers, ..Ask::get(&url) })?;
+        let mut answer = self.network.open(&HttpRequest { headers: &headers, ..HttpRequest::get(&url) })?;
         let kept = Kept::of(answer.headers());
         if answer.status == 304 {
             // Good for longer; should it have gone from the disk meanwhile, it is simply asked for again.

@@ -327,22 +327,22 @@ mod tests {
             rest.trim_start().split(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse().ok()).expect("number")
         };
         let ground = Footprint { crs: None, left: 0.0, top: 0.0, width_m: 960.0, height_m: 960.0 };
-        let told = |samples: usize, batch: usize, free: u64| {
+        let estimate = |samples: usize, batch: usize, free: u64| {
             let (manifest, request) = request(samples, batch);
             enough_memory(&manifest, &request, &ground, Some(free)).map_err(|e| e.to_string())
         };
         let (manifest, all) = request(3000, 3000);
         let (weights, generated) = (manifest.weight_bytes(&all.model), all.roles.with(Role::Generated));
         let need = |samples: usize, batch: usize| manifest.run_bytes(weights, &generated, &ground, samples, batch);
-        assert_eq!(told(3000, 3000, need(3000, 3000)), Ok(()));
+        assert_eq!(estimate(3000, 3000, need(3000, 3000)), Ok(()));
         assert_eq!(enough_memory(&manifest, &all, &ground, None).map_err(|e| e.to_string()), Ok(()));
-        let text = told(3000, 3000, need(3000, 17)).expect_err("too much");
+        let text = estimate(3000, 3000, need(3000, 17)).expect_err("too much");
         assert_eq!(number(&text, "--batch"), 17, "{text}");
         assert!(text.contains(&format!("{:.1} GB of memory", need(3000, 3000) as f64 / 1e9)), "{text}");
-        let text = told(3000, 3000, need(40, 1)).expect_err("too much");
+        let text = estimate(3000, 3000, need(40, 1)).expect_err("too much");
         assert_eq!((number(&text, "--batch"), number(&text, "--samples")), (1, 40), "{text}");
-        assert!(told(3000, 3000, 1 << 20).expect_err("too much").contains("not even one"));
+        assert!(estimate(3000, 3000, 1 << 20).expect_err("too much").contains("not even one"));
         // A batch is never larger than what is asked for.
-        assert_eq!(told(4, usize::MAX, need(4, 4)), Ok(()));
+        assert_eq!(estimate(4, usize::MAX, need(4, 4)), Ok(()));
     }
 }

@@ -312,7 +312,7 @@ fn inspect(dir: &Path) -> Result<()> {
             let (values, bytes) = count(&dir.join(&entry.weights.file))?;
             print!("  {} px of {} m, {values} parameters, {bytes} bytes", m.pixels, m.ground_m);
         } else if manifest.field.is_some() && !m.is_scalar() {
-            print!("  {} px of {} m, the image itself, evened out", m.pixels, m.ground_m);
+            print!("  {} px of {} m, the image itself, whitened", m.pixels, m.ground_m);
         }
         println!();
     }

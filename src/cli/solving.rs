@@ -1,6 +1,6 @@
 //! How the sampling equation is solved, as arguments that several commands share.
 
-use crate::sampler::{Grid, Preset, SamplerOptions, Solver};
+use crate::sampler::{Preset, SamplerOptions, Solver, TimeGrid};
 
 /// How the sampling equation is solved.
 #[derive(Debug, clap::Args)]
@@ -16,7 +16,7 @@ pub(super) struct Solving {
     steps: Option<usize>,
     /// What the times of evaluations are even in; the solver's own choice if left out.
     #[arg(long, value_enum)]
-    grid: Option<Grid>,
+    grid: Option<TimeGrid>,
 }
 
 impl Solving {

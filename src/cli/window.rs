@@ -3,7 +3,7 @@
 use crate::app::{Options, open as open_with};
 use crate::basemap::Folders;
 use crate::error::{Error, Result};
-use crate::files::Own;
+use crate::files::UserFolder;
 use crate::hub::model_folder;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,7 +25,7 @@ fn options(model: Option<PathBuf>, scene: Option<PathBuf>) -> Result<Options> {
     let named_model = model.is_some();
     let model = model.map_or(Ok(bundled.model), |named| model_folder(&named).and_then(absolute))?;
     let scene = scene.map(absolute).transpose()?;
-    let session = Own::Session.folder();
+    let session = UserFolder::Session.folder();
     Ok(Options { model, named_model, scene, session, maps: Folders::of_user(), ..bundled })
 }
 
@@ -35,7 +35,7 @@ mod tests {
 
     #[test]
     fn every_start_keeps_the_session_and_knows_what_was_named() {
-        let session = Own::Session.folder();
+        let session = UserFolder::Session.folder();
         let bare = options(None, None).expect("options");
         assert_eq!((bare.named_model, bare.scene, &bare.session), (false, None, &session));
         let named = options(Some("models/demo".into()), Some("assets/scenes".into())).expect("options");

@@ -46,8 +46,8 @@ pub enum Statistics {
 }
 
 /// The rasters of one modality, at least one, all of one size.
-fn rasters<'a>(modality: &Modality, index: usize, members: &[&'a Realisation]) -> Result<Vec<&'a Raster>> {
-    let rasters: Vec<&Raster> = members.iter().filter_map(|r| r.values.get(index)?.as_ref()?.image()).collect();
+fn rasters<'a>(modality: &Modality, index: usize, realisations: &[&'a Realisation]) -> Result<Vec<&'a Raster>> {
+    let rasters: Vec<&Raster> = realisations.iter().filter_map(|r| r.values.get(index)?.as_ref()?.image()).collect();
     let first = rasters
         .first()
         .ok_or_else(|| Error::request(format!("No realisation holds {} as an image.", modality.name)))?;
@@ -62,8 +62,8 @@ fn rasters<'a>(modality: &Modality, index: usize, members: &[&'a Realisation]) -
 ///
 /// # Errors
 /// When no realisation has it as an image.
-pub fn statistics(modality: &Modality, index: usize, members: &[&Realisation]) -> Result<Statistics> {
-    let rasters = rasters(modality, index, members)?;
+pub fn statistics(modality: &Modality, index: usize, realisations: &[&Realisation]) -> Result<Statistics> {
+    let rasters = rasters(modality, index, realisations)?;
     let shape = (rasters[0].channels, rasters[0].height, rasters[0].width);
     let count = rasters.len();
     // Where one of them says nothing, nothing is said of all.

@@ -2,7 +2,7 @@
 
 use super::{Measure, Realisation, rasters};
 use crate::error::{Error, Result};
-use crate::modality::{Index, Mask, Modality, Raster};
+use crate::modality::{Mask, Modality, Raster, SpectralIndex};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ pub enum Quantity {
     /// A channel in physical units, or class codes.
     Channel(usize),
     /// An index of two channels; no unit.
-    Index(Index),
+    Index(SpectralIndex),
 }
 
 impl Quantity {
     /// All of a modality, by name: channels first.
     pub fn of(m: &Modality) -> Vec<(String, Self)> {
         let channels = m.channels.iter().enumerate().map(|(i, name)| (name.clone(), Self::Channel(i)));
-        let indices = Index::all_of(m).into_iter().map(|(name, index)| (name.to_owned(), Self::Index(index)));
+        let indices = SpectralIndex::all_of(m).into_iter().map(|(name, index)| (name.to_owned(), Self::Index(index)));
         channels.chain(indices).collect()
     }
 
@@ -64,11 +64,11 @@ impl Samples {
         m: &Modality,
         modality: usize,
         quantity: Quantity,
-        members: &[&Realisation],
+        realisations: &[&Realisation],
         observed: Option<&Raster>,
         measure: Measure,
     ) -> Result<Self> {
-        let mut all = rasters(m, modality, members)?;
+        let mut all = rasters(m, modality, realisations)?;
         let (count, columns, rows) = (all.len(), all[0].width, all[0].height);
         if measure.needs_truth() {
             let same = |raster: &&Raster| (raster.width, raster.height) == (columns, rows);

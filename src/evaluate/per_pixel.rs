@@ -8,7 +8,7 @@ use super::windows::HeldWindow;
 use crate::error::Result;
 use crate::job::SetValue;
 use crate::modality::{Modality, Raster, Subject, class_index, filled, measured, measured_unit};
-use crate::sampler::{Purpose, Stream};
+use crate::sampler::{NoisePurpose, Stream};
 
 /// Periods below eight pixels: what tells an image from its blurred mean.
 const FINE: f64 = 0.125;
@@ -26,7 +26,8 @@ impl TaskInput<'_> {
             let (mut errors, mut count) = (Errors::default(), 0);
             for window in &self.windows {
                 let Some(value) = &window.truth[i] else { continue };
-                let stream = Stream { seed: e.seed, realisation: 0, modality: &m.key, purpose: Purpose::Condition };
+                let stream =
+                    Stream { seed: e.seed, realisation: 0, modality: &m.key, purpose: NoisePurpose::Condition };
                 let noise = stream.on_ground(m, &window.ground, e.model.device())?;
                 let latent = e.model.encode(i, value, Some(&noise))?;
                 let back = e.model.decode(i, &latent, &Default::default())?;
@@ -127,7 +128,7 @@ impl TaskInput<'_> {
             }
             let classes = cover.map(|c| (c, self.training.class_means(i, c)));
             let mut tally = Tally::new(m);
-            for (window, members) in windows.iter().zip(&samples) {
+            for (window, realisations) in windows.iter().zip(&samples) {
                 let Some(truth) = window.image(i) else { continue };
                 let truth = measured(m, truth);
                 let flat = |of: &dyn Fn(usize, usize) -> f64| {
@@ -146,8 +147,8 @@ impl TaskInput<'_> {
                     let predicted = regression.as_ref().and_then(|r| r.predict(table, &window.truth));
                     baselines.extend(predicted.map(|raster| (*name, raster)));
                 }
-                let members: Vec<Raster> = rasters(members, i).map(|r| measured(m, r)).collect();
-                tally.add(&truth, &members, baselines);
+                let realisations: Vec<Raster> = rasters(realisations, i).map(|r| measured(m, r)).collect();
+                tally.add(&truth, &realisations, baselines);
             }
             rows.extend(tally.rows(rival));
         }
@@ -173,20 +174,20 @@ impl TaskInput<'_> {
             let given: Vec<usize> = optical.iter().copied().filter(|&i| window.truth[i].is_some()).collect();
             let (Some(truth), false) = (window.image(cover), given.is_empty()) else { continue };
             let seen = |raster: &Raster| truth.valid_of(&index(raster)).into_owned();
-            let members = self.realisations(window, &given, &[cover], &[])?;
-            let members: Vec<Vec<usize>> = rasters(&members, cover).map(seen).collect();
+            let realisations = self.realisations(window, &given, &[cover], &[])?;
+            let realisations: Vec<Vec<usize>> = rasters(&realisations, cover).map(seen).collect();
             let truth = seen(truth);
             let vote = |p: usize| {
                 let mut votes = vec![0; classes.len()];
-                members.iter().for_each(|s| votes[s[p]] += 1);
+                realisations.iter().for_each(|s| votes[s[p]] += 1);
                 (0..votes.len()).max_by_key(|&c| votes[c]).unwrap_or(0)
             };
             mode.add(&truth, &(0..truth.len()).map(vote).collect::<Vec<_>>());
             fixed.add(&truth, &vec![commonest; truth.len()]);
             let right =
                 |s: &Vec<usize>| s.iter().zip(&truth).filter(|(a, b)| a == b).count() as f64 / truth.len() as f64;
-            let shares: Vec<f64> = members.iter().map(right).collect();
-            members.iter().for_each(|s| single.add(&truth, s));
+            let shares: Vec<f64> = realisations.iter().map(right).collect();
+            realisations.iter().for_each(|s| single.add(&truth, s));
             if let Some((b, a)) = best_and_mean(&shares, false) {
                 (best, mean, count) = (best + b, mean + a, count + 1);
             }
@@ -223,12 +224,12 @@ impl TaskInput<'_> {
             let mut within: Vec<f64> = Vec::new();
             let mut inside = 0usize;
             for window in &windows {
-                let members = self.realisations(window, &given, &targets, &[])?;
+                let realisations = self.realisations(window, &given, &targets, &[])?;
                 for &i in &targets {
                     let m = &self.table()[i];
                     let Some(truth) = window.image(i) else { continue };
-                    let members: Vec<Raster> = rasters(&members, i).map(|r| measured(m, r)).collect();
-                    let (mean, deviation) = mean_and_deviation(&members);
+                    let realisations: Vec<Raster> = rasters(&realisations, i).map(|r| measured(m, r)).collect();
+                    let (mean, deviation) = mean_and_deviation(&realisations);
                     let truth = measured(m, truth);
                     let off: Vec<f32> = truth.data.iter().zip(&mean).map(|(t, m)| (t - m).abs()).collect();
                     let square = truth.width * truth.height;
@@ -238,8 +239,8 @@ impl TaskInput<'_> {
                     inside += (0..truth.data.len())
                         .filter(|k| truth.is_valid(k % square))
                         .filter(|&k| {
-                            let above = members.iter().filter(|r| r.data[k] > truth.data[k]).count();
-                            above > 0 && above < members.len()
+                            let above = realisations.iter().filter(|r| r.data[k] > truth.data[k]).count();
+                            above > 0 && above < realisations.len()
                         })
                         .count();
                     spread.extend_from_slice(&truth.valid_of(&deviation));
@@ -289,10 +290,10 @@ impl TaskInput<'_> {
 }
 
 /// Mean and standard deviation (of n) of each value over rasters of one size.
-pub(super) fn mean_and_deviation(members: &[Raster]) -> (Vec<f32>, Vec<f32>) {
-    let (n, size) = (members.len().max(1) as f64, members.first().map_or(0, |r| r.data.len()));
+pub(super) fn mean_and_deviation(realisations: &[Raster]) -> (Vec<f32>, Vec<f32>) {
+    let (n, size) = (realisations.len().max(1) as f64, realisations.first().map_or(0, |r| r.data.len()));
     let at = |k: usize| {
-        let values = || members.iter().map(|r| f64::from(r.data[k]));
+        let values = || realisations.iter().map(|r| f64::from(r.data[k]));
         let mean = values().sum::<f64>() / n;
         (mean as f32, (values().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt() as f32)
     };
@@ -326,15 +327,15 @@ impl<'a> Tally<'a> {
     }
 
     /// Adds a window; what is no data is no truth. Structure and texture are those of windows without holes.
-    fn add(&mut self, truth: &Raster, members: &[Raster], baselines: Vec<(&'static str, Raster)>) {
-        let (mean, _) = mean_and_deviation(members);
+    fn add(&mut self, truth: &Raster, realisations: &[Raster], baselines: Vec<(&'static str, Raster)>) {
+        let (mean, _) = mean_and_deviation(realisations);
         let known = truth.valid_of(&truth.data);
         self.mean.add(&known, &truth.valid_of(&mean));
         let square = truth.width * truth.height;
         for (c, errors) in self.bands.iter_mut().enumerate() {
             errors.add(&truth.valid_of(truth.channel(c)), &truth.valid_of(&mean[c * square..(c + 1) * square]));
         }
-        let each = |f: &dyn Fn(&Raster) -> f64| members.iter().map(f).collect::<Vec<f64>>();
+        let each = |f: &dyn Fn(&Raster) -> f64| realisations.iter().map(f).collect::<Vec<f64>>();
         let mae = each(&|r| {
             let mut errors = Errors::default();
             errors.add(&known, &truth.valid_of(&r.data));
@@ -349,12 +350,12 @@ impl<'a> Tally<'a> {
         if whole {
             self.structure.extend(best_and_mean(&similar, false).map(|(best, mean)| [best, mean]));
         }
-        for member in members {
+        for realisation in realisations {
             for c in 0..truth.channels {
-                self.noise.add(&truth.valid_of(truth.channel(c)), &truth.valid_of(member.channel(c)));
+                self.noise.add(&truth.valid_of(truth.channel(c)), &truth.valid_of(realisation.channel(c)));
                 if whole {
                     let power = |r: &Raster| power_above(r.channel(c), r.width, FINE);
-                    self.texture.push(power(member) / power(truth));
+                    self.texture.push(power(realisation) / power(truth));
                 }
             }
         }

@@ -62,8 +62,8 @@ impl TaskInput<'_> {
                 continue;
             }
             seen.push(here);
-            let members = self.realisations(window, &given, &[location, date], &[])?;
-            let values = |i: usize| members.iter().filter_map(move |r| r.values[i].as_ref());
+            let realisations = self.realisations(window, &given, &[location, date], &[])?;
+            let values = |i: usize| realisations.iter().filter_map(move |r| r.values[i].as_ref());
             if let Some(Value::Location(truth)) = &window.truth[location] {
                 let distance = |at: &Location| haversine_km(truth.lat, truth.lon, at.lat, at.lon);
                 let found: Vec<Location> = values(location).filter_map(as_location).collect();

@@ -75,7 +75,7 @@ fn place(model: &Model, window: &HeldWindow, cancel: &AtomicBool) -> Result<Vec<
             continue;
         }
         let sampling = Sampling { samples: SAMPLES, seed: 0, options: Preset::default().options() };
-        let members = realisations(model, window, &given, &[target], &[], &sampling, cancel)?;
+        let realisations = realisations(model, window, &given, &[target], &[], &sampling, cancel)?;
         let look = usual_look(&table[target]);
         let stretch_of = stretch(&table[target], look, &[truth]);
         let tile = |raster: &Raster| tile(&picture(&table[target], look, raster, &stretch_of));
@@ -91,7 +91,7 @@ fn place(model: &Model, window: &HeldWindow, cancel: &AtomicBool) -> Result<Vec<
             None => RgbImage::from_pixel(SIDE, SIDE, image::Rgb([238; 3])),
         }];
         tiles.push(tile(truth));
-        tiles.extend(rasters(&members, target).map(tile));
+        tiles.extend(rasters(&realisations, target).map(tile));
         let names: Vec<&str> = given.iter().map(|&i| table[i].name.as_str()).collect();
         let text = format!(
             "{}: {} from {}.   Given (one of them) | observed | {SAMPLES} realisations, synthetic",

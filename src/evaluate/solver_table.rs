@@ -1,7 +1,7 @@
 //! What a comparison of solvers found, as a Markdown table with what follows from it.
 
 use super::solver_study::Deviation;
-use crate::sampler::{Grid, Method, Preset, Solver};
+use crate::sampler::{Method, Preset, Solver, TimeGrid};
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -33,7 +33,7 @@ impl SolverTable {
         steps.iter().for_each(|_| out += "---:|");
         out += "\n";
         for solver in Solver::ALL {
-            for grid in Grid::ALL
+            for grid in TimeGrid::ALL
                 .into_iter()
                 .filter(|&grid| self.solvers.iter().any(|d| (d.method.solver, d.method.grid) == (solver, grid)))
             {
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_table_says_what_it_takes_to_be_as_near_as_half_precision() {
-        let method = |solver, steps| Method { solver, grid: Grid::Lambda, steps };
+        let method = |solver, steps| Method { solver, grid: TimeGrid::Lambda, steps };
         let published = Preset::Published.options().method();
         let table = SolverTable {
             second: deviation("another", method(Solver::Singlestep, 200), 1e-4),

@@ -8,7 +8,9 @@ use super::solver_table::SolverTable;
 use crate::error::{Error, Result};
 use crate::modality::{ModalityTable, PostOptions, Subject, Value, measured_unit, measured_value};
 use crate::model::{DENOISER_FILE, Model, NoisePredictor, WeightFile, read_weights, write_manifest, write_tensors};
-use crate::sampler::{BatchName, Grid, Method, Purpose, Role, Roles, SamplerOptions, Solver, Start, sample, solved};
+use crate::sampler::{
+    BatchName, Method, NoisePurpose, Role, Roles, SamplerOptions, Solver, Start, TimeGrid, sample, solved,
+};
 use crate::scene::{Scene, SceneOptions, Window};
 use candle_core::{DType, Device, Tensor};
 use std::path::Path;
@@ -65,7 +67,7 @@ pub fn compare_solvers(study: &SolverStudy, progress: &mut dyn FnMut(&str)) -> R
         table.half.push(study.deviation(&format!("weights and predictions in {name}"), &both, &cases, reference)?);
     }
     for &solver in study.solvers {
-        for grid in Grid::ALL {
+        for grid in TimeGrid::ALL {
             progress(&format!("{} on a grid even in {}", solver.name(), grid.name()));
             for &steps in study.steps {
                 let method = Method { solver, grid, steps };
@@ -78,7 +80,7 @@ pub fn compare_solvers(study: &SolverStudy, progress: &mut dyn FnMut(&str)) -> R
 
 impl SolverStudy<'_> {
     fn reference(&self) -> Method {
-        Method { solver: Solver::Unipc3, grid: Grid::Lambda, steps: self.reference }
+        Method { solver: Solver::Unipc3, grid: TimeGrid::Lambda, steps: self.reference }
     }
 
     fn cases(&self) -> Result<Vec<Case>> {
@@ -111,10 +113,10 @@ impl SolverStudy<'_> {
                     }
                 }
                 for i in solved(&roles, SamplerOptions::default().ignored) {
-                    start.noise[i] = Some(start.batch.normal(self.model.denoiser(), i, Purpose::Initial)?);
+                    start.noise[i] = Some(start.batch.normal(self.model.denoiser(), i, NoisePurpose::Initial)?);
                 }
                 let solution = self.answer(self.model.denoiser(), &roles, &start, self.reference())?;
-                let variance = solution.latents.iter().map(|members| variance(members)).collect();
+                let variance = solution.latents.iter().map(|realisations| variance(realisations)).collect();
                 cases.push(Case { question, roles, start, solution, variance });
             }
         }
@@ -229,13 +231,13 @@ fn days(a: &Value, b: &Value) -> f64 {
     }
 }
 
-/// Unbiased variance over members of each element, then the mean over elements.
-fn variance(members: &[Vec<f32>]) -> f64 {
-    let n = members.len() as f64;
-    let elements = members.first().map_or(0, Vec::len);
+/// Unbiased variance over realisations of each element, then the mean over elements.
+fn variance(realisations: &[Vec<f32>]) -> f64 {
+    let n = realisations.len() as f64;
+    let elements = realisations.first().map_or(0, Vec::len);
     let of = |k: usize| {
-        let mean = members.iter().map(|m| f64::from(m[k])).sum::<f64>() / n;
-        members.iter().map(|m| (f64::from(m[k]) - mean).powi(2)).sum::<f64>() / (n - 1.0)
+        let mean = realisations.iter().map(|m| f64::from(m[k])).sum::<f64>() / n;
+        realisations.iter().map(|m| (f64::from(m[k]) - mean).powi(2)).sum::<f64>() / (n - 1.0)
     };
     (0..elements).map(of).sum::<f64>() / elements as f64
 }

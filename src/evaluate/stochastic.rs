@@ -47,8 +47,8 @@ impl TaskInput<'_> {
             let real: Vec<Vec<f64>> =
                 dates.iter().filter_map(|w| Some(spectrum(&measured(m, w.image(target)?)))).collect();
             let middle = dates[dates.len() / 2];
-            let members = self.realisations(middle, &given, &[target], &[])?;
-            let made: Vec<Vec<f64>> = rasters(&members, target).map(|r| spectrum(&measured(m, r))).collect();
+            let realisations = self.realisations(middle, &given, &[target], &[])?;
+            let made: Vec<Vec<f64>> = rasters(&realisations, target).map(|r| spectrum(&measured(m, r))).collect();
             let start = (k * samples) % drawn.len().saturating_sub(samples).max(1);
             let random: Vec<Vec<f64>> = drawn.iter().skip(start).take(samples).cloned().collect();
             let measures = |made: &[Vec<f64>]| {
@@ -135,8 +135,8 @@ impl TaskInput<'_> {
                 let given: Vec<usize> = known.iter().copied().filter(|&i| window.truth[i].is_some()).collect();
                 for (at, code) in [(2, 0), (3, 1)] {
                     let set = [(mask, SetValue::Class(code))];
-                    let members = self.realisations(window, &given, &[target], &set)?;
-                    shares[at].extend(rasters(&members, target).map(|r| bright(&measured(m, r))));
+                    let realisations = self.realisations(window, &given, &[target], &set)?;
+                    shares[at].extend(rasters(&realisations, target).map(|r| bright(&measured(m, r))));
                 }
             }
         }

@@ -136,6 +136,9 @@ pub(super) fn realisations(
 }
 
 /// The rasters of one modality in all realisations.
-pub(super) fn rasters(members: &[Arc<Realisation>], modality: usize) -> impl Iterator<Item = &crate::modality::Raster> {
-    members.iter().filter_map(move |r| r.values[modality].as_ref().and_then(Value::image))
+pub(super) fn rasters(
+    realisations: &[Arc<Realisation>],
+    modality: usize,
+) -> impl Iterator<Item = &crate::modality::Raster> {
+    realisations.iter().filter_map(move |r| r.values[modality].as_ref().and_then(Value::image))
 }

@@ -99,33 +99,34 @@ impl<'a> Exporter<'a> {
         Ok(written)
     }
 
-    /// Writes mean and variance (most frequent class and disagreement) of each image modality the members hold.
+    /// Writes mean and variance (most frequent class and disagreement) of each image modality the realisations hold.
     ///
     /// # Errors
     /// When a file cannot be written.
-    fn statistics(&self, members: &[&Realisation]) -> Result<Vec<PathBuf>> {
-        let Some(range) = range_of(members) else { return Ok(Vec::new()) };
-        let held =
-            |i: usize| self.wanted(i) && members.iter().any(|r| matches!(r.values.get(i), Some(Some(Value::Image(_)))));
+    fn statistics(&self, realisations: &[&Realisation]) -> Result<Vec<PathBuf>> {
+        let Some(range) = range_of(realisations) else { return Ok(Vec::new()) };
+        let held = |i: usize| {
+            self.wanted(i) && realisations.iter().any(|r| matches!(r.values.get(i), Some(Some(Value::Image(_)))))
+        };
         let mut written = Vec::new();
         for (i, m) in self.lineage.table.iter().enumerate().filter(|(i, _)| held(*i)) {
-            let (rasters, count, classes) = match statistics(m, i, members)? {
+            let (rasters, count, classes) = match statistics(m, i, realisations)? {
                 Statistics::Continuous { mean, variance, count } => ([mean, variance], count, None),
                 Statistics::Classes { mode, disagreement, count } => ([mode, disagreement], count, m.classes()),
             };
             let files = statistic_names(m).into_iter().zip(self.statistic_paths(range, m));
             for (k, ((what, path), raster)) in files.zip(&rasters).enumerate() {
-                let holed = raster.valid().is_some();
+                let holes = raster.valid().is_some();
                 let raster = with_gaps(raster)?;
                 let bands =
                     m.channels.iter().enumerate().map(|(c, n)| (format!("{n} {what}"), raster.channel(c))).collect();
                 let pixels = match classes {
-                    Some(classes) if k == 0 && holed => Pixels::HoledClasses(classes.to_vec(), NO_CLASS),
+                    Some(classes) if k == 0 && holes => Pixels::ClassesWithHoles(classes.to_vec(), NO_CLASS),
                     Some(classes) if k == 0 => Pixels::Classes(classes.to_vec()),
-                    _ if holed => Pixels::Holed(NO_VALUE),
+                    _ if holes => Pixels::WithHoles(NO_VALUE),
                     _ => Pixels::Float,
                 };
-                let indices: Vec<String> = members.iter().map(|r| r.index.to_string()).collect();
+                let indices: Vec<String> = realisations.iter().map(|r| r.index.to_string()).collect();
                 let unit = match (k, classes) {
                     (0, _) => m.unit(),
                     (_, None) if m.is_picture() => "square of levels of a picture, no unit".to_owned(),
@@ -150,8 +151,8 @@ impl<'a> Exporter<'a> {
     ///
     /// # Errors
     /// When a file cannot be written.
-    fn tables(&self, members: &[&Realisation]) -> Result<Vec<PathBuf>> {
-        let Some(range) = range_of(members) else { return Ok(Vec::new()) };
+    fn tables(&self, realisations: &[&Realisation]) -> Result<Vec<PathBuf>> {
+        let Some(range) = range_of(realisations) else { return Ok(Vec::new()) };
         let mut written = Vec::new();
         for (i, m) in self.lineage.table.iter().enumerate().filter(|(i, m)| m.is_scalar() && self.wanted(*i)) {
             let row = |r: &&Realisation| match r.values.get(i)?.as_ref()? {
@@ -159,7 +160,7 @@ impl<'a> Exporter<'a> {
                 Value::Date(date) => Some(format!("{},{},{date},yes\n", r.seed, r.index)),
                 Value::Image(_) => None,
             };
-            let rows: Vec<String> = members.iter().filter_map(row).collect();
+            let rows: Vec<String> = realisations.iter().filter_map(row).collect();
             if rows.is_empty() {
                 continue;
             }
@@ -193,7 +194,7 @@ impl<'a> Exporter<'a> {
     ) -> Result<()> {
         let mut metadata = self.lineage.metadata.clone();
         metadata.push(("modality".into(), m.name.clone()));
-        if let Pixels::Classes(classes) | Pixels::HoledClasses(classes, _) = &pixels {
+        if let Pixels::Classes(classes) | Pixels::ClassesWithHoles(classes, _) = &pixels {
             let list: Vec<String> = classes.iter().map(|c| format!("{} {}", c.code, c.name)).collect();
             metadata.push(("classes".into(), list.join("; ")));
         }
@@ -227,8 +228,8 @@ fn with_gaps(raster: &Raster) -> Result<Cow<'_, Raster>> {
     Raster::new(raster.channels, raster.height, raster.width, data).map(Cow::Owned)
 }
 
-fn range_of(members: &[&Realisation]) -> Option<[u64; 2]> {
-    range(&members.iter().map(|r| r.index).collect::<Vec<_>>())
+fn range_of(realisations: &[&Realisation]) -> Option<[u64; 2]> {
+    range(&realisations.iter().map(|r| r.index).collect::<Vec<_>>())
 }
 
 /// How names of files tell of which realisations they are.
@@ -237,13 +238,13 @@ fn numbers([first, last]: [u64; 2]) -> String {
 }
 
 /// How the pixels of a realisation are stored.
-fn pixels(m: &Group, holed: bool) -> Pixels {
+fn pixels(m: &Group, holes: bool) -> Pixels {
     match m.classes() {
-        Some(classes) if holed => Pixels::HoledClasses(classes.to_vec(), NO_CLASS),
+        Some(classes) if holes => Pixels::ClassesWithHoles(classes.to_vec(), NO_CLASS),
         Some(classes) => Pixels::Classes(classes.to_vec()),
         None if m.is_picture() => Pixels::Picture,
         None if m.about.whole_numbers => Pixels::Scaled { scale: 1.0 / f64::from(m.about.per_unit) },
-        None if holed => Pixels::Holed(NO_VALUE),
+        None if holes => Pixels::WithHoles(NO_VALUE),
         None => Pixels::Float,
     }
 }

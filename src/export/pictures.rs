@@ -114,10 +114,15 @@ impl Exporter<'_> {
     ///
     /// # Errors
     /// When a picture cannot be drawn or written.
-    pub(super) fn pictures(&self, pictures: &Pictures, i: usize, members: &[&Realisation]) -> Result<Vec<PathBuf>> {
+    pub(super) fn pictures(
+        &self,
+        pictures: &Pictures,
+        i: usize,
+        realisations: &[&Realisation],
+    ) -> Result<Vec<PathBuf>> {
         let m = &self.lineage.table[i];
         let held: Vec<(u64, &Raster)> =
-            members.iter().filter_map(|r| Some((r.index, r.values.get(i)?.as_ref()?.image()?))).collect();
+            realisations.iter().filter_map(|r| Some((r.index, r.values.get(i)?.as_ref()?.image()?))).collect();
         let indices: Vec<u64> = held.iter().map(|(index, _)| *index).collect();
         let (Some(drawn), Some(range)) = (pictures.of(i, m), super::range(&indices)) else { return Ok(Vec::new()) };
         let look = drawn.look;
@@ -153,14 +158,14 @@ impl Exporter<'_> {
             put(&format!("r{index:03}"), &drawn.name, &draw(raster, &title, true)?, true)?;
         }
         if held.len() > 1 {
-            let middle = match statistics(m, i, members)? {
+            let middle = match statistics(m, i, realisations)? {
                 Statistics::Continuous { mean: middle, .. } | Statistics::Classes { mode: middle, .. } => middle,
             };
             let (what, count) = (middle_name(m), held.len());
             let title = format!("{} {what} of {count} realisations, {tile} (synthetic)", m.name);
             let part = format!("{}_{what}", numbers(range));
             put(&part, &drawn.name, &draw(&middle, &title, true)?, true)?;
-            let samples = Samples::new(m, i, drawn.quantity, members, observed, drawn.measure)?;
+            let samples = Samples::new(m, i, drawn.quantity, realisations, observed, drawn.measure)?;
             let ends = drawn.range.unwrap_or_else(|| view::spread_range(&samples));
             let title = format!("{} {}, {count} realisations, {tile}", m.name, drawn.quantity_name);
             let legend = pictures.legend.then(|| Legend::of_spread(m, drawn.quantity, drawn.measure, ends, &title));
@@ -177,8 +182,8 @@ impl Exporter<'_> {
         let mut encoder = png::Encoder::new(&mut bytes, picture.width(), picture.height());
         encoder.set_color(png::ColorType::Rgb);
         encoder.set_depth(png::BitDepth::Eight);
-        let told = |key: &str| synthetic || ["tile", "program"].contains(&key);
-        for (key, value) in self.lineage.metadata.iter().filter(|(key, _)| told(key)) {
+        let shown = |key: &str| synthetic || ["tile", "program"].contains(&key);
+        for (key, value) in self.lineage.metadata.iter().filter(|(key, _)| shown(key)) {
             encoder.add_itxt_chunk(key.clone(), value.clone())?;
         }
         if !synthetic {

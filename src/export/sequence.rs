@@ -15,10 +15,14 @@ use tempfile::TempDir;
 /// # Errors
 /// When a file exists and must not be replaced, its name is too long, something cannot be written, or there is no
 /// realisation; nothing is left behind then.
-pub fn export(request: ExportRequest, lineage: &Arc<Lineage>, members: &[Arc<Realisation>]) -> Result<Vec<PathBuf>> {
-    let indices: Vec<u64> = members.iter().map(|r| r.index).collect();
+pub fn export(
+    request: ExportRequest,
+    lineage: &Arc<Lineage>,
+    realisations: &[Arc<Realisation>],
+) -> Result<Vec<PathBuf>> {
+    let indices: Vec<u64> = realisations.iter().map(|r| r.index).collect();
     let mut export = Export::begin(request, lineage.clone(), &indices)?;
-    for realisation in members {
+    for realisation in realisations {
         export.add(realisation)?;
     }
     export.finish()
@@ -29,7 +33,7 @@ pub fn export(request: ExportRequest, lineage: &Arc<Lineage>, members: &[Arc<Rea
 pub struct Export {
     request: ExportRequest,
     lineage: Arc<Lineage>,
-    members: Vec<Arc<Realisation>>,
+    realisations: Vec<Arc<Realisation>>,
     /// Files in the hidden folder that still have to appear.
     ready: Vec<PathBuf>,
     /// Files at their place.
@@ -60,8 +64,8 @@ impl Export {
         if let Some(longest) = files.iter().filter_map(name).max_by_key(|name| name.len()) {
             check_name(hidden.path(), &longest).map_err(|e| e.moved(hidden.path(), dir))?;
         }
-        let (members, ready, written) = Default::default();
-        Ok(Self { lineage, members, ready, written, hidden, _made: made, request })
+        let (realisations, ready, written) = Default::default();
+        Ok(Self { lineage, realisations, ready, written, hidden, _made: made, request })
     }
 
     /// Takes a finished realisation and writes its own files.
@@ -73,7 +77,7 @@ impl Export {
             let files = self.exporter(self.hidden.path()).realisation(realisation);
             self.ready.extend(files.map_err(|e| self.seen(e))?);
         }
-        self.members.push(realisation.clone());
+        self.realisations.push(realisation.clone());
         Ok(())
     }
 
@@ -94,7 +98,7 @@ impl Export {
 
     /// Numbers of the realisations that were taken.
     pub fn finished(&self) -> usize {
-        self.members.len()
+        self.realisations.len()
     }
 
     /// Files that have appeared so far.
@@ -107,7 +111,7 @@ impl Export {
     /// # Errors
     /// As [`hand_out`](Self::hand_out), or when something cannot be written.
     pub fn finish(&mut self) -> Result<Vec<PathBuf>> {
-        if !self.members.is_empty() {
+        if !self.realisations.is_empty() {
             let files = self.together();
             self.ready.extend(files.map_err(|e| self.seen(e))?);
             self.hand_out()?;
@@ -117,17 +121,17 @@ impl Export {
 
     fn together(&self) -> Result<Vec<PathBuf>> {
         let exporter = self.exporter(self.hidden.path());
-        let members: Vec<&Realisation> = self.members.iter().map(AsRef::as_ref).collect();
+        let realisations: Vec<&Realisation> = self.realisations.iter().map(AsRef::as_ref).collect();
         let mut files = Vec::new();
         if self.request.realisations {
-            files.extend(exporter.tables(&members)?);
+            files.extend(exporter.tables(&realisations)?);
         }
-        if self.request.statistics && members.len() > 1 {
-            files.extend(exporter.statistics(&members)?);
+        if self.request.statistics && realisations.len() > 1 {
+            files.extend(exporter.statistics(&realisations)?);
         }
         if let Some(pictures) = &self.request.pictures {
             for &i in &self.request.modalities {
-                files.extend(exporter.pictures(pictures, i, &members)?);
+                files.extend(exporter.pictures(pictures, i, &realisations)?);
             }
         }
         if let Some(table) = &self.request.inspected {

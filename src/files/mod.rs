@@ -158,7 +158,7 @@ pub fn variable(name: &str) -> Option<String> {
 
 /// A folder of the user's that the program keeps something in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Own {
+pub enum UserFolder {
     /// What the user writes by hand: `sources.toml`, `layers.toml`.
     Settings,
     /// The session, for the next start.
@@ -171,7 +171,7 @@ pub enum Own {
     Tiles,
 }
 
-impl Own {
+impl UserFolder {
     /// Variable of the environment that names another folder.
     pub const fn variable(self) -> &'static str {
         match self {
@@ -262,7 +262,7 @@ mod tests {
         let error = make_folder::<()>(&path, |_| panic!("begun in vain")).expect_err("too long");
         assert!(error.to_string().contains("too long"), "{error}");
         assert!(names(dir.path()).is_empty(), "{:?} was left behind", names(dir.path()));
-        // What fails while it is filled names the folder that was wished for.
+        // What fails while it is filled names the folder that was asked for.
         let target = dir.path().join("target");
         let error = make_folder::<()>(&target, |hidden| Err(Error::file(hidden.join("part"), "It is bad")));
         assert!(error.expect_err("bad").to_string().ends_with("target/part"));

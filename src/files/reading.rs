@@ -155,7 +155,7 @@ mod tests {
         }
         let dir = tempfile::tempdir().expect("folder");
         let path = dir.path().join("a.toml");
-        for (text, told) in [
+        for (text, problem) in [
             ("# one\n\nsize = \"x\"\n", "line 3: "),
             ("size = 3\ncolour = 4\n", "line 2: unknown field"),
             ("size = 3\n[[", "line 2: "),
@@ -164,7 +164,7 @@ mod tests {
         ] {
             std::fs::write(&path, text).expect("file");
             let error = read_toml::<Described>(&path, "a thing").expect_err("wrong").to_string();
-            assert!(error.starts_with(&format!("This is not a thing: {told}")), "{text}: {error}");
+            assert!(error.starts_with(&format!("This is not a thing: {problem}")), "{text}: {error}");
             assert!(error.ends_with("a.toml") && !error.contains("\\n"), "{error}");
         }
     }

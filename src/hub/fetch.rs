@@ -3,7 +3,7 @@
 use super::repository::Remote;
 use crate::error::{Error, Fault, Result};
 use crate::files::{LONGEST_TEXT, hex, read, size_text, write_atomically};
-use crate::net::{Ask, Network};
+use crate::net::{HttpRequest, Network};
 use crate::text::address_without_secrets;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -208,7 +208,7 @@ impl Fetch<'_> {
         progress: &mut dyn FnMut(u64),
     ) -> Result<()> {
         let url = &self.remote.url;
-        let ask = Ask { headers: self.headers, from: received.bytes, plain: true, ..Ask::get(url) };
+        let ask = HttpRequest { headers: self.headers, from: received.bytes, plain: true, ..HttpRequest::get(url) };
         let mut answer = self.network.open(&ask)?;
         if answer.total.is_some_and(|total| total != self.remote.bytes) {
             let what = format!(

@@ -4,7 +4,7 @@ use super::catalog::{Catalogue, Entry};
 use super::folder::{Record, pause, unfinished_installation};
 use super::request::InstallRequest;
 use crate::error::{Error, Result};
-use crate::files::{Own, bundled, folders, is_unfinished};
+use crate::files::{UserFolder, bundled, folders, is_unfinished};
 use crate::model::{MANIFEST_FILE, Manifest, about_memory};
 use std::path::{Path, PathBuf};
 
@@ -111,12 +111,12 @@ impl Library {
     /// # Errors
     /// When the system has no such folder.
     pub fn folder() -> Result<PathBuf> {
-        Own::Models.folder().ok_or_else(Self::nowhere)
+        UserFolder::Models.folder().ok_or_else(Self::nowhere)
     }
 
     /// That there is no folder for models.
     pub fn nowhere() -> Error {
-        let variable = Own::Models.variable();
+        let variable = UserFolder::Models.variable();
         Error::request(format!("This system has no folder for models; name one with the variable {variable}."))
     }
 

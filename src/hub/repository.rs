@@ -4,7 +4,7 @@
 use super::catalog::Part;
 use crate::error::{Error, Result};
 use crate::files::variable;
-use crate::net::{Ask, Fault, Network};
+use crate::net::{Fault, HttpRequest, Network};
 use hf_hub::{Cache, Repo, RepoType};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::path::PathBuf;
@@ -105,7 +105,7 @@ impl Hub {
     pub fn describe(&self, network: &Network, part: &Part, stop: &AtomicBool) -> Result<Remote> {
         self.check()?;
         let (url, headers) = (self.url(part), self.headers());
-        let ask = Ask { headers: &headers, ..Ask::get(&url) };
+        let ask = HttpRequest { headers: &headers, ..HttpRequest::get(&url) };
         let found = network.retry(stop, &mut || network.head(&ask)).map_err(|e| explained(e, part))?;
         let number = |name: &str| found.header(name)?.trim().parse::<u64>().ok();
         // A redirection's own length is not the file's.

@@ -4,7 +4,7 @@ use super::place::Opened;
 use super::{Place, Request, SetValue};
 use crate::error::{Error, Result};
 use crate::grid::Footprint;
-use crate::modality::{ClassMap, Form, Modality, ModalityTable, Raster, Value};
+use crate::modality::{ClassMap, Modality, ModalityTable, Raster, Value, ValueForm};
 use crate::sampler::Role;
 use crate::scene::{Given, Observation, SceneOptions, read_raster_for};
 
@@ -125,7 +125,7 @@ impl SetValue {
         let bad =
             |expected: &str| Error::request(format!("\"{text}\" is no value for {}; expected {expected}.", m.name));
         match m.about.form {
-            Form::Location => {
+            ValueForm::Location => {
                 let numbers: Option<Vec<f64>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
                 match numbers.as_deref() {
                     Some(&[lat, lon]) if lat.abs() <= 90.0 && lon.abs() <= 180.0 => {
@@ -134,7 +134,7 @@ impl SetValue {
                     _ => Err(bad("latitude,longitude in degrees, such as 55.9,-3.2")),
                 }
             }
-            Form::Date => {
+            ValueForm::Date => {
                 let turned: Vec<&str> = text.split('-').collect();
                 let iso = match turned.as_slice() {
                     [day, month, year] if year.len() == 4 => format!("{year}-{month:0>2}-{day:0>2}"),
@@ -142,11 +142,11 @@ impl SetValue {
                 };
                 iso.parse().map(Self::Date).map_err(|_| bad("a date such as 2023-04-19"))
             }
-            Form::Class if ClassMap::is_text(text) => text
+            ValueForm::Class if ClassMap::is_text(text) => text
                 .parse()
                 .map(Self::Painted)
                 .map_err(|expected: String| Error::request(format!("{}: {expected}.", m.name))),
-            Form::Class if !is_raster(text) => {
+            ValueForm::Class if !is_raster(text) => {
                 let classes = m.classes().unwrap_or_default();
                 let found =
                     classes.iter().find(|c| c.name.to_lowercase() == text.to_lowercase() || c.code.to_string() == text);
@@ -155,7 +155,7 @@ impl SetValue {
                     .map(|c| Self::Class(c.code))
                     .ok_or_else(|| bad(&format!("a GeoTIFF (.tif) or one of: {}", names.join(", "))))
             }
-            Form::Picture if is_picture(text) => Ok(Self::File(text.into())),
+            ValueForm::Picture if is_picture(text) => Ok(Self::File(text.into())),
             _ if !is_raster(text) => Err(bad("the path of a GeoTIFF (.tif)")),
             _ => Ok(Self::File(text.into())),
         }

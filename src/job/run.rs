@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::grid::Footprint;
 use crate::modality::{ModalityTable, Subject};
 use crate::model::{Engine, Model, Moments};
-use crate::sampler::{BatchName, ConditionLatent, Evaluation, Purpose, Role, Start, Stream, sample, solved};
+use crate::sampler::{BatchName, ConditionLatent, Evaluation, NoisePurpose, Role, Start, Stream, sample, solved};
 use crate::scene::Observation;
 use candle_core::Tensor;
 use std::sync::Arc;
@@ -187,7 +187,7 @@ impl Condition {
 }
 
 fn stream<'a>(request: &Request, modality: &'a str, realisation: u64) -> Stream<'a> {
-    Stream { seed: request.seed, realisation, modality, purpose: Purpose::Condition }
+    Stream { seed: request.seed, realisation, modality, purpose: NoisePurpose::Condition }
 }
 
 struct Clock {
@@ -259,7 +259,7 @@ impl Job<'_> {
                 Some(condition.latents(model, request, observation, realisations)?);
         }
         for i in solved(&request.roles, request.options.ignored) {
-            start.noise[i] = Some(start.batch.normal(model.denoiser(), i, Purpose::Initial)?);
+            start.noise[i] = Some(start.batch.normal(model.denoiser(), i, NoisePurpose::Initial)?);
         }
         let latents = sample(model.denoiser(), &request.roles, &start, &request.options, &mut |evaluation| {
             self.after(model, evaluation, realisations[0])

@@ -3,7 +3,7 @@
 
 use super::{Family, Group, GroupEntry, Subject};
 use crate::error::{Error, Result};
-use crate::files::Own;
+use crate::files::UserFolder;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -87,7 +87,7 @@ impl Catalogue {
 
     fn read() -> &'static Read {
         static OWN: OnceLock<Read> = OnceLock::new();
-        OWN.get_or_init(|| match Own::Settings.folder().map(|dir| Self::with_own(&dir)) {
+        OWN.get_or_init(|| match UserFolder::Settings.folder().map(|dir| Self::with_own(&dir)) {
             Some(Ok(all)) => (all, None),
             Some(Err(Error::File { path, problem })) => (Self::bundled(), Some((path, problem))),
             Some(Err(other)) => (Self::bundled(), Some((PathBuf::from(FAMILIES_FILE), other.to_string()))),

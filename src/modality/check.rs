@@ -1,6 +1,6 @@
 //! What a family has to be to be of use.
 
-use super::{Family, Form, GroupEntry, LookEntry};
+use super::{Family, GroupEntry, LookEntry, ValueForm};
 use std::collections::BTreeSet;
 
 impl Family {
@@ -22,7 +22,7 @@ impl Family {
         if !plain(&self.name) {
             return Err("needs a name of letters, digits, - and _".into());
         }
-        if self.form == Form::Picture {
+        if self.form == ValueForm::Picture {
             return Err("cannot be a picture: every family can be looked at as one".into());
         }
         if self.groups.is_empty() {
@@ -35,7 +35,7 @@ impl Family {
         if ranges.any(|[low, high]| !rises(low, high)) {
             return Err("has a valid range that does not go from a smaller to a greater number".into());
         }
-        if (self.form == Form::Class) == self.legend.is_empty() {
+        if (self.form == ValueForm::Class) == self.legend.is_empty() {
             return Err("needs a legend if it is of classes, and none otherwise".into());
         }
         let mut codes = BTreeSet::new();
@@ -54,7 +54,7 @@ impl Family {
             if let Some(twice) = group.channels.iter().find(|name| !seen.insert(name.to_lowercase())) {
                 return within(&format!("with the channel {twice} twice"));
             }
-            if self.form == Form::Class && group.channels.len() > 1 {
+            if self.form == ValueForm::Class && group.channels.len() > 1 {
                 return within("of classes with several channels");
             }
             if self.is_raster() && !(group.ground_m.is_finite() && group.ground_m > 0.0) {

@@ -1,7 +1,7 @@
 //! Modality tables as earlier versions wrote them: units, legend and normalisation in one field, `values`.
 
 use super::look::{LookEntry, Style};
-use super::{Class, Family, Form, Normalisation, Subject};
+use super::{Class, Family, Normalisation, Subject, ValueForm};
 use serde::Deserialize;
 
 /// How reflectance was spread.
@@ -75,7 +75,7 @@ impl Values {
             subject,
             quantity: quantity.into(),
             unit: unit.into(),
-            ..blank(Form::Number)
+            ..blank(ValueForm::Number)
         };
         match self {
             Self::Reflectance { dn_per_unit, .. } => Family {
@@ -97,10 +97,10 @@ impl Values {
                 let looks = vec![look("elevation with hillshade", Style::Relief), look("hillshade", Style::Hillshade)];
                 Family { looks, least_contrast: 20.0, ..number(Subject::Elevation, "elevation", "m") }
             }
-            Self::Classes { classes } => Family { legend: classes.clone(), ..blank(Form::Class) },
-            Self::Location => Family { subject: Subject::Place, unit: "degrees".into(), ..blank(Form::Location) },
-            Self::Date => Family { subject: Subject::Date, ..blank(Form::Date) },
-            Self::Picture => blank(Form::Picture),
+            Self::Classes { classes } => Family { legend: classes.clone(), ..blank(ValueForm::Class) },
+            Self::Location => Family { subject: Subject::Place, unit: "degrees".into(), ..blank(ValueForm::Location) },
+            Self::Date => Family { subject: Subject::Date, ..blank(ValueForm::Date) },
+            Self::Picture => blank(ValueForm::Picture),
         }
     }
 

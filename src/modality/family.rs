@@ -35,7 +35,7 @@ pub enum Subject {
 /// What one value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Form {
+pub enum ValueForm {
     /// A number per channel and pixel.
     #[default]
     Number,
@@ -127,7 +127,7 @@ pub struct Family {
     pub subject: Subject,
     /// What one value is.
     #[serde(default)]
-    pub form: Form,
+    pub form: ValueForm,
     /// The physical quantity, in words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub quantity: String,
@@ -216,7 +216,7 @@ fn is_false(value: &bool) -> bool {
 
 impl Family {
     /// One of which nothing is known but its name and what its values are.
-    pub fn unknown(name: &str, form: Form) -> Self {
+    pub fn unknown(name: &str, form: ValueForm) -> Self {
         Self {
             name: name.to_owned(),
             title: String::new(),
@@ -259,7 +259,7 @@ impl Family {
             subject: own.subject,
             quantity: "colours of a picture".into(),
             timeless: own.timeless,
-            ..Self::unknown(&own.name, Form::Picture)
+            ..Self::unknown(&own.name, ValueForm::Picture)
         }
     }
 
@@ -275,7 +275,7 @@ impl Family {
 
     /// Whether it is read from rasters (and neither place nor date).
     pub fn is_raster(&self) -> bool {
-        !matches!(self.form, Form::Location | Form::Date)
+        !matches!(self.form, ValueForm::Location | ValueForm::Date)
     }
 
     /// Whether it is a product of its own: neither brought along by others nor a stand-in for one.
@@ -286,7 +286,7 @@ impl Family {
     /// Whether it measures what an optical sensor sees: clouds hide it, the sun lights it.
     pub fn is_optical(&self) -> bool {
         let seen = [Subject::SurfaceReflectance, Subject::TopOfAtmosphere, Subject::Reflectance];
-        self.form == Form::Number && seen.contains(&self.subject)
+        self.form == ValueForm::Number && seen.contains(&self.subject)
     }
 
     /// Whether a stored number means that nothing is known. What is not finite always does.

@@ -1,6 +1,6 @@
 //! One readable raster: a band group of a family, on one grid and in one file.
 
-use super::{Class, Family, Form};
+use super::{Class, Family, ValueForm};
 use std::sync::Arc;
 
 /// A band group, with all that the catalogue says of its family.
@@ -28,22 +28,22 @@ impl Group {
 
     /// Whether it is a place.
     pub fn is_location(&self) -> bool {
-        self.about.form == Form::Location
+        self.about.form == ValueForm::Location
     }
 
     /// Whether it is a calendar day.
     pub fn is_date(&self) -> bool {
-        self.about.form == Form::Date
+        self.about.form == ValueForm::Date
     }
 
     /// Whether it holds colours without units.
     pub fn is_picture(&self) -> bool {
-        self.about.form == Form::Picture
+        self.about.form == ValueForm::Picture
     }
 
     /// The classes in one-hot order, for a class raster.
     pub fn classes(&self) -> Option<&[Class]> {
-        (self.about.form == Form::Class).then_some(self.about.legend.as_slice())
+        (self.about.form == ValueForm::Class).then_some(self.about.legend.as_slice())
     }
 
     /// Central wavelength of a channel in nanometres.
@@ -55,10 +55,10 @@ impl Group {
     pub fn unit(&self) -> String {
         let about = &self.about;
         match about.form {
-            Form::Class => "class".into(),
-            Form::Picture => "picture, no unit".into(),
-            Form::Date => "date".into(),
-            Form::Number | Form::Location => match &about.stored {
+            ValueForm::Class => "class".into(),
+            ValueForm::Picture => "picture, no unit".into(),
+            ValueForm::Date => "date".into(),
+            ValueForm::Number | ValueForm::Location => match &about.stored {
                 Some(stored) if about.per_unit != 1.0 => format!("{stored} ({} × {})", about.unit, about.per_unit),
                 Some(stored) => stored.clone(),
                 None if about.per_unit != 1.0 => format!("{} × {}", about.unit, about.per_unit),
@@ -71,9 +71,9 @@ impl Group {
     /// The same in short, for legends; empty where there is none.
     pub fn short_unit(&self) -> &str {
         match self.about.form {
-            Form::Picture => "levels of 255",
-            Form::Number => self.about.stored.as_deref().unwrap_or(&self.about.unit),
-            Form::Class | Form::Location | Form::Date => "",
+            ValueForm::Picture => "levels of 255",
+            ValueForm::Number => self.about.stored.as_deref().unwrap_or(&self.about.unit),
+            ValueForm::Class | ValueForm::Location | ValueForm::Date => "",
         }
     }
 }

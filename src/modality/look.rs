@@ -71,7 +71,7 @@ pub struct IndexEntry {
 
 /// A normalised difference of two channels of a raster.
 #[derive(Debug, Clone, Copy)]
-pub struct Index {
+pub struct SpectralIndex {
     /// The channels a and b.
     pub channels: [usize; 2],
     /// Values at both ends of the colours.
@@ -80,7 +80,7 @@ pub struct Index {
     floor: f32,
 }
 
-impl Index {
+impl SpectralIndex {
     /// The value of two stored numbers; 0 where both are 0.
     pub fn of(self, a: f32, b: f32) -> f32 {
         (a - b) / (a + b).max(self.floor)
@@ -102,15 +102,15 @@ impl Index {
     }
 }
 
-impl PartialEq for Index {
+impl PartialEq for SpectralIndex {
     fn eq(&self, other: &Self) -> bool {
         self.bits() == other.bits()
     }
 }
 
-impl Eq for Index {}
+impl Eq for SpectralIndex {}
 
-impl Hash for Index {
+impl Hash for SpectralIndex {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.bits().hash(state);
     }

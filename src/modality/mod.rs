@@ -22,10 +22,10 @@ mod tests;
 
 pub use catalogue::{Catalogue, FAMILIES_FILE};
 pub use class_map::ClassMap;
-pub use family::{Band, Family, Fill, Form, GroupEntry, MajorTom, Subject};
+pub use family::{Band, Family, Fill, GroupEntry, MajorTom, Subject, ValueForm};
 pub use fill::{MOST_MISSING, filled};
 pub use group::Group;
-pub use look::{Index, IndexEntry, LookEntry, Style};
+pub use look::{IndexEntry, LookEntry, SpectralIndex, Style};
 pub use mask::Mask;
 pub use measured::{measured, measured_unit, measured_value};
 pub use normalisation::{Normalisation, class_index};

@@ -3,7 +3,7 @@
 //! Everything here is float32 (float64 inside one formula where that costs nothing), on every device: half precision
 //! would turn elevation into terraces (E.5, I.8).
 
-use super::{Class, Family, Form};
+use super::{Class, Family, ValueForm};
 use serde::{Deserialize, Serialize};
 
 /// A transform between stored and network values. It belongs to a network; units and legends are the catalogue's.
@@ -60,28 +60,28 @@ pub enum Normalisation {
 
 impl Normalisation {
     /// The one that a form of values can only have, if there is one.
-    pub fn of_form(form: Form) -> Option<Self> {
+    pub fn of_form(form: ValueForm) -> Option<Self> {
         match form {
-            Form::Number => None,
-            Form::Class => Some(Self::OneHot),
-            Form::Location => Some(Self::UnitSphere),
-            Form::Date => Some(Self::SineCosineYear),
-            Form::Picture => Some(Self::EightBit),
+            ValueForm::Number => None,
+            ValueForm::Class => Some(Self::OneHot),
+            ValueForm::Location => Some(Self::UnitSphere),
+            ValueForm::Date => Some(Self::SineCosineYear),
+            ValueForm::Picture => Some(Self::EightBit),
         }
     }
 
     /// What values it transforms.
-    pub fn form(&self) -> Form {
+    pub fn form(&self) -> ValueForm {
         match self {
-            Self::OneHot => Form::Class,
-            Self::UnitSphere => Form::Location,
-            Self::SineCosineYear => Form::Date,
-            Self::EightBit => Form::Picture,
+            Self::OneHot => ValueForm::Class,
+            Self::UnitSphere => ValueForm::Location,
+            Self::SineCosineYear => ValueForm::Date,
+            Self::EightBit => ValueForm::Picture,
             Self::Linear { .. }
             | Self::SquareRoot { .. }
             | Self::SignedRoot { .. }
             | Self::Decibel { .. }
-            | Self::Log1p { .. } => Form::Number,
+            | Self::Log1p { .. } => ValueForm::Number,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Modality tables as files hold them: the manifest of a model, the catalogue of models, recipes.
 
 use super::earlier::Values;
-use super::{Catalogue, Family, Form, Group, GroupEntry, Modality, ModalityTable, Normalisation};
+use super::{Catalogue, Family, Group, GroupEntry, Modality, ModalityTable, Normalisation, ValueForm};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ impl Row {
             (None, Some(Normalisation::EightBit)) => {
                 let name = family.unwrap_or(&self.name);
                 let about = catalogue.family(name).map(|family| family.as_picture());
-                let about = about.unwrap_or_else(|| Family::unknown(name, Form::Picture));
+                let about = about.unwrap_or_else(|| Family::unknown(name, ValueForm::Picture));
                 Ok((self.group(None, &Arc::new(about)), Normalisation::EightBit))
             }
             (None, given) => {
@@ -108,7 +108,7 @@ impl Row {
 /// A catalogue with the family of a row, where it is another than it knows. A family that cannot be read from files, because
 /// its names are those of others, is the row's alone.
 pub(super) fn with(catalogue: Arc<Catalogue>, about: &Arc<Family>) -> Arc<Catalogue> {
-    if about.form == Form::Picture || catalogue.family(&about.name).is_some_and(|known| known == about) {
+    if about.form == ValueForm::Picture || catalogue.family(&about.name).is_some_and(|known| known == about) {
         return catalogue;
     }
     match catalogue.with([about.as_ref().clone()]) {

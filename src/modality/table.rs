@@ -4,7 +4,7 @@
 //! that other window sizes, fewer modalities, or COP-GEN-Beta (J.1) run without new code.
 
 use super::rows::with;
-use super::{Catalogue, Class, Form, Group, Normalisation, Subject};
+use super::{Catalogue, Class, Group, Normalisation, Subject, ValueForm};
 use crate::error::{Error, Result};
 use std::sync::Arc;
 
@@ -39,9 +39,9 @@ impl Modality {
     /// Channels that enter the autoencoder: one per class, else one per band; 0 for scalars.
     pub fn network_channels(&self) -> usize {
         match self.about.form {
-            Form::Location | Form::Date => 0,
-            Form::Class => self.about.legend.len(),
-            Form::Number | Form::Picture => self.channels.len(),
+            ValueForm::Location | ValueForm::Date => 0,
+            ValueForm::Class => self.about.legend.len(),
+            ValueForm::Number | ValueForm::Picture => self.channels.len(),
         }
     }
 

@@ -89,7 +89,7 @@ fn families_of_the_user_are_added_and_bad_ones_are_told() {
     let catalogue = own(TEMPERATURE).expect("catalogue");
     let m = catalogue.group("lst").expect("group");
     assert_eq!((m.unit().as_str(), measured_unit(m), m.about.valid("LST")), ("K", "K", Some([180.0, 360.0])));
-    for (text, told) in [
+    for (text, problem) in [
         ("[[family]]\nname = 'X'\n", "groups"),
         (&TEMPERATURE.replace("unit = \"K\"", "units = \"K\""), "units"),
         (&TEMPERATURE.replace("[180, 360]", "[360, 180]"), "valid range"),
@@ -109,8 +109,8 @@ fn families_of_the_user_are_added_and_bad_ones_are_told() {
         // Models rely on what comes with the program.
         (&TEMPERATURE.replace("\"LST\"", "\"DEM\""), "must keep its groups"),
     ] {
-        let error = own(text).expect_err(told).to_string();
-        assert!(error.contains(told) && error.contains("families.toml"), "{error}");
+        let error = own(text).expect_err(problem).to_string();
+        assert!(error.contains(problem) && error.contains("families.toml"), "{error}");
     }
 }
 
@@ -124,14 +124,14 @@ fn a_table_takes_only_what_the_catalogue_knows() {
     let table = ModalityTable::from_json(row, catalogue.clone()).expect("table");
     let network = to_network(&table[0], &Value::Image(Raster::constant(1, 8, 8, 290.0))).expect("values");
     assert!(network.iter().all(|v| *v == 0.0));
-    for (kind, told) in [
+    for (kind, problem) in [
         (r#"{"kind": "one_hot"}"#, "does not suit"),
         (r#"{"kind": "linear", "min": 330, "max": 250}"#, "smaller to a greater"),
         (r#"{"kind": "warm"}"#, "warm"),
     ] {
         let text = row.replace(r#"{"kind": "linear", "min": 250, "max": 330}"#, kind);
-        let error = ModalityTable::from_json(&text, catalogue.clone()).expect_err(told);
-        assert!(error.contains(told), "{error}");
+        let error = ModalityTable::from_json(&text, catalogue.clone()).expect_err(problem);
+        assert!(error.contains(problem), "{error}");
     }
     let kind = r#""scale_factor": 1.0,
         "normalisation": {"kind": "linear", "min": 250, "max": 330}"#;

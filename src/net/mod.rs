@@ -50,7 +50,7 @@ impl Default for Network {
 
 /// One request.
 #[derive(Debug, Clone, Default)]
-pub struct Ask<'a> {
+pub struct HttpRequest<'a> {
     /// Address.
     pub url: &'a str,
     /// A JSON body makes it a POST.
@@ -65,7 +65,7 @@ pub struct Ask<'a> {
     pub plain: bool,
 }
 
-impl<'a> Ask<'a> {
+impl<'a> HttpRequest<'a> {
     /// All of what is at an address.
     pub fn get(url: &'a str) -> Self {
         Self { url, ..Self::default() }
@@ -73,7 +73,7 @@ impl<'a> Ask<'a> {
 }
 
 /// What a server answers, before its body is read.
-pub struct Answer {
+pub struct HttpResponse {
     /// Of success, or 304 where a request said what is known already.
     pub status: u16,
     /// First byte of the body within the whole: what was asked for, or 0 from servers that cannot skip.
@@ -86,7 +86,7 @@ pub struct Answer {
     body: ureq::BodyReader<'static>,
 }
 
-impl Answer {
+impl HttpResponse {
     /// A header, if it is there and readable.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -98,7 +98,7 @@ impl Answer {
     }
 }
 
-impl Read for Answer {
+impl Read for HttpResponse {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
         self.body.read(into)
     }
@@ -158,7 +158,7 @@ impl Network {
     ///
     /// # Errors
     /// [`Error::Network`], also for every status that is no success.
-    pub fn open(&self, ask: &Ask) -> Result<Answer> {
+    pub fn open(&self, ask: &HttpRequest) -> Result<HttpResponse> {
         self.check(ask.url)?;
         let failed = |e: ureq::Error| fault::of(ask.url, &e);
         let response = match ask.body {
@@ -178,7 +178,7 @@ impl Network {
 
     /// A GET that is followed where the server sends it; the headers stay with the server they are meant for, because they
     /// may hold keys.
-    fn get(&self, ask: &Ask) -> Result<Response<ureq::Body>> {
+    fn get(&self, ask: &HttpRequest) -> Result<Response<ureq::Body>> {
         let (mut url, mut headers) = (ask.url.to_owned(), ask.headers);
         for _ in 0..=REDIRECTS {
             self.check(&url)?;
@@ -208,7 +208,7 @@ impl Network {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn head(&self, ask: &Ask) -> Result<Head> {
+    pub fn head(&self, ask: &HttpRequest) -> Result<Head> {
         let mut url = ask.url.to_owned();
         for _ in 0..=REDIRECTS {
             self.check(&url)?;
@@ -241,7 +241,7 @@ impl Network {
     pub fn copy(
         &self,
         url: &str,
-        answer: &mut Answer,
+        answer: &mut HttpResponse,
         stop: &AtomicBool,
         take: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
@@ -264,7 +264,7 @@ impl Network {
     ///
     /// # Errors
     /// [`Error::Network`] or [`Error::Cancelled`].
-    pub fn bytes(&self, ask: &Ask, most: u64, stop: &AtomicBool) -> Result<Vec<u8>> {
+    pub fn bytes(&self, ask: &HttpRequest, most: u64, stop: &AtomicBool) -> Result<Vec<u8>> {
         self.retry(stop, &mut || {
             let mut answer = self.open(ask)?;
             self.whole(ask.url, &mut answer, most, stop)
@@ -275,7 +275,7 @@ impl Network {
     ///
     /// # Errors
     /// As [`bytes`](Self::bytes), and when the answer is no such description.
-    pub fn json<T: DeserializeOwned>(&self, ask: &Ask, stop: &AtomicBool) -> Result<T> {
+    pub fn json<T: DeserializeOwned>(&self, ask: &HttpRequest, stop: &AtomicBool) -> Result<T> {
         let bytes = self.retry(stop, &mut || {
             let mut answer = self.open(ask)?;
             let kind = answer.header("content-type").unwrap_or("").to_ascii_lowercase();
@@ -287,7 +287,7 @@ impl Network {
         serde_json::from_slice(&bytes).map_err(|e| fault::unexpected(ask.url, &format!("no description of data ({e})")))
     }
 
-    fn whole(&self, url: &str, answer: &mut Answer, most: u64, stop: &AtomicBool) -> Result<Vec<u8>> {
+    fn whole(&self, url: &str, answer: &mut HttpResponse, most: u64, stop: &AtomicBool) -> Result<Vec<u8>> {
         let mut all = Vec::new();
         // A server that drips must not hold a description up for ever.
         let end = Instant::now() + self.policy.silence * 6;
@@ -352,7 +352,7 @@ fn wait_asked(headers: &HeaderMap) -> Option<Duration> {
     retry::retry_after(headers.get("retry-after")?.to_str().ok()?, SystemTime::now())
 }
 
-fn answer(response: Response<ureq::Body>, asked_from: u64) -> Answer {
+fn answer(response: Response<ureq::Body>, asked_from: u64) -> HttpResponse {
     let status = response.status().as_u16();
     let partial = status == 206;
     let (parts, body) = response.into_parts();
@@ -368,5 +368,5 @@ fn answer(response: Response<ureq::Body>, asked_from: u64) -> Answer {
         (true, None) => (asked_from, number("content-length").map(|n| n.saturating_add(asked_from))),
         (false, _) => (0, number("content-length")),
     };
-    Answer { status, from, total, partial, body: body.into_reader(), headers: parts.headers }
+    HttpResponse { status, from, total, partial, body: body.into_reader(), headers: parts.headers }
 }

@@ -1,6 +1,6 @@
 //! Parts of large files.
 
-use super::{Answer, Ask, Network, fault};
+use super::{HttpRequest, HttpResponse, Network, fault};
 use crate::error::Result;
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
@@ -22,7 +22,8 @@ impl Network {
     /// [`Error::Network`](crate::Error::Network) or [`Error::Cancelled`](crate::Error::Cancelled).
     pub fn part(&self, url: &str, range: Range<u64>, stop: &AtomicBool) -> Result<Part> {
         self.retry(stop, &mut || {
-            let mut answer = self.open(&Ask { from: range.start, to: Some(range.end), ..Ask::get(url) })?;
+            let mut answer =
+                self.open(&HttpRequest { from: range.start, to: Some(range.end), ..HttpRequest::get(url) })?;
             if !answer.partial || answer.from != range.start {
                 return Err(fault::no_parts(url));
             }
@@ -46,7 +47,7 @@ impl Network {
     ///
     /// # Errors
     /// [`Error::Network`](crate::Error::Network), also when it is larger, or [`Error::Cancelled`](crate::Error::Cancelled).
-    pub fn whole_instead(&self, url: &str, answer: &mut Answer, most: u64, stop: &AtomicBool) -> Result<Vec<u8>> {
+    pub fn whole_instead(&self, url: &str, answer: &mut HttpResponse, most: u64, stop: &AtomicBool) -> Result<Vec<u8>> {
         let too_large = |bytes: u64| bytes > most;
         if answer.total.is_some_and(too_large) {
             return Err(fault::no_parts(url));

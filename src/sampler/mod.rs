@@ -7,8 +7,8 @@ mod run;
 mod solver;
 
 pub use crate::model::{Schedule, TRAIN_STEPS};
-pub use noise::{Purpose, Stream, training_generator};
+pub use noise::{NoisePurpose, Stream, training_generator};
 pub use options::{ConditionLatent, IgnoredMode, Preset, SamplerOptions};
 pub use roles::{Role, Roles};
 pub use run::{BatchName, Evaluation, Start, sample, solved};
-pub use solver::{Grid, MOST_STEPS, Method, Solver, solve};
+pub use solver::{MOST_STEPS, Method, Solver, TimeGrid, solve};

@@ -19,7 +19,7 @@ const BLOCK: i64 = 8;
 
 /// What a stream of noise is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+pub enum NoisePurpose {
     /// The draw from the posterior of a condition.
     Condition,
     /// The initial state of a generated modality.
@@ -41,7 +41,7 @@ pub struct Stream<'a> {
     /// Key of the modality.
     pub modality: &'a str,
     /// What for.
-    pub purpose: Purpose,
+    pub purpose: NoisePurpose,
 }
 
 impl Stream<'_> {
@@ -90,9 +90,9 @@ impl Stream<'_> {
     /// What all blocks of this stream share.
     fn key(&self, ground: &Footprint) -> [u8; 32] {
         let (purpose, counter) = match self.purpose {
-            Purpose::Condition => (0, 0),
-            Purpose::Initial => (1, 0),
-            Purpose::Ignored { evaluation } => (2, evaluation as u64),
+            NoisePurpose::Condition => (0, 0),
+            NoisePurpose::Initial => (1, 0),
+            NoisePurpose::Ignored { evaluation } => (2, evaluation as u64),
         };
         let crs = ground.crs.as_ref().map_or("", |crs| crs.0.as_str());
         named([self.seed, self.realisation, purpose, counter], crs, self.modality)
@@ -128,7 +128,7 @@ mod tests {
     use crate::modality::ModalityTable;
     use proptest::prelude::*;
 
-    const BASE: Stream = Stream { seed: 7, realisation: 0, modality: "DEM_DEM", purpose: Purpose::Initial };
+    const BASE: Stream = Stream { seed: 7, realisation: 0, modality: "DEM_DEM", purpose: NoisePurpose::Initial };
 
     fn ground(left: f64, top: f64) -> Footprint {
         Footprint { crs: Some(Crs("EPSG:32632".into())), left, top, width_m: 1920.0, height_m: 1920.0 }
@@ -148,9 +148,9 @@ mod tests {
             (Stream { seed: 8, ..BASE }, here.clone()),
             (Stream { realisation: 1, ..BASE }, here.clone()),
             (Stream { modality: "LULC_LULC", ..BASE }, here.clone()),
-            (Stream { purpose: Purpose::Condition, ..BASE }, here.clone()),
-            (Stream { purpose: Purpose::Ignored { evaluation: 0 }, ..BASE }, here.clone()),
-            (Stream { purpose: Purpose::Ignored { evaluation: 1 }, ..BASE }, here.clone()),
+            (Stream { purpose: NoisePurpose::Condition, ..BASE }, here.clone()),
+            (Stream { purpose: NoisePurpose::Ignored { evaluation: 0 }, ..BASE }, here.clone()),
+            (Stream { purpose: NoisePurpose::Ignored { evaluation: 1 }, ..BASE }, here.clone()),
             // The same numbers in another zone are another place.
             (BASE, Footprint { crs: Some(Crs("EPSG:32633".into())), ..here.clone() }),
             (BASE, Footprint { crs: None, ..here.clone() }),

@@ -1,6 +1,6 @@
 //! Switches of sampling; the defaults are those the specification recommends (sections E and I).
 
-use super::solver::{Grid, Method, Solver};
+use super::solver::{Method, Solver, TimeGrid};
 use serde::{Deserialize, Serialize};
 
 /// How a condition's latent is taken from the encoder's posterior (specification I.5).
@@ -37,7 +37,7 @@ pub struct SamplerOptions {
     pub solver: Solver,
     /// Where the solver evaluates; `None` is its own grid ([`Solver::grid`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grid: Option<Grid>,
+    pub grid: Option<TimeGrid>,
     /// Latents of conditions.
     pub condition: ConditionLatent,
     /// Ignored modalities.
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn presets_change_the_solver_alone_and_are_known_again() {
-        let own = SamplerOptions { final_denoise: true, grid: Some(Grid::Lambda), ..SamplerOptions::default() };
+        let own = SamplerOptions { final_denoise: true, grid: Some(TimeGrid::Lambda), ..SamplerOptions::default() };
         assert_eq!(Preset::of(&own), None);
         for preset in Preset::ALL {
             let options = preset.applied_to(&own);
@@ -160,7 +160,7 @@ mod tests {
         let options: SamplerOptions = serde_json::from_str(before).expect("old options");
         assert_eq!((options.solver, options.grid, options.steps), (Solver::Singlestep, None, 20));
         for solver in Solver::ALL {
-            for grid in [None, Some(Grid::Time), Some(Grid::Lambda), Some(Grid::Quadratic)] {
+            for grid in [None, Some(TimeGrid::Time), Some(TimeGrid::Lambda), Some(TimeGrid::Quadratic)] {
                 let options = SamplerOptions { solver, grid, ..options.clone() };
                 let text = serde_json::to_string(&options).expect("text");
                 assert_eq!(serde_json::from_str::<SamplerOptions>(&text).expect("options"), options, "{text}");

@@ -1,6 +1,6 @@
 //! One sampling run of a batch of realisations: conditions in, latents out (specification E.3, E.4).
 
-use super::noise::{Purpose, Stream};
+use super::noise::{NoisePurpose, Stream};
 use super::options::{IgnoredMode, SamplerOptions};
 use super::roles::{Role, Roles};
 use super::solver::solve;
@@ -37,7 +37,7 @@ impl BatchName {
     ///
     /// # Errors
     /// When the device has no room.
-    pub fn normal(&self, denoiser: &dyn NoisePredictor, modality: usize, purpose: Purpose) -> Result<Tensor> {
+    pub fn normal(&self, denoiser: &dyn NoisePredictor, modality: usize, purpose: NoisePurpose) -> Result<Tensor> {
         let m = &denoiser.table()[modality];
         let items: Vec<Tensor> = self
             .realisations
@@ -105,7 +105,7 @@ pub fn sample(
     let ignored = if options.ignored == IgnoredMode::GenerateAndDiscard { vec![] } else { roles.with(Role::Ignored) };
     if options.ignored == IgnoredMode::NoiseAtEnd {
         for &i in &ignored {
-            inputs[i] = Some(start.batch.normal(denoiser, i, Purpose::Ignored { evaluation: 0 })?);
+            inputs[i] = Some(start.batch.normal(denoiser, i, NoisePurpose::Ignored { evaluation: 0 })?);
             times[i].fill(TRAIN_STEPS as f32);
         }
     }
@@ -119,7 +119,7 @@ pub fn sample(
         }
         if options.ignored == IgnoredMode::FreshNoiseAtZero {
             for &i in &ignored {
-                inputs[i] = Some(start.batch.normal(denoiser, i, Purpose::Ignored { evaluation })?);
+                inputs[i] = Some(start.batch.normal(denoiser, i, NoisePurpose::Ignored { evaluation })?);
             }
         }
         evaluation += 1;

@@ -22,13 +22,13 @@ pub enum Pixels {
     /// As they are.
     Float,
     /// As they are; what is not finite becomes this, the declared no-data value.
-    Holed(f32),
+    WithHoles(f32),
     /// Colours from 0 to 255, in bands of red, green and blue.
     Picture,
     /// Class codes with their colours.
     Classes(Vec<Class>),
     /// As classes; what is not finite becomes this, the declared no-data value.
-    HoledClasses(Vec<Class>, u8),
+    ClassesWithHoles(Vec<Class>, u8),
 }
 
 /// Everything one GeoTIFF holds.
@@ -68,9 +68,9 @@ impl GeoTiff<'_> {
         let written = match &self.pixels {
             Pixels::Scaled { .. } => self.fill(plain, temporary.path(), |v| v.round().clamp(1.0, 65_535.0) as u16),
             Pixels::Float => self.fill(plain, temporary.path(), |v| v),
-            Pixels::Holed(none) => self.fill(plain, temporary.path(), |v| if v.is_finite() { v } else { *none }),
+            Pixels::WithHoles(none) => self.fill(plain, temporary.path(), |v| if v.is_finite() { v } else { *none }),
             Pixels::Classes(_) | Pixels::Picture => self.fill(plain, temporary.path(), code),
-            Pixels::HoledClasses(_, none) => {
+            Pixels::ClassesWithHoles(_, none) => {
                 self.fill(plain, temporary.path(), |v| if v.is_finite() { code(v) } else { *none })
             }
         };
@@ -125,11 +125,11 @@ impl GeoTiff<'_> {
                         .map_err(text)?;
                 }
                 Pixels::Classes(classes) => band.set_color_table(&color_table(classes)),
-                Pixels::HoledClasses(classes, none) => {
+                Pixels::ClassesWithHoles(classes, none) => {
                     band.set_color_table(&color_table(classes));
                     band.set_no_data_value(Some(f64::from(*none))).map_err(text)?;
                 }
-                Pixels::Holed(none) => band.set_no_data_value(Some(f64::from(*none))).map_err(text)?,
+                Pixels::WithHoles(none) => band.set_no_data_value(Some(f64::from(*none))).map_err(text)?,
                 Pixels::Float | Pixels::Picture => {}
             }
             let mut buffer = Buffer::new(self.size, values.iter().map(|&v| convert(v)).collect());
@@ -142,7 +142,7 @@ impl GeoTiff<'_> {
             let predictor = if T::datatype() == GdalDataType::Float32 { "FLOATING_POINT" } else { "STANDARD" };
             let predictor = format!("PREDICTOR={predictor}");
             // Class codes must not be averaged.
-            let resampling = if matches!(self.pixels, Pixels::Classes(_) | Pixels::HoledClasses(..)) {
+            let resampling = if matches!(self.pixels, Pixels::Classes(_) | Pixels::ClassesWithHoles(..)) {
                 "NEAREST"
             } else {
                 "AVERAGE"

@@ -382,10 +382,10 @@ fn filled(m: &Group, values: &[f32]) -> Vec<f32> {
 fn pixels(m: &Group) -> Pixels {
     let hole = m.about.hole().filter(|_| m.about.fill.is_none());
     match (m.classes(), hole) {
-        (Some(classes), Some(none)) => Pixels::HoledClasses(classes.to_vec(), none as u8),
+        (Some(classes), Some(none)) => Pixels::ClassesWithHoles(classes.to_vec(), none as u8),
         (Some(classes), None) => Pixels::Classes(classes.to_vec()),
         (None, _) if m.about.whole_numbers => Pixels::Scaled { scale: 1.0 / f64::from(m.about.per_unit) },
-        (None, Some(none)) => Pixels::Holed(none),
+        (None, Some(none)) => Pixels::WithHoles(none),
         (None, None) => Pixels::Float,
     }
 }

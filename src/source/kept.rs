@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::files::{
-    LONGEST_TEXT, Own, absent, doomed_name, folders, hex, is_unfinished, read, read_text, remove_abandoned,
+    LONGEST_TEXT, UserFolder, absent, doomed_name, folders, hex, is_unfinished, read, read_text, remove_abandoned,
     write_atomically,
 };
 use sha2::{Digest, Sha256};
@@ -38,7 +38,7 @@ impl Kept {
 
     /// In the user's data folder, or where `COPGEN_PLACES` says; `None` on a system that has none.
     pub fn usual() -> Option<Self> {
-        Own::Places.folder().map(Self::new)
+        UserFolder::Places.folder().map(Self::new)
     }
 
     /// Where scenes are made.

@@ -1,7 +1,7 @@
 //! Providers of open data, as configuration: `assets/sources.toml` says what its fields mean.
 
 use crate::error::{Error, Result};
-use crate::files::{Own, bundled, read_toml, variable};
+use crate::files::{UserFolder, bundled, read_toml, variable};
 use crate::modality::Catalogue;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -193,7 +193,7 @@ struct Sources {
 /// When a file cannot be read or is no such configuration.
 pub fn providers() -> Result<Vec<Provider>> {
     let mut all = providers_in(&bundled("assets/sources.toml")?)?;
-    if let Some(own) = Own::Settings.folder().map(|dir| dir.join("sources.toml")).filter(|path| path.exists()) {
+    if let Some(own) = UserFolder::Settings.folder().map(|dir| dir.join("sources.toml")).filter(|path| path.exists()) {
         for provider in providers_in(&own)? {
             match all.iter_mut().find(|other| other.name == provider.name) {
                 Some(other) => *other = provider,

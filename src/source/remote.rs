@@ -256,7 +256,7 @@ mod tests {
             pixel_m: pixel,
             size,
             bands,
-            pixels: Pixels::Holed(-32768.0),
+            pixels: Pixels::WithHoles(-32768.0),
             metadata: Vec::new(),
             cloud_optimised: false,
         };

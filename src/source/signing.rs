@@ -3,7 +3,7 @@
 use super::providers::Access;
 use crate::error::{Error, Fault, Result};
 use crate::files::variable;
-use crate::net::{Answer, Ask, Network, server, unexpected};
+use crate::net::{HttpRequest, HttpResponse, Network, server, unexpected};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
 use std::collections::BTreeSet;
@@ -50,7 +50,8 @@ impl FileAccess {
             let url = url.replace("{collection}", collection);
             let key = header.clone().zip(key.as_deref().and_then(variable));
             let headers: Vec<(String, String)> = key.into_iter().collect();
-            let answer: serde_json::Value = network.json(&Ask { headers: &headers, ..Ask::get(&url) }, stop)?;
+            let answer: serde_json::Value =
+                network.json(&HttpRequest { headers: &headers, ..HttpRequest::get(&url) }, stop)?;
             let token = answer["token"].as_str().filter(|token| !token.is_empty());
             signature = Some(token.ok_or_else(|| unexpected(&url, "without a signature"))?.to_owned());
         }
@@ -150,8 +151,8 @@ impl FileAccess {
     }
 
     /// Asks for the first bytes of a file.
-    fn first_bytes(&self, network: &Network, url: &str) -> Result<Answer> {
-        network.open(&Ask { headers: &self.headers(url)?, to: Some(HEAD), ..Ask::get(url) })
+    fn first_bytes(&self, network: &Network, url: &str) -> Result<HttpResponse> {
+        network.open(&HttpRequest { headers: &self.headers(url)?, to: Some(HEAD), ..HttpRequest::get(url) })
     }
 
     /// All of a file from a server that sends whole files only, however little is asked for; `None` from one that sends

@@ -5,7 +5,7 @@ use super::providers::{Product, Provider, Time};
 use super::query::{Query, share};
 use crate::error::{Error, Result};
 use crate::modality::{Catalogue, Group};
-use crate::net::{Ask, Network, resolved, same_host, unexpected};
+use crate::net::{HttpRequest, Network, resolved, same_host, unexpected};
 use crate::text::{address_without_secrets, printable};
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
@@ -170,7 +170,7 @@ fn pages(
     let mut body = Some(question.clone());
     let catalogue = Catalogue::of_user();
     for _ in 0..PAGES {
-        let ask = Ask { body: body.as_ref(), ..Ask::get(&url) };
+        let ask = HttpRequest { body: body.as_ref(), ..HttpRequest::get(&url) };
         let mut answer: ItemCollection = network.json(&ask, stop)?;
         answer.features.iter_mut().for_each(|feature| resolve_assets(feature, &url));
         answer.features.iter().filter_map(|feature| read(&catalogue, product, query, feature)).for_each(&mut *take);
@@ -346,7 +346,7 @@ pub fn thumbnail(network: &Network, acquisition: &Acquisition, stop: &AtomicBool
     if !url.starts_with("http") {
         return Err(Error::request("Its small picture is not on the web."));
     }
-    network.bytes(&Ask::get(url), LARGEST_THUMBNAIL, stop)
+    network.bytes(&HttpRequest::get(url), LARGEST_THUMBNAIL, stop)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use std::path::Path;
 pub(super) enum Latents {
     /// By one autoencoder per image modality, in table order.
     Autoencoders(Vec<Option<Autoencoder>>),
-    /// They are the images themselves, evened out.
+    /// They are the images themselves, whitened.
     Field(Statistics),
 }
 

@@ -18,7 +18,7 @@ pub struct AreaOrder<'a> {
     /// What was observed, by modality.
     pub observed: &'a [Option<Raster>],
     /// The realisations.
-    pub members: &'a [&'a Realisation],
+    pub realisations: &'a [&'a Realisation],
     /// Which modality, and what of it.
     pub modality: usize,
     /// See there.
@@ -85,7 +85,7 @@ fn indices(area: [Spot; 2], raster: &Raster) -> Vec<usize> {
 pub fn area_figures(order: &AreaOrder) -> Option<AreaFigures> {
     let m = order.table.get(order.modality)?;
     let held: Vec<&Raster> =
-        order.members.iter().filter_map(|r| r.values.get(order.modality)?.as_ref()?.image()).collect();
+        order.realisations.iter().filter_map(|r| r.values.get(order.modality)?.as_ref()?.image()).collect();
     let observed = order.observed.get(order.modality)?.as_ref();
     let values = |raster: &Raster| -> Vec<f32> {
         let Some(all) = order.quantity.pixels(raster) else { return Vec::new() };
@@ -130,7 +130,7 @@ fn spectra(order: &AreaOrder, m: &Modality) -> Vec<ClassSpectrum> {
     let family = if m.about.is_optical() { Some(m.family.as_str()) } else { surface() };
     let Some(at) = order.table.finest(Subject::LandCover) else { return Vec::new() };
     let cover = order.observed.get(at).and_then(Option::as_ref).cloned();
-    let mode = || match statistics(&order.table[at], at, order.members) {
+    let mode = || match statistics(&order.table[at], at, order.realisations) {
         Ok(Statistics::Classes { mode, .. }) => Some(mode),
         _ => None,
     };
@@ -174,7 +174,7 @@ fn band_means(order: &AreaOrder, i: usize, m: &Modality, cover: &Raster, code: u
         (!own.is_empty()).then(|| (sum / own.len() as f64) as f32)
     };
     let observed = order.observed.get(i).and_then(Option::as_ref);
-    let held: Vec<&Raster> = order.members.iter().filter_map(|r| r.values.get(i)?.as_ref()?.image()).collect();
+    let held: Vec<&Raster> = order.realisations.iter().filter_map(|r| r.values.get(i)?.as_ref()?.image()).collect();
     let band = |(channel, name): (usize, &String)| {
         let nm = m.wavelength_nm(name)?;
         let seen = observed.and_then(|raster| mean(raster, channel));
@@ -213,13 +213,13 @@ mod tests {
             values[optical] = Some(Value::Image(flat(optical, value)));
             Realisation { index: 0, seed: 0, values }
         };
-        let members = [member(2000.0), member(4000.0)];
-        let members: Vec<&Realisation> = members.iter().collect();
+        let realisations = [member(2000.0), member(4000.0)];
+        let realisations: Vec<&Realisation> = realisations.iter().collect();
         let order = |area: [[f64; 2]; 2]| AreaOrder {
             area: area.map(|[x, y]| Spot { x, y }),
             table: &table,
             observed: &observed,
-            members: &members,
+            realisations: &realisations,
             modality: optical,
             quantity: Quantity::Channel(0),
         };

@@ -1,7 +1,7 @@
 //! Ways to look at a modality: band combinations, indices, single bands.
 
 use crate::ensemble::Quantity;
-use crate::modality::{Form, Group, Index, Style};
+use crate::modality::{Group, SpectralIndex, Style, ValueForm};
 
 /// How a modality's values become colours; numbers are channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub enum Look {
     /// One band in grey.
     Band(usize),
     /// Normalised difference (a − b)/(a + b) in colour.
-    Index(Index),
+    Index(SpectralIndex),
     /// Two bands and their ratio, in dB.
     Radar(usize, usize),
     /// One band in dB, in grey.
@@ -29,13 +29,13 @@ pub enum Look {
 /// All ways to look at a modality, by name; the first is the usual one. None for places and dates.
 pub fn looks(m: &Group) -> Vec<(String, Look)> {
     match m.about.form {
-        Form::Class => vec![("classes".into(), Look::Classes)],
-        Form::Picture => {
+        ValueForm::Class => vec![("classes".into(), Look::Classes)],
+        ValueForm::Picture => {
             let last = m.channels.len().saturating_sub(1);
             vec![("picture without units".into(), Look::Picture([0, 1.min(last), 2.min(last)]))]
         }
-        Form::Location | Form::Date => Vec::new(),
-        Form::Number => numbers(m),
+        ValueForm::Location | ValueForm::Date => Vec::new(),
+        ValueForm::Number => numbers(m),
     }
 }
 
@@ -54,7 +54,7 @@ fn numbers(m: &Group) -> Vec<(String, Look)> {
         };
         all.push((entry.name.clone(), look));
     }
-    all.extend(Index::all_of(m).into_iter().map(|(name, index)| (name.to_owned(), Look::Index(index))));
+    all.extend(SpectralIndex::all_of(m).into_iter().map(|(name, index)| (name.to_owned(), Look::Index(index))));
     if m.channels.len() > 1 || all.is_empty() {
         all.extend(m.channels.iter().enumerate().map(|(i, name)| match m.about.decibel {
             true => (format!("{} in dB", name.to_uppercase()), Look::Polarisation(i)),

@@ -22,27 +22,27 @@ pub struct Figures {
     /// Whether something was observed, but not here: the pixel is no data.
     pub no_data: bool,
     /// What each realisation holds.
-    pub members: Vec<f32>,
+    pub realisations: Vec<f32>,
 }
 
 impl Figures {
     /// Mean of the realisations.
     pub fn mean(&self) -> Option<f32> {
-        let n = self.members.len();
-        (n > 0).then(|| (self.members.iter().map(|v| f64::from(*v)).sum::<f64>() / n as f64) as f32)
+        let n = self.realisations.len();
+        (n > 0).then(|| (self.realisations.iter().map(|v| f64::from(*v)).sum::<f64>() / n as f64) as f32)
     }
 
     /// Smallest and largest of the realisations.
     pub fn range(&self) -> Option<(f32, f32)> {
-        let low = self.members.iter().copied().min_by(f32::total_cmp)?;
-        Some((low, self.members.iter().copied().max_by(f32::total_cmp)?))
+        let low = self.realisations.iter().copied().min_by(f32::total_cmp)?;
+        Some((low, self.realisations.iter().copied().max_by(f32::total_cmp)?))
     }
 
     /// How many realisations lie below what was observed, and of how many.
     pub fn rank(&self) -> Option<(usize, usize)> {
         let observed = self.observed?;
-        let below = self.members.iter().filter(|v| **v < observed).count();
-        (!self.members.is_empty()).then_some((below, self.members.len()))
+        let below = self.realisations.iter().filter(|v| **v < observed).count();
+        (!self.realisations.is_empty()).then_some((below, self.realisations.len()))
     }
 }
 
@@ -52,9 +52,9 @@ pub fn figures(
     index: usize,
     spot: Spot,
     observed: Option<&Raster>,
-    members: &[&Realisation],
+    realisations: &[&Realisation],
 ) -> Vec<Figures> {
-    let held: Vec<&Raster> = members.iter().filter_map(|r| r.values.get(index)?.as_ref()?.image()).collect();
+    let held: Vec<&Raster> = realisations.iter().filter_map(|r| r.values.get(index)?.as_ref()?.image()).collect();
     let at = |raster: &Raster, channel: usize| {
         let place = |share: f64, side: usize| ((share * side as f64) as usize).min(side.saturating_sub(1));
         let pixel = place(spot.y, raster.height) * raster.width + place(spot.x, raster.width);
@@ -65,13 +65,13 @@ pub fn figures(
         channel: name.clone(),
         observed: observed.and_then(|raster| at(raster, c)),
         no_data: observed.is_some_and(|raster| at(raster, c).is_none()),
-        members: held.iter().filter_map(|raster| at(raster, c)).collect(),
+        realisations: held.iter().filter_map(|raster| at(raster, c)).collect(),
     };
     m.channels
         .iter()
         .enumerate()
         .map(channel)
-        .filter(|f| f.observed.is_some() || f.no_data || !f.members.is_empty())
+        .filter(|f| f.observed.is_some() || f.no_data || !f.realisations.is_empty())
         .collect()
 }
 
@@ -98,10 +98,10 @@ mod tests {
                 values[index] = Some(Value::Image(raster.map(|v| v * factor)));
                 Realisation { index: 0, seed: 0, values }
             };
-            let members = [made(0.5), made(2.0)];
-            let members: Vec<&Realisation> = members.iter().collect();
+            let realisations = [made(0.5), made(2.0)];
+            let realisations: Vec<&Realisation> = realisations.iter().collect();
             for y in [0.0, 0.25, 0.999, 1.0] {
-                let found = figures(m, index, Spot { x: 0.0, y }, Some(&raster), &members);
+                let found = figures(m, index, Spot { x: 0.0, y }, Some(&raster), &realisations);
                 assert_eq!(found.len(), m.channels.len());
                 for f in &found {
                     let observed = f.observed.expect("observed");
@@ -114,9 +114,9 @@ mod tests {
             assert!(m.channels.iter().all(|band| m.wavelength_nm(band).is_some()));
             // No data is no value, and is told from what was not observed at all.
             let holed = raster.clone().with_valid(&Mask::from_fn(m.pixels, m.pixels, |pixel| pixel > 0)).expect("mask");
-            let found = figures(m, index, Spot { x: 0.0, y: 0.0 }, Some(&holed), &members);
+            let found = figures(m, index, Spot { x: 0.0, y: 0.0 }, Some(&holed), &realisations);
             assert!(found.iter().all(|f| f.no_data && f.observed.is_none() && f.rank().is_none()));
-            let found = figures(m, index, Spot { x: 0.9, y: 0.0 }, Some(&holed), &members);
+            let found = figures(m, index, Spot { x: 0.9, y: 0.0 }, Some(&holed), &realisations);
             assert!(found.iter().all(|f| !f.no_data && f.observed.is_some()));
             assert!(figures(m, index, Spot { x: 0.0, y: 0.0 }, None, &[]).is_empty());
         }

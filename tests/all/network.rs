@@ -2,7 +2,7 @@
 
 use crate::common::server::{Fault, Reply, Seen, Server};
 use copgen::Error;
-use copgen::net::{Ask, Fault as Found, Network, RetryPolicy};
+use copgen::net::{Fault as Found, HttpRequest, Network, RetryPolicy};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn fault_of<T: std::fmt::Debug>(result: Result<T, Error>) -> (Found, String) {
 }
 
 fn get(server: &Server, path: &str) -> Result<Vec<u8>, Error> {
-    network().bytes(&Ask::get(&format!("{}{path}", server.url)), 1 << 20, &GO_ON)
+    network().bytes(&HttpRequest::get(&format!("{}{path}", server.url)), 1 << 20, &GO_ON)
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn pages_are_no_data() {
     let server = Server::start();
     server.put("/stac", Reply::new("application/json", "{\"a\": 1}"));
     let url = format!("{}/stac", server.url);
-    let read = || network().json::<serde_json::Value>(&Ask::get(&url), &GO_ON);
+    let read = || network().json::<serde_json::Value>(&HttpRequest::get(&url), &GO_ON);
     assert_eq!(read().expect("json")["a"], 1);
     server.fail("/stac", Fault::ContentType("text/html"), 1);
     let (_, problem) = fault_of(read());
@@ -103,25 +103,25 @@ fn the_switch_keeps_everything_in() {
     let network = network();
     network.set_offline(true);
     let url = format!("{}/a?key=secret", server.url);
-    let error = network.bytes(&Ask::get(&url), 100, &GO_ON).expect_err("offline").to_string();
+    let error = network.bytes(&HttpRequest::get(&url), 100, &GO_ON).expect_err("offline").to_string();
     assert!(error.contains("offline") && !error.contains("secret"), "{error}");
     assert!(server.seen().is_empty());
     network.set_offline(false);
-    assert_eq!(network.bytes(&Ask::get(&url), 100, &GO_ON).expect("online"), b"here");
+    assert_eq!(network.bytes(&HttpRequest::get(&url), 100, &GO_ON).expect("online"), b"here");
     let agent = &server.seen()[0].headers["user-agent"];
     assert!(agent.starts_with("COP-GEN-Explorer/"), "{agent}");
 }
 
 #[test]
 fn a_server_that_is_not_there_and_a_stop() {
-    let (fault, problem) = fault_of(network().bytes(&Ask::get("http://127.0.0.1:9/"), 100, &GO_ON));
+    let (fault, problem) = fault_of(network().bytes(&HttpRequest::get("http://127.0.0.1:9/"), 100, &GO_ON));
     assert!(fault == Found::Unreachable && problem.contains("connection"), "{problem}");
     let server = Server::start();
     server.put("/a", Reply::new("text/plain", vec![0; 100_000]));
     server.fail("/a", Fault::Slow(100, Duration::from_millis(20)), 1);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let asking = scope.spawn(|| network().bytes(&Ask::get(&format!("{}/a", server.url)), 1 << 20, &stop));
+        let asking = scope.spawn(|| network().bytes(&HttpRequest::get(&format!("{}/a", server.url)), 1 << 20, &stop));
         std::thread::sleep(Duration::from_millis(100));
         stop.store(true, Ordering::Relaxed);
         assert!(matches!(asking.join().expect("thread"), Err(Error::Cancelled)));
@@ -137,7 +137,7 @@ fn what_was_begun_goes_on_where_it_stopped() {
     let url = format!("{}/a", server.url);
     let read = |from| {
         let network = network();
-        let mut answer = network.open(&Ask { from, ..Ask::get(&url) }).expect("answer");
+        let mut answer = network.open(&HttpRequest { from, ..HttpRequest::get(&url) }).expect("answer");
         let (mut got, begin, total) = (Vec::new(), answer.from, answer.total);
         network
             .copy(&url, &mut answer, &GO_ON, &mut |piece| {
@@ -173,7 +173,7 @@ fn keys_stay_with_the_server_they_are_for() {
     let headers = [("x-key".to_owned(), "secret".to_owned())];
     let read = |path: &str| {
         let url = format!("{}{path}", server.url);
-        network().bytes(&Ask { headers: &headers, ..Ask::get(&url) }, 100, &GO_ON)
+        network().bytes(&HttpRequest { headers: &headers, ..HttpRequest::get(&url) }, 100, &GO_ON)
     };
     assert_eq!(read("/away").expect("followed"), b"here");
     assert!(!other.seen()[0].headers.contains_key("x-key"), "the key stays with its server");

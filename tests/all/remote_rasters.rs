@@ -25,7 +25,7 @@ fn what_is_wrong_with_a_raster_for_good_is_asked_for_once_and_told() {
         pixel_m: 10.0,
         size: (side, side),
         bands: vec![("vv".into(), radar["vv"].as_slice())],
-        pixels: Pixels::Holed(-32768.0),
+        pixels: Pixels::WithHoles(-32768.0),
         metadata: Vec::new(),
         cloud_optimised: false,
     };

@@ -2,7 +2,7 @@
 
 use crate::common::{self, COMPLETE, copgen, failure, generate, scene, success};
 use copgen::job::Settings;
-use copgen::sampler::{Grid, Preset, SamplerOptions, Solver};
+use copgen::sampler::{Preset, SamplerOptions, Solver, TimeGrid};
 use gdal::Metadata;
 use std::path::PathBuf;
 
@@ -11,7 +11,8 @@ const QUICK: [&str; 6] = ["--given", "DEM,LULC", "--generate", "S2L2A_60m", "--s
 #[test]
 fn files_carry_their_solver_and_bring_it_back() {
     let published = SamplerOptions { steps: 3, ..Preset::Published.options() };
-    let own = SamplerOptions { solver: Solver::Multistep2, grid: Some(Grid::Quadratic), steps: 2, ..published.clone() };
+    let own =
+        SamplerOptions { solver: Solver::Multistep2, grid: Some(TimeGrid::Quadratic), steps: 2, ..published.clone() };
     for (arguments, options, told) in [
         (vec![], Preset::Standard.options(), Solver::Unipc3.name()),
         (vec!["--preset", "draft"], Preset::Draft.options(), "evaluations"),

@@ -1,7 +1,7 @@
 //! What to export, and where to.
 
 use crate::app::command::Command;
-use crate::app::command::Purpose;
+use crate::app::command::FileChoice;
 use crate::app::dialogs::folder_line;
 use crate::app::kit::theme;
 use crate::app::kit::widgets;
@@ -80,7 +80,7 @@ impl ExportForm {
             ui.separator();
             self.what(ui, shown.spot.is_some() && session.run_is_here());
             ui.horizontal(|ui| {
-                folder_line::folder(ui, "Folder", &mut self.dir, 300.0, Purpose::Export, commands);
+                folder_line::folder(ui, "Folder", &mut self.dir, 300.0, FileChoice::Export, commands);
             });
             ui.checkbox(&mut self.overwrite, "Replace files that exist");
             ui.label(

@@ -1,6 +1,6 @@
 //! A line that asks for a folder or file.
 
-use crate::app::command::{Command, Purpose};
+use crate::app::command::{Command, FileChoice};
 use egui::Response;
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ pub(crate) fn folder(
     label: &str,
     dir: &mut String,
     width: f32,
-    purpose: Purpose,
+    purpose: FileChoice,
     commands: &mut Vec<Command>,
 ) -> Response {
     let label = ui.label(label);

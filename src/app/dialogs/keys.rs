@@ -54,12 +54,12 @@ pub(crate) fn pressed(ctx: &Context, session: &Session) -> Vec<Command> {
     let usable = |binding: &&Binding| binding.in_text || !typing;
     let hit = |binding: &Binding| ctx.input_mut(|input| input.consume_shortcut(&binding.shortcut));
     let commands = BINDINGS.iter().filter(usable).filter(|binding| hit(binding)).map(|binding| (binding.command)());
-    commands.filter(|wish| possible(wish, session)).collect()
+    commands.filter(|command| possible(command, session)).collect()
 }
 
 /// Whether a key makes sense now; what a button would not allow, a key does not do.
-fn possible(wish: &Command, session: &Session) -> bool {
-    match wish {
+fn possible(command: &Command, session: &Session) -> bool {
+    match command {
         Command::More => session.more().is_ok(),
         Command::Stop => session.busy(),
         Command::TogglePlay => session.run().is_some_and(|run| run.realisations.len() > 1),
@@ -74,7 +74,7 @@ fn possible(wish: &Command, session: &Session) -> bool {
 /// What keys do and makes sense now, by name.
 pub(crate) fn named(session: &Session) -> impl Iterator<Item = (String, Command)> {
     let all = BINDINGS.iter().map(|binding| (binding.what.to_owned(), (binding.command)()));
-    all.filter(|(_, wish)| !matches!(wish, Command::Palette(_)) && possible(wish, session))
+    all.filter(|(_, command)| !matches!(command, Command::Palette(_)) && possible(command, session))
 }
 
 /// Draws the sheet.

@@ -1,7 +1,7 @@
 //! Asks what to open: typed, chosen in a dialog, dropped on the window, or opened lately.
 
 use crate::app::command::Command;
-use crate::app::command::Purpose;
+use crate::app::command::FileChoice;
 use crate::app::dialogs::folder_line;
 use crate::app::kit::widgets;
 use crate::app::state::recent::Recent;
@@ -25,7 +25,7 @@ impl SceneForm {
         let window = egui::Window::new("Open").open(&mut open).resizable(false).collapsible(false);
         window.anchor(egui::Align2::CENTER_CENTER, egui::Vec2::ZERO).show(ctx, |ui| {
             ui.horizontal(|ui| {
-                let field = folder_line::folder(ui, "Folder, file or address", &mut self.dir, 320.0, Purpose::OpenScene, commands);
+                let field = folder_line::folder(ui, "Folder, file or address", &mut self.dir, 320.0, FileChoice::OpenScene, commands);
                 let entered = field.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
                 let named = !self.dir.trim().is_empty();
                 if (ui.add_enabled(named, egui::Button::new("Open")).clicked() || entered) && named {

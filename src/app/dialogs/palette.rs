@@ -1,7 +1,7 @@
 //! Everything that can be done, found by typing.
 
 use crate::app::command::Command;
-use crate::app::command::Purpose;
+use crate::app::command::FileChoice;
 use crate::app::dialogs::keys;
 use crate::app::state::guide::GuideStep;
 use crate::app::state::place::Selection;
@@ -37,7 +37,7 @@ impl Palette {
         let found = found(session, &self.text);
         self.chosen = (self.chosen + usize::from(down)).saturating_sub(usize::from(up));
         self.chosen = self.chosen.min(found.len().saturating_sub(1));
-        let mut done = enter.then(|| found.get(self.chosen).map(|(_, wish)| wish.clone()));
+        let mut done = enter.then(|| found.get(self.chosen).map(|(_, command)| command.clone()));
         let top = ctx.content_rect().center_top() + egui::vec2(0.0, 90.0);
         let window = egui::Window::new("Do").title_bar(false).resizable(false).pivot(egui::Align2::CENTER_TOP);
         window.fixed_pos(top).show(ctx, |ui| {
@@ -50,9 +50,9 @@ impl Palette {
             if response.changed() {
                 self.chosen = 0;
             }
-            for (i, (name, wish)) in found.iter().enumerate() {
+            for (i, (name, command)) in found.iter().enumerate() {
                 if ui.selectable_label(i == self.chosen, name).clicked() {
-                    done = Some(Some(wish.clone()));
+                    done = Some(Some(command.clone()));
                 }
             }
             if found.is_empty() {
@@ -76,7 +76,7 @@ fn all(session: &Session) -> Vec<(String, Command)> {
     all.push((text.into(), Command::Offline(!session.offline)));
     let layers = session.layers.all().into_iter();
     all.extend(layers.map(|layer| (format!("Base map: {}", session.layers.name(&layer)), Command::Basemap(layer))));
-    all.push(("Open a map file".into(), Command::ChooseFolder(Purpose::MapFile)));
+    all.push(("Open a map file".into(), Command::ChooseFolder(FileChoice::MapFile)));
     all.push(("Light colours".into(), Command::Theme(egui::Theme::Light)));
     all.push(("Dark colours".into(), Command::Theme(egui::Theme::Dark)));
     all.push(("Save the project".into(), Command::ProjectWindow(true)));

@@ -1,7 +1,7 @@
 //! Asks where to save the project.
 
 use crate::app::command::Command;
-use crate::app::command::Purpose;
+use crate::app::command::FileChoice;
 use crate::app::dialogs::folder_line;
 use crate::app::kit::widgets;
 use egui::RichText;
@@ -30,7 +30,7 @@ impl ProjectForm {
         let window = egui::Window::new("Save the project").open(&mut open).resizable(false).collapsible(false);
         window.anchor(egui::Align2::CENTER_CENTER, egui::Vec2::ZERO).show(ctx, |ui| {
             ui.horizontal(|ui| {
-                folder_line::folder(ui, "Project folder", &mut self.dir, 320.0, Purpose::Project, commands);
+                folder_line::folder(ui, "Project folder", &mut self.dir, 320.0, FileChoice::Project, commands);
                 let named = !self.dir.trim().is_empty();
                 if ui.add_enabled(named, egui::Button::new("Save")).clicked() {
                     commands.push(Command::SaveProject(self.dir.trim().into()));

@@ -89,7 +89,7 @@ fn brush(ui: &mut Ui, with: Brush, session: &Session, commands: &mut Vec<Command
         }
         if ui.button("As read").on_hover_text("Forget what was painted").clicked() {
             commands.push(Command::Typed(with.modality, String::new()));
-            commands.push(Command::Settle);
+            commands.push(Command::EndUndoStep);
         }
         if ui.button("Done").clicked() {
             commands.push(Command::Tool(Tool::Pointer));

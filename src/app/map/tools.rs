@@ -85,7 +85,7 @@ impl MapPainter<'_> {
             commands.extend(from.map(|from| Command::Paint(Stroked { brush, from, to })));
         }
         if response.drag_stopped() || response.clicked() {
-            commands.push(Command::Settle);
+            commands.push(Command::EndUndoStep);
         }
         commands
     }

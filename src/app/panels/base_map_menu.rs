@@ -1,7 +1,7 @@
 //! The list of layers below everything.
 
 use crate::app::command::Command;
-use crate::app::command::Purpose;
+use crate::app::command::FileChoice;
 use crate::app::kit::widgets;
 use crate::app::state::session::Session;
 use crate::basemap::LayerId;
@@ -33,7 +33,7 @@ pub(crate) fn show(ui: &mut Ui, session: &Session, names: bool, commands: &mut V
         ui.separator();
         let hover = "Tiles of your own: a .pmtiles or .mbtiles file. It can also be dropped on the window.";
         if ui.button("Open a map file …").on_hover_text(hover).clicked() {
-            commands.push(Command::ChooseFolder(Purpose::MapFile));
+            commands.push(Command::ChooseFolder(FileChoice::MapFile));
         }
         let mut on = names;
         if ui.checkbox(&mut on, "Borders and names").changed() {

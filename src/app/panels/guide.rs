@@ -38,9 +38,9 @@ pub(crate) fn show(
             ui.label(RichText::new(title).strong());
             ui.label(text);
             ui.horizontal(|ui| {
-                for (name, wish) in choices(now, session, shown) {
+                for (name, command) in choices(now, session, shown) {
                     if ui.button(name).clicked() {
-                        commands.extend(wish);
+                        commands.extend(command);
                     }
                 }
                 ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {

@@ -72,16 +72,16 @@ fn spectrum<'a>(parts: &'a [Part], family: &str) -> Vec<(f64, &'a Figures)> {
 }
 
 fn plot(ui: &mut Ui, family: &str, bands: &[(f64, &Figures)]) {
-    let count = bands.iter().map(|(_, f)| f.members.len()).max().unwrap_or(0);
+    let count = bands.iter().map(|(_, f)| f.realisations.len()).max().unwrap_or(0);
     let points = |value: &dyn Fn(&Figures) -> Option<f32>| -> Vec<[f64; 2]> {
         bands.iter().filter_map(|(nm, f)| Some([*nm, f64::from(value(f)?)])).collect()
     };
-    let members: Vec<Vec<[f64; 2]>> = (0..count).map(|k| points(&|f| f.members.get(k).copied())).collect();
+    let realisations: Vec<Vec<[f64; 2]>> = (0..count).map(|k| points(&|f| f.realisations.get(k).copied())).collect();
     let (mean, observed) = (points(&|f| f.mean()), points(&|f| f.observed));
     let [synthetic, measured] = [theme::SYNTHETIC, theme::OBSERVED].map(|colour| theme::ink(ui.visuals(), colour));
     let plot = Plot::new(family).height(132.0).include_y(0.0).allow_scroll(false).allow_drag(false).allow_zoom(false);
     plot.show_x(false).set_margin_fraction(vec2(0.03, 0.06)).show(ui, |plot| {
-        for line in members {
+        for line in realisations {
             let colour = synthetic.gamma_multiply(if count > 24 { 0.18 } else { 0.38 });
             plot.line(Line::new("realisation", PlotPoints::new(line)).color(colour).width(1.0));
         }
@@ -136,7 +136,7 @@ fn summary(m: &Modality, f: &Figures) -> String {
         };
     };
     let mut votes = vec![0usize; classes.len()];
-    f.members.iter().for_each(|v| votes[class_index(classes, *v)] += 1);
+    f.realisations.iter().for_each(|v| votes[class_index(classes, *v)] += 1);
     let mut named: Vec<(usize, &str)> = votes.iter().copied().zip(classes.iter().map(|c| c.name.as_str())).collect();
     named.retain(|(votes, _)| *votes > 0);
     named.sort_by_key(|(votes, _)| std::cmp::Reverse(*votes));

@@ -6,7 +6,7 @@ use crate::app::kit::widgets;
 use crate::app::state::session::Session;
 use crate::app::state::tools::{Brush, Tool};
 use crate::app::view::shown::{Base, Shown};
-use crate::modality::{Class, Form, Modality, Value};
+use crate::modality::{Class, Modality, Value, ValueForm};
 use crate::sampler::Role;
 use crate::view;
 use egui::collapsing_header::CollapsingState;
@@ -146,17 +146,17 @@ fn thumbnail(ui: &mut Ui, shown: &Shown, i: usize, m: &Modality, role: Role, com
 }
 
 /// A crosshair for places, a calendar leaf for dates, a dash for pixels that are not there.
-fn icon(painter: &egui::Painter, at: egui::Pos2, form: Form, colour: Color32) {
+fn icon(painter: &egui::Painter, at: egui::Pos2, form: ValueForm, colour: Color32) {
     let stroke = egui::Stroke::new(1.2, colour);
     let line = |a, b| painter.line_segment([at + a, at + b], stroke);
     match form {
-        Form::Location => {
+        ValueForm::Location => {
             painter.circle_stroke(at, 5.0, stroke);
             for (x, y) in [(1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0)] {
                 line(3.0 * vec2(x, y), 8.0 * vec2(x, y));
             }
         }
-        Form::Date => {
+        ValueForm::Date => {
             let leaf = egui::Rect::from_center_size(at, vec2(14.0, 13.0));
             painter.rect_stroke(leaf, 1.5, stroke, egui::StrokeKind::Middle);
             line(vec2(-7.0, -2.5), vec2(7.0, -2.5));

@@ -107,7 +107,7 @@ impl History {
         });
     }
 
-    /// Gives a modality and sets its classes; what follows before [`settle`](Self::settle) belongs to the same step.
+    /// Gives a modality and sets its classes; what follows before [`end_undo_step`](Self::end_undo_step) belongs to the same step.
     pub fn paint(&mut self, modality: usize, map: ClassMap) {
         self.change(Some(modality), |choices| {
             if let Some(role) = choices.roles.get_mut(modality) {
@@ -119,7 +119,7 @@ impl History {
     }
 
     /// What is typed or painted next is another step.
-    pub fn settle(&mut self) {
+    pub fn end_undo_step(&mut self) {
         self.typing = None;
     }
 
@@ -241,7 +241,7 @@ mod tests {
         let mut back = Choices { roles: now.roles.clone(), ..Choices::default() };
         now.written().for_each(|(i, text)| back.read_back(i, &text));
         assert_eq!(&back, now);
-        history.settle();
+        history.end_undo_step();
         history.typed(1, "trees".into());
         assert_eq!((history.now().text(1), history.now().painted.len()), ("trees", 0));
         history.undo();

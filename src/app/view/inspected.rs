@@ -21,9 +21,11 @@ pub(crate) fn table(session: &Session, spot: Spot) -> String {
 /// Everything that is known or made at the spot.
 pub(crate) fn parts(session: &Session, spot: Spot) -> Vec<Part<'_>> {
     let run = session.run().filter(|_| session.run_is_here());
-    let members: Vec<&Realisation> = run.iter().flat_map(|run| run.realisations.iter().map(AsRef::as_ref)).collect();
+    let realisations: Vec<&Realisation> =
+        run.iter().flat_map(|run| run.realisations.iter().map(AsRef::as_ref)).collect();
     let table = session.table().into_iter().flat_map(|table| table.iter().enumerate());
-    let part = |(i, m): (usize, &'_ Modality)| figures(m, i, spot, session.known(i).and_then(Value::image), &members);
+    let part =
+        |(i, m): (usize, &'_ Modality)| figures(m, i, spot, session.known(i).and_then(Value::image), &realisations);
     table.map(|(i, m)| Part { m, figures: part((i, m)) }).filter(|part| !part.figures.is_empty()).collect()
 }
 
@@ -35,17 +37,17 @@ fn csv(session: &Session, spot: Spot, parts: &[Part]) -> String {
         spot.x, spot.y
     );
     let run = session.run().filter(|_| session.run_is_here());
-    let members: String =
+    let realisations: String =
         run.iter().flat_map(|run| &run.realisations).map(|r| format!(",realisation {}", r.index)).collect();
-    out += &format!("modality,channel,unit,wavelength_nm,observed{members}\n");
+    out += &format!("modality,channel,unit,wavelength_nm,observed{realisations}\n");
     for part in parts {
         for f in &part.figures {
             let unit = if part.m.classes().is_some() { "class code" } else { measured_unit(part.m) };
             let nm = part.m.wavelength_nm(&f.channel).map_or(String::new(), |nm| nm.to_string());
             let unknown = if f.no_data { HATCHED } else { "" };
             let observed = f.observed.map_or(unknown.to_owned(), |v| v.to_string());
-            let members: String = f.members.iter().map(|v| format!(",{v}")).collect();
-            out += &format!("{},{},{unit},{nm},{observed}{members}\n", part.m.name, f.channel);
+            let realisations: String = f.realisations.iter().map(|v| format!(",{v}")).collect();
+            out += &format!("{},{},{unit},{nm},{observed}{realisations}\n", part.m.name, f.channel);
         }
     }
     out

@@ -1,6 +1,6 @@
 //! Carries out commands: the one place where the session changes because somebody asked for it.
 
-use crate::app::command::{Command, Purpose};
+use crate::app::command::{Command, FileChoice};
 use crate::app::state::runs::RunState;
 use crate::app::state::tools::Tool;
 use crate::app::view::shown::Base;
@@ -18,7 +18,7 @@ impl ExplorerWindow {
         let session = &mut self.session;
         match command {
             Command::Pick(selection) => {
-                // A click on what is picked already is no new wish.
+                // A click on what is picked already asks for nothing new.
                 if session.selection.as_ref() != Some(&selection) {
                     self.new_place();
                 }
@@ -105,7 +105,7 @@ impl ExplorerWindow {
                 self.paint_gallery();
             }
             Command::Paint(stroke) => session.paint(stroke),
-            Command::Settle => session.choices.settle(),
+            Command::EndUndoStep => session.choices.end_undo_step(),
             Command::Placed(i, at) => {
                 let lon = (at.lon + 180.0).rem_euclid(360.0) - 180.0;
                 session.choices.set(i, format!("{:.5}, {lon:.5}", at.lat));
@@ -200,7 +200,7 @@ impl ExplorerWindow {
                 self.models_form.open = open;
                 self.list_models();
             }
-            Command::FetchModel(wish) => self.fetch_model(wish),
+            Command::FetchModel(request) => self.fetch_model(request),
             Command::StopModel(id) => self.stop_model(&id),
             Command::UseModel(dir) => self.use_model(dir),
             Command::VerifyModel(id) => self.verify_model(&id),
@@ -225,18 +225,18 @@ impl ExplorerWindow {
     }
 
     /// Asks for a folder or file in a dialog of the system, on a thread of its own: it may stay open for long.
-    fn choose(&self, purpose: Purpose) {
+    fn choose(&self, purpose: FileChoice) {
         let choose = move || {
             let dialog = rfd::FileDialog::new();
             Ok(match purpose {
-                Purpose::MapFile => dialog.add_filter("Map tiles", &["pmtiles", "mbtiles"]).pick_file(),
+                FileChoice::MapFile => dialog.add_filter("Map tiles", &["pmtiles", "mbtiles"]).pick_file(),
                 _ => dialog.pick_folder(),
             })
         };
         self.queue.outbox().aside(choose, move |window: &mut Self, chosen| match (chosen, purpose) {
             (Ok(Some(path)), _) => window.chosen(purpose, path),
             // Closed without a choice, or there is no dialog to open.
-            (Ok(None), Purpose::MapFile) => window.session.note(
+            (Ok(None), FileChoice::MapFile) => window.session.note(
                 "No file was chosen. If no dialog opened, type its path under \"Open …\" or drop it on the window.",
                 false,
             ),
@@ -248,15 +248,15 @@ impl ExplorerWindow {
         });
     }
 
-    fn chosen(&mut self, purpose: Purpose, dir: PathBuf) {
+    fn chosen(&mut self, purpose: FileChoice, dir: PathBuf) {
         match purpose {
-            Purpose::OpenScene => {
+            FileChoice::OpenScene => {
                 let place = self.new_place();
                 self.open_folder(dir, place);
             }
-            Purpose::Export => self.form.dir = dir.display().to_string(),
-            Purpose::MapFile => self.open_map(LayerId::File(dir)),
-            Purpose::Project => self.project_form.dir = dir.display().to_string(),
+            FileChoice::Export => self.form.dir = dir.display().to_string(),
+            FileChoice::MapFile => self.open_map(LayerId::File(dir)),
+            FileChoice::Project => self.project_form.dir = dir.display().to_string(),
         }
     }
 

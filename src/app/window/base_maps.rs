@@ -77,7 +77,7 @@ impl ExplorerWindow {
         }
     }
 
-    /// A layer is not to be had: the bundled one is shown in its place, until a newer wish is answered.
+    /// A layer is not to be had: the bundled one is shown in its place, until a newer request is answered.
     fn layer_gone(&mut self, layer: &LayerId) {
         if self.session.layers.shown() == layer {
             self.map.set_layer(None);

@@ -164,8 +164,8 @@ mod tests {
         let failed = |window: &mut super::ExplorerWindow, words: &str| {
             window.queue.settle();
             window.take_answers();
-            let told: Vec<String> = window.session.notes.drain(..).map(|note| note.text).collect();
-            assert!(told.len() == 1 && told[0].starts_with(words), "{words}: {told:?}");
+            let notes: Vec<String> = window.session.notes.drain(..).map(|note| note.text).collect();
+            assert!(notes.len() == 1 && notes[0].starts_with(words), "{words}: {notes:?}");
         };
         let id = |name: &str| RunId::try_from(name.to_owned()).expect("a name");
         window.session.notes.clear();

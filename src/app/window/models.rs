@@ -35,24 +35,25 @@ impl ExplorerWindow {
             Err(error) => return self.session.note(error.to_string(), true),
         }
         if !std::mem::replace(&mut self.models.resumed, true) {
-            let wishes: Vec<InstallRequest> =
+            let requests: Vec<InstallRequest> =
                 self.models.listed.iter().filter_map(|listed| listed.unfinished.clone()).collect();
             let online = !self.session.offline;
-            wishes.into_iter().filter(|_| online).for_each(|wish| self.fetch_model(wish));
+            requests.into_iter().filter(|_| online).for_each(|request| self.fetch_model(request));
         }
     }
 
     /// Begins to fetch a model, or the rest of it.
-    pub(super) fn fetch_model(&mut self, wish: InstallRequest) {
-        let (id, hub) = (wish.id.clone(), self.models.hub.clone());
+    pub(super) fn fetch_model(&mut self, request: InstallRequest) {
+        let (id, hub) = (request.id.clone(), self.models.hub.clone());
         let pause = Pause::default();
         let fetch = {
             let pause = pause.clone();
             move |dir: PathBuf, network: &Network, stop: &AtomicBool, tell: &mut dyn FnMut(Progress)| {
                 let library = Library::at(dir.clone())?;
-                let done =
-                    install(&library, &wish, &Source::Hub(&hub, network), stop, &mut |progress| tell(progress.clone()));
-                pause.write(dir, &wish.id, true);
+                let done = install(&library, &request, &Source::Hub(&hub, network), stop, &mut |progress| {
+                    tell(progress.clone())
+                });
+                pause.write(dir, &request.id, true);
                 done
             }
         };
@@ -343,8 +344,8 @@ mod tests {
         answered(window, |window| window.session.model.is_some());
         window.switch_model(|| panic!("a manifest that nobody expected"));
         answered(window, |window| !window.models.is_switching);
-        let told = window.session.notes.iter().find(|note| note.text.contains("a manifest that nobody expected"));
-        assert!(told.is_some_and(|note| note.problem), "{:?}", window.session.notes);
+        let found = window.session.notes.iter().find(|note| note.text.contains("a manifest that nobody expected"));
+        assert!(found.is_some_and(|note| note.problem), "{:?}", window.session.notes);
         // What is due is read, and another one can be used.
         window.models.refresh = true;
         window.refresh_if_due();

@@ -11,7 +11,7 @@ use crate::job::PlaceData;
 use crate::scene::Window;
 
 impl ExplorerWindow {
-    /// A new wish for a place.
+    /// Another place was asked for.
     pub(super) fn new_place(&mut self) -> Ticket {
         self.places.next()
     }
@@ -134,8 +134,8 @@ mod tests {
         window.read_place(|| panic!("a raster without an end"));
         assert!(window.session.reading);
         answered(window, |window| !window.session.reading);
-        let told = window.session.notes.iter().find(|note| note.text.contains("a raster without an end"));
-        assert!(told.is_some_and(|note| note.problem), "{:?}", window.session.notes);
+        let found = window.session.notes.iter().find(|note| note.text.contains("a raster without an end"));
+        assert!(found.is_some_and(|note| note.problem), "{:?}", window.session.notes);
         window.pick(cell);
         answered(window, |window| window.session.observed.is_some());
     }

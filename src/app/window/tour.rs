@@ -159,14 +159,14 @@ struct Times {
 /// Where the pictures of a tour arrive, and what was measured on the way.
 pub struct Pictures {
     taken: Receiver<Shot>,
-    told: Receiver<String>,
+    report_line: Receiver<String>,
     expected: usize,
 }
 
 impl Tour {
     /// A tour with so many realisations of so many steps, of the bundled scene or of open data; the clock starts now.
     pub fn new(samples: usize, steps: usize, trip: Option<Trip>) -> (Self, Pictures) {
-        let ((pictures, taken), (report, told)) = (unbounded(), unbounded());
+        let ((pictures, taken), (report, report_line)) = (unbounded(), unbounded());
         let now = Instant::now();
         let stages = if trip.is_some() { OPEN_DATA } else { SCENE };
         let expected = stages.iter().filter(|stage| matches!(stage, Stage::Picture(_))).count();
@@ -184,7 +184,7 @@ impl Tour {
             notes_before: 0,
             times: Times::default(),
         };
-        (tour, Pictures { taken, told, expected })
+        (tour, Pictures { taken, report_line, expected })
     }
 
     /// What to do in this frame.
@@ -208,8 +208,8 @@ impl Tour {
                 }
                 Vec::new()
             }
-            Stage::Do(wishes) => {
-                let commands = wishes(self, window);
+            Stage::Do(commands_of) => {
+                let commands = commands_of(self, window);
                 self.go();
                 commands
             }
@@ -220,7 +220,7 @@ impl Tour {
         }
     }
 
-    /// What a trip cannot go on after; what was told at the start is none of it.
+    /// What a trip cannot go on after; what was said at the start is none of it.
     fn problem(&mut self, window: &ExplorerWindow) -> Option<String> {
         let (data, notes) = (window.data(), &window.session().notes);
         if self.stage == 0 {
@@ -339,14 +339,14 @@ fn painting(window: &ExplorerWindow) -> Vec<Command> {
         Command::Tool(Tool::Brush(brush)),
         stroke([0.2, 0.3], [0.45, 0.4]),
         stroke([0.45, 0.4], [0.6, 0.65]),
-        Command::Settle,
+        Command::EndUndoStep,
     ]
 }
 
 impl Pictures {
     /// What was measured on the way: times to the first frame, place and realisation, and the window's own work.
     pub fn report(&self) -> String {
-        self.told.try_recv().unwrap_or_default()
+        self.report_line.try_recv().unwrap_or_default()
     }
 
     /// Writes all pictures that were taken as PNG files.

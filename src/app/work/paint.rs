@@ -138,8 +138,8 @@ pub(crate) fn gallery(order: &GalleryOrder) -> Option<Gallery> {
         Some((order.quantity, samples, range))
     });
     let area = order.area.as_ref().and_then(|(area, table, observed)| {
-        let (quantity, members) = (order.quantity, &all[..]);
-        area_figures(&AreaOrder { area: *area, table, observed, members, modality: index, quantity })
+        let (quantity, realisations) = (order.quantity, &all[..]);
+        area_figures(&AreaOrder { area: *area, table, observed, realisations, modality: index, quantity })
     });
     Some(Gallery {
         rendering: order.rendering.clone(),

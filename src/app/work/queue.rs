@@ -25,14 +25,14 @@ pub(crate) enum Lane {
 type Task = Box<dyn FnOnce() + Send>;
 
 /// A thread and what waits for it.
-struct Worker {
+struct LaneThread {
     tasks: Option<Sender<Task>>,
     thread: Option<JoinHandle<()>>,
     /// Whether what waits is dropped.
     dropped: Arc<AtomicBool>,
 }
 
-impl Worker {
+impl LaneThread {
     fn spawn(name: &str) -> Result<Self> {
         let (tasks, inbox) = unbounded::<Task>();
         let dropped = Arc::<AtomicBool>::default();
@@ -63,9 +63,9 @@ impl Worker {
 
 /// The lanes, and the answers of everything in the background; `S` is what answers are given to.
 pub(crate) struct Queue<S> {
-    read: Worker,
-    keep: Worker,
-    write: Worker,
+    read: LaneThread,
+    keep: LaneThread,
+    write: LaneThread,
     outbox: Outbox<S>,
     answers: Receiver<Continuation<S>>,
 }
@@ -77,7 +77,7 @@ impl<S: 'static> Queue<S> {
     /// When the system cannot start a thread.
     pub(crate) fn spawn(wake: impl Fn() + Send + Sync + 'static) -> Result<Self> {
         let (outbox, answers) = Outbox::new(wake);
-        let [read, keep, write] = ["read", "keep", "write"].map(Worker::spawn);
+        let [read, keep, write] = ["read", "keep", "write"].map(LaneThread::spawn);
         Ok(Self { read: read?, keep: keep?, write: write?, outbox, answers })
     }
 
@@ -141,22 +141,22 @@ mod tests {
     use crossbeam_channel::bounded;
 
     /// What was answered, in order.
-    type Told = Vec<std::result::Result<u32, String>>;
+    type Results = Vec<std::result::Result<u32, String>>;
 
-    fn queue() -> Queue<Told> {
+    fn queue() -> Queue<Results> {
         Queue::spawn(|| {}).expect("threads")
     }
 
-    fn tell(told: &mut Told, result: Result<u32>) {
-        told.push(result.map_err(|error| error.to_string()));
+    fn tell(results: &mut Results, result: Result<u32>) {
+        results.push(result.map_err(|error| error.to_string()));
     }
 
-    fn answers(queue: &Queue<Told>) -> Told {
-        let mut told = Told::new();
+    fn answers(queue: &Queue<Results>) -> Results {
+        let mut results = Results::new();
         while let Some(answer) = queue.answer() {
-            answer(&mut told);
+            answer(&mut results);
         }
-        told
+        results
     }
 
     #[test]
@@ -165,11 +165,11 @@ mod tests {
         queue.run(Lane::Read, || panic!("the {} is gone", "ground"), tell);
         queue.run(Lane::Read, || Ok(7), tell);
         queue.settle();
-        let told = answers(&queue);
-        assert_eq!(told.len(), 2);
-        let sentence = told[0].clone().expect_err("it panicked");
+        let results = answers(&queue);
+        assert_eq!(results.len(), 2);
+        let sentence = results[0].clone().expect_err("it panicked");
         assert!(sentence.contains("the ground is gone") && sentence.contains("report"), "{sentence}");
-        assert_eq!(told[1], Ok(7));
+        assert_eq!(results[1], Ok(7));
     }
 
     #[test]

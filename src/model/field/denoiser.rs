@@ -1,6 +1,6 @@
 //! The denoiser of a Gaussian field: its estimate, corrected by a transformer over places, then by convolutions.
 
-use super::local::{Block as Channels, Grid, Local};
+use super::local::{Block as Channels, CellGrid, Local};
 use super::places::Places;
 use super::posterior::{Estimate, Level, Posterior};
 use super::statistics::Statistics;
@@ -26,7 +26,7 @@ pub struct FieldDenoiser {
     places: Places,
     schedule: Schedule,
     network: Network,
-    local: Option<(Grid, Local)>,
+    local: Option<(CellGrid, Local)>,
     device: Device,
     /// The posterior of the last levels: all realisations of an evaluation share it.
     last: Mutex<Option<(Vec<Level>, Arc<Posterior>)>>,
@@ -78,7 +78,7 @@ impl FieldDenoiser {
         let local = match &sizes.local {
             None => None,
             Some(local) => {
-                let grid = Grid::new(table, &statistics.layout)?;
+                let grid = CellGrid::new(table, &statistics.layout)?;
                 let network = Local::new(local, &grid, 2 * table.len(), source, device)?;
                 Some((grid, network))
             }
@@ -185,7 +185,7 @@ impl FieldDenoiser {
     }
 
     /// The second network, if there is one, and the grid it works on.
-    pub fn local(&self) -> Option<&(Grid, Local)> {
+    pub fn local(&self) -> Option<&(CellGrid, Local)> {
         self.local.as_ref()
     }
 
@@ -211,7 +211,7 @@ impl FieldDenoiser {
             slot.offset = grid.channels;
             grid.put(layout, i, &estimate[i], 1.0 / unit, &mut slot);
             // What the field leaves, over all frequencies and channels.
-            let count = |group: &&super::Group| group.modalities.contains(&i);
+            let count = |group: &&super::FrequencyGroup| group.modalities.contains(&i);
             let left: f64 = layout
                 .groups
                 .iter()

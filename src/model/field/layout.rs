@@ -26,7 +26,7 @@ impl Part {
 
 /// Frequencies at which the same channels exist and that share their statistics.
 #[derive(Debug, Clone)]
-pub struct Group {
+pub struct FrequencyGroup {
     /// Radial bin.
     pub bin: usize,
     /// Modalities that are fine enough to have these frequencies.
@@ -43,7 +43,7 @@ pub struct Layout {
     /// Channels in all.
     pub channels: usize,
     /// All frequencies of the finest modality.
-    pub groups: Vec<Group>,
+    pub groups: Vec<FrequencyGroup>,
 }
 
 impl Layout {
@@ -65,7 +65,7 @@ impl Layout {
             channels += own;
         }
         let largest = parts.iter().map(|p| p.side).max().unwrap_or(0);
-        let mut groups: Vec<Group> = Vec::new();
+        let mut groups: Vec<FrequencyGroup> = Vec::new();
         for row in 0..largest {
             for column in 0..largest {
                 let fine = |i: &usize| parts[*i].side > row.max(column);
@@ -73,7 +73,7 @@ impl Layout {
                 let bin = Self::bin((row as f64).hypot(column as f64));
                 match groups.iter_mut().find(|g| g.bin == bin && g.modalities == modalities) {
                     Some(group) => group.frequencies.push((row, column)),
-                    None => groups.push(Group { bin, modalities, frequencies: vec![(row, column)] }),
+                    None => groups.push(FrequencyGroup { bin, modalities, frequencies: vec![(row, column)] }),
                 }
             }
         }

@@ -40,7 +40,7 @@ impl LocalSizes {
 /// How images of all resolutions lie on the fine grid, half the finest resolution: finer pixels become channels,
 /// coarser ones are repeated.
 #[derive(Debug, Clone)]
-pub struct Grid {
+pub struct CellGrid {
     /// Cells along a side.
     pub side: usize,
     /// By modality: first channel on the grid, and pixels per cell and direction; `None` for scalars.
@@ -51,7 +51,7 @@ pub struct Grid {
     pub corrected: usize,
 }
 
-impl Grid {
+impl CellGrid {
     /// The grid of a table.
     ///
     /// # Errors
@@ -129,7 +129,7 @@ impl Grid {
     }
 }
 
-/// Where [`Grid::put`] writes: a block of channels.
+/// Where [`CellGrid::put`] writes: a block of channels.
 pub struct Block<'a> {
     /// `(row, column, channel)`.
     pub values: &'a mut [f32],
@@ -161,7 +161,7 @@ impl Local {
     /// When a parameter is missing or misshapen.
     pub fn new(
         sizes: &LocalSizes,
-        grid: &Grid,
+        grid: &CellGrid,
         globals: usize,
         source: &mut dyn Parameters,
         device: &Device,

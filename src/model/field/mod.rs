@@ -6,7 +6,7 @@
 //! band follows which, at what scale, how level goes with level. A Gaussian field has that in closed form, at every
 //! noise level and for every choice of given modalities, from a few thousand numbers.
 //!
-//! Latents are the images themselves, evened out ([`Statistics::whiten`]): each channel divided by its mean spectrum and
+//! Latents are the images themselves, whitened ([`Statistics::whiten`]): each channel divided by its mean spectrum and
 //! given the same one. Nothing is lost and no autoencoder is needed.
 
 mod denoiser;
@@ -20,8 +20,8 @@ mod tests;
 mod transform;
 
 pub use denoiser::{FieldDenoiser, Inputs, LocalInputs};
-pub use layout::{Group, Layout, Part};
-pub use local::{Block, Grid, Local, LocalSizes};
+pub use layout::{FrequencyGroup, Layout, Part};
+pub use local::{Block, CellGrid, Local, LocalSizes};
 pub use places::Places;
 pub use posterior::{Estimate, Level, Posterior};
 pub use statistics::{Regime, Statistics};

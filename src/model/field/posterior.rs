@@ -1,7 +1,7 @@
 //! The expected latents given noisy ones: per regime the best linear estimate (the Wiener filter, or cokriging), and
 //! how probable each regime is.
 
-use super::layout::{Group, Layout};
+use super::layout::{FrequencyGroup, Layout};
 use super::statistics::{Regime, Statistics};
 use crate::error::{Error, Result};
 use nalgebra::{Cholesky, DMatrix, DVector};
@@ -23,7 +23,7 @@ const FLOOR: f64 = 1e-4;
 const TELLING_BINS: usize = 1;
 
 /// Windows that a regime's covariance is taken to be known from when regimes are told apart: what lies far from all of
-/// them then says little (the predictive density is Student's t, not the Gaussian). Each modality has its say by itself,
+/// them then says little (the predictive density is Student's t, not the Gaussian). Each modality is judged by itself,
 /// given those before it: a strange land cover does not silence the cloud mask.
 const KNOWN_FROM: f64 = 6.0;
 
@@ -224,7 +224,7 @@ fn with_mean(values: &DMatrix<f32>, mean: &DVector<f32>, sign: f32) -> DMatrix<f
 }
 
 /// Rows of a group: modality, first coefficient of the channel, side.
-fn rows<'a>(layout: &'a Layout, group: &'a Group) -> impl Iterator<Item = (usize, usize, usize)> + 'a {
+fn rows<'a>(layout: &'a Layout, group: &'a FrequencyGroup) -> impl Iterator<Item = (usize, usize, usize)> + 'a {
     group.modalities.iter().flat_map(|&i| {
         let part = &layout.parts[i];
         (0..part.channels).map(move |c| (i, c * part.side * part.side, part.side))
@@ -232,7 +232,7 @@ fn rows<'a>(layout: &'a Layout, group: &'a Group) -> impl Iterator<Item = (usize
 }
 
 /// `(channel, frequency)` of a group.
-fn gathered(layout: &Layout, group: &Group, coefficients: &[Vec<f32>]) -> DMatrix<f32> {
+fn gathered(layout: &Layout, group: &FrequencyGroup, coefficients: &[Vec<f32>]) -> DMatrix<f32> {
     let rows: Vec<_> = rows(layout, group).collect();
     DMatrix::from_fn(rows.len(), group.frequencies.len(), |r, f| {
         let ((i, start, side), (v, u)) = (rows[r], group.frequencies[f]);
@@ -241,7 +241,7 @@ fn gathered(layout: &Layout, group: &Group, coefficients: &[Vec<f32>]) -> DMatri
 }
 
 /// The inverse of [`gathered`].
-fn scattered(layout: &Layout, group: &Group, values: &DMatrix<f32>, coefficients: &mut [Vec<f32>]) {
+fn scattered(layout: &Layout, group: &FrequencyGroup, values: &DMatrix<f32>, coefficients: &mut [Vec<f32>]) {
     for (r, (i, start, side)) in rows(layout, group).enumerate() {
         for (f, &(v, u)) in group.frequencies.iter().enumerate() {
             coefficients[i][start + v * side + u] = values[(r, f)];

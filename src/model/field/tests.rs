@@ -205,7 +205,7 @@ fn features_of_places_go_back_to_where_they_came_from() {
 #[test]
 fn the_local_grid_holds_every_pixel_of_what_it_corrects() {
     let (table, statistics) = (table(), statistics());
-    let grid = Grid::new(&table, &statistics.layout).expect("grid");
+    let grid = CellGrid::new(&table, &statistics.layout).expect("grid");
     assert_eq!((grid.side, grid.channels, grid.corrected), (4, 2 * 4 + 1, 2 * 4 + 1));
     for i in [1, 2] {
         let image = made_up(statistics.layout.parts[i].size(), i);

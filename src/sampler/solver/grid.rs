@@ -9,7 +9,7 @@ pub(crate) const T_END: f64 = 0.001;
 /// How the times of a run are spread between 1 and `T_END`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
-pub enum Grid {
+pub enum TimeGrid {
     /// Evenly, the published grid.
     Time,
     /// Evenly in λ = ln(α/σ).
@@ -18,7 +18,7 @@ pub enum Grid {
     Quadratic,
 }
 
-impl Grid {
+impl TimeGrid {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Time, Self::Lambda, Self::Quadratic];
 
@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn times_fall_from_first_to_last_whatever_their_number() {
         let schedule = Schedule::new();
-        for grid in Grid::ALL {
+        for grid in TimeGrid::ALL {
             for steps in (1..=60).chain([999, 1000]) {
                 let times = grid.times(&schedule, steps);
                 assert_eq!((times.len(), times[0], times[steps]), (steps + 1, 1.0, T_END));
@@ -64,13 +64,13 @@ mod tests {
     #[test]
     fn each_grid_is_even_in_what_it_says() {
         let schedule = Schedule::new();
-        let even = |grid: Grid, of: &dyn Fn(f64) -> f64| {
+        let even = |grid: TimeGrid, of: &dyn Fn(f64) -> f64| {
             let values: Vec<f64> = grid.times(&schedule, 20).into_iter().map(of).collect();
             let first = values[1] - values[0];
             assert!(values.windows(2).all(|v| (v[1] - v[0] - first).abs() < 1e-9 * first.abs()), "{grid:?}");
         };
-        even(Grid::Time, &|t| t);
-        even(Grid::Lambda, &|t| schedule.lambda(t));
-        even(Grid::Quadratic, &f64::sqrt);
+        even(TimeGrid::Time, &|t| t);
+        even(TimeGrid::Lambda, &|t| schedule.lambda(t));
+        even(TimeGrid::Quadratic, &f64::sqrt);
     }
 }

@@ -9,8 +9,8 @@ mod multistep;
 mod singlestep;
 mod weights;
 
-pub use grid::Grid;
 pub(super) use grid::T_END;
+pub use grid::TimeGrid;
 
 use crate::error::{Error, Result};
 use crate::model::Schedule;
@@ -42,10 +42,10 @@ impl Solver {
     pub const ALL: [Self; 5] = [Self::Singlestep, Self::Multistep2, Self::Multistep3, Self::Unipc2, Self::Unipc3];
 
     /// The grid it does best on (`benches/solvers.md`); of the published solver the published one.
-    pub fn grid(self) -> Grid {
+    pub fn grid(self) -> TimeGrid {
         match self {
-            Self::Singlestep => Grid::Time,
-            Self::Multistep2 | Self::Multistep3 | Self::Unipc2 | Self::Unipc3 => Grid::Lambda,
+            Self::Singlestep => TimeGrid::Time,
+            Self::Multistep2 | Self::Multistep3 | Self::Unipc2 | Self::Unipc3 => TimeGrid::Lambda,
         }
     }
 
@@ -67,7 +67,7 @@ pub struct Method {
     /// The solver.
     pub solver: Solver,
     /// Where it evaluates.
-    pub grid: Grid,
+    pub grid: TimeGrid,
     /// Evaluations, 1 to [`MOST_STEPS`]. Where they are too few for an order, a lower one takes its place.
     pub steps: usize,
 }
@@ -110,7 +110,7 @@ pub fn solve(
     method.check()?;
     let times = method.grid.times(schedule, method.steps);
     let mut data = DataPrediction { schedule, noise, watch };
-    let form = |order, correct| multistep::Form { order, correct, fall: method.grid != Grid::Lambda };
+    let form = |order, correct| multistep::Multistep { order, correct, fall: method.grid != TimeGrid::Lambda };
     let state = match method.solver {
         Solver::Singlestep => singlestep::solve(&mut data, &times, state),
         Solver::Multistep2 => multistep::solve(&mut data, &times, state, form(2, false)),

@@ -49,7 +49,7 @@ impl Step {
 
 /// A solver of this family.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Form {
+pub(super) struct Multistep {
     /// Highest order of a step.
     pub order: usize,
     /// Whether it goes back to correct steps.
@@ -59,7 +59,7 @@ pub(super) struct Form {
     pub fall: bool,
 }
 
-impl Form {
+impl Multistep {
     /// Order of the step of this number: lower where too little lies behind.
     fn order(self, step: usize, steps: usize) -> usize {
         let most = self.order.min(step + 1);
@@ -72,7 +72,7 @@ pub(super) fn solve(
     data: &mut DataPrediction,
     times: &[f64],
     mut state: Vec<Tensor>,
-    form: Form,
+    form: Multistep,
 ) -> Result<Vec<Tensor>> {
     let steps = times.len() - 1;
     // Newest first: as many evaluations as a correction of this order needs.
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn orders_rise_at_the_start_and_fall_at_the_end_where_told_to() {
         let orders = |steps: usize, order: usize, fall: bool| {
-            let form = Form { order, correct: false, fall };
+            let form = Multistep { order, correct: false, fall };
             (0..steps).map(|i| form.order(i, steps)).collect::<Vec<_>>()
         };
         assert_eq!(orders(7, 3, true), [1, 2, 3, 3, 3, 2, 1]);

@@ -94,11 +94,11 @@ pub(super) fn solve(data: &mut DataPrediction, times: &[f64], mut state: Vec<Ten
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sampler::solver::Grid;
+    use crate::sampler::solver::TimeGrid;
 
     fn published(steps: usize) -> Vec<SolverBlock> {
         let schedule = Schedule::new();
-        blocks(&schedule, &Grid::Time.times(&schedule, steps))
+        blocks(&schedule, &TimeGrid::Time.times(&schedule, steps))
     }
 
     #[test]

@@ -51,7 +51,7 @@ fn gaussian(method: Method, final_denoise: bool) -> Result<(Vec<f64>, Vec<f64>)>
     Ok((result[0].to_vec1()?, times))
 }
 
-fn error(solver: Solver, grid: Grid, steps: usize) -> f64 {
+fn error(solver: Solver, grid: TimeGrid, steps: usize) -> f64 {
     let (found, _) = gaussian(Method { solver, grid, steps }, false).expect("solution");
     let exact = exact(&Schedule::new());
     (found.iter().zip(exact).map(|(a, b)| (a - b).powi(2)).sum::<f64>() / DATA.len() as f64).sqrt()
@@ -68,7 +68,7 @@ fn errors_fall_with_the_order_of_the_solver() {
         (Solver::Unipc3, 3.0),
     ] {
         // Both numbers end the single-step solver with a block of order 2.
-        let (coarse, fine) = (error(solver, Grid::Lambda, 122), error(solver, Grid::Lambda, 242));
+        let (coarse, fine) = (error(solver, TimeGrid::Lambda, 122), error(solver, TimeGrid::Lambda, 242));
         let found = (coarse / fine).ln() / (242f64 / 122.0).ln();
         assert!(found > order - 0.15, "{solver:?}: order {found:.2}, errors {coarse:.2e}, {fine:.2e}");
     }
@@ -81,7 +81,7 @@ fn one_step_is_ddim_whatever_the_solver() {
         .and_then(|noise| Ok(noise.to_vec1()?))
         .expect("noise");
     for solver in Solver::ALL {
-        for grid in Grid::ALL {
+        for grid in TimeGrid::ALL {
             let (found, times) = gaussian(Method { solver, grid, steps: 1 }, false).expect("solution");
             assert_eq!(times, [1.0]);
             for ((x, e), found) in START.iter().zip(&noise).zip(found) {
@@ -96,10 +96,10 @@ fn one_step_is_ddim_whatever_the_solver() {
 #[test]
 fn all_solvers_agree_at_many_steps() {
     for solver in Solver::ALL {
-        for grid in Grid::ALL {
+        for grid in TimeGrid::ALL {
             let off = error(solver, grid, 1000);
             // Evenly in time, the last step still leaps over a ninth of all λ.
-            let most = if grid == Grid::Time { 1e-3 } else { 1e-4 };
+            let most = if grid == TimeGrid::Time { 1e-3 } else { 1e-4 };
             assert!(off < most, "{solver:?} on {grid:?}: {off:.2e}");
         }
     }
@@ -109,7 +109,7 @@ fn all_solvers_agree_at_many_steps() {
 fn each_step_is_one_evaluation_at_the_grid_whatever_their_number() {
     let schedule = Schedule::new();
     for solver in Solver::ALL {
-        for grid in Grid::ALL {
+        for grid in TimeGrid::ALL {
             for steps in (1..=25).chain([50, 1000]) {
                 let (found, times) = gaussian(Method { solver, grid, steps }, false).expect("solution");
                 let expected = &grid.times(&schedule, steps)[..steps];
@@ -160,7 +160,7 @@ fn toy_network_of_the_specification() {
     let start = vec![Tensor::new(1f64, &Device::Cpu).expect("tensor")];
     let result = solve(
         &Schedule::new(),
-        Method { solver: Solver::Singlestep, grid: Grid::Time, steps: 50 },
+        Method { solver: Solver::Singlestep, grid: TimeGrid::Time, steps: 50 },
         false,
         start,
         &mut |x, t| {

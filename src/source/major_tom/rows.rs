@@ -108,10 +108,10 @@ fn family(columns: &str, product: Option<&str>) -> String {
 }
 
 /// A row group, rows in it, and the cell of each.
-type Group = (usize, Vec<usize>, Vec<GridCell>);
+type RowGroup = (usize, Vec<usize>, Vec<GridCell>);
 
 /// Rows of each group that hold a cell, or any, with its label.
-fn labelled(table: &Table, cell: Option<GridCell>) -> Result<Vec<Group>> {
+fn labelled(table: &Table, cell: Option<GridCell>) -> Result<Vec<RowGroup>> {
     if !table.has(CELL) {
         return Err(table.origin.problem(
             "It has no column grid_cell, so it is no part of Major TOM Core; expected a file such as images/part_00001.parquet",
@@ -201,7 +201,7 @@ fn rows_in(table: &Table, cell: Option<GridCell>) -> Result<Vec<Row>> {
 }
 
 /// Fetches descriptions that the statistics do not tell.
-fn hold_descriptions(table: &Table, groups: &[Group], columns: &[&str]) -> Result<()> {
+fn hold_descriptions(table: &Table, groups: &[RowGroup], columns: &[&str]) -> Result<()> {
     let untold = groups.iter().flat_map(|(group, ..)| columns.iter().map(move |name| (*group, (*name).to_owned())));
     table.hold(
         untold.filter(|(group, name)| {

@@ -76,7 +76,7 @@ impl Catalogue {
         cog(dir.path(), "SCL.tif", &ground, 20.0, 108, &scl, Pixels::Classes(Vec::new()));
         let (radar, side) = real("S1RTC");
         for (band, values) in radar {
-            cog(dir.path(), &format!("{band}.tif"), &ground, 10.0, side, &values, Pixels::Holed(-32768.0));
+            cog(dir.path(), &format!("{band}.tif"), &ground, 10.0, side, &values, Pixels::WithHoles(-32768.0));
         }
         let (cover, side) = real("LULC");
         let theirs = |v: &f32| match *v as u8 {
