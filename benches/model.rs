@@ -43,6 +43,7 @@ fn bundled_realisation(criterion: &mut Criterion) {
         place: Place::scene(root.join("assets/scenes/433D_629L_3_1"), Window::Centre),
         roles: Roles::new(table, &table.select_list("DEM,LULC,S1RTC").expect("names"), None).expect("roles"),
         set: Default::default(),
+        keep: Default::default(),
         samples,
         first: 0,
         seed: 7,

@@ -13,6 +13,11 @@ fn sample(pixel: u32, i: u32) -> f32 {
     return samples[i * shape.pixels + pixel];
 }
 
+// Where realisations are not valid or not sampled there is no spread; colours are drawn from 0 on.
+fn put(pixel: u32, value: f32) {
+    spread[pixel] = select(value, -1.0, sample(pixel, 0u) <= -1e30);
+}
+
 // Population variance. Differences from the first realisation keep float32 exact enough for elevations of thousands
 // of metres that differ by centimetres.
 fn variance_at(pixel: u32) -> f32 {
@@ -59,14 +64,14 @@ fn quantile(pixel: u32, quarters: u32) -> f32 {
 @compute @workgroup_size(256)
 fn variance(@builtin(global_invocation_id) id: vec3u) {
     if id.x < shape.pixels {
-        spread[id.x] = variance_at(id.x);
+        put(id.x, variance_at(id.x));
     }
 }
 
 @compute @workgroup_size(256)
 fn deviation(@builtin(global_invocation_id) id: vec3u) {
     if id.x < shape.pixels {
-        spread[id.x] = sqrt(variance_at(id.x));
+        put(id.x, sqrt(variance_at(id.x)));
     }
 }
 
@@ -74,7 +79,7 @@ fn deviation(@builtin(global_invocation_id) id: vec3u) {
 @compute @workgroup_size(256)
 fn quartiles(@builtin(global_invocation_id) id: vec3u) {
     if id.x < shape.pixels {
-        spread[id.x] = quantile(id.x, 3u) - quantile(id.x, 1u);
+        put(id.x, quantile(id.x, 3u) - quantile(id.x, 1u));
     }
 }
 
@@ -91,7 +96,7 @@ fn extent(@builtin(global_invocation_id) id: vec3u) {
         low = min(low, sample(pixel, i));
         high = max(high, sample(pixel, i));
     }
-    spread[pixel] = high - low;
+    put(pixel, high - low);
 }
 
 // Share of realisations that differ from the most frequent class.
@@ -110,7 +115,7 @@ fn disagreement(@builtin(global_invocation_id) id: vec3u) {
         }
         most = max(most, votes);
     }
-    spread[pixel] = 1.0 - f32(most) / f32(shape.count);
+    put(pixel, 1.0 - f32(most) / f32(shape.count));
 }
 
 // Entropy of the classes in bits: each realisation adds its share of what its class adds.
@@ -129,7 +134,7 @@ fn entropy(@builtin(global_invocation_id) id: vec3u) {
         }
         bits -= log2(f32(votes) / f32(shape.count));
     }
-    spread[pixel] = bits / f32(shape.count);
+    put(pixel, bits / f32(shape.count));
 }
 
 // What was observed lies after the last realisation; where it is no data, so low a value that none is below.
@@ -152,14 +157,14 @@ fn error(@builtin(global_invocation_id) id: vec3u) {
         return;
     }
     if !is_observed(pixel) {
-        spread[pixel] = NOTHING;
+        put(pixel, NOTHING);
         return;
     }
     var sum = 0.0;
     for (var i = 0u; i < shape.count; i++) {
         sum += sample(pixel, i) - truth(pixel);
     }
-    spread[pixel] = abs(sum / f32(shape.count));
+    put(pixel, abs(sum / f32(shape.count)));
 }
 
 // Share of realisations below what was observed; those that equal it count half.
@@ -170,7 +175,7 @@ fn rank(@builtin(global_invocation_id) id: vec3u) {
         return;
     }
     if !is_observed(pixel) {
-        spread[pixel] = NOTHING;
+        put(pixel, NOTHING);
         return;
     }
     var halves = 0u;
@@ -178,7 +183,7 @@ fn rank(@builtin(global_invocation_id) id: vec3u) {
         let value = sample(pixel, i);
         halves += 2u * u32(value < truth(pixel)) + u32(value == truth(pixel));
     }
-    spread[pixel] = f32(halves) / f32(2u * shape.count);
+    put(pixel, f32(halves) / f32(2u * shape.count));
 }
 
 // Share of realisations whose class is not the observed one.
@@ -189,12 +194,12 @@ fn missed(@builtin(global_invocation_id) id: vec3u) {
         return;
     }
     if !is_observed(pixel) {
-        spread[pixel] = NOTHING;
+        put(pixel, NOTHING);
         return;
     }
     var others = 0u;
     for (var i = 0u; i < shape.count; i++) {
         others += u32(sample(pixel, i) != truth(pixel));
     }
-    spread[pixel] = f32(others) / f32(shape.count);
+    put(pixel, f32(others) / f32(shape.count));
 }

@@ -10,7 +10,7 @@ pub use run_id::RunId;
 use crate::ensemble::Realisation;
 use crate::error::{Error, Result};
 use crate::files::{make_folder, write_atomically};
-use crate::job::Request;
+use crate::job::{Keep, Request};
 use crate::modality::{Location, Mask, Modality, ModalityTable, PostOptions, Raster, Value};
 use crate::model::{Computing, ModelIdentity, SafetensorsContent, TensorData, read_safetensors, write_tensors};
 use crate::sampler::{Role, SamplerOptions};
@@ -67,6 +67,9 @@ pub struct Project {
     pub roles: BTreeMap<String, Role>,
     /// Values set by hand, as typed, by name of the modality.
     pub typed: BTreeMap<String, String>,
+    /// What is kept of modalities that are generated otherwise, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub keep: BTreeMap<String, Keep>,
     /// Number of realisations.
     pub samples: usize,
     /// Sampling switches.
@@ -227,14 +230,15 @@ pub fn keep(dir: &Path, run: &RunId, table: &ModalityTable, realisation: &Realis
         ("index".to_owned(), realisation.index.to_string()),
         ("seed".to_owned(), realisation.seed.to_string()),
     ]);
-    for (m, value) in table.iter().zip(&realisation.values) {
+    for (i, (m, value)) in table.iter().zip(&realisation.values).enumerate() {
         match value {
             Some(Value::Image(r)) => {
                 tensors.insert(m.name.clone(), TensorData::new(vec![r.channels, r.height, r.width], &r.data));
-                if r.valid().is_some() {
-                    let valid = (0..r.height * r.width).map(|pixel| f32::from(u8::from(r.is_valid(pixel))));
-                    let valid = TensorData::new(vec![r.height, r.width], &valid.collect::<Vec<f32>>());
-                    tensors.insert(valid_name(m), valid);
+                for (name, mask) in [(valid_name(m), r.valid()), (kept_name(m), realisation.kept.get(&i))] {
+                    if let Some(mask) = mask {
+                        let set = (0..r.height * r.width).map(|pixel| f32::from(u8::from(mask.at(pixel))));
+                        tensors.insert(name, TensorData::new(vec![r.height, r.width], &set.collect::<Vec<f32>>()));
+                    }
                 }
             }
             Some(Value::Location(at)) => {
@@ -252,6 +256,11 @@ pub fn keep(dir: &Path, run: &RunId, table: &ModalityTable, realisation: &Realis
 /// Under this name lies where a modality is valid (1) and where not (0), if it is not valid everywhere.
 fn valid_name(m: &Modality) -> String {
     format!("{}.valid", m.name)
+}
+
+/// Under this name lies which pixels of a partly given modality are observed (1) and which are sampled (0).
+fn kept_name(m: &Modality) -> String {
+    format!("{}.kept", m.name)
 }
 
 /// Float32 numbers of a tensor.
@@ -280,8 +289,8 @@ fn read_realisation(path: &Path, table: &ModalityTable) -> Result<Realisation> {
     let bad = |what: &str| Error::file(path, format!("This is not a realisation of this model: {what}"));
     let SafetensorsContent { mut tensors, notes, .. } = read_safetensors(path)?;
     let number = |name: &str| notes.get(name).and_then(|text| text.parse::<u64>().ok()).ok_or_else(|| bad(name));
-    let (mut values, mut covered) = (Vec::new(), None);
-    for m in table.iter() {
+    let (mut values, mut covered, mut kept) = (Vec::new(), None, BTreeMap::new());
+    for (i, m) in table.iter().enumerate() {
         values.push(match (tensors.remove(&m.name), notes.get(&m.name)) {
             (Some(data), _) => {
                 let (rows, columns) = match *data.shape.as_slice() {
@@ -295,14 +304,19 @@ fn read_realisation(path: &Path, table: &ModalityTable) -> Result<Realisation> {
                 }
                 let raster = Raster::new(m.channels.len(), rows, columns, numbers(&data).collect());
                 let raster = raster.map_err(|_| bad(&format!("{} is not float32", m.name)))?;
-                Some(Value::Image(match tensors.remove(&valid_name(m)) {
-                    Some(valid) => {
-                        let set: Vec<bool> = numbers(&valid).map(|v| v > 0.0).collect();
-                        if set.len() != rows * columns {
-                            return Err(bad(&format!("{} is valid for another size", m.name)));
-                        }
-                        raster.with_valid(&Mask::from_fn(rows, columns, |pixel| set[pixel]))?
+                let mut mask = |name: &str| -> Result<Option<Mask>> {
+                    let Some(data) = tensors.remove(name) else { return Ok(None) };
+                    let set: Vec<bool> = numbers(&data).map(|v| v > 0.0).collect();
+                    match set.len() == rows * columns {
+                        true => Ok(Some(Mask::from_fn(rows, columns, |pixel| set[pixel]))),
+                        false => Err(bad(&format!("{name} has another size"))),
                     }
+                };
+                if let Some(mask) = mask(&kept_name(m))? {
+                    kept.insert(i, mask);
+                }
+                Some(Value::Image(match mask(&valid_name(m))? {
+                    Some(valid) => raster.with_valid(&valid)?,
                     None => raster,
                 }))
             }
@@ -313,7 +327,7 @@ fn read_realisation(path: &Path, table: &ModalityTable) -> Result<Realisation> {
             (None, None) => None,
         });
     }
-    Ok(Realisation { index: number("index")?, seed: number("seed")?, values })
+    Ok(Realisation { index: number("index")?, seed: number("seed")?, values, kept })
 }
 
 #[cfg(test)]
@@ -335,7 +349,7 @@ mod tests {
                 Some(Value::Image(raster))
             }
         };
-        Realisation { index, seed: 7, values: table.iter().map(value).collect() }
+        Realisation { index, seed: 7, values: table.iter().map(value).collect(), ..Realisation::default() }
     }
 
     fn id(name: &str) -> RunId {
@@ -351,6 +365,7 @@ mod tests {
             window: Window::At { east_m: 60.0, south_m: 120.0 },
             roles: BTreeMap::from([("DEM".into(), Role::Given)]),
             typed: BTreeMap::from([("date".into(), "2023-02-28".into())]),
+            keep: BTreeMap::new(),
             samples: 4,
             options: SamplerOptions { steps: 20, ..SamplerOptions::default() },
             post: PostOptions::default(),
@@ -368,6 +383,7 @@ mod tests {
             place: crate::job::Place::scene("a", Window::Centre),
             roles: crate::sampler::Roles::new(table, &[2], None).expect("roles"),
             set: BTreeMap::new(),
+            keep: BTreeMap::new(),
             samples: 2,
             first: 0,
             seed: 7,

@@ -78,6 +78,15 @@ fn line_without_secrets(line: &str) -> String {
     out + ending
 }
 
+/// A share (0…1) for people: never 0 or 100 % unless it is.
+pub fn percent(share: f64) -> String {
+    match share * 100.0 {
+        least if least > 0.0 && least < 0.05 => "less than 0.1 %".into(),
+        most if most > 99.95 && most < 100.0 => "more than 99.9 %".into(),
+        percent => format!("{percent:.1} %"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@ use crate::app::view::shown::{Base, Sort};
 use crate::basemap::LayerId;
 use crate::grid::GridCell;
 use crate::hub::InstallRequest;
+use crate::job::Keep;
 use crate::modality::{Location, PostOptions};
 use crate::model::Computing;
 use crate::sampler::{Role, SamplerOptions};
@@ -54,6 +55,8 @@ pub enum Command {
     Role(usize, Role),
     /// Give several modalities a role.
     Roles(Vec<usize>, Role),
+    /// Keep some of several modalities and generate the rest of them.
+    Keep(Vec<usize>, Keep),
     /// Give a modality, with this text for its value.
     Set(usize, String),
     /// Text for a value set by hand.

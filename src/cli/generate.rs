@@ -7,11 +7,11 @@ use crate::export::{Export, ExportRequest, Lineage, Pictures};
 use crate::files::bundled;
 use crate::grid::Footprint;
 use crate::hub::model_folder;
-use crate::job::{Event, Place, PlaceData, Request, SetValue, observe_all, run};
-use crate::modality::PostOptions;
+use crate::job::{Event, Keep, KnownWhere, Place, PlaceData, Request, SetValue, observe_all, run};
+use crate::modality::{Class, ModalityTable, PostOptions, Subject};
 use crate::model::{Computing, DeviceChoice, Manifest, Model, ModelIdentity, Precision};
 use crate::process::memory_limit;
-use crate::sampler::{ConditionLatent, IgnoredMode, Role, Roles, SamplerOptions};
+use crate::sampler::{ConditionLatent, IgnoredMode, KeepQuality, Role, Roles, SamplerOptions};
 use crate::scene::{Extent, Observation, Window};
 use crate::source::Kept;
 use std::collections::BTreeMap;
@@ -45,6 +45,19 @@ pub(super) struct Generate {
     /// A given value set by hand: date=2023-04-19, location=55.9,-3.2, LULC=water, or a GeoTIFF.
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
+    /// What is known in part: its pixels are kept where the cloud mask says clear (S2L2A=clear), where it has data
+    /// (S1RTC=valid), or where a GeoTIFF is not 0 (S2L2A_10m=mask.tif); the rest is generated.
+    #[arg(long, value_name = "NAME=WHERE")]
+    keep: Vec<String>,
+    /// What lies closer than this to what is not kept is generated, too, in metres.
+    #[arg(long, value_name = "METRES", value_parser = parse_metres, default_value = "60", requires = "keep")]
+    buffer: f64,
+    /// Classes of the cloud mask that are not kept, comma-separated, such as thick,shadow; all but clear if left out.
+    #[arg(long, value_name = "CLASSES", requires = "keep")]
+    drop: Option<String>,
+    /// How closely estimates follow what is kept.
+    #[arg(long, value_enum, default_value = "careful", requires = "keep")]
+    keep_quality: KeepQuality,
     /// Number of realisations.
     #[arg(long, default_value_t = 4)]
     samples: usize,
@@ -110,6 +123,12 @@ fn parse_window(text: &str) -> Result<Window, String> {
     }
 }
 
+fn parse_metres(text: &str) -> Result<f64, String> {
+    let number = text.trim().trim_end_matches('m').trim_end().parse().ok();
+    let sensible = |metres: &f64| (0.0..=10_000.0).contains(metres);
+    number.filter(sensible).ok_or_else(|| "expected metres from 0 to 10000, such as 60 or 60m".into())
+}
+
 impl Generate {
     fn computing(&self) -> Computing {
         Computing { device: self.device, precision: self.precision }
@@ -169,12 +188,17 @@ impl Generate {
                 given.push(i);
             }
         }
+        let keep = self.kept(table)?;
         let mut generated = self.generate.as_deref().map(|names| table.select_list(names)).transpose()?;
         let absent: Vec<usize> = (0..table.len()).filter(|&i| manifest.is_absent(i)).collect();
         if generated.is_none() && !absent.is_empty() {
             // What cannot be decoded is not asked for unless it is named.
             let rest = |i: &usize| !absent.contains(i) && !given.contains(i);
             generated = Some((0..table.len()).filter(rest).collect());
+        }
+        if let Some(generated) = &mut generated {
+            let new: Vec<usize> = keep.keys().copied().filter(|i| !generated.contains(i)).collect();
+            generated.extend(new);
         }
         if self.samples > 100_000 {
             return Err(Error::request("At most 100000 realisations can be asked for in one run."));
@@ -192,6 +216,7 @@ impl Generate {
             place,
             roles: Roles::new(table, &given, generated.as_deref())?,
             set,
+            keep,
             samples: self.samples,
             first: self.first,
             seed: self.seed,
@@ -201,11 +226,48 @@ impl Generate {
                 condition: self.condition_latent,
                 ignored: self.ignored,
                 final_denoise: self.final_denoise,
+                keep: self.keep_quality,
                 ..self.solving.options()
             },
             post: PostOptions { clip_reflectance: self.clip, ..PostOptions::default() },
         })
     }
+
+    /// What is kept, by modality: a family stands for all its band groups.
+    fn kept(&self, table: &ModalityTable) -> Result<BTreeMap<usize, Keep>> {
+        let also = self.drop.as_deref().map_or(Ok(Vec::new()), |dropped| not_dropped(table, dropped))?;
+        let mut keep = BTreeMap::new();
+        for text in &self.keep {
+            let (name, known) = text
+                .split_once('=')
+                .ok_or_else(|| Error::request(format!("--keep {text}: expected NAME=WHERE, such as S2L2A=clear.")))?;
+            let known = match KnownWhere::parse(known)? {
+                KnownWhere::Clear { .. } => KnownWhere::Clear { also: also.clone() },
+                other => other,
+            };
+            for i in table.select(name)? {
+                keep.insert(i, Keep { known: known.clone(), buffer_m: self.buffer });
+            }
+        }
+        Ok(keep)
+    }
+}
+
+/// Codes of the cloud mask that are neither clear nor dropped.
+fn not_dropped(table: &ModalityTable, dropped: &str) -> Result<Vec<u8>> {
+    let sky = table.finest(Subject::Clouds).and_then(|i| table[i].classes()).unwrap_or_default();
+    let named = |name: &str, class: &Class| {
+        class.code.to_string() == name || class.name.to_lowercase().split(' ').any(|word| word == name)
+    };
+    let names: Vec<String> = dropped.split(',').map(|name| name.trim().to_lowercase()).collect();
+    if let Some(unknown) = names.iter().find(|name| !sky.iter().any(|class| named(name, class))) {
+        let known: Vec<&str> = sky.iter().map(|class| class.name.as_str()).collect();
+        return Err(Error::request(format!(
+            "--drop: the cloud mask knows no class \"{unknown}\"; it has: {}.",
+            known.join(", ")
+        )));
+    }
+    Ok(sky.iter().filter(|class| class.code != 0 && !names.iter().any(|n| named(n, class))).map(|c| c.code).collect())
 }
 
 /// Whether there is memory for a run.
@@ -316,7 +378,20 @@ mod tests {
         let (computing, set) = Default::default();
         let place = Place::scene("", Window::Centre);
         let (options, post) = (SamplerOptions::default(), PostOptions::default());
-        let request = Request { model, place, roles, set, samples, first: 0, seed: 0, batch, computing, options, post };
+        let request = Request {
+            model,
+            place,
+            roles,
+            set,
+            keep: BTreeMap::new(),
+            samples,
+            first: 0,
+            seed: 0,
+            batch,
+            computing,
+            options,
+            post,
+        };
         (manifest, request)
     }
 

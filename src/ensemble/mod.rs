@@ -10,9 +10,10 @@ pub use samples::{Quantity, Samples};
 
 use crate::error::{Error, Result};
 use crate::modality::{Mask, Modality, Raster, Value};
+use std::collections::BTreeMap;
 
 /// One plausible answer: a synthetic value for every generated modality.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Realisation {
     /// Number within (seed, tile), from 0.
     pub index: u64,
@@ -20,6 +21,8 @@ pub struct Realisation {
     pub seed: u64,
     /// Values in table order; `None` for modalities that were not generated.
     pub values: Vec<Option<Value>>,
+    /// Which pixels of a partly given modality are observed, not synthetic, by modality index.
+    pub kept: BTreeMap<usize, Mask>,
 }
 
 /// Per-pixel statistics of one image modality over the realisations.
@@ -29,7 +32,7 @@ pub enum Statistics {
     Continuous {
         /// Arithmetic mean, physical unit.
         mean: Raster,
-        /// Population variance (divided by n), physical unit squared.
+        /// Population variance (divided by n), physical unit squared; valid where something was sampled.
         variance: Raster,
         /// Number of realisations.
         count: usize,
@@ -69,6 +72,12 @@ pub fn statistics(modality: &Modality, index: usize, realisations: &[&Realisatio
     // Where one of them says nothing, nothing is said of all.
     let mut valid = rasters.iter().filter_map(|raster| raster.valid().cloned());
     let valid = valid.next().map(|first| valid.fold(first, |all, one: Mask| all.and(&one)));
+    // Observed pixels that are kept have a value, but no spread.
+    let sampled = realisations.iter().find_map(|r| r.kept.get(&index)).map(Mask::inverted);
+    let of_sampled = |raster: Raster| match &sampled {
+        Some(mask) if mask.size() == (raster.height, raster.width) => raster.with_valid(mask),
+        _ => Ok(raster),
+    };
     let masked = |raster: Raster| match &valid {
         Some(valid) => raster.with_valid(valid),
         None => Ok(raster),
@@ -89,7 +98,7 @@ pub fn statistics(modality: &Modality, index: usize, realisations: &[&Realisatio
             mode.data[i] = best;
             disagreement.data[i] = 1.0 - votes as f32 / count as f32;
         }
-        let (mode, disagreement) = (masked(mode)?, masked(disagreement)?);
+        let (mode, disagreement) = (masked(mode)?, of_sampled(masked(disagreement)?)?);
         return Ok(Statistics::Classes { mode, disagreement, count });
     }
     let (mut mean, mut variance) = (blank.clone(), blank);
@@ -100,5 +109,5 @@ pub fn statistics(modality: &Modality, index: usize, realisations: &[&Realisatio
         mean.data[i] = m as f32;
         variance.data[i] = v as f32;
     }
-    Ok(Statistics::Continuous { mean: masked(mean)?, variance: masked(variance)?, count })
+    Ok(Statistics::Continuous { mean: masked(mean)?, variance: of_sampled(masked(variance)?)?, count })
 }

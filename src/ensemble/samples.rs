@@ -39,7 +39,7 @@ impl Quantity {
 #[derive(Debug, Clone)]
 pub struct Samples {
     /// `count · rows · columns` values, realisation after realisation, then what was observed if the measure compares
-    /// with it ([`NOTHING`](Self::NOTHING) where that is no data).
+    /// with it; [`NOTHING`](Self::NOTHING) where that is no data, and where pixels are kept as observed.
     pub data: Arc<Vec<f32>>,
     /// Number of realisations.
     pub count: usize,
@@ -78,6 +78,11 @@ impl Samples {
                 })?,
             );
         }
+        // What is kept as observed was not sampled: there is nothing to compare.
+        let kept = realisations
+            .first()
+            .and_then(|first| first.kept.get(&modality))
+            .filter(|mask| mask.size() == (rows, columns));
         let mut data = Vec::with_capacity(all.len() * columns * rows);
         for raster in all {
             let missing = || Error::request(format!("{} has no such channel.", m.name));
@@ -85,6 +90,9 @@ impl Samples {
             data.extend_from_slice(&quantity.pixels(raster).ok_or_else(missing)?);
             for hole in raster.valid().into_iter().flat_map(Mask::holes) {
                 data[begin + hole] = Self::NOTHING;
+            }
+            for pixel in kept.into_iter().flat_map(Mask::set_pixels) {
+                data[begin + pixel] = Self::NOTHING;
             }
         }
         Ok(Self { data: Arc::new(data), count, columns, rows, measure })
@@ -95,7 +103,7 @@ impl Samples {
         (self.count + usize::from(self.measure.needs_truth())) * self.columns * self.rows
     }
 
-    /// The measure of each pixel, computed here; valid where all that is compared is.
+    /// The measure of each pixel, computed here; valid where all that is compared is, and something was sampled.
     pub fn spread(&self) -> Raster {
         let pixels = self.columns * self.rows;
         let known = |i: usize| self.data.iter().skip(i).step_by(pixels.max(1)).all(|v| *v > Self::NOTHING);

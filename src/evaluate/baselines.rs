@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::modality::{Mask, ModalityTable, Raster, Value, class_index, filled, measured};
 use crate::sampler::training_generator;
-use crate::train::{Recipe, Windows};
+use crate::train::{Recipe, Use, Windows};
 use nalgebra::{DMatrix, DVector};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,7 +32,7 @@ impl Training {
     /// # Errors
     /// When scenes cannot be read.
     pub fn draw(recipe: &Recipe, table: &ModalityTable, scenes: &Path) -> Result<Self> {
-        let windows = Windows::open(scenes, table, &recipe.data, false)?.without_turns();
+        let windows = Windows::open(scenes, table, &recipe.data, Use::Train)?.without_turns();
         let mut generator = training_generator(recipe.seed, "baselines", "", 0);
         let drawn: Vec<_> = (0..WINDOWS).map(|_| windows.draw_from(&mut generator, None)).collect::<Result<_>>()?;
         let (scenes, windows) = drawn.into_iter().unzip();

@@ -49,6 +49,14 @@ impl Errors {
         }
     }
 
+    /// Adds what another one has counted.
+    pub fn merge(&mut self, other: &Self) {
+        self.n += other.n;
+        self.absolute += other.absolute;
+        self.squared += other.squared;
+        self.signed += other.signed;
+    }
+
     /// Mean absolute error; NaN without pixels.
     pub fn mae(&self) -> f64 {
         self.absolute / self.n as f64

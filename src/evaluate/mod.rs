@@ -1,6 +1,8 @@
 //! How good a model is, on places it was never trained on, beside simple baselines (specification G).
 
 mod baselines;
+mod cloud_free;
+mod hidden;
 pub mod metrics;
 mod per_pixel;
 mod place;
@@ -50,6 +52,7 @@ pub fn evaluate(evaluation: &Evaluation, tasks: &[Task], progress: &mut dyn FnMu
             Task::Certainty => input.certainty(),
             Task::Dates => input.dates(),
             Task::Clear => input.clear(),
+            Task::CloudFree => input.cloud_free(progress),
         };
         match rows {
             Err(Error::Cancelled) => break,

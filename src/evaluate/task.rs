@@ -26,11 +26,14 @@ pub enum Task {
     Dates,
     /// Clear sky asked for where it was cloudy.
     Clear,
+    /// Cloud-free views that keep the clear pixels of a cloudy image.
+    #[value(name = "cloudfree")]
+    CloudFree,
 }
 
 impl Task {
     /// All of them, in the order of the report.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Reconstruct,
         Self::Rest,
         Self::Others,
@@ -42,6 +45,7 @@ impl Task {
         Self::Certainty,
         Self::Dates,
         Self::Clear,
+        Self::CloudFree,
     ];
 
     /// Its name on the command line and in the report.
@@ -58,6 +62,7 @@ impl Task {
             Self::Certainty => "certainty",
             Self::Dates => "dates",
             Self::Clear => "clear",
+            Self::CloudFree => "cloudfree",
         }
     }
 
@@ -75,6 +80,7 @@ impl Task {
             Self::Certainty => "spread of Sentinel-2 L2A as more is given",
             Self::Dates => "realisations beside repeated acquisitions of one place",
             Self::Clear => "clear sky asked for where it was cloudy",
+            Self::CloudFree => "what lies under clouds, the clear pixels kept",
         }
     }
 }

@@ -4,7 +4,7 @@ use super::baselines::Training;
 use super::windows::{HeldWindow, held_windows};
 use crate::ensemble::Realisation;
 use crate::error::Result;
-use crate::job::{Event, Place, Request, SetValue, run};
+use crate::job::{Event, Keep, Place, Request, SetValue, run};
 use crate::modality::{PostOptions, Subject, Value};
 use crate::model::Model;
 use crate::sampler::{Roles, SamplerOptions};
@@ -75,6 +75,20 @@ impl<'a> TaskInput<'a> {
         names.join(", ")
     }
 
+    /// Realisations of one window of which some is kept.
+    pub(super) fn partly(
+        &self,
+        window: &HeldWindow,
+        given: &[usize],
+        set: &[(usize, SetValue)],
+        keep: &BTreeMap<usize, Keep>,
+    ) -> Result<Vec<Arc<Realisation>>> {
+        let e = self.evaluation;
+        let generated: Vec<usize> = keep.keys().copied().collect();
+        let sampling = Sampling { samples: e.samples, seed: e.seed, options: e.options.clone() };
+        realisations_keeping(e.model, window, given, &generated, set, keep, &sampling, e.cancel)
+    }
+
     /// Realisations of one window.
     pub(super) fn realisations(
         &self,
@@ -112,12 +126,27 @@ pub(super) fn realisations(
     sampling: &Sampling,
     cancel: &AtomicBool,
 ) -> Result<Vec<Arc<Realisation>>> {
+    realisations_keeping(model, window, given, generated, set, &BTreeMap::new(), sampling, cancel)
+}
+
+#[expect(clippy::too_many_arguments, reason = "what a request holds, each of its own kind")]
+fn realisations_keeping(
+    model: &Model,
+    window: &HeldWindow,
+    given: &[usize],
+    generated: &[usize],
+    set: &[(usize, SetValue)],
+    keep: &BTreeMap<usize, Keep>,
+    sampling: &Sampling,
+    cancel: &AtomicBool,
+) -> Result<Vec<Arc<Realisation>>> {
     let given: Vec<usize> = given.iter().copied().chain(set.iter().map(|(i, _)| *i)).collect();
     let request = Request {
         model: model.dir.clone(),
         place: Place::scene(&window.dir, window.window),
         roles: Roles::new(&model.manifest.modalities, &given, Some(generated))?,
         set: set.iter().cloned().collect::<BTreeMap<_, _>>(),
+        keep: keep.clone(),
         samples: sampling.samples,
         first: 0,
         seed: sampling.seed,

@@ -5,7 +5,7 @@ use crate::files::folders;
 use crate::grid::Footprint;
 use crate::modality::{ModalityTable, Raster, Value};
 use crate::scene::{Scene, SceneOptions, WINDOW_STEP_M, Window};
-use crate::train::DataRecipe;
+use crate::train::{DataRecipe, Use};
 use std::path::{Path, PathBuf};
 
 /// One window of a scene with everything the scene holds there.
@@ -43,7 +43,7 @@ pub fn held_windows(dir: &Path, table: &ModalityTable, recipe: &DataRecipe, side
     let mut windows = Vec::new();
     for dir in folders(dir)? {
         let Ok(scene) = Scene::open_with(&dir, &SceneOptions::of(table)) else { continue };
-        if !recipe.held_out.iter().any(|prefix| scene.name().starts_with(prefix)) {
+        if !recipe.is_for(scene.name(), Use::Test) {
             continue;
         }
         let extent = scene.footprint();

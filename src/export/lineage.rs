@@ -6,6 +6,7 @@ use crate::modality::{ModalityTable, Value};
 use crate::model::ModelIdentity;
 use crate::sampler::Role;
 use crate::scene::Observation;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// What is written into every file about how it was made.
@@ -19,6 +20,8 @@ pub struct Lineage {
     pub footprint: Footprint,
     /// Seed of the run; part of every file name.
     pub seed: u64,
+    /// Modalities of which a part is kept as observed, by index.
+    pub kept: BTreeSet<usize>,
     /// Date of the place (ISO 8601 day), if known.
     pub date: Option<String>,
     pub(super) metadata: Vec<(String, String)>,
@@ -59,8 +62,17 @@ impl Lineage {
             options.steps,
             if options.final_denoise { " and a final denoising one" } else { "" }
         );
+        let kept: Vec<String> = request
+            .keep
+            .iter()
+            .filter(|(i, _)| observation.values[**i].is_some())
+            .map(|(i, keep)| {
+                format!("{}, kept where {}, {} m from what is not", given(i), keep.known.describe(), keep.buffer_m)
+            })
+            .collect();
+        let method = format!("estimates kept to what is observed by at most {} probes a step", options.keep.probes());
         let settings = serde_json::json!(Settings::of(table, request)).to_string();
-        let metadata = [
+        let mut metadata = vec![
             ("synthetic", "yes".to_owned()),
             ("model", model.name.clone()),
             ("model_sha256", model.sha256.clone()),
@@ -80,12 +92,17 @@ impl Lineage {
             ("tile", observation.tile.clone()),
             ("program", format!("COP-GEN Explorer {}", env!("CARGO_PKG_VERSION"))),
         ];
+        if !kept.is_empty() {
+            metadata.push(("kept_from", kept.join("; ")));
+            metadata.push(("kept_by", method));
+        }
         Self {
             tile: observation.tile.clone(),
             footprint: observation.footprint.clone(),
             seed: request.seed,
+            kept: request.keep.keys().copied().filter(|i| observation.values[*i].is_some()).collect(),
             date: observation.date(table),
-            metadata: metadata.map(|(key, value)| (key.to_owned(), value)).into(),
+            metadata: metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
             table: table.clone(),
         }
     }

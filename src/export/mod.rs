@@ -14,7 +14,7 @@ pub use sequence::{Export, export};
 use crate::ensemble::{Realisation, Statistics, statistics};
 use crate::error::Result;
 use crate::files::write_atomically;
-use crate::modality::{Group, Modality, Raster, Value};
+use crate::modality::{Class, Group, Modality, Raster, Value};
 use crate::scene::{GeoTiff, Pixels};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -45,6 +45,11 @@ impl<'a> Exporter<'a> {
 
     fn realisation_path(&self, index: u64, m: &Modality) -> PathBuf {
         self.path(&format!("r{index:03}_"), &format!("{}.tif", m.name))
+    }
+
+    /// Where the file lies that says which pixels of a realisation are observed.
+    fn kept_path(&self, index: u64, m: &Modality) -> PathBuf {
+        self.path(&format!("r{index:03}_"), &format!("{}_observed.tif", m.name))
     }
 
     /// Statistics and tables carry the numbers of the first and the last realisation in their names, so that a run
@@ -88,11 +93,32 @@ impl<'a> Exporter<'a> {
             let raster = with_gaps(raster)?;
             let bands = m.channels.iter().enumerate().map(|(c, name)| (name.clone(), raster.channel(c))).collect();
             let pixels = pixels(m, raster.valid().is_some());
+            let kept = realisation.kept.get(&i);
             let what = match pixels {
+                _ if kept.is_some() => "Partly synthetic realisation: some pixels are observed, the rest is not",
                 Pixels::Picture => "Synthetic picture without units, not an observation",
                 _ => "Synthetic realisation, not an observation",
             };
             let path = self.realisation_path(realisation.index, m);
+            if let Some(kept) = kept {
+                metadata.push(("kept_share".to_owned(), format!("{:.4}", kept.share())));
+                let beside = self.kept_path(realisation.index, m);
+                metadata
+                    .push(("kept_mask".to_owned(), beside.file_name().unwrap_or_default().to_string_lossy().into()));
+                let set: Vec<f32> =
+                    (0..raster.height * raster.width).map(|p| f32::from(u8::from(kept.at(p)))).collect();
+                let bands = vec![("observed".to_owned(), set.as_slice())];
+                let legend = Pixels::Classes(observed_or_synthetic());
+                self.write(
+                    m,
+                    &beside,
+                    bands,
+                    legend,
+                    Vec::new(),
+                    "Which pixels are observed (1) and which synthetic (0)",
+                )?;
+                written.push(beside);
+            }
             self.write(m, &path, bands, pixels, metadata, what)?;
             written.push(path);
         }
@@ -207,6 +233,12 @@ impl<'a> Exporter<'a> {
         let cloud_optimised = self.request.cloud_optimised;
         GeoTiff { footprint, pixel_m: m.ground_m, size, bands, pixels, metadata, cloud_optimised }.write(path, false)
     }
+}
+
+/// What the pixels of a file say about those of a realisation.
+fn observed_or_synthetic() -> Vec<Class> {
+    let class = |code: u8, name: &str, color: [u8; 3]| Class { code, name: name.to_owned(), color };
+    vec![class(0, "synthetic", [230, 120, 30]), class(1, "observed", [60, 130, 200])]
 }
 
 /// The smallest and the largest of the numbers of realisations.

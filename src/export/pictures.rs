@@ -4,7 +4,7 @@ use super::{Exporter, numbers};
 use crate::ensemble::{Measure, Quantity, Realisation, Samples, Statistics, statistics};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
-use crate::modality::{Modality, Raster};
+use crate::modality::{Modality, Raster, Subject};
 use crate::view::{self, Legend, Look};
 use image::RgbImage;
 use std::path::PathBuf;
@@ -128,16 +128,20 @@ impl Exporter<'_> {
         let look = drawn.look;
         let observed = pictures.observed(i);
         // What was observed sets the scale where it is known: then wrong levels show as such.
-        let scale = match observed.filter(|observed| observed.valid_share() > 0.0) {
-            Some(observed) => vec![observed],
+        let part = observed.and_then(|observed| self.comparable(pictures, m, i, observed, realisations));
+        let scale = match &part {
+            Some(part) => vec![part],
             None => held.iter().map(|(_, raster)| *raster).collect(),
         };
+        // What lies under a cloud is not the truth of what was sampled in its place.
+        let truth = observed.filter(|_| !self.lineage.kept.contains(&i));
+        let word = if self.lineage.kept.contains(&i) { "partly synthetic" } else { "synthetic" };
         let shared = view::stretch(m, look, &scale);
         let draw = |raster: &Raster, title: &str, synthetic: bool| {
             let own = pictures.own_stretch.then(|| view::stretch(m, look, &[raster]));
             let stretch = own.as_ref().unwrap_or(&shared);
             let legend = pictures.legend.then(|| Legend::of_look(m, (&drawn.name, look), raster, stretch, title));
-            view::labelled(&view::picture(m, look, raster, stretch), legend.as_ref(), synthetic)
+            view::labelled(&view::picture(m, look, raster, stretch), legend.as_ref(), synthetic.then_some(word))
         };
         let (tile, seed) = (&self.lineage.tile, self.lineage.seed);
         let mut written = Vec::new();
@@ -154,7 +158,7 @@ impl Exporter<'_> {
             put("observed", &drawn.name, &picture, false)?;
         }
         for (index, raster) in &held {
-            let title = format!("{} realisation {index}, seed {seed}, {tile} (synthetic)", m.name);
+            let title = format!("{} realisation {index}, seed {seed}, {tile} ({word})", m.name);
             put(&format!("r{index:03}"), &drawn.name, &draw(raster, &title, true)?, true)?;
         }
         if held.len() > 1 {
@@ -162,17 +166,32 @@ impl Exporter<'_> {
                 Statistics::Continuous { mean: middle, .. } | Statistics::Classes { mode: middle, .. } => middle,
             };
             let (what, count) = (middle_name(m), held.len());
-            let title = format!("{} {what} of {count} realisations, {tile} (synthetic)", m.name);
+            let title = format!("{} {what} of {count} realisations, {tile} ({word})", m.name);
             let part = format!("{}_{what}", numbers(range));
             put(&part, &drawn.name, &draw(&middle, &title, true)?, true)?;
-            let samples = Samples::new(m, i, drawn.quantity, realisations, observed, drawn.measure)?;
+            let samples = Samples::new(m, i, drawn.quantity, realisations, truth, drawn.measure)?;
             let ends = drawn.range.unwrap_or_else(|| view::spread_range(&samples));
             let title = format!("{} {}, {count} realisations, {tile}", m.name, drawn.quantity_name);
             let legend = pictures.legend.then(|| Legend::of_spread(m, drawn.quantity, drawn.measure, ends, &title));
-            let picture = view::labelled(&view::spread_picture(&samples.spread(), ends), legend.as_ref(), true)?;
+            let picture =
+                view::labelled(&view::spread_picture(&samples.spread(), ends), legend.as_ref(), Some("synthetic"))?;
             put(&format!("{}_spread", numbers(range)), &drawn.spread_name(), &picture, true)?;
         }
         Ok(written)
+    }
+
+    /// The part of what was observed that sets the contrast: what was kept, or what is clear of an image in sunlight.
+    fn comparable(
+        &self,
+        pictures: &Pictures,
+        m: &Modality,
+        i: usize,
+        observed: &Raster,
+        realisations: &[&Realisation],
+    ) -> Option<Raster> {
+        let kept = realisations.first().and_then(|made| made.kept.get(&i));
+        let sky = self.lineage.table.finest(Subject::Clouds).and_then(|sky| pictures.observed(sky));
+        view::comparable(m, observed, kept, sky)
     }
 
     /// A picture as PNG. Lineage goes into text chunks; one of what was observed (`synthetic` false) says only what and

@@ -167,7 +167,11 @@ fn files(request: &ExportRequest, lineage: &Lineage, indices: &[u64]) -> Vec<Pat
         let m = &lineage.table[i];
         match (m.is_scalar(), request.realisations) {
             (true, true) => paths.push(exporter.table_path(range, m)),
-            (false, true) => paths.extend(indices.iter().map(|&index| exporter.realisation_path(index, m))),
+            (false, true) => {
+                paths.extend(indices.iter().map(|&index| exporter.realisation_path(index, m)));
+                let kept = indices.iter().filter(|_| lineage.kept.contains(&i));
+                paths.extend(kept.map(|&index| exporter.kept_path(index, m)));
+            }
             (_, false) => {}
         }
         if !m.is_scalar() && request.statistics && indices.len() > 1 {

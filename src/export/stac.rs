@@ -81,6 +81,7 @@ impl Exporter<'_> {
         let named = |path: &PathBuf| {
             let name = path.file_name()?.to_string_lossy().into_owned();
             let (kind, roles) = match path.extension().and_then(|e| e.to_str())? {
+                "tif" if name.ends_with("_observed.tif") => ("image/tiff; application=geotiff", "data-mask"),
                 "tif" if self.request.cloud_optimised => {
                     ("image/tiff; application=geotiff; profile=cloud-optimized", "data")
                 }
@@ -100,8 +101,12 @@ impl Exporter<'_> {
             let found = self.lineage.metadata.iter().find(|(name, _)| name == key);
             found.map_or("", |(_, value)| value.as_str())
         };
+        let kept = match value("kept_from") {
+            "" => String::new(),
+            kept => format!("; kept as observed: {kept}"),
+        };
         format!(
-            "{} with model {}: generated {} given {}; {}, seed {}.",
+            "{} with model {}: generated {} given {}; {}, seed {}{kept}.",
             value("program"),
             value("model"),
             value("generated"),

@@ -1,5 +1,6 @@
 //! The one place that runs the chain: scene → encode → sample → decode → realisations.
 
+mod keep;
 mod observe;
 mod place;
 mod run;
@@ -7,6 +8,7 @@ mod settings;
 mod stage;
 mod worker;
 
+pub use keep::{Keep, KnownWhere, kept_mask, paste};
 pub use observe::{observe, observe_all};
 pub use place::{Place, PlaceData};
 pub use run::run;
@@ -53,6 +55,9 @@ pub struct Request {
     pub roles: Roles,
     /// Values set by hand, by modality index.
     pub set: BTreeMap<usize, SetValue>,
+    /// What is kept of modalities that are generated otherwise, by modality index.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub keep: BTreeMap<usize, Keep>,
     /// Number of realisations.
     pub samples: usize,
     /// Index of the first realisation (more of the same run can be added later).

@@ -1,5 +1,6 @@
 //! What is known about the place of a request: read from its scene, or set by hand.
 
+use super::keep::{keep_known, sky};
 use super::place::Opened;
 use super::{Place, Request, SetValue};
 use crate::error::{Error, Result};
@@ -14,13 +15,14 @@ use crate::scene::{Given, Observation, SceneOptions, read_raster_for};
 /// When the scene or a file cannot be read, or a value does not suit its modality.
 pub fn observe(table: &ModalityTable, request: &Request) -> Result<Observation> {
     let given = request.roles.with(Role::Given);
-    let wanted: Vec<usize> = given.iter().copied().filter(|i| !request.set.contains_key(i)).collect();
+    let mut wanted: Vec<usize> = given.iter().copied().filter(|i| !request.set.contains_key(i)).collect();
+    wanted.extend(request.keep.keys().filter(|i| **i < table.len()));
     let opened = request.place.data.open(&SceneOptions::of(table))?;
     let ground = opened.footprint(table.window_m(), &request.place.extent)?;
     let mut observation = match &opened {
         Opened::Scene(scene) => scene.read(table, &ground, &wanted)?,
         Opened::Ground { name, .. } => {
-            let mut observation = bare(table, name, ground)?;
+            let mut observation = bare(table, name, ground.clone())?;
             for (i, value) in observation.values.iter_mut().enumerate() {
                 value.take_if(|_| !wanted.contains(&i));
             }
@@ -33,6 +35,18 @@ pub fn observe(table: &ModalityTable, request: &Request) -> Result<Observation> 
             let given = value_of(m, set, &observation.footprint, &mut observation.notes)?;
             observation.values[i] = Some(given);
         }
+    }
+    if let Some(sky) = sky(table, request)? {
+        // What was observed says which pixels are clear, even if a network is told of another sky.
+        let observed = match &opened {
+            Opened::Scene(scene) if scene.available(table).contains(&sky) => {
+                scene.read(table, &ground, &[sky])?.values[sky].take()
+            }
+            _ => observation.values[sky].clone(),
+        };
+        keep_known(table, request, observed.as_ref(), &mut observation)?;
+    } else {
+        keep_known(table, request, None, &mut observation)?;
     }
     Ok(observation)
 }

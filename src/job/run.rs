@@ -1,13 +1,16 @@
 //! Runs one request from the scene to its realisations.
 
+use super::keep::paste;
 use super::observe::{fillings, observe};
-use super::{Event, Request, Stage};
+use super::{Event, Keep, Request, Stage};
 use crate::ensemble::Realisation;
 use crate::error::{Error, Result};
 use crate::grid::Footprint;
-use crate::modality::{ModalityTable, Subject};
+use crate::modality::{Modality, ModalityTable, PostOptions, Raster, Subject, Value};
 use crate::model::{Engine, Model, Moments};
-use crate::sampler::{BatchName, ConditionLatent, Evaluation, NoisePurpose, Role, Start, Stream, sample, solved};
+use crate::sampler::{
+    BatchName, ConditionLatent, Evaluation, NoisePurpose, Partly, Role, Start, Stream, sample_partly, solved,
+};
 use crate::scene::Observation;
 use candle_core::Tensor;
 use std::sync::Arc;
@@ -190,6 +193,30 @@ fn stream<'a>(request: &Request, modality: &'a str, realisation: u64) -> Stream<
     Stream { seed: request.seed, realisation, modality, purpose: NoisePurpose::Condition }
 }
 
+/// A sampled value with what is kept of it in its place.
+fn with_kept(m: &Modality, keep: Option<&Keep>, kept: Option<&Raster>, value: Value) -> Result<Value> {
+    match (keep, kept, value) {
+        (Some(keep), Some(observed), Value::Image(raster)) => {
+            paste(m, observed, keep.buffer_m, raster).map(Value::Image)
+        }
+        (_, _, value) => Ok(value),
+    }
+}
+
+/// Latents of a batch with what is known of an image put into the estimates of it: what surrounds it by then is better
+/// than the smooth filling it was first encoded with.
+fn renewed(model: &Model, i: usize, known: &Raster, data: &Tensor, post: &PostOptions) -> Result<Tensor> {
+    let m = &model.manifest.modalities[i];
+    let one = |item: usize| -> Result<Tensor> {
+        match model.decode(i, &data.narrow(0, item, 1)?, post)? {
+            Value::Image(raster) => model.encode(i, &Value::Image(paste(m, known, 0.0, raster)?), None),
+            _ => Err(Error::Compute(format!("{} is no raster.", m.name))),
+        }
+    };
+    let items: Vec<Tensor> = (0..data.dim(0)?).map(one).collect::<Result<_>>()?;
+    Ok(Tensor::cat(&items, 0)?)
+}
+
 struct Clock {
     started: Instant,
     done: usize,
@@ -261,19 +288,36 @@ impl Job<'_> {
         for i in solved(&request.roles, request.options.ignored) {
             start.noise[i] = Some(start.batch.normal(model.denoiser(), i, NoisePurpose::Initial)?);
         }
-        let latents = sample(model.denoiser(), &request.roles, &start, &request.options, &mut |evaluation| {
-            self.after(model, evaluation, realisations[0])
-        })?;
+        let kept = |i: usize| observation.values[i].as_ref().filter(|_| request.keep.contains_key(&i))?.value.image();
+        let known = |i: usize| kept(i).map_or(Ok(None), |raster| model.known(i, raster));
+        let cancel = self.cancel;
+        let partly = Partly {
+            known: (0..table.len()).map(known).collect::<Result<_>>()?,
+            probes: request.options.keep.probes(),
+            pause: &|| stop_if(cancel),
+            renew: &|i, data| match kept(i) {
+                Some(raster) if model.has_autoencoders() => renewed(model, i, raster, data, &request.post).map(Some),
+                _ => Ok(None),
+            },
+        };
+        let roles = &request.roles;
+        let latents =
+            sample_partly(model.denoiser(), roles, &start, Some(partly), &request.options, &mut |evaluation| {
+                self.after(model, evaluation, realisations[0])
+            })?;
         (self.send)(Event::Stage(Stage::Decoding));
         for (item, &index) in realisations.iter().enumerate() {
             let mut values = vec![None; table.len()];
             for i in request.roles.with(Role::Generated) {
                 stop_if(self.cancel)?;
                 if let Some(latent) = &latents[i] {
-                    values[i] = Some(model.decode(i, &latent.narrow(0, item, 1)?, &request.post)?);
+                    let value = model.decode(i, &latent.narrow(0, item, 1)?, &request.post)?;
+                    values[i] = Some(with_kept(&table[i], request.keep.get(&i), kept(i), value)?);
                 }
             }
-            (self.send)(Event::Realisation(Arc::new(Realisation { index, seed: request.seed, values })));
+            let observed = |i: usize| Some((i, kept(i)?.valid()?.clone()));
+            let kept = (0..table.len()).filter_map(observed).collect();
+            (self.send)(Event::Realisation(Arc::new(Realisation { index, seed: request.seed, values, kept })));
             self.finished += 1;
         }
         Ok(())
@@ -287,7 +331,7 @@ impl Job<'_> {
             let begun = Instant::now();
             let latent = evaluation.data[preview.position].narrow(0, 0, 1)?;
             let value = model.decode(preview.modality, &latent, &self.request.post)?;
-            if let crate::modality::Value::Image(raster) = value {
+            if let Value::Image(raster) = value {
                 (self.send)(Event::Preview { index, modality: preview.modality, raster });
             }
             preview.cost = begun.elapsed();

@@ -1,6 +1,6 @@
 //! The part of a request that files may carry: what was asked, without where things lie on a disk.
 
-use super::{Request, SetValue};
+use super::{Keep, KnownWhere, Request, SetValue};
 use crate::error::{Error, Result};
 use crate::modality::{ModalityTable, PostOptions};
 use crate::sampler::{Role, SamplerOptions};
@@ -19,6 +19,9 @@ pub struct Settings {
     pub roles: BTreeMap<String, Role>,
     /// Values set by hand.
     pub set: BTreeMap<String, SetValue>,
+    /// What is kept of modalities that are generated otherwise.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub keep: BTreeMap<String, Keep>,
     /// Sampling switches.
     pub options: SamplerOptions,
     /// Post-processing switches.
@@ -33,7 +36,9 @@ impl Settings {
         let roles = table.iter().enumerate().map(|(i, m)| (m.name.clone(), request.roles[i])).collect();
         let kept = request.set.iter().filter(|(_, value)| !matches!(value, SetValue::File(_)));
         let set = kept.map(|(&i, value)| (table[i].name.clone(), value.clone())).collect();
-        Self { roles, set, options: request.options.clone(), post: request.post, seed: request.seed }
+        let keep = request.keep.iter().filter(|(_, keep)| !matches!(keep.known, KnownWhere::File(_)));
+        let keep = keep.filter_map(|(&i, keep)| Some((table.get(i)?.name.clone(), keep.clone()))).collect();
+        Self { roles, set, keep, options: request.options.clone(), post: request.post, seed: request.seed }
     }
 
     /// Reads those that an exported GeoTIFF or PNG carries; `None` if it carries none.

@@ -26,6 +26,16 @@ pub fn filled<'a>(m: &Modality, raster: &'a Raster) -> Result<Cow<'a, Raster>> {
             m.name
         )));
     }
+    filled_however(m, raster)
+}
+
+/// As [`filled`], however much is missing: what is sampled anew is not invented by it. A raster without any valid pixel
+/// stays as it is beneath.
+///
+/// # Errors
+/// When a raster's size does not fit its values.
+pub fn filled_however<'a>(m: &Modality, raster: &'a Raster) -> Result<Cow<'a, Raster>> {
+    let Some(valid) = raster.valid() else { return Ok(Cow::Borrowed(raster)) };
     let source = if m.classes().is_some() { nearest(valid) } else { Vec::new() };
     let mut out = Raster::new(raster.channels, raster.height, raster.width, raster.data.clone())?;
     for channel in 0..raster.channels {

@@ -26,6 +26,11 @@ impl Group {
         !self.about.is_raster()
     }
 
+    /// Whether its pixels are measurements: numbers with a unit.
+    pub fn is_measured(&self) -> bool {
+        self.about.form == ValueForm::Number
+    }
+
     /// Whether it is a place.
     pub fn is_location(&self) -> bool {
         self.about.form == ValueForm::Location

@@ -63,6 +63,17 @@ impl Mask {
         self.bits.zeroes()
     }
 
+    /// The pixels that are set.
+    pub fn set_pixels(&self) -> impl Iterator<Item = usize> {
+        self.bits.ones()
+    }
+
+    /// The opposite.
+    #[must_use]
+    pub fn inverted(&self) -> Self {
+        Self::from_fn(self.height, self.width, |pixel| !self.at(pixel))
+    }
+
     /// Set where both are; the pixels of a smaller one count row by row, so both should have one size.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
@@ -75,6 +86,50 @@ impl Mask {
     #[must_use]
     pub fn or(&self, other: &Self) -> Self {
         Self::from_fn(self.height, self.width, |pixel| self.at(pixel) || other.at(pixel))
+    }
+
+    /// Set where everything within a distance is: pixels whose centres are no further from that of one that is not set,
+    /// in pixels, are cleared. What lies outside counts as set.
+    #[must_use]
+    pub fn eroded(&self, distance: f64) -> Self {
+        let reach = distance.floor().max(0.0) as isize;
+        let disc: Vec<(isize, isize)> = (-reach..=reach)
+            .flat_map(|dy| (-reach..=reach).map(move |dx| (dy, dx)))
+            .filter(|(dy, dx)| ((dy * dy + dx * dx) as f64).sqrt() <= distance)
+            .collect();
+        let mut out = self.clone();
+        let (height, width) = (self.height as isize, self.width as isize);
+        for hole in self.holes() {
+            let (row, column) = (hole as isize / width, hole as isize % width);
+            // Within a hole nothing is left to clear.
+            let inside = |dy: isize, dx: isize| {
+                let (y, x) = (row + dy, column + dx);
+                (0..height).contains(&y) && (0..width).contains(&x)
+            };
+            let at_edge = [(-1, 0), (1, 0), (0, -1), (0, 1)]
+                .iter()
+                .any(|&(dy, dx)| inside(dy, dx) && self.at(((row + dy) * width + column + dx) as usize));
+            if !at_edge {
+                continue;
+            }
+            for &(dy, dx) in disc.iter().filter(|(dy, dx)| inside(*dy, *dx)) {
+                out.set(((row + dy) * width + column + dx) as usize, false);
+            }
+        }
+        out
+    }
+
+    /// The same ground in another number of pixels: set where every pixel of this one beneath it is.
+    #[must_use]
+    pub fn resized(&self, height: usize, width: usize) -> Self {
+        let range = |at: usize, of: usize, from: usize| {
+            let first = at * from / of.max(1);
+            first..((at + 1) * from).div_ceil(of.max(1)).clamp(first + 1, from.max(first + 1))
+        };
+        Self::from_fn(height, width, |pixel| {
+            let (rows, columns) = (range(pixel / width, height, self.height), range(pixel % width, width, self.width));
+            rows.into_iter().all(|row| columns.clone().all(|column| self.at(row * self.width + column)))
+        })
     }
 
     /// A part of it; what lies outside is not set.
@@ -100,6 +155,21 @@ mod tests {
         assert!(Mask::full(3, 5).is_full() && !even.is_full() && Mask::full(0, 5).share() == 1.0);
         assert_eq!(low.holes().collect::<Vec<_>>(), (5..15).collect::<Vec<_>>());
         assert!(!even.at(15) && !even.at(999));
+    }
+
+    #[test]
+    fn masks_are_eroded_by_distance_and_resized_without_inventing_anything() {
+        let mut mask = Mask::full(9, 9);
+        mask.set(4 * 9 + 4, false);
+        assert_eq!(mask.eroded(0.0), mask);
+        assert_eq!([1.0, 1.5, 2.0, 3.0].map(|d| 81 - mask.eroded(d).count()), [5, 9, 13, 29]);
+        let half = Mask::from_fn(9, 9, |pixel| pixel % 9 > 3);
+        assert_eq!(half.eroded(2.0), Mask::from_fn(9, 9, |pixel| pixel % 9 > 5));
+        // A coarse pixel is set where all of it is; fine ones are as what they lie in.
+        let fine = Mask::from_fn(6, 6, |pixel| pixel != 7);
+        assert_eq!(fine.resized(3, 3).holes().collect::<Vec<_>>(), [0]);
+        assert_eq!(fine.resized(3, 3).resized(6, 6).holes().collect::<Vec<_>>(), [0, 1, 6, 7]);
+        assert_eq!(fine.resized(6, 6), fine);
     }
 
     #[test]

@@ -23,7 +23,7 @@ mod tests;
 pub use catalogue::{Catalogue, FAMILIES_FILE};
 pub use class_map::ClassMap;
 pub use family::{Band, Family, Fill, GroupEntry, MajorTom, Subject, ValueForm};
-pub use fill::{MOST_MISSING, filled};
+pub use fill::{MOST_MISSING, filled, filled_however};
 pub use group::Group;
 pub use look::{IndexEntry, LookEntry, SpectralIndex, Style};
 pub use mask::Mask;

@@ -4,7 +4,7 @@
 //! that other window sizes, fewer modalities, or COP-GEN-Beta (J.1) run without new code.
 
 use super::rows::with;
-use super::{Catalogue, Class, Group, Normalisation, Subject, ValueForm};
+use super::{Catalogue, Class, Family, Group, Normalisation, Subject, ValueForm};
 use crate::error::{Error, Result};
 use std::sync::Arc;
 
@@ -36,6 +36,15 @@ impl std::ops::Deref for Modality {
 }
 
 impl Modality {
+    /// A raster of its pixels that says yes (anything but 0) or no.
+    #[must_use]
+    pub fn as_mask(&self) -> Self {
+        let about = Arc::new(Family::unknown("mask", ValueForm::Number));
+        let (name, channels) = (format!("{} mask", self.name), vec!["mask".to_owned()]);
+        let group = Group { name, family: "mask".into(), channels, files: Vec::new(), about, ..(*self.group).clone() };
+        Self { group: Arc::new(group), ..self.clone() }
+    }
+
     /// Channels that enter the autoencoder: one per class, else one per band; 0 for scalars.
     pub fn network_channels(&self) -> usize {
         match self.about.form {

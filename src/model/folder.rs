@@ -4,11 +4,12 @@ use super::autoencoder::{Codec, Moments};
 use super::denoiser::NoisePredictor;
 use super::engine::Engine;
 use super::field::{FieldDenoiser, Statistics};
+use super::known::Known;
 use super::manifest::{MANIFEST_FILE, Manifest, WeightFile};
 use super::weights::{LoadedWeights, sha256_of};
 use super::{Computing, DeviceChoice, Precision};
 use crate::error::{Error, Result};
-use crate::modality::{PostOptions, Raster, Value, from_network, to_network};
+use crate::modality::{Mask, PostOptions, Raster, Value, filled_however, from_network, to_network};
 use candle_core::{DType, Device, Tensor};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -182,6 +183,37 @@ impl Model {
             }
         };
         Ok(latent)
+    }
+
+    /// What is known of an image where its raster is valid, to hold a latent to. A latent cell counts as known if all its
+    /// pixels are, and those of the cells around it: an autoencoder's latents depend on their surroundings, which are
+    /// filled in smoothly before encoding. `None` if no cell is known.
+    ///
+    /// # Errors
+    /// As [`posterior`](Self::posterior).
+    pub fn known(&self, index: usize, raster: &Raster) -> Result<Option<Known<'_>>> {
+        let m = &self.manifest.modalities[index];
+        let all = Mask::full(raster.height, raster.width);
+        let valid = raster.valid().unwrap_or(&all);
+        if valid.count() == 0 || m.is_scalar() {
+            return Ok(None);
+        }
+        let filled = Value::Image(filled_however(m, raster)?.into_owned());
+        if let Some(field) = &self.field {
+            let latent = self.encode(index, &filled, None)?;
+            return Known::pixels(field, index, to_network(m, &filled)?, &latent, valid).map(Some);
+        }
+        let [_, rows, columns] = m.latent;
+        let cells = valid.resized(rows, columns).eroded(2f64.sqrt());
+        if cells.count() == 0 {
+            return Ok(None);
+        }
+        Known::cells(&self.encode(index, &filled, None)?, &cells).map(Some)
+    }
+
+    /// Whether latents of images are those of an autoencoder, so that what is known leaks into its surroundings.
+    pub fn has_autoencoders(&self) -> bool {
+        self.field.is_none()
     }
 
     /// Physical value of one scaled latent `(1, C, h, w)`. Post-processing is float32 (specification E.5).

@@ -10,6 +10,7 @@ mod folder;
 mod identity;
 mod import;
 pub mod kernels;
+mod known;
 mod layers;
 mod manifest;
 mod order;
@@ -32,6 +33,7 @@ pub use engine::Engine;
 pub use folder::Model;
 pub use identity::ModelIdentity;
 pub use import::{check_autoencoder, check_denoiser, convert};
+pub use known::Known;
 pub use layers::{Conv3, Sampling};
 pub use manifest::{
     AutoencoderEntry, AutoencoderSizes, DenoiserSizes, MANIFEST_FILE, Manifest, Origin, Published, WeightFile,

@@ -27,6 +27,27 @@ pub enum IgnoredMode {
     FreshNoiseAtZero,
 }
 
+/// How closely estimates are kept to what is partly given. Chosen from the table in `benches/solvers.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum KeepQuality {
+    /// One probe: two evaluations a step.
+    Quick,
+    /// Up to three probes: up to four evaluations a step.
+    #[default]
+    Careful,
+}
+
+impl KeepQuality {
+    /// Evaluations beside the usual one of a step, at most.
+    pub fn probes(self) -> usize {
+        match self {
+            Self::Quick => 1,
+            Self::Careful => 3,
+        }
+    }
+}
+
 /// Options of one sampling run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SamplerOptions {
@@ -44,6 +65,9 @@ pub struct SamplerOptions {
     pub ignored: IgnoredMode,
     /// One more evaluation at t = 0.001 whose data prediction is the result (I.7; off in the published code).
     pub final_denoise: bool,
+    /// Partly given modalities; of no effect without any.
+    #[serde(default)]
+    pub keep: KeepQuality,
 }
 
 impl Default for SamplerOptions {
@@ -56,6 +80,7 @@ impl Default for SamplerOptions {
             condition: ConditionLatent::Mean,
             ignored: IgnoredMode::GenerateAndDiscard,
             final_denoise: false,
+            keep: KeepQuality::default(),
         }
     }
 }

@@ -66,6 +66,11 @@ impl Roles {
         Ok(())
     }
 
+    /// Whether a modality is generated.
+    pub fn generated(&self, i: usize) -> bool {
+        self.get(i) == Some(&Role::Generated)
+    }
+
     /// Indices of all modalities with this role.
     pub fn with(&self, role: Role) -> Vec<usize> {
         (0..self.len()).filter(|&i| self[i] == role).collect()

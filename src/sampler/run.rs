@@ -1,12 +1,13 @@
 //! One sampling run of a batch of realisations: conditions in, latents out (specification E.3, E.4).
 
+use super::conditioning::Conditioning;
 use super::noise::{NoisePurpose, Stream};
 use super::options::{IgnoredMode, SamplerOptions};
 use super::roles::{Role, Roles};
 use super::solver::solve;
 use crate::error::{Error, Result};
 use crate::grid::Footprint;
-use crate::model::{NoisePredictor, Schedule, TRAIN_STEPS};
+use crate::model::{Known, NoisePredictor, Schedule, TRAIN_STEPS};
 use crate::parallel;
 use candle_core::Tensor;
 
@@ -62,6 +63,19 @@ pub struct Evaluation<'a> {
     pub data: &'a [Tensor],
 }
 
+/// What is known in part of modalities that are generated.
+pub struct Partly<'a> {
+    /// By table index; nothing is known of the others.
+    pub known: Vec<Option<Known<'a>>>,
+    /// Evaluations beside the usual one of each step, at most.
+    pub probes: usize,
+    /// Called before each of these; an error from it ends the run.
+    pub pause: &'a dyn Fn() -> Result<()>,
+    /// Called after a third and two thirds of the evaluations with each partly known modality and its data prediction
+    /// `(batch, C, h, w)`: a better latent of what is known, if there is one, now that its surroundings are.
+    pub renew: &'a dyn Fn(usize, &Tensor) -> Result<Option<Tensor>>,
+}
+
 /// Modalities the solver moves: the generated ones, and with [`IgnoredMode::GenerateAndDiscard`] the ignored too.
 pub fn solved(roles: &Roles, ignored: IgnoredMode) -> Vec<usize> {
     (0..roles.len())
@@ -83,6 +97,22 @@ pub fn sample(
     denoiser: &dyn NoisePredictor,
     roles: &Roles,
     start: &Start,
+    options: &SamplerOptions,
+    watch: &mut dyn FnMut(&Evaluation) -> Result<()>,
+) -> Result<Vec<Option<Tensor>>> {
+    sample_partly(denoiser, roles, start, None, options, watch)
+}
+
+/// As [`sample`], with some of the generated modalities known in part. Latents follow what is known closely, not
+/// exactly; nothing known gives the same bits as [`sample`].
+///
+/// # Errors
+/// As [`sample`]; what `partly` calls.
+pub fn sample_partly(
+    denoiser: &dyn NoisePredictor,
+    roles: &Roles,
+    start: &Start,
+    partly: Option<Partly>,
     options: &SamplerOptions,
     watch: &mut dyn FnMut(&Evaluation) -> Result<()>,
 ) -> Result<Vec<Option<Tensor>>> {
@@ -111,8 +141,7 @@ pub fn sample(
     }
 
     let schedule = Schedule::new();
-    let mut evaluation = 0;
-    let mut noise = |state: &[Tensor], t: f64| -> Result<Vec<Tensor>> {
+    let mut network = |state: &[Tensor], t: f64, evaluation: usize| -> Result<Vec<Tensor>> {
         for (&i, x) in solved.iter().zip(state) {
             inputs[i] = Some(x.clone());
             times[i].fill((TRAIN_STEPS as f64 * t) as f32);
@@ -122,11 +151,24 @@ pub fn sample(
                 inputs[i] = Some(start.batch.normal(denoiser, i, NoisePurpose::Ignored { evaluation })?);
             }
         }
-        evaluation += 1;
         let latents: Vec<Tensor> =
             (0..table.len()).map(|i| inputs[i].clone().ok_or_else(|| missing("latent", i))).collect::<Result<_>>()?;
         let noise = evaluate(denoiser, &latents, &times)?;
         Ok(solved.iter().map(|&i| noise[i].clone()).collect())
+    };
+    let mut evaluation = 0;
+    let partly = partly.filter(|partly| solved.iter().any(|i| partly.known.get(*i).is_some_and(Option::is_some)));
+    let mut partly = partly.map(|partly| PartlySolved::new(partly, &solved, options.evaluations()));
+    let state = match &mut partly {
+        Some(partly) => partly.start(&schedule, state, &mut network)?,
+        None => state,
+    };
+    let mut noise = |state: &[Tensor], t: f64| -> Result<Vec<Tensor>> {
+        evaluation += 1;
+        match &mut partly {
+            Some(partly) => partly.noise(&schedule, state, t, evaluation, &mut network),
+            None => network(state, t, evaluation - 1),
+        }
     };
     let mut done = 0;
     let mut watch = |t: f64, data: &[Tensor]| {
@@ -146,6 +188,76 @@ pub fn sample(
         latents[i] = Some(x);
     }
     Ok(latents)
+}
+
+/// The noise in a state at continuous time t, in the evaluation of this number (from 0).
+type Network<'a> = dyn FnMut(&[Tensor], f64, usize) -> Result<Vec<Tensor>> + 'a;
+
+/// The network with its estimates kept to what is known.
+struct PartlySolved<'a> {
+    conditioning: Conditioning<'a>,
+    pause: &'a dyn Fn() -> Result<()>,
+    renew: &'a dyn Fn(usize, &Tensor) -> Result<Option<Tensor>>,
+    /// Table indices of the solved modalities.
+    solved: Vec<usize>,
+    evaluations: usize,
+}
+
+impl<'a> PartlySolved<'a> {
+    fn new(partly: Partly<'a>, solved: &[usize], evaluations: usize) -> Self {
+        let Partly { mut known, probes, pause, renew } = partly;
+        let place = |(position, i): (usize, &usize)| Some((position, known.get_mut(*i)?.take()?));
+        let known = solved.iter().enumerate().filter_map(place).collect();
+        Self { conditioning: Conditioning::new(known, probes), pause, renew, solved: solved.to_vec(), evaluations }
+    }
+
+    /// Where sampling starts. The schedule leaves a little of the data even at its end (α is 0.07 there), so what is known
+    /// shows in the very first state: pure noise would bias all that follows.
+    fn start(&mut self, schedule: &Schedule, noise: Vec<Tensor>, network: &mut Network) -> Result<Vec<Tensor>> {
+        let (alpha, sigma) = (schedule.alpha(1.0), schedule.sigma(1.0));
+        let data = self.data(schedule, &noise, 1.0, 0, network)?;
+        noise.iter().zip(&data).map(|(noise, data)| Ok(((noise * sigma)? + (data * alpha)?)?)).collect()
+    }
+
+    /// The data prediction given what is known.
+    fn data(
+        &mut self,
+        schedule: &Schedule,
+        state: &[Tensor],
+        t: f64,
+        evaluation: usize,
+        network: &mut Network,
+    ) -> Result<Vec<Tensor>> {
+        let (alpha, sigma) = (schedule.alpha(t), schedule.sigma(t));
+        let pause = self.pause;
+        let mut data = |at: &[Tensor]| -> Result<Vec<Tensor>> {
+            pause()?;
+            let noise = network(at, t, evaluation)?;
+            at.iter().zip(&noise).map(|(x, e)| Ok(((x - (e * sigma)?)? / alpha)?)).collect()
+        };
+        self.conditioning.data(state, (alpha, sigma), &mut data)
+    }
+
+    /// The noise that stands for the data prediction given what is known.
+    fn noise(
+        &mut self,
+        schedule: &Schedule,
+        state: &[Tensor],
+        t: f64,
+        evaluation: usize,
+        network: &mut Network,
+    ) -> Result<Vec<Tensor>> {
+        let (alpha, sigma) = (schedule.alpha(t), schedule.sigma(t));
+        let wanted = self.data(schedule, state, t, evaluation - 1, network)?;
+        if [1, 2].map(|third| self.evaluations * third / 3).contains(&evaluation) {
+            for (position, known) in self.conditioning.known_mut() {
+                if let Some(latent) = (self.renew)(self.solved[*position], &wanted[*position])? {
+                    known.renew(&latent)?;
+                }
+            }
+        }
+        state.iter().zip(&wanted).map(|(x, d)| Ok(((x - (d * alpha)?)? / sigma)?)).collect()
+    }
 }
 
 /// One evaluation of the network, item by item side by side where it asks for that.

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::modality::{MOST_MISSING, Modality, Raster};
+use crate::text::percent;
 use std::path::PathBuf;
 
 /// The band of which most is no data.
@@ -46,14 +47,5 @@ impl Gap {
             "smoothly from the valid pixels around"
         };
         Ok(format!("{} of {} is no data; for the network it was filled {how}.", percent(missing), m.name))
-    }
-}
-
-/// A share for people: never 0 or 100 % unless it is.
-fn percent(share: f64) -> String {
-    match share * 100.0 {
-        least if least > 0.0 && least < 0.05 => "less than 0.1 %".into(),
-        most if most > 99.95 && most < 100.0 => "more than 99.9 %".into(),
-        percent => format!("{percent:.1} %"),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::parameters::Trainable;
 use super::recipe::{AutoencoderRecipe, Recipe};
+use super::split::Use;
 use super::steps::{Setting, Task, Training, run};
 use super::windows::Windows;
 use super::{Progress, pca};
@@ -55,7 +56,7 @@ pub fn train_autoencoder(
     let out = out.dir();
     let settings = recipe.autoencoder.as_ref().ok_or_else(|| Error::request("The recipe has no [autoencoder]."))?;
     let m = &table[index];
-    let windows = Windows::open(scenes, table, &recipe.data, false)?;
+    let windows = Windows::open(scenes, table, &recipe.data, Use::Train)?;
     let (mut parameters, name) =
         (start(recipe, settings, m, index, &windows, device)?, format!("autoencoder_{}", m.name));
     let model = Autoencoder::new(&settings.sizes, m.network_channels(), m.latent[0], &mut parameters, device)?;
@@ -237,7 +238,7 @@ fn held_out_error(
     device: &Device,
 ) -> Result<Option<f64>> {
     let m = &table[index];
-    let windows = match Windows::open(scenes, table, &recipe.data, true) {
+    let windows = match Windows::open(scenes, table, &recipe.data, Use::Validation) {
         Ok(windows) if windows.holding(index) > 0 => windows,
         _ => return Ok(None),
     };

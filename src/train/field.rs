@@ -4,6 +4,7 @@ use super::augment::Augmentation;
 use super::moments::{Moments, Prior, correlation, maximise, rough_mean, scaled};
 use super::recipe::{FieldRecipe, Recipe};
 use super::regimes;
+use super::split::Use;
 use super::window_moments::{Held, gather, same_bands, same_channels, squares};
 use super::windows::Windows;
 use crate::error::{Error, Result};
@@ -24,7 +25,7 @@ const FLAT: f64 = 1e6;
 pub fn fit_field(recipe: &Recipe, table: &ModalityTable, scenes: &Path) -> Result<Statistics> {
     let settings = recipe.field.as_ref().ok_or_else(|| Error::request("The recipe has no [field]."))?;
     // Radial statistics are the same for a turned window.
-    let windows = Windows::open(scenes, table, &recipe.data, false)?.without_turns();
+    let windows = Windows::open(scenes, table, &recipe.data, Use::Train)?.without_turns();
     let augmentation = Augmentation::new(&recipe.data, table);
     let layout = Layout::new(table)?;
     let mut generator = training_generator(recipe.seed, "field", "", 0);

@@ -6,6 +6,7 @@ use super::augment::Augmentation;
 use super::autoencoder::normal;
 use super::items::{ITEMS_TOGETHER, Item, State, draw_items};
 use super::recipe::Recipe;
+use super::split::Use;
 use super::steps::Task;
 use super::windows::{Windows, turned_value};
 use crate::error::Result;
@@ -48,14 +49,15 @@ impl<'a> FieldTask<'a> {
     ) -> Result<Self> {
         let generator = |tile: &str| training_generator(recipe.seed, tile, "", u64::MAX);
         let draw = |held_out: bool, count: usize| -> Result<Vec<Vec<Option<Value>>>> {
-            let windows = match Windows::open(scenes, table, &recipe.data, held_out) {
-                // Nothing held out lies here: the training goes on without validation.
-                Err(error) if held_out => {
-                    tracing::warn!("no validation: {error}");
-                    return Ok(Vec::new());
-                }
-                windows => windows?.without_turns(),
-            };
+            let windows =
+                match Windows::open(scenes, table, &recipe.data, if held_out { Use::Validation } else { Use::Train }) {
+                    // Nothing held out lies here: the training goes on without validation.
+                    Err(error) if held_out => {
+                        tracing::warn!("no validation: {error}");
+                        return Ok(Vec::new());
+                    }
+                    windows => windows?.without_turns(),
+                };
             let mut generator = generator(if held_out { "held out" } else { "denoiser" });
             (0..count).map(|_| windows.draw(&mut generator, None)).collect()
         };

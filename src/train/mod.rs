@@ -16,6 +16,7 @@ mod plot;
 mod recipe;
 mod record;
 mod regimes;
+mod split;
 mod start;
 mod steps;
 mod token_denoiser;
@@ -29,6 +30,7 @@ pub use field::fit_field;
 pub use output::OutputFolder;
 pub use recipe::{AutoencoderRecipe, DataRecipe, DenoiserRecipe, FieldRecipe, OptimiserRecipe, Recipe, SameBand};
 pub use record::Row;
+pub use split::{Split, Use};
 pub use steps::{Options, Seen, Setting};
 pub use windows::Windows;
 

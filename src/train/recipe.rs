@@ -1,5 +1,6 @@
 //! Training recipes: what to train, on which scenes, how.
 
+use super::split::{Split, Use};
 use crate::error::{Error, Result};
 use crate::files::{read_text, read_toml};
 use crate::modality::ModalityTable;
@@ -41,9 +42,14 @@ pub struct DataRecipe {
     /// How often scenes whose name begins so are drawn, relative to 1 for all others.
     #[serde(default)]
     pub weights: BTreeMap<String, f64>,
-    /// Scenes whose name begins so are never trained on; validation and evaluation use them.
+    /// Scenes whose name begins so are never trained on; validation and evaluation use them. For recipes without `split`.
     #[serde(default)]
     pub held_out: Vec<String>,
+    /// File beside the recipe that says what each scene is for ([`Split`]).
+    pub split: Option<PathBuf>,
+    /// That file, once it has been read.
+    #[serde(skip)]
+    pub uses: Option<Split>,
     /// Random flips and quarter turns, the same for all modalities of a window.
     pub turns: bool,
     /// Scenes whose name begins so are known to be free of clouds, though they have no cloud mask: they get a clear one.
@@ -60,6 +66,16 @@ pub struct DataRecipe {
     pub radiometry: f64,
     /// Take terrain-corrected sigma0 (S1GRD) for radar where no RTC exists.
     pub accept_grd_as_rtc: bool,
+}
+
+impl DataRecipe {
+    /// Whether a scene is for this use. Without a split what is held out is for everything but training.
+    pub fn is_for(&self, scene: &str, wanted: Use) -> bool {
+        match &self.uses {
+            Some(split) => split.of(scene) == wanted,
+            None => self.held_out.iter().any(|prefix| scene.starts_with(prefix)) == (wanted != Use::Train),
+        }
+    }
 }
 
 /// One optimiser setting.
@@ -180,10 +196,12 @@ impl Recipe {
     /// # Errors
     /// When a file is missing or a field is unknown, missing or out of range.
     pub fn open(path: &Path) -> Result<(Self, ModalityTable)> {
-        let recipe: Self = read_toml(path, "a training recipe")?;
+        let mut recipe: Self = read_toml(path, "a training recipe")?;
         recipe.check().map_err(|e| Error::file(path, e.to_string()))?;
+        let beside = |name: &Path| path.parent().unwrap_or(Path::new(".")).join(name);
+        recipe.data.uses = recipe.data.split.as_deref().map(|name| Split::read(&beside(name))).transpose()?;
         let Some(table) = &recipe.modalities else { return Ok((recipe, ModalityTable::published())) };
-        let table_path = path.parent().unwrap_or(Path::new(".")).join(table);
+        let table_path = beside(table);
         let text = read_text(&table_path).map_err(|e| Error::io(&table_path, "read", &e))?;
         let table: ModalityTable = serde_json::from_str(&text)
             .map_err(|e| Error::file(&table_path, format!("This is not a modality table: {e}")))?;

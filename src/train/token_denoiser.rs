@@ -5,6 +5,7 @@
 use super::autoencoder::normal;
 use super::items::{ITEMS_TOGETHER, Item, State, draw_items};
 use super::recipe::Recipe;
+use super::split::Use;
 use super::steps::Task;
 use super::windows::Windows;
 use crate::error::{Error, Result};
@@ -49,7 +50,7 @@ impl<'a> TokenTask<'a> {
             Some(cache) => cache,
             None => {
                 let table = denoiser.table();
-                let windows = Windows::open(scenes, table, &recipe.data, false)?;
+                let windows = Windows::open(scenes, table, &recipe.data, Use::Train)?;
                 let mut generator = training_generator(recipe.seed, "denoiser", "", u64::MAX);
                 let count = recipe.denoiser.cached_windows;
                 let cache = encode(&windows, table, autoencoders, count, &mut generator, &device)?;

@@ -1,6 +1,7 @@
 //! Random training windows from a folder of scenes.
 
 use super::recipe::DataRecipe;
+use super::split::Use;
 use crate::error::{Error, Result};
 use crate::files::folders;
 use crate::modality::{Mask, ModalityTable, Raster, Subject, Value};
@@ -30,11 +31,11 @@ struct Entry {
 const STEP_M: f64 = 60.0;
 
 impl Windows {
-    /// Opens all scene folders below `dir` that hold a window: those held out, or all others.
+    /// Opens all scene folders below `dir` that hold a window: those that the recipe means for this use.
     ///
     /// # Errors
     /// When the folder cannot be read or holds no usable scene.
-    pub fn open(dir: &Path, table: &ModalityTable, recipe: &DataRecipe, held_out: bool) -> Result<Self> {
+    pub fn open(dir: &Path, table: &ModalityTable, recipe: &DataRecipe, purpose: Use) -> Result<Self> {
         let options = SceneOptions { accept_stand_ins: recipe.accept_grd_as_rtc, ..SceneOptions::of(table) };
         let mut scenes = Vec::new();
         for path in folders(dir)? {
@@ -46,7 +47,7 @@ impl Windows {
                 }
             };
             let begins = |prefix: &String| scene.name().starts_with(prefix.as_str());
-            if recipe.held_out.iter().any(begins) != held_out {
+            if !recipe.is_for(scene.name(), purpose) {
                 continue;
             }
             let extent = scene.footprint();

@@ -211,7 +211,7 @@ mod tests {
         let member = |value: f32| {
             let mut values = vec![None; table.len()];
             values[optical] = Some(Value::Image(flat(optical, value)));
-            Realisation { index: 0, seed: 0, values }
+            Realisation { index: 0, seed: 0, values, ..Realisation::default() }
         };
         let realisations = [member(2000.0), member(4000.0)];
         let realisations: Vec<&Realisation> = realisations.iter().collect();

@@ -37,7 +37,7 @@ pub struct Legend {
 ///
 /// # Errors
 /// When text cannot be drawn.
-pub fn labelled(drawn: &Picture, legend: Option<&Legend>, synthetic: bool) -> Result<RgbImage> {
+pub fn labelled(drawn: &Picture, legend: Option<&Legend>, marked: Option<&str>) -> Result<RgbImage> {
     let (width, height) = (drawn.width as u32, drawn.height as u32);
     let zoom = (SIDE / width.max(1)).max(1);
     let small = RgbImage::from_fn(width, height, |x, y| Rgb(drawn.pixels[(y * width + x) as usize]));
@@ -46,8 +46,8 @@ pub fn labelled(drawn: &Picture, legend: Option<&Legend>, synthetic: bool) -> Re
     let below = legend.map_or(0, |legend| legend.height(large.width()) + 2 * MARGIN);
     let mut out = RgbImage::from_pixel(large.width(), large.height() + below, Rgb([255; 3]));
     image::imageops::replace(&mut out, &large, 0, 0);
-    if synthetic {
-        badge(&mut out)?;
+    if let Some(word) = marked {
+        badge(&mut out, &word.to_uppercase())?;
     }
     if let Some(legend) = legend {
         legend.draw(&mut out, large.height() + MARGIN)?;
@@ -55,11 +55,10 @@ pub fn labelled(drawn: &Picture, legend: Option<&Legend>, synthetic: bool) -> Re
     Ok(out)
 }
 
-fn badge(out: &mut RgbImage) -> Result<()> {
-    const WORD: &str = "SYNTHETIC";
-    let width = text_width(WORD, TEXT)? + 16;
+fn badge(out: &mut RgbImage, word: &str) -> Result<()> {
+    let width = text_width(word, TEXT)? + 16;
     fill(out, [8, 8], [width, LINE], BADGE);
-    write_text(out, (16, 11), WORD, TEXT, [0; 3])
+    write_text(out, (16, 11), word, TEXT, [0; 3])
 }
 
 fn fill(out: &mut RgbImage, [left, top]: [u32; 2], [width, height]: [u32; 2], colour: Rgb<u8>) {
@@ -167,7 +166,8 @@ mod tests {
         let (name, look) = looks(m).swap_remove(look);
         let stretch = stretch(m, look, &[&raster]);
         let legend = title.map(|title| Legend::of_look(m, (&name, look), &raster, &stretch, title));
-        labelled(&picture(m, look, &raster, &stretch), legend.as_ref(), synthetic).expect("picture")
+        labelled(&picture(m, look, &raster, &stretch), legend.as_ref(), synthetic.then_some("synthetic"))
+            .expect("picture")
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod text;
 pub use area::{AreaFigures, AreaOrder, BINS, BandMean, ClassSpectrum, area_figures};
 pub use legend::{Legend, labelled};
 pub use look::{Look, caption, looks, quantity_of, usual_look};
-pub use picture::{HATCHED, Picture, Stretch, decoded, picture, stretch};
+pub use picture::{HATCHED, Picture, Stretch, comparable, decoded, picture, stretch};
 pub use probe::{Figures, Spot, figures};
 pub use spread::{
     COLOUR_STEPS, caution, colour_steps, spread_name, spread_picture, spread_range, spread_unit, value_unit,

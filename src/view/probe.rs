@@ -96,7 +96,7 @@ mod tests {
             let made = |factor: f32| {
                 let mut values = vec![None; table.len()];
                 values[index] = Some(Value::Image(raster.map(|v| v * factor)));
-                Realisation { index: 0, seed: 0, values }
+                Realisation { index: 0, seed: 0, values, ..Realisation::default() }
             };
             let realisations = [made(0.5), made(2.0)];
             let realisations: Vec<&Realisation> = realisations.iter().collect();

@@ -28,6 +28,9 @@ mod network;
 #[cfg(feature = "window")]
 mod overlay;
 mod parity;
+mod partly;
+#[cfg(feature = "window")]
+mod partly_window;
 mod remote_rasters;
 mod scenes;
 #[cfg(all(feature = "window", target_os = "linux"))]

@@ -3,7 +3,6 @@
 use crate::common::major_tom::{Format, L1C, L2A, Row, S1, row, write};
 use crate::common::server::{Fault, Reply, Server};
 use crate::common::{COMPLETE, copgen, failure, files, scene, success};
-use copgen::Error;
 use copgen::grid::GridCell;
 use copgen::modality::{ModalityTable, Value};
 use copgen::net::{Network, RetryPolicy};
@@ -239,7 +238,7 @@ fn a_cell_on_the_web_costs_its_own_bytes() {
     let again = fetch_within(&chosen, &within, &off).expect("there already");
     assert!(again.before && again.dir == made.dir);
     match look_up(&web, cell(), &off) {
-        Err(error @ Error::Network { fault: copgen::net::Fault::Offline, .. }) => {
+        Err(error @ copgen::Error::Network { fault: copgen::net::Fault::Offline, .. }) => {
             assert!(!error.to_string().contains("secret"), "{error}");
         }
         other => panic!("{other:?}"),
@@ -494,7 +493,7 @@ fn servers_fail_in_ways_that_are_told() {
             std::thread::yield_now();
         }
         flag.store(true, Ordering::Relaxed);
-        assert!(matches!(work.join().expect("thread"), Err(Error::Cancelled)));
+        assert!(matches!(work.join().expect("thread"), Err(copgen::Error::Cancelled)));
     });
     assert!(server.sent("/p") - before < whole, "it ends before the answer does");
 }

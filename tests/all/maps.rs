@@ -3,7 +3,6 @@
 use crate::common::harness::{apply, observed, options, press, snapshot, wait, wait_until, window_opening};
 use crate::common::server::{Fault, Reply, Server};
 use crate::common::{COMPLETE, project, scene};
-use copgen::Error;
 use copgen::app::{Command, ExplorerWindow, Options};
 use copgen::basemap::{
     Archive, Folders, LAYERS_FILE, LayerId, LocalTile, Online, OnlineLayer, TileAt, TileSource, openstreetmap,
@@ -220,7 +219,7 @@ fn a_server_with_trouble_is_left_alone() {
     let server = Server::start();
     server.put("/t/", Reply::new("image/png", png([1; 3])));
     let [patient, hasty] = [network(), network_with(2)].map(|network| Online::new(layer(&server), network, None));
-    let problem = |result: Result<Option<Vec<u8>>, Error>| result.expect_err("fails").to_string();
+    let problem = |result: Result<Option<Vec<u8>>, copgen::Error>| result.expect_err("fails").to_string();
     for (fault, told) in [
         (Fault::Status(503), "problem of its own"),
         (Fault::Status(403), "refused"),
@@ -237,7 +236,7 @@ fn a_server_with_trouble_is_left_alone() {
         let rest = source.retry_delay();
         assert!(error.contains(told) && !error.contains(&server.url), "{fault:?}: {error}");
         // The second request does not reach the server.
-        assert!(matches!(source.fetch(at(2, 1, 2), &GO_ON), Err(Error::Cancelled)), "{fault:?}");
+        assert!(matches!(source.fetch(at(2, 1, 2), &GO_ON), Err(copgen::Error::Cancelled)), "{fault:?}");
         assert_eq!(server.seen().len(), before + 1, "{fault:?}");
         assert!(rest > Duration::from_secs(1), "{fault:?}");
     }

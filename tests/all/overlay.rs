@@ -22,7 +22,7 @@ fn ensemble(m: &Modality, index: usize, length: usize, value: impl Fn(usize, usi
             }
             let mut values = vec![None; length];
             values[index] = Some(Value::Image(raster));
-            Realisation { index: r as u64, seed: 1, values }
+            Realisation { index: r as u64, seed: 1, values, ..Realisation::default() }
         })
         .collect()
 }

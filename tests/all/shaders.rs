@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 /// The best adapter, or `None`, and why, where there is none.
-fn gpu(precision: Precision) -> Option<Arc<Gpu>> {
+pub(crate) fn gpu(precision: Precision) -> Option<Arc<Gpu>> {
     Adapters::find().open(true, precision).map_err(|e| println!("skipped: {e}")).ok().map(Arc::new)
 }
 
@@ -113,7 +113,7 @@ fn a_network_larger_than_the_limits_is_refused_in_a_sentence() {
 }
 
 /// A small model of the published kind.
-fn model(dir: &Path) -> std::path::PathBuf {
+pub(crate) fn model(dir: &Path) -> std::path::PathBuf {
     let (denoiser, autoencoders) = write_layout(dir);
     let model = dir.join("model");
     let mut command = copgen();
@@ -122,7 +122,7 @@ fn model(dir: &Path) -> std::path::PathBuf {
     model
 }
 
-fn request(model: &Path, samples: usize) -> Request {
+pub(crate) fn request(model: &Path, samples: usize) -> Request {
     let table = ModalityTable::published();
     let index = |name: &str| table.index(name).expect("modality");
     Request {
@@ -130,6 +130,7 @@ fn request(model: &Path, samples: usize) -> Request {
         place: Place::scene(scene(COMPLETE), Window::Centre),
         roles: Roles::new(&table, &[index("S2L2A_60m")], Some(&[index("DEM"), index("location")])).expect("roles"),
         set: Default::default(),
+        keep: Default::default(),
         samples,
         first: 0,
         seed: 5,
@@ -141,7 +142,7 @@ fn request(model: &Path, samples: usize) -> Request {
 }
 
 /// Realisations and notes of a job; `seen` is told of each realisation.
-fn job(model: &Model, request: &Request, seen: &mut dyn FnMut(u64)) -> (Vec<Arc<Realisation>>, Vec<String>) {
+pub(crate) fn job(model: &Model, request: &Request, seen: &mut dyn FnMut(u64)) -> (Vec<Arc<Realisation>>, Vec<String>) {
     let (mut made, mut notes) = (Vec::new(), Vec::new());
     run(model, request, &AtomicBool::new(false), false, &mut |event| match event {
         Event::Realisation(realisation) => {

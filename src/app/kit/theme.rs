@@ -9,6 +9,8 @@ pub(crate) const OBSERVED: Color32 = Color32::from_rgb(74, 190, 160);
 pub(crate) const KEPT: Color32 = Color32::from_rgb(96, 168, 240);
 /// Colour of everything synthetic, and of modalities to be generated.
 pub(crate) const SYNTHETIC: Color32 = Color32::from_rgb(240, 160, 64);
+/// Colour of modalities of which some is kept and the rest generated.
+pub(crate) const PARTLY: Color32 = Color32::from_rgb(150, 178, 112);
 /// Colour of what is neither.
 pub(crate) const IGNORED: Color32 = Color32::from_rgb(128, 136, 148);
 /// Problems.

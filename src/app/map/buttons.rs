@@ -66,16 +66,20 @@ pub(crate) fn show(ui: &Ui, map: Rect, session: &Session, shown: &Shown, command
 fn brush(ui: &mut Ui, with: Brush, session: &Session, commands: &mut Vec<Command>) {
     ui.set_width(190.0);
     let Some(m) = session.table().and_then(|table| table.get(with.modality)) else { return };
-    ui.label(RichText::new(format!("Paint {}", m.name)).strong());
-    for class in m.classes().unwrap_or_default() {
-        let on = class.code == with.code;
-        let [r, g, b] = class.color;
-        let response = ui.selectable_label(on, format!("      {}", class.name));
+    let mask = [(0u8, "sampled", theme::SYNTHETIC), (1, "kept as observed", theme::OBSERVED)];
+    let mask = mask.map(|(code, name, colour)| (code, name.to_owned(), [colour.r(), colour.g(), colour.b()]));
+    let classes = m.classes().unwrap_or_default().iter().map(|class| (class.code, class.name.clone(), class.color));
+    let choices: Vec<(u8, String, [u8; 3])> = if with.keeps { mask.into() } else { classes.collect() };
+    let what = if with.keeps { format!("What is kept of {}", m.name) } else { format!("Paint {}", m.name) };
+    ui.label(RichText::new(what).strong());
+    for (code, name, [r, g, b]) in choices {
+        let on = code == with.code;
+        let response = ui.selectable_label(on, format!("      {name}"));
         let swatch = Rect::from_center_size(response.rect.left_center() + vec2(12.0, 0.0), vec2(11.0, 11.0));
         ui.painter().rect(swatch, 1.0, Color32::from_rgb(r, g, b), (0.5, theme::IGNORED), egui::StrokeKind::Inside);
-        widgets::choice(&response, egui::Role::RadioButton, true, on, &format!("Paint {}", class.name));
+        widgets::choice(&response, egui::Role::RadioButton, true, on, &format!("Paint {name}"));
         if response.clicked() {
-            commands.push(Command::Tool(Tool::Brush(Brush { code: class.code, ..with })));
+            commands.push(Command::Tool(Tool::Brush(Brush { code, ..with })));
         }
     }
     let mut radius = with.radius_m;
@@ -88,7 +92,10 @@ fn brush(ui: &mut Ui, with: Brush, session: &Session, commands: &mut Vec<Command
             commands.push(Command::Undo);
         }
         if ui.button("As read").on_hover_text("Forget what was painted").clicked() {
-            commands.push(Command::Typed(with.modality, String::new()));
+            match session.usual_keep(with.modality).filter(|_| with.keeps) {
+                Some(keep) => commands.push(Command::Keep(session.kept_together(with.modality), keep)),
+                None => commands.push(Command::Typed(with.modality, String::new())),
+            }
             commands.push(Command::EndUndoStep);
         }
         if ui.button("Done").clicked() {

@@ -60,7 +60,8 @@ impl MapPainter<'_> {
             let points = corners(self.projector, places);
             let bounds = Rect::from_points(&points);
             if bounds.width() > 40.0 {
-                self.tag(bounds.left_top(), "SYNTHETIC");
+                let partly = self.session.run().is_some_and(|run| run.request.keep.contains_key(&self.shown.modality));
+                self.tag(bounds.left_top(), if partly { "PARTLY SYNTHETIC" } else { "SYNTHETIC" });
             }
         }
     }

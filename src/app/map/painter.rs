@@ -123,6 +123,9 @@ impl MapPainter<'_> {
         if let (Some(places), Some(texture)) = (ground.and_then(|g| g.corners.as_ref()), texture) {
             let points = corners(self.projector, places);
             self.picture(self.painter, &points, texture.id());
+            if let (Base::Observed, Some(hatching)) = (self.shown.base, self.shown.hatching(self.shown.modality)) {
+                self.picture(self.painter, &points, hatching.id());
+            }
             if let Some((x, observed)) = self.divider(&points).zip(self.shown.observed_here(self.session)) {
                 let west = Rect::from_min_max(self.clip.min, pos2(x, self.clip.max.y));
                 self.picture(&self.painter.with_clip_rect(west), &points, observed.id());

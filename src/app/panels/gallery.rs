@@ -181,6 +181,8 @@ fn look(ui: &mut Ui, m: &Modality, shown: &Shown, commands: &mut Vec<Command>) {
 enum Kind {
     Observed,
     Synthetic,
+    /// Some pixels are observed.
+    Partly,
     Making,
 }
 
@@ -192,6 +194,8 @@ fn cards(
     commands: &mut Vec<Command>,
 ) {
     let size = (side, shown.gallery_zoom);
+    let partly = run.request.keep.contains_key(&shown.modality);
+    let made = || if partly { Kind::Partly } else { Kind::Synthetic };
     if let Some(observed) = &shown.observed {
         let on = shown.base == Base::Observed && session.run_is_here();
         let response = card(ui, "observed", Some(observed), Kind::Observed, on, size);
@@ -202,7 +206,7 @@ fn cards(
     }
     if let Some(mean) = &shown.mean {
         let title = if m.classes().is_some() { "most frequent" } else { "mean" };
-        let response = card(ui, title, Some(mean), Kind::Synthetic, shown.base == Base::Mean, size);
+        let response = card(ui, title, Some(mean), made(), shown.base == Base::Mean, size);
         zoom_card(ui, &response, shown.gallery_zoom, side, commands);
         if response.clicked() {
             commands.push(Command::Base(Base::Mean));
@@ -213,7 +217,7 @@ fn cards(
         ui.push_id(index, |ui| {
             let on = shown.base == Base::Realisation(index);
             let title = format!("realisation {index}");
-            let response = card(ui, &title, shown.realisations.get(&index), Kind::Synthetic, on, size);
+            let response = card(ui, &title, shown.realisations.get(&index), made(), on, size);
             zoom_card(ui, &response, shown.gallery_zoom, side, commands);
             tick(ui, &response, run, index, commands);
             pin(ui, &response, run, index, commands);
@@ -317,10 +321,22 @@ fn card(
     let font = FontId::proportional(11.0);
     let at = pos2(image.left(), image.bottom() + 4.0);
     ui.painter().text(at, Align2::LEFT_TOP, title, font.clone(), ui.visuals().text_color());
-    if kind != Kind::Observed && side > 118.0 {
-        let at = pos2(image.right(), image.bottom() + 4.0);
-        let colour = theme::ink(ui.visuals(), theme::SYNTHETIC);
-        ui.painter().text(at, Align2::RIGHT_TOP, "synthetic", font, colour);
+    match kind {
+        Kind::Observed => {}
+        // Too long to stand beside the title.
+        Kind::Partly => {
+            let at = image.right_bottom() - vec2(4.0, 3.0);
+            let text = ui.painter().layout_no_wrap("partly synthetic".into(), font, theme::SYNTHETIC);
+            let rect = Align2::RIGHT_BOTTOM.anchor_size(at, text.size());
+            ui.painter().rect_filled(rect.expand(2.0), 2.0, theme::MAP_LABEL);
+            ui.painter().galley(rect.min, text, theme::SYNTHETIC);
+        }
+        _ if side > 118.0 => {
+            let at = pos2(image.right(), image.bottom() + 4.0);
+            let colour = theme::ink(ui.visuals(), theme::SYNTHETIC);
+            ui.painter().text(at, Align2::RIGHT_TOP, "synthetic", font, colour);
+        }
+        _ => {}
     }
     widgets::named(&response, egui::Role::Button, format!("Show {title}"));
     response

@@ -32,6 +32,12 @@ pub(crate) fn show(ctx: &egui::Context, map: egui::Rect, session: &Session, spot
                 plot(ui, family, &bands);
             }
         }
+        let mut kept: Vec<&str> = parts.iter().filter(|part| part.kept).map(|part| part.m.name.as_str()).collect();
+        kept.dedup();
+        if !kept.is_empty() {
+            let ink = theme::ink(ui.visuals(), theme::OBSERVED);
+            ui.label(RichText::new(format!("Observed, not synthetic here: {}", kept.join(", "))).small().color(ink));
+        }
         numbers(ui, &parts);
         ui.horizontal(|ui| {
             if ui.button("Copy as CSV").on_hover_text("All figures, to the clipboard").clicked() {

@@ -7,6 +7,7 @@ pub(super) mod guide;
 pub(super) mod inspector;
 pub(super) mod notes;
 pub(super) mod open_data_offer;
+mod partly;
 pub(super) mod role_row;
 pub(super) mod roles;
 pub(super) mod sampling;

@@ -14,8 +14,10 @@ use egui::{Color32, RichText, Sense, Ui, vec2};
 use egui_extras::DatePickerButton;
 
 const THUMBNAIL: f32 = 40.0;
-/// Room for the three buttons of a row.
-const BUTTONS: f32 = 116.0;
+/// Room for the four buttons of a row.
+const BUTTONS: f32 = 152.0;
+/// Room for three: places and dates are not given in part.
+const THREE_BUTTONS: f32 = 116.0;
 
 fn name(role: Role) -> &'static str {
     match role {
@@ -62,10 +64,16 @@ pub(crate) fn family(
             buttons(ui, |ui, choice| {
                 let known = || groups.iter().any(|(i, _)| session.can_be_given(*i));
                 let enabled = session.observed.is_some() && (choice != Role::Given || known());
-                if role_button(ui, &m.family, enabled, role == Some(choice), choice) {
+                let partly = groups.iter().any(|(i, _)| session.choices.now().keep.contains_key(i));
+                if role_button(ui, &m.family, enabled, role == Some(choice) && !partly, choice) {
                     let can = |i: &usize| choice != Role::Given || session.can_be_given(*i);
                     let all: Vec<usize> = groups.iter().map(|(i, _)| *i).filter(can).collect();
                     commands.push(Command::Roles(all, choice));
+                }
+                if choice == Role::Generated {
+                    let all: Vec<usize> = groups.iter().map(|(i, _)| *i).collect();
+                    let on = all.iter().any(|i| session.choices.now().keep.contains_key(i));
+                    part_button(ui, session, &m.family, &all, on, commands);
                 }
             });
         });
@@ -100,9 +108,11 @@ pub(crate) fn row(ui: &mut Ui, session: &Session, shown: &Shown, i: usize, m: &M
             thumbnail(ui, shown, i, m, role, commands);
             ui.vertical(|ui| {
                 ui.spacing_mut().item_spacing.y = 1.0;
-                ui.set_width((ui.available_width() - BUTTONS).max(60.0));
+                ui.set_width((ui.available_width() - if m.is_scalar() { THREE_BUTTONS } else { BUTTONS }).max(60.0));
                 ui.label(RichText::new(&m.name).strong());
-                if m.is_scalar() && role == Role::Given {
+                if let Some(keep) = session.choices.now().keep.get(&i) {
+                    super::partly::show(ui, session, shown, (i, m), keep, commands);
+                } else if m.is_scalar() && role == Role::Given {
                     typed(ui, session, shown, (i, m), commands);
                 } else if let (Some(classes), Role::Given) = (m.classes(), role) {
                     one_class(ui, session, shown, (i, m), classes, commands);
@@ -113,8 +123,13 @@ pub(crate) fn row(ui: &mut Ui, session: &Session, shown: &Shown, i: usize, m: &M
             });
             buttons(ui, |ui, choice| {
                 let enabled = session.observed.is_some() && (choice != Role::Given || session.can_be_given(i));
-                if role_button(ui, &m.name, enabled, role == choice, choice) && role != choice {
+                let partly = session.choices.now().keep.contains_key(&i);
+                let on = role == choice && !partly;
+                if role_button(ui, &m.name, enabled, on, choice) && !on {
                     commands.push(Command::Role(i, choice));
+                }
+                if choice == Role::Generated && !m.is_scalar() {
+                    part_button(ui, session, &m.name, &[i], partly, commands);
                 }
             });
         });
@@ -130,6 +145,9 @@ fn thumbnail(ui: &mut Ui, shown: &Shown, i: usize, m: &Modality, role: Role, com
         Some(texture) => {
             let full = egui::Rect::from_min_max(egui::pos2(0.0, 0.0), egui::pos2(1.0, 1.0));
             ui.painter().image(texture.id(), rect, full, Color32::WHITE);
+            if let Some(hatching) = shown.hatching(i) {
+                ui.painter().image(hatching.id(), rect, full, Color32::WHITE);
+            }
         }
         None => {
             ui.painter().rect_filled(rect, 3.0, ui.visuals().extreme_bg_color);
@@ -278,12 +296,32 @@ fn one_class(
         widgets::choice(&response, egui::Role::Button, true, brush.is_some(), &format!("Paint {}", m.name));
         if response.clicked() {
             let code = classes.get(1).or(classes.first()).map_or(0, |class| class.code);
-            let first = Brush { modality: i, code, radius_m: 60.0 };
+            let first = Brush { modality: i, code, keeps: false, radius_m: 60.0 };
             commands.push(Command::Modality(i));
             commands.push(Command::Base(Base::Observed));
             commands.push(Command::Tool(if brush.is_some() { Tool::Pointer } else { Tool::Brush(first) }));
         }
     });
+}
+
+/// Keeps some of these modalities and has the rest generated.
+fn part_button(ui: &mut Ui, session: &Session, of: &str, groups: &[usize], on: bool, commands: &mut Vec<Command>) {
+    let known: Vec<usize> = groups.iter().copied().filter(|i| session.usual_keep(*i).is_some()).collect();
+    let enabled = session.observed.is_some() && !known.is_empty();
+    let ink = theme::ink(ui.visuals(), theme::PARTLY);
+    let text = RichText::new("part").size(11.5).color(if on { Color32::BLACK } else { ink });
+    let fill = if on { theme::PARTLY } else { ui.visuals().widgets.inactive.weak_bg_fill };
+    let response = ui.add_enabled(enabled, egui::Button::new(text).fill(fill).min_size(vec2(30.0, 22.0)));
+    widgets::choice(&response, egui::Role::RadioButton, enabled, on, &format!("{of} partly given"));
+    let response =
+        response.on_hover_text(format!("{of} partly given: what is clear or marked is kept, the rest generated"));
+    if response.on_disabled_hover_text(format!("{of} is not known here")).clicked() && !on {
+        // What is kept already lends its mask.
+        let first = session.choices.now().keep.values().next().cloned();
+        if let Some(keep) = first.or_else(|| session.usual_keep(known[0])) {
+            commands.push(Command::Keep(known, keep));
+        }
+    }
 }
 
 fn role_button(ui: &mut Ui, of: &str, enabled: bool, on: bool, choice: Role) -> bool {

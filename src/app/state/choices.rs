@@ -1,5 +1,6 @@
 //! What the user wants of each modality, with its history.
 
+use crate::job::Keep;
 use crate::modality::{ClassMap, Modality, ModalityTable, Subject};
 use crate::sampler::Role;
 use std::collections::BTreeMap;
@@ -17,6 +18,8 @@ pub struct Choices {
     pub typed: BTreeMap<usize, String>,
     /// Classes painted by hand in place of those that were read, by modality. A modality has one of both at most.
     pub painted: BTreeMap<usize, Arc<ClassMap>>,
+    /// What is kept of modalities that are generated otherwise: these are partly given.
+    pub keep: BTreeMap<usize, Keep>,
 }
 
 impl Choices {
@@ -72,13 +75,9 @@ impl History {
         *self = Self { now: choices, ..Self::default() };
     }
 
-    /// Gives a modality a role.
+    /// Gives a modality a role; nothing of it is kept then.
     pub fn role(&mut self, modality: usize, role: Role) {
-        self.change(None, |choices| {
-            if let Some(slot) = choices.roles.get_mut(modality) {
-                *slot = role;
-            }
-        });
+        self.roles(&[modality], role);
     }
 
     /// Gives several modalities a role, as one step.
@@ -87,6 +86,19 @@ impl History {
             for &i in modalities {
                 if let Some(slot) = choices.roles.get_mut(i) {
                     *slot = role;
+                    choices.keep.remove(&i);
+                }
+            }
+        });
+    }
+
+    /// Keeps some of several modalities and generates the rest, as one step.
+    pub fn keep(&mut self, modalities: &[usize], keep: &Keep) {
+        self.change(None, |choices| {
+            for &i in modalities {
+                if let Some(slot) = choices.roles.get_mut(i) {
+                    *slot = Role::Generated;
+                    choices.keep.insert(i, keep.clone());
                 }
             }
         });
@@ -115,6 +127,14 @@ impl History {
                 choices.typed.remove(&modality);
                 choices.painted.insert(modality, Arc::new(map));
             }
+        });
+    }
+
+    /// The same by a stroke over the mask; what follows before [`end_undo_step`](Self::end_undo_step) belongs to the same
+    /// step.
+    pub fn paint_kept(&mut self, modalities: &[usize], keep: &Keep) {
+        self.change(modalities.first().copied(), |choices| {
+            choices.keep.extend(modalities.iter().map(|i| (*i, keep.clone())));
         });
     }
 

@@ -3,6 +3,7 @@
 pub(super) mod choices;
 pub(super) mod find;
 pub(super) mod guide;
+pub(super) mod keeping;
 pub(super) mod model;
 pub(super) mod models;
 pub(super) mod notes;

@@ -38,6 +38,7 @@ pub(crate) fn project(session: &Session) -> Option<Project> {
         window: session.window,
         roles: choices.roles.iter().enumerate().map(|(i, role)| (named(i), *role)).collect(),
         typed: choices.written().map(|(i, text)| (named(i), text)).collect::<BTreeMap<_, _>>(),
+        keep: choices.keep.iter().map(|(i, keep)| (named(*i), keep.clone())).collect(),
         samples: session.samples,
         options: session.options.clone(),
         post: session.post,
@@ -86,6 +87,11 @@ impl Restored {
         for (name, text) in &project.typed {
             if let Some(i) = table.index(name) {
                 choices.read_back(i, text);
+            }
+        }
+        for (name, keep) in project.keep {
+            if let Some(i) = table.index(&name).filter(|i| choices.roles[*i] == crate::sampler::Role::Generated) {
+                choices.keep.insert(i, keep);
             }
         }
         let anew = pick || session.table() != Some(table);

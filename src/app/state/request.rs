@@ -49,6 +49,7 @@ impl Session {
             place: self.place(selection)?,
             roles,
             set,
+            keep: self.choices.now().keep.clone(),
             samples: self.samples,
             first: 0,
             seed: self.seed,

@@ -248,6 +248,7 @@ pub(in crate::app) mod tests {
             place: Place::ground("618U_30L", footprint.clone()),
             roles: Roles::new(&table, &[], None).expect("roles"),
             set: Default::default(),
+            keep: Default::default(),
             samples: 2,
             first: 0,
             seed,
@@ -270,7 +271,7 @@ pub(in crate::app) mod tests {
     fn finish(runs: &mut Runs) {
         let run = runs.working_mut().expect("one works");
         let made = (run.realisations.len() as u64..run.request.samples as u64)
-            .map(|index| Arc::new(Realisation { index, seed: run.request.seed, values: Vec::new() }));
+            .map(|index| Arc::new(Realisation { index, seed: run.request.seed, ..Realisation::default() }));
         run.realisations.extend(made);
         run.state = RunState::Finished;
     }

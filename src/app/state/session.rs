@@ -209,7 +209,9 @@ impl Session {
     /// What is missing here, as a sentence.
     pub fn choices_for(&self, question: Question) -> Result<Choices, String> {
         match (self.table(), &self.observed) {
-            (Some(table), Some(_)) => question.choices(table, &|i| self.givable(i)),
+            (Some(table), Some(_)) => {
+                question.choices(table, &|i| self.givable(i)).map(|choices| self.with_kept(question, choices))
+            }
             _ => Err("Pick a place first.".into()),
         }
     }
@@ -236,6 +238,9 @@ impl Session {
 
     /// Paints a stroke over the classes of a modality.
     pub fn paint(&mut self, stroke: Stroked) {
+        if stroke.brush.keeps {
+            return self.paint_mask(stroke);
+        }
         let (i, Some(table)) = (stroke.brush.modality, self.table()) else { return };
         let (Some(m), Some(mut map)) = (table.get(i), self.class_map(i)) else { return };
         let (rows, columns) = map.size();
@@ -283,6 +288,11 @@ impl Session {
             match value {
                 SetValue::Painted(map) => _ = choices.painted.insert(i, Arc::new(map.clone())),
                 value => _ = choices.typed.insert(i, text(i, value)),
+            }
+        }
+        for (i, keep) in settings.keep.iter().filter_map(|(name, keep)| Some((table.index(name)?, keep))) {
+            if choices.roles.get(i) == Some(&Role::Generated) {
+                choices.keep.insert(i, keep.clone());
             }
         }
         self.choices.replace(choices);

@@ -25,6 +25,8 @@ pub struct Brush {
     pub modality: usize,
     /// Code of the class.
     pub code: u8,
+    /// Whether it paints what is kept of the modality (1) or sampled (0), not its classes.
+    pub keeps: bool,
     /// Radius on the ground in metres.
     pub radius_m: f64,
 }

@@ -11,6 +11,8 @@ pub(crate) struct Part<'a> {
     pub m: &'a Modality,
     /// One for each channel.
     pub figures: Vec<Figures>,
+    /// Whether the pixel is kept as observed in the realisations.
+    pub kept: bool,
 }
 
 /// All figures of a spot as a table.
@@ -26,7 +28,16 @@ pub(crate) fn parts(session: &Session, spot: Spot) -> Vec<Part<'_>> {
     let table = session.table().into_iter().flat_map(|table| table.iter().enumerate());
     let part =
         |(i, m): (usize, &'_ Modality)| figures(m, i, spot, session.known(i).and_then(Value::image), &realisations);
-    table.map(|(i, m)| Part { m, figures: part((i, m)) }).filter(|part| !part.figures.is_empty()).collect()
+    let kept = |i: usize| {
+        let mask = realisations.first()?.kept.get(&i)?;
+        let (rows, columns) = mask.size();
+        let at = |share: f64, side: usize| ((share * side as f64) as usize).min(side.saturating_sub(1));
+        Some(mask.at(at(spot.y, rows) * columns + at(spot.x, columns)))
+    };
+    table
+        .map(|(i, m)| Part { m, figures: part((i, m)), kept: kept(i).unwrap_or(false) })
+        .filter(|part| !part.figures.is_empty())
+        .collect()
 }
 
 /// One line per channel.
@@ -45,9 +56,10 @@ fn csv(session: &Session, spot: Spot, parts: &[Part]) -> String {
             let unit = if part.m.classes().is_some() { "class code" } else { measured_unit(part.m) };
             let nm = part.m.wavelength_nm(&f.channel).map_or(String::new(), |nm| nm.to_string());
             let unknown = if f.no_data { HATCHED } else { "" };
+            let kept = if part.kept { " (kept)" } else { "" };
             let observed = f.observed.map_or(unknown.to_owned(), |v| v.to_string());
             let realisations: String = f.realisations.iter().map(|v| format!(",{v}")).collect();
-            out += &format!("{},{},{unit},{nm},{observed}{realisations}\n", part.m.name, f.channel);
+            out += &format!("{}{kept},{},{unit},{nm},{observed}{realisations}\n", part.m.name, f.channel);
         }
     }
     out

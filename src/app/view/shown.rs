@@ -6,7 +6,8 @@ use crate::app::state::tools::Tool;
 use crate::app::view::gallery_zoom::GalleryZoom;
 use crate::app::work::paint::{self, Before, Distances, Gallery, GalleryOrder, Picture, Rendering};
 use crate::ensemble::{Measure, Quantity, Samples};
-use crate::modality::{ClassMap, Location, Modality, ModalityTable};
+use crate::job::Keep;
+use crate::modality::{ClassMap, Location, Modality, ModalityTable, Subject};
 use crate::sampler::Role;
 use crate::view::{self, AreaFigures, Spot, Stretch};
 use egui::{TextureHandle, TextureOptions};
@@ -50,6 +51,15 @@ pub struct Spread {
     pub samples: Samples,
     /// Values at both ends of the legend.
     pub range: [f32; 2],
+}
+
+/// What is kept of a partly given modality.
+struct Kept {
+    keep: Keep,
+    /// Name of the place and window.
+    place: String,
+    share: Option<f64>,
+    hatching: Option<TextureHandle>,
 }
 
 /// See the module.
@@ -106,6 +116,8 @@ pub struct Shown {
     pub area_figures: Option<AreaFigures>,
     /// Classes painted by hand and given, by modality: the map, and its picture.
     pub painted_classes: BTreeMap<usize, (Arc<ClassMap>, TextureHandle)>,
+    /// Of partly given modalities, by modality: what is kept, where, and hatching over what is sampled.
+    kept: BTreeMap<usize, Kept>,
     /// The spot that is inspected.
     pub spot: Option<Spot>,
     /// Latest preview: realisation, modality, picture.
@@ -151,6 +163,7 @@ impl Default for Shown {
             area: None,
             area_figures: None,
             painted_classes: BTreeMap::new(),
+            kept: BTreeMap::new(),
             truth: false,
             spot: None,
             preview: None,
@@ -202,6 +215,11 @@ impl Shown {
     /// Values at both ends of the legend of spread.
     pub fn range(&self, spread: &Spread) -> [f32; 2] {
         self.fixed_range.unwrap_or(spread.range)
+    }
+
+    /// The contrast that all pictures of the gallery share, once they are painted.
+    pub fn stretch(&self) -> Option<Stretch> {
+        self.painted.as_ref().map(|(_, stretch)| *stretch)
     }
 
     /// What is compared over realisations of a modality.
@@ -300,7 +318,13 @@ impl Shown {
         let (table, run) = (session.table()?, session.run()?);
         let m = table.get(self.modality).filter(|m| !m.is_scalar())?;
         let observed = run.observed.observation.values[self.modality].as_ref();
-        self.truth = observed.is_some();
+        let observed = observed.and_then(|given| given.value.image());
+        let kept = run.realisations.first().and_then(|made| made.kept.get(&self.modality));
+        // What lies under a cloud is not the truth of what was sampled in its place.
+        let partly = run.request.keep.contains_key(&self.modality);
+        let sky = table.finest(Subject::Clouds).and_then(|sky| run.observed.observation.values[sky].as_ref());
+        let sky = sky.and_then(|given| given.value.image());
+        self.truth = observed.is_some() && !partly;
         let look = view::looks(m).get(self.look).map_or_else(|| view::usual_look(m), |(_, look)| *look);
         let rendering = Rendering { run: run.id.clone(), modality: self.modality, look, own_stretch: self.own_stretch };
         let before = self.painted.as_ref().filter(|(painted, _)| *painted == rendering).map(|(_, stretch)| Before {
@@ -314,7 +338,9 @@ impl Shown {
             rendering,
             quantity: self.compared(m),
             measure: self.measure(m),
-            observed: observed.and_then(|given| given.value.image()).cloned(),
+            scale: observed.and_then(|raster| view::comparable(m, raster, kept, sky)),
+            observed: observed.cloned(),
+            truth: self.truth,
             realisations: run.realisations.clone(),
             before,
             area: area.map(|area| (area, table.clone(), run.known_rasters(table))),
@@ -368,6 +394,31 @@ impl Shown {
     /// The picture of classes painted by hand, if there are any of this modality.
     pub fn painting(&self, modality: usize) -> Option<&TextureHandle> {
         self.painted_classes.get(&modality).map(|(_, texture)| texture)
+    }
+
+    /// Draws what will be sampled of partly given modalities, where that has changed since the last frame.
+    pub fn follow_keeping(&mut self, ctx: &egui::Context, session: &Session) {
+        let (choices, Some(observed)) = (session.choices.now(), &session.observed) else { return self.kept.clear() };
+        self.kept.retain(|i, kept| choices.keep.contains_key(i) && kept.place == observed.observation.tile);
+        for (&i, keep) in &choices.keep {
+            if self.kept.get(&i).is_some_and(|kept| kept.keep == *keep) {
+                continue;
+            }
+            let mask = session.mask_of(i, keep);
+            let hatching = mask.as_ref().map(|mask| texture(ctx, "hatching", paint::hatching(mask)));
+            let share = mask.map(|mask| mask.share());
+            self.kept.insert(i, Kept { keep: keep.clone(), place: observed.observation.tile.clone(), share, hatching });
+        }
+    }
+
+    /// Hatching over the pixels of a partly given modality that are sampled.
+    pub fn hatching(&self, modality: usize) -> Option<&TextureHandle> {
+        self.kept.get(&modality)?.hatching.as_ref()
+    }
+
+    /// Share of the pixels of a partly given modality that is kept, if it is known.
+    pub fn kept_share(&self, modality: usize) -> Option<f64> {
+        self.kept.get(&modality)?.share
     }
 
     /// Takes a preview.

@@ -46,7 +46,12 @@ impl ExplorerWindow {
             Command::Set(i, text) => session.choices.set(i, text),
             Command::Typed(i, text) => session.choices.typed(i, text),
             Command::Ask(question) => match session.choices_for(question) {
-                Ok(choices) => session.choices.replace(choices),
+                Ok(choices) => {
+                    if let Some(remark) = session.remark_on(question, &choices) {
+                        session.note(remark, false);
+                    }
+                    session.choices.replace(choices);
+                }
                 Err(reason) => session.note(format!("{}: {reason}", question.name()), true),
             },
             Command::Undo => session.choices.undo(),
@@ -104,6 +109,7 @@ impl ExplorerWindow {
                 self.shown.area = area;
                 self.paint_gallery();
             }
+            Command::Keep(modalities, keep) => session.choices.keep(&modalities, &keep),
             Command::Paint(stroke) => session.paint(stroke),
             Command::EndUndoStep => session.choices.end_undo_step(),
             Command::Placed(i, at) => {

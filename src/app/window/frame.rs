@@ -51,6 +51,7 @@ impl eframe::App for ExplorerWindow {
         let mut commands = Vec::new();
         let ctx = ui.ctx().clone();
         self.shown.follow_painting(&ctx, &self.session);
+        self.shown.follow_keeping(&ctx, &self.session);
         // Those on top first: Escape closes one of them.
         self.palette.show(&ctx, &self.session, &mut commands);
         self.files_form.show(&ctx, &mut commands);

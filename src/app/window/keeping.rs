@@ -181,7 +181,7 @@ mod tests {
         failed(window, "Choices are not kept for the next start until this is mended: ");
         let missing = |window: &super::ExplorerWindow| window.session_folder.as_ref().is_some_and(|f| f.is_missing());
         assert!(!missing(window), "no realisation has to be written again");
-        let made = Arc::new(Realisation { index: 3, seed: 7, values: Vec::new() });
+        let made = Arc::new(Realisation { index: 3, seed: 7, ..Realisation::default() });
         window.keep_realisation(id("run-2"), made);
         failed(window, "Realisation 3 of seed 7 is not kept for the next start until this is mended: ");
         assert!(missing(window));

@@ -86,7 +86,7 @@ mod tests {
             window.paint_preview(index, image, Raster::constant(m.channels.len(), m.pixels, m.pixels, 1.0));
         }
         let run = window.session.runs.working_mut().expect("a run");
-        run.realisations.push(Arc::new(Realisation { index: 0, seed: 1, values: Vec::new() }));
+        run.realisations.push(Arc::new(Realisation { index: 0, seed: 1, ..Realisation::default() }));
         window.queue.settle();
         window.take_answers();
         assert_eq!(window.shown.preview.as_ref().map(|(index, ..)| *index), Some(1));

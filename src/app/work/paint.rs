@@ -2,7 +2,7 @@
 
 use crate::app::state::ticket::Ticket;
 use crate::ensemble::{Measure, Quantity, Realisation, Samples, Statistics, distance, statistics};
-use crate::modality::{Modality, ModalityTable, Raster};
+use crate::modality::{Mask, Modality, ModalityTable, Raster};
 use crate::project::RunId;
 use crate::view::{self, AreaFigures, AreaOrder, Look, Spot, Stretch, area_figures};
 use egui::ColorImage;
@@ -39,6 +39,10 @@ pub struct GalleryOrder {
     pub measure: Measure,
     /// What was observed there.
     pub observed: Option<Raster>,
+    /// The part of it that sets the contrast; the realisations do if there is none.
+    pub scale: Option<Raster>,
+    /// Whether what was observed is the truth of what was sampled.
+    pub truth: bool,
     /// All realisations of the ensemble.
     pub realisations: Vec<Arc<Realisation>>,
     /// What was painted of the same run in the same way, if anything was.
@@ -97,6 +101,19 @@ fn drawn(m: &Modality, look: Look, raster: &Raster, stretch: &Stretch) -> Pictur
     Arc::new(ColorImage::new([picture.width, picture.height], pixels))
 }
 
+/// Stripes over the pixels that a mask leaves out, nothing over the others.
+pub(crate) fn hatching(mask: &Mask) -> Picture {
+    let (rows, columns) = mask.size();
+    let stripe = |pixel: usize| match mask.at(pixel) {
+        true => egui::Color32::TRANSPARENT,
+        false if (pixel / columns + pixel % columns) % 6 < 2 => {
+            egui::Color32::from_rgba_unmultiplied(240, 160, 64, 230)
+        }
+        false => egui::Color32::from_rgba_unmultiplied(20, 22, 28, 90),
+    };
+    Arc::new(ColorImage::new([columns, rows], (0..rows * columns).map(stripe).collect()))
+}
+
 /// Paints the gallery of one modality: what is new in it, and what another contrast has changed. `None` if it was ordered
 /// anew meanwhile.
 pub(crate) fn gallery(order: &GalleryOrder) -> Option<Gallery> {
@@ -109,8 +126,8 @@ pub(crate) fn gallery(order: &GalleryOrder) -> Option<Gallery> {
     let held: Vec<(u64, &Raster)> =
         all.iter().filter_map(|r| Some((r.index, r.values.get(index)?.as_ref()?.image()?))).collect();
     // What was observed sets the scale where it is known: then wrong levels show as such.
-    let scale = match &order.observed {
-        Some(observed) if observed.valid_share() > 0.0 => vec![observed],
+    let scale = match &order.scale {
+        Some(part) if part.valid_share() > 0.0 => vec![part],
         _ => held.iter().map(|(_, raster)| *raster).collect(),
     };
     let stretch = view::stretch(m, look, &scale);
@@ -127,13 +144,14 @@ pub(crate) fn gallery(order: &GalleryOrder) -> Option<Gallery> {
     };
     // Distances from what was observed stay as they are, whatever the contrast.
     let known = |index: &u64| order.before.as_ref()?.realisations.get(index).copied();
+    let truth = order.observed.clone().filter(|_| order.truth);
     let from = |other: &Option<Raster>, raster: &Raster| other.as_ref().and_then(|other| distance(m, raster, other));
     let distances = held.iter().map(|(index, raster)| {
-        let observed = known(index).unwrap_or_else(|| from(&order.observed, raster));
+        let observed = known(index).unwrap_or_else(|| from(&truth, raster));
         (*index, Distances { mean: from(&middle, raster), observed })
     });
     let spread = (held.len() > 1).then(|| {
-        let samples = Samples::new(m, index, order.quantity, &all, order.observed.as_ref(), order.measure).ok()?;
+        let samples = Samples::new(m, index, order.quantity, &all, truth.as_ref(), order.measure).ok()?;
         let range = view::spread_range(&samples);
         Some((order.quantity, samples, range))
     });
@@ -173,7 +191,7 @@ mod tests {
         let realisation = |(index, level): (usize, &f32)| {
             let mut values = vec![None; table.len()];
             values[modality] = Some(Value::Image(raster(*level)));
-            Arc::new(Realisation { index: index as u64, seed: 1, values })
+            Arc::new(Realisation { index: index as u64, seed: 1, values, ..Realisation::default() })
         };
         GalleryOrder {
             ticket: Requests::default().next(),
@@ -181,6 +199,8 @@ mod tests {
             quantity: Quantity::Channel(0),
             measure: Measure::of(&m, observed.is_some())[0],
             observed: observed.map(raster),
+            scale: observed.map(raster),
+            truth: observed.is_some(),
             realisations: levels.iter().enumerate().map(realisation).collect(),
             before: None,
             area: None,

@@ -150,11 +150,7 @@ impl Statistics {
     /// Network values of one modality → the cosine coefficients of its latent, in place.
     pub fn coefficients(&self, modality: usize, values: &mut [f32]) {
         let (part, spectrum) = (&self.layout.parts[modality], &self.spectra[modality]);
-        let square = part.side * part.side;
-        for (channel, image) in values.chunks_exact_mut(square).enumerate() {
-            let mean = self.mean[part.first + channel] as f32;
-            image.iter_mut().for_each(|v| *v -= mean);
-        }
+        self.without_mean(modality, values);
         self.cosines.forward(values, part.side);
         let side = part.side as f32;
         values.iter_mut().zip(spectrum).for_each(|(v, s)| *v /= s * side);
@@ -169,15 +165,51 @@ impl Statistics {
 
     /// The inverse of [`whiten`](Self::whiten), in place.
     pub fn colour(&self, modality: usize, latent: &mut [f32]) {
-        let (part, spectrum) = (&self.layout.parts[modality], &self.spectra[modality]);
-        self.cosines.forward(latent, part.side);
-        let side = part.side as f32;
-        latent.iter_mut().zip(spectrum).for_each(|(v, s)| *v *= s * side);
-        self.cosines.inverse(latent, part.side);
+        let part = &self.layout.parts[modality];
+        self.shape(modality, latent);
         for (channel, image) in latent.chunks_exact_mut(part.side * part.side).enumerate() {
             let mean = self.mean[part.first + channel] as f32;
             image.iter_mut().for_each(|v| *v += mean);
         }
+    }
+
+    /// Gives a latent the spectrum of its modality's network values, without their mean: linear, and its own transpose.
+    pub fn shape(&self, modality: usize, latent: &mut [f32]) {
+        let square = self.layout.parts[modality].side.pow(2);
+        for (channel, image) in latent.chunks_exact_mut(square).enumerate() {
+            self.shape_channel(modality, channel, image, 1);
+        }
+    }
+
+    /// The same for one channel, several times over.
+    pub fn shape_channel(&self, modality: usize, channel: usize, image: &mut [f32], times: i32) {
+        let side = self.layout.parts[modality].side;
+        let spectrum = &self.spectra[modality][channel * side * side..][..side * side];
+        self.cosines.forward(image, side);
+        image.iter_mut().zip(spectrum).for_each(|(v, s)| *v *= (s * side as f32).powi(times));
+        self.cosines.inverse(image, side);
+    }
+
+    /// Takes the mean of each channel off network values.
+    pub fn without_mean(&self, modality: usize, values: &mut [f32]) {
+        let part = &self.layout.parts[modality];
+        for (channel, image) in values.chunks_exact_mut(part.side * part.side).enumerate() {
+            let mean = self.mean[part.first + channel] as f32;
+            image.iter_mut().for_each(|v| *v -= mean);
+        }
+    }
+
+    /// How much the network values of a channel of a modality vary: the standard deviation over windows and pixels.
+    pub fn channel_deviation(&self, modality: usize, channel: usize) -> f32 {
+        let (part, spectrum) = (&self.layout.parts[modality], &self.spectra[modality]);
+        let square = part.side * part.side;
+        let power = spectrum[channel * square..][..square].iter().map(|s| f64::from(*s).powi(2));
+        // A latent has one spectrum for all channels; its coefficients vary as that says.
+        let gains = (0..square).map(|at| {
+            let (row, column) = ((at / part.side) as f64, (at % part.side) as f64);
+            Layout::gain(Layout::bin((row * row + column * column).sqrt())).powi(2)
+        });
+        power.zip(gains).map(|(s, g)| s * g).sum::<f64>().sqrt() as f32
     }
 
     /// The cosine transforms of all sides.
