@@ -15,7 +15,7 @@ fn sample(pixel: u32, i: u32) -> f32 {
 
 // Where realisations are not valid or not sampled there is no spread; colours are drawn from 0 on.
 fn put(pixel: u32, value: f32) {
-    spread[pixel] = select(value, -1.0, sample(pixel, 0u) <= -1e30);
+    spread[pixel] = select(value, NOTHING, sample(pixel, 0u) <= -1e30);
 }
 
 // Population variance. Differences from the first realisation keep float32 exact enough for elevations of thousands

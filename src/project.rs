@@ -236,8 +236,7 @@ pub fn keep(dir: &Path, run: &RunId, table: &ModalityTable, realisation: &Realis
                 tensors.insert(m.name.clone(), TensorData::new(vec![r.channels, r.height, r.width], &r.data));
                 for (name, mask) in [(valid_name(m), r.valid()), (kept_name(m), realisation.kept.get(&i))] {
                     if let Some(mask) = mask {
-                        let set = (0..r.height * r.width).map(|pixel| f32::from(u8::from(mask.at(pixel))));
-                        tensors.insert(name, TensorData::new(vec![r.height, r.width], &set.collect::<Vec<f32>>()));
+                        tensors.insert(name, TensorData::new(vec![r.height, r.width], &mask.numbers()));
                     }
                 }
             }

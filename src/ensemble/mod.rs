@@ -48,6 +48,11 @@ pub enum Statistics {
     },
 }
 
+/// Which pixels of a partly given modality are observed in realisations of one run: the same in all of them.
+pub fn kept<'a>(realisations: impl IntoIterator<Item = &'a Realisation>, modality: usize) -> Option<&'a Mask> {
+    realisations.into_iter().find_map(|realisation| realisation.kept.get(&modality))
+}
+
 /// The rasters of one modality, at least one, all of one size.
 fn rasters<'a>(modality: &Modality, index: usize, realisations: &[&'a Realisation]) -> Result<Vec<&'a Raster>> {
     let rasters: Vec<&Raster> = realisations.iter().filter_map(|r| r.values.get(index)?.as_ref()?.image()).collect();
@@ -73,7 +78,7 @@ pub fn statistics(modality: &Modality, index: usize, realisations: &[&Realisatio
     let mut valid = rasters.iter().filter_map(|raster| raster.valid().cloned());
     let valid = valid.next().map(|first| valid.fold(first, |all, one: Mask| all.and(&one)));
     // Observed pixels that are kept have a value, but no spread.
-    let sampled = realisations.iter().find_map(|r| r.kept.get(&index)).map(Mask::inverted);
+    let sampled = kept(realisations.iter().copied(), index).map(Mask::inverted);
     let of_sampled = |raster: Raster| match &sampled {
         Some(mask) if mask.size() == (raster.height, raster.width) => raster.with_valid(mask),
         _ => Ok(raster),

@@ -1,6 +1,6 @@
 //! One quantity of all realisations, ready to be compared pixel by pixel.
 
-use super::{Measure, Realisation, rasters};
+use super::{Measure, Realisation, kept, rasters};
 use crate::error::{Error, Result};
 use crate::modality::{Mask, Modality, Raster, SpectralIndex};
 use std::borrow::Cow;
@@ -79,10 +79,7 @@ impl Samples {
             );
         }
         // What is kept as observed was not sampled: there is nothing to compare.
-        let kept = realisations
-            .first()
-            .and_then(|first| first.kept.get(&modality))
-            .filter(|mask| mask.size() == (rows, columns));
+        let kept = kept(realisations.iter().copied(), modality).filter(|mask| mask.size() == (rows, columns));
         let mut data = Vec::with_capacity(all.len() * columns * rows);
         for raster in all {
             let missing = || Error::request(format!("{} has no such channel.", m.name));

@@ -6,13 +6,13 @@ use super::metrics::{Errors, ssim};
 use super::per_pixel::mean_and_deviation;
 use super::report::Row;
 use super::task_input::{TaskInput, rasters};
-use super::windows::HeldWindow;
+use super::windows::{HeldWindow, clear_share};
 use crate::error::{Error, Result};
 use crate::files::folders;
-use crate::job::{Keep, KnownWhere, SetValue};
+use crate::job::{Keep, KnownWhere, SetValue, kept_mask};
 use crate::modality::{ClassMap, Mask, Modality, Raster, Subject, measured};
 use crate::sampler::training_generator;
-use crate::scene::{Scene, SceneOptions, Window};
+use crate::scene::{Observation, Scene, SceneOptions, Window};
 use crate::train::Use;
 use rand_chacha::rand_core::RngCore;
 use std::collections::BTreeMap;
@@ -55,7 +55,8 @@ impl TaskInput<'_> {
         let windows = self.test_windows(&optical, mask)?;
         let mut rows = Vec::new();
         for target in optical {
-            let mut kinds = real(&windows, target, mask);
+            let m = &self.evaluation.model.manifest.modalities[target];
+            let mut kinds = real(&windows, m, target, mask)?;
             kinds.extend(self.made_up(&windows, target, mask));
             for kind in kinds.iter().filter(|kind| !kind.cases.is_empty()) {
                 progress(&format!("{}: {} windows", kind.name, kind.cases.len()));
@@ -84,16 +85,13 @@ impl TaskInput<'_> {
             for k in 0..across * down {
                 let at = |k: usize| k as f64 * side;
                 let window = Window::At { east_m: at(k % across), south_m: at(k / across) };
-                let footprint = scene.window(side, window)?;
-                let Ok(observation) = scene.read(table, &footprint, &available) else { continue };
-                let whole =
-                    |i: &usize| observation.values[*i].as_ref().is_none_or(|given| given.gap.is_none() || *i == mask);
-                if !available.iter().all(whole) {
-                    continue;
-                }
-                let truth = observation.values.into_iter().map(|v| v.map(|g| g.value)).collect();
-                let scene = scene.name().to_owned();
-                windows.push(HeldWindow { dir: dir.clone(), scene, window, ground: footprint, truth });
+                let whole = |observation: &Observation| {
+                    let whole = |i: &usize| {
+                        observation.values[*i].as_ref().is_none_or(|given| given.gap.is_none() || *i == mask)
+                    };
+                    available.iter().all(whole)
+                };
+                windows.extend(HeldWindow::read(&dir, &scene, table, window, &available, whole)?);
             }
         }
         Ok(windows)
@@ -114,10 +112,8 @@ impl TaskInput<'_> {
             }
             *taken += 1;
             let hidden = blobs(truth.height, truth.width, number as u64);
-            let visible = Mask::from_fn(truth.height, truth.width, |pixel| !hidden.at(pixel));
-            let codes =
-                Raster::from_fn(1, truth.height, truth.width, |_, pixel| f32::from(u8::from(visible.at(pixel))));
-            let keep = Keep { known: KnownWhere::Painted(ClassMap::of(&codes)), buffer_m: 0.0 };
+            let visible = hidden.inverted();
+            let keep = Keep { known: KnownWhere::Painted(ClassMap::of_mask(&visible)), buffer_m: 0.0 };
             cases.push(Case { window, keep, visible, truth, other: None });
         }
         (!cases.is_empty()).then(|| Kind { name: format!("half of {} hidden", m.name), target, cases })
@@ -156,15 +152,10 @@ impl TaskInput<'_> {
             if case.truth != window.image(kind.target).unwrap_or(case.truth) {
                 answers.push(("the cloudy image", Some(image.clone())));
             }
-            tally.add(case, &truth, &samples, answers, reach(m, &case.keep));
+            tally.add(case, &truth, &samples, answers);
         }
         Ok(tally.rows(&kind.name))
     }
-}
-
-/// Pixels of a modality that the buffer is wide.
-fn reach(m: &Modality, keep: &Keep) -> f64 {
-    keep.buffer_m / m.ground_m
 }
 
 /// Kept pixels are those that were observed, bit for bit.
@@ -177,23 +168,15 @@ fn check_kept(m: &Modality, observed: Option<&Raster>, made: &Raster, visible: &
     }
 }
 
-fn clear_share(sky: &Raster) -> f64 {
-    let known = sky.valid_of(&sky.data);
-    known.iter().filter(|code| **code == 0.0).count() as f64 / known.len().max(1) as f64
-}
-
 /// Cloudy windows of which part is clear, with the nearest clear day of the same ground. Pairs whose scenes say that they
 /// are pairs lie on one footprint as well.
-fn real<'a>(windows: &'a [HeldWindow], target: usize, mask: usize) -> Vec<Kind<'a>> {
+fn real<'a>(windows: &'a [HeldWindow], m: &Modality, target: usize, mask: usize) -> Result<Vec<Kind<'a>>> {
     let mut kinds: Vec<Kind> = Vec::new();
     for window in windows {
         let (Some(image), Some(sky)) = (window.image(target), window.image(mask)) else { continue };
-        let buffer_m = Keep::BUFFER_M;
-        let ground_m = window.ground.width_m / image.width as f64;
-        let clear = Mask::from_fn(sky.height, sky.width, |pixel| sky.is_valid(pixel) && sky.data[pixel] == 0.0);
-        let visible =
-            clear.eroded(buffer_m / (window.ground.width_m / sky.width as f64)).resized(image.height, image.width);
-        if !HIDDEN.contains(&(1.0 - visible.share())) || ground_m <= 0.0 {
+        let keep = Keep { known: KnownWhere::Clear { also: Vec::new() }, buffer_m: Keep::BUFFER_M };
+        let visible = kept_mask(m, &keep, Some(sky), image, &window.ground)?;
+        if !HIDDEN.contains(&(1.0 - visible.share())) {
             continue;
         }
         let mut days: Vec<(i64, &HeldWindow)> = windows
@@ -207,13 +190,7 @@ fn real<'a>(windows: &'a [HeldWindow], target: usize, mask: usize) -> Vec<Kind<'
         days.sort_by_key(|(days, other)| (*days, other.scene.clone()));
         let Some(truth) = days.first().and_then(|(_, day)| day.image(target)) else { continue };
         let other = days.get(1).and_then(|(_, day)| day.image(target));
-        let case = Case {
-            window,
-            keep: Keep { known: KnownWhere::Clear { also: Vec::new() }, buffer_m },
-            visible,
-            truth,
-            other,
-        };
+        let case = Case { window, keep, visible, truth, other };
         let place = window.scene.split(['_']).next().unwrap_or_default();
         let name = format!("clouds over {place}");
         match kinds.iter_mut().find(|kind| kind.name == name) {
@@ -221,7 +198,7 @@ fn real<'a>(windows: &'a [HeldWindow], target: usize, mask: usize) -> Vec<Kind<'
             None => kinds.push(Kind { name, target, cases: vec![case] }),
         }
     }
-    kinds
+    Ok(kinds)
 }
 
 /// Days between two scenes whose names end in a date; scenes without one are as near as can be.
@@ -292,18 +269,11 @@ impl<'a> Tally<'a> {
         }
     }
 
-    fn add(
-        &mut self,
-        case: &Case,
-        truth: &Raster,
-        samples: &[Raster],
-        answers: Vec<(&'static str, Option<Raster>)>,
-        reach: f64,
-    ) {
+    fn add(&mut self, case: &Case, truth: &Raster, samples: &[Raster], answers: Vec<(&'static str, Option<Raster>)>) {
         let (height, width, pixels) = (truth.height, truth.width, truth.height * truth.width);
         let hidden = Mask::from_fn(height, width, |pixel| !case.visible.at(pixel) && truth.is_valid(pixel));
         // Beyond the buffer: hidden pixels further from what is visible than the buffer is wide.
-        let core = hidden.eroded(reach);
+        let core = hidden.eroded(case.keep.buffer_m / self.m.ground_m);
         self.windows += 1;
         self.kept += case.visible.share();
         let (mean, _) = mean_and_deviation(samples);
@@ -314,8 +284,9 @@ impl<'a> Tally<'a> {
         add(&mut self.mean, &mean);
         let mut of_one = Vec::new();
         for sample in samples {
-            add(&mut self.single, sample);
-            of_one.push(errors(truth, sample, &hidden));
+            let one = errors(truth, sample, &hidden);
+            self.single.iter_mut().zip(&one).for_each(|(sum, one)| sum.merge(one));
+            of_one.push(one);
         }
         for (name, answer) in answers.into_iter().filter_map(|(name, answer)| Some((name, answer?))) {
             let at = self.answers.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
@@ -332,13 +303,14 @@ impl<'a> Tally<'a> {
                 self.crps[c].0 += fair_crps(&mut ensemble, f64::from(truth.channel(c)[pixel]));
                 self.crps[c].1 += 1;
             }
+            let real = fine_power(truth, c, &core);
             for sample in samples {
                 let [outer, inside] = steps(sample, c, &case.visible, &core);
-                let [inner, _] = steps(sample, c, &Mask::from_fn(height, width, |p| core.at(p)), &core);
+                let [inner, _] = steps(sample, c, &core, &core);
                 for (sum, one) in self.steps[c].iter_mut().zip([outer, inner, inside]) {
                     *sum = (sum.0 + one.0, sum.1 + one.1);
                 }
-                if let (Some(made), Some(real)) = (fine_power(sample, c, &core), fine_power(truth, c, &core)) {
+                if let (Some(made), Some(real)) = (fine_power(sample, c, &core), real) {
                     self.fine[c].push(made / real);
                 }
             }

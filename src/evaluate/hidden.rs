@@ -9,14 +9,13 @@ const NEIGHBOURS: usize = 12;
 
 /// Mean of the visible pixels of each channel, everywhere.
 pub(super) fn flat(image: &Raster, visible: &Mask) -> Raster {
-    let pixels = image.height * image.width;
     let mean = |channel: usize| {
         let values = image.channel(channel).iter().enumerate().filter(|(pixel, _)| visible.at(*pixel));
         values.map(|(_, v)| f64::from(*v)).sum::<f64>() / visible.count().max(1) as f64
     };
     let means: Vec<f32> = (0..image.channels).map(|channel| mean(channel) as f32).collect();
     Raster::from_fn(image.channels, image.height, image.width, |channel, pixel| {
-        if visible.at(pixel % pixels) { image.channel(channel)[pixel] } else { means[channel] }
+        if visible.at(pixel) { image.channel(channel)[pixel] } else { means[channel] }
     })
 }
 

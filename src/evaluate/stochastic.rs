@@ -3,7 +3,7 @@
 use super::metrics::{intra_set_distance, mmd2, one_nn_accuracy, precision_recall, range_coverage, wasserstein1};
 use super::report::Row;
 use super::task_input::{TaskInput, rasters};
-use super::windows::HeldWindow;
+use super::windows::{HeldWindow, clear_share};
 use crate::error::Result;
 use crate::job::SetValue;
 use crate::modality::{Location, Raster, Subject, Value, measured};
@@ -105,12 +105,7 @@ impl TaskInput<'_> {
         };
         let slow = [Subject::Place, Subject::Date, Subject::Elevation, Subject::LandCover, Subject::Radar];
         let known = self.telling_of(&slow);
-        let clear_share = |w: &HeldWindow| {
-            w.image(mask).map_or(f64::NAN, |r| {
-                let known = r.valid_of(&r.data);
-                known.iter().filter(|c| **c == 0.0).count() as f64 / known.len() as f64
-            })
-        };
+        let clear_share = |w: &HeldWindow| w.image(mask).map_or(f64::NAN, clear_share);
         let mut shares: [Vec<f64>; 4] = Default::default();
         for dates in self.series(target) {
             let clear: Vec<Raster> = dates

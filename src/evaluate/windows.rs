@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::files::folders;
 use crate::grid::Footprint;
 use crate::modality::{ModalityTable, Raster, Value};
-use crate::scene::{Scene, SceneOptions, WINDOW_STEP_M, Window};
+use crate::scene::{Observation, Scene, SceneOptions, WINDOW_STEP_M, Window};
 use crate::train::{DataRecipe, Use};
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,30 @@ pub struct HeldWindow {
     pub truth: Vec<Option<Value>>,
 }
 
+/// Share of what is known of a cloud mask that is clear; NaN where nothing is.
+pub(super) fn clear_share(sky: &Raster) -> f64 {
+    sky.clear_sky().count() as f64 / sky.valid_of(&sky.data).len() as f64
+}
+
 impl HeldWindow {
+    /// Reads a window with these modalities; `None` where it cannot be read or is not fit to be measured at.
+    ///
+    /// # Errors
+    /// When the window does not lie in the scene.
+    pub(super) fn read(
+        dir: &Path,
+        scene: &Scene,
+        table: &ModalityTable,
+        window: Window,
+        available: &[usize],
+        fit: impl FnOnce(&Observation) -> bool,
+    ) -> Result<Option<Self>> {
+        let ground = scene.window(table.window_m(), window)?;
+        let Some(observation) = scene.read(table, &ground, available).ok().filter(fit) else { return Ok(None) };
+        let truth = observation.values.into_iter().map(|v| v.map(|g| g.value)).collect();
+        Ok(Some(Self { dir: dir.to_path_buf(), scene: scene.name().to_owned(), window, ground, truth }))
+    }
+
     /// Whether it holds all these modalities.
     pub fn holds(&self, modalities: &[usize]) -> bool {
         modalities.iter().all(|&i| self.truth[i].is_some())
@@ -65,14 +88,10 @@ pub fn held_windows(dir: &Path, table: &ModalityTable, recipe: &DataRecipe, side
                 south_m: at(k / across, down, play[1]) * step,
             };
             // A window mostly without data of something is none to measure at.
-            let footprint = scene.window(table.window_m(), window)?;
-            let Ok(observation) = scene.read(table, &footprint, &available) else { continue };
-            if (0..table.len()).any(|i| observation.mostly_missing(&table[i], i).is_some()) {
-                continue;
-            }
-            let truth = observation.values.into_iter().map(|v| v.map(|g| g.value)).collect();
-            let scene = scene.name().to_owned();
-            windows.push(HeldWindow { dir: dir.clone(), scene, window, ground: footprint, truth });
+            let fit = |observation: &Observation| {
+                (0..table.len()).all(|i| observation.mostly_missing(&table[i], i).is_none())
+            };
+            windows.extend(HeldWindow::read(&dir, &scene, table, window, &available, fit)?);
         }
     }
     if windows.is_empty() {

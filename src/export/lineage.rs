@@ -62,14 +62,11 @@ impl Lineage {
             options.steps,
             if options.final_denoise { " and a final denoising one" } else { "" }
         );
-        let kept: Vec<String> = request
-            .keep
-            .iter()
-            .filter(|(i, _)| observation.values[**i].is_some())
-            .map(|(i, keep)| {
-                format!("{}, kept where {}, {} m from what is not", given(i), keep.known.describe(), keep.buffer_m)
-            })
-            .collect();
+        let kept: BTreeSet<usize> = request.keep.keys().copied().filter(|i| observation.values[*i].is_some()).collect();
+        let kept_from = |i: &usize| {
+            let keep = &request.keep[i];
+            format!("{}, kept where {}, {} m from what is not", given(i), keep.known.describe(), keep.buffer_m)
+        };
         let method = format!("estimates kept to what is observed by at most {} probes a step", options.keep.probes());
         let settings = serde_json::json!(Settings::of(table, request)).to_string();
         let mut metadata = vec![
@@ -93,14 +90,14 @@ impl Lineage {
             ("program", format!("COP-GEN Explorer {}", env!("CARGO_PKG_VERSION"))),
         ];
         if !kept.is_empty() {
-            metadata.push(("kept_from", kept.join("; ")));
+            metadata.push(("kept_from", kept.iter().map(kept_from).collect::<Vec<_>>().join("; ")));
             metadata.push(("kept_by", method));
         }
         Self {
             tile: observation.tile.clone(),
             footprint: observation.footprint.clone(),
             seed: request.seed,
-            kept: request.keep.keys().copied().filter(|i| observation.values[*i].is_some()).collect(),
+            kept,
             date: observation.date(table),
             metadata: metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
             table: table.clone(),

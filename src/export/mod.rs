@@ -105,8 +105,7 @@ impl<'a> Exporter<'a> {
                 let beside = self.kept_path(realisation.index, m);
                 metadata
                     .push(("kept_mask".to_owned(), beside.file_name().unwrap_or_default().to_string_lossy().into()));
-                let set: Vec<f32> =
-                    (0..raster.height * raster.width).map(|p| f32::from(u8::from(kept.at(p)))).collect();
+                let set = kept.numbers();
                 let bands = vec![("observed".to_owned(), set.as_slice())];
                 let legend = Pixels::Classes(observed_or_synthetic());
                 self.write(

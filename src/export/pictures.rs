@@ -1,7 +1,7 @@
 //! Pictures for reports and slides: what was observed, each realisation, their mean and spread, with their lineage inside.
 
 use super::{Exporter, numbers};
-use crate::ensemble::{Measure, Quantity, Realisation, Samples, Statistics, statistics};
+use crate::ensemble::{Measure, Quantity, Realisation, Samples, Statistics, kept, statistics};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::modality::{Modality, Raster, Subject};
@@ -128,7 +128,9 @@ impl Exporter<'_> {
         let look = drawn.look;
         let observed = pictures.observed(i);
         // What was observed sets the scale where it is known: then wrong levels show as such.
-        let part = observed.and_then(|observed| self.comparable(pictures, m, i, observed, realisations));
+        let kept = kept(realisations.iter().copied(), i);
+        let sky = self.lineage.table.finest(Subject::Clouds).and_then(|sky| pictures.observed(sky));
+        let part = observed.and_then(|observed| view::comparable(m, observed, kept, sky));
         let scale = match &part {
             Some(part) => vec![part],
             None => held.iter().map(|(_, raster)| *raster).collect(),
@@ -178,20 +180,6 @@ impl Exporter<'_> {
             put(&format!("{}_spread", numbers(range)), &drawn.spread_name(), &picture, true)?;
         }
         Ok(written)
-    }
-
-    /// The part of what was observed that sets the contrast: what was kept, or what is clear of an image in sunlight.
-    fn comparable(
-        &self,
-        pictures: &Pictures,
-        m: &Modality,
-        i: usize,
-        observed: &Raster,
-        realisations: &[&Realisation],
-    ) -> Option<Raster> {
-        let kept = realisations.first().and_then(|made| made.kept.get(&i));
-        let sky = self.lineage.table.finest(Subject::Clouds).and_then(|sky| pictures.observed(sky));
-        view::comparable(m, observed, kept, sky)
     }
 
     /// A picture as PNG. Lineage goes into text chunks; one of what was observed (`synthetic` false) says only what and

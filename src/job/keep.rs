@@ -174,9 +174,9 @@ fn known(m: &Modality, keep: &Keep, sky: Option<&Raster>, raster: &Raster, groun
                     m.name
                 ))
             })?;
-            // Legends of cloud masks begin with the clear sky.
-            let clear = |code: f32| code == 0.0 || also.iter().any(|also| f32::from(*also) == code);
-            let mask = Mask::from_fn(sky.height, sky.width, |pixel| sky.is_valid(pixel) && clear(sky.data[pixel]));
+            let also = |pixel: usize| also.iter().any(|also| f32::from(*also) == sky.data[pixel]);
+            let also = Mask::from_fn(sky.height, sky.width, |pixel| sky.is_valid(pixel) && also(pixel));
+            let mask = sky.clear_sky().or(&also);
             Ok((mask, ground.width_m / sky.width as f64))
         }
         KnownWhere::Painted(map) => {

@@ -36,18 +36,14 @@ pub fn observe(table: &ModalityTable, request: &Request) -> Result<Observation> 
             observation.values[i] = Some(given);
         }
     }
-    if let Some(sky) = sky(table, request)? {
-        // What was observed says which pixels are clear, even if a network is told of another sky.
-        let observed = match &opened {
-            Opened::Scene(scene) if scene.available(table).contains(&sky) => {
-                scene.read(table, &ground, &[sky])?.values[sky].take()
-            }
-            _ => observation.values[sky].clone(),
-        };
-        keep_known(table, request, observed.as_ref(), &mut observation)?;
-    } else {
-        keep_known(table, request, None, &mut observation)?;
-    }
+    // What was observed says which pixels are clear, even if a network is told of another sky.
+    let sky = match (sky(table, request)?, &opened) {
+        (Some(sky), Opened::Scene(scene)) if !wanted.contains(&sky) && scene.available(table).contains(&sky) => {
+            scene.read(table, &ground, &[sky])?.values[sky].take()
+        }
+        (sky, _) => sky.and_then(|sky| observation.values[sky].clone()),
+    };
+    keep_known(table, request, sky.as_ref(), &mut observation)?;
     Ok(observation)
 }
 

@@ -1,6 +1,6 @@
 //! Class codes of a window as text short enough to be kept with the choices.
 
-use super::Raster;
+use super::{Mask, Raster};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -30,6 +30,12 @@ impl ClassMap {
     pub fn of(raster: &Raster) -> Self {
         let codes = raster.channel(0).iter().map(|v| v.round().clamp(0.0, 255.0) as u8).collect();
         Self { rows: raster.height, columns: raster.width, codes }
+    }
+
+    /// 1 where a mask is set, 0 elsewhere.
+    pub fn of_mask(mask: &Mask) -> Self {
+        let (rows, columns) = mask.size();
+        Self { rows, columns, codes: (0..rows * columns).map(|pixel| u8::from(mask.at(pixel))).collect() }
     }
 
     /// Rows and columns.

@@ -68,6 +68,11 @@ impl Mask {
         self.bits.ones()
     }
 
+    /// 1 where it is set, 0 elsewhere, row-major.
+    pub fn numbers(&self) -> Vec<f32> {
+        (0..self.height * self.width).map(|pixel| f32::from(u8::from(self.at(pixel)))).collect()
+    }
+
     /// The opposite.
     #[must_use]
     pub fn inverted(&self) -> Self {

@@ -102,6 +102,12 @@ impl Raster {
         self.valid.as_ref().map_or(1.0, Mask::share)
     }
 
+    /// Of a cloud mask, where it says that the sky is clear: legends of cloud masks begin with that class. What is unknown is
+    /// not clear.
+    pub fn clear_sky(&self) -> Mask {
+        Mask::from_fn(self.height, self.width, |pixel| self.is_valid(pixel) && self.data[pixel] == 0.0)
+    }
+
     /// One channel, row-major.
     pub fn channel(&self, index: usize) -> &[f32] {
         let n = self.height * self.width;

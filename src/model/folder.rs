@@ -138,12 +138,8 @@ impl Model {
         Ok(autoencoder)
     }
 
-    /// Posterior of a physical value's latent, not scaled; `None` where the value itself is the latent: for scalars, and
-    /// for everything in a Gaussian field.
-    ///
-    /// # Errors
-    /// When the value has the wrong kind or size, or the device fails.
-    pub fn posterior(&self, index: usize, value: &Value) -> Result<Option<Moments>> {
+    /// Whether an image has the size of a window.
+    fn check_size(&self, index: usize, value: &Value) -> Result<()> {
         let m = &self.manifest.modalities[index];
         let fits = |raster: &Raster| raster.height == m.pixels && raster.width == m.pixels;
         if !m.is_scalar() && !value.image().is_some_and(fits) {
@@ -152,6 +148,17 @@ impl Model {
                 m.name, m.pixels, m.pixels
             )));
         }
+        Ok(())
+    }
+
+    /// Posterior of a physical value's latent, not scaled; `None` where the value itself is the latent: for scalars, and
+    /// for everything in a Gaussian field.
+    ///
+    /// # Errors
+    /// When the value has the wrong kind or size, or the device fails.
+    pub fn posterior(&self, index: usize, value: &Value) -> Result<Option<Moments>> {
+        let m = &self.manifest.modalities[index];
+        self.check_size(index, value)?;
         if m.is_scalar() || self.field.is_some() {
             return Ok(None);
         }
@@ -200,8 +207,8 @@ impl Model {
         }
         let filled = Value::Image(filled_however(m, raster)?.into_owned());
         if let Some(field) = &self.field {
-            let latent = self.encode(index, &filled, None)?;
-            return Known::pixels(field, index, to_network(m, &filled)?, &latent, valid).map(Some);
+            self.check_size(index, &filled)?;
+            return Known::pixels(field, index, (m.latent, to_network(m, &filled)?), valid, self.device()).map(Some);
         }
         let [_, rows, columns] = m.latent;
         let cells = valid.resized(rows, columns).eroded(2f64.sqrt());

@@ -5,7 +5,7 @@ use super::field::Statistics;
 use crate::error::{Error, Result};
 use crate::modality::Mask;
 use crate::parallel;
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 /// Most iterations of [`Known::lifted`].
 const MOST_ITERATIONS: usize = 40;
@@ -51,27 +51,27 @@ impl<'a> Known<'a> {
         Ok(Self { mask, values, measurement: Measurement::Cells, count: known.count() * channels })
     }
 
-    /// Known pixels of an image in network values (`channels · side · side`), the latent being its whitened form.
+    /// Known pixels of an image, given by shape and network values, the latent being its whitened form.
     ///
     /// # Errors
     /// When sizes do not fit.
     pub(super) fn pixels(
         field: &'a Statistics,
         modality: usize,
-        mut image: Vec<f32>,
-        latent: &Tensor,
+        ([channels, rows, columns], mut image): ([usize; 3], Vec<f32>),
         known: &Mask,
+        device: &Device,
     ) -> Result<Self> {
-        let (_, channels, side, _) = latent.dims4()?;
         field.without_mean(modality, &mut image);
         let mut unit = Vec::with_capacity(channels);
-        for values in image.chunks_exact_mut(side * side) {
+        for values in image.chunks_exact_mut(rows * columns) {
             let scale = field.channel_deviation(modality, unit.len()).max(f32::MIN_POSITIVE);
             values.iter_mut().for_each(|v| *v /= scale);
             unit.push(scale);
         }
-        let mask = mask_of(known, latent)?;
-        let values = Tensor::from_vec(image, latent.shape(), latent.device())?.broadcast_mul(&mask)?;
+        let values = Tensor::from_vec(image, (1, channels, rows, columns), device)?;
+        let mask = mask_of(known, &values)?;
+        let values = values.broadcast_mul(&mask)?;
         let measurement = Measurement::Pixels { field, modality, unit };
         Ok(Self { mask, values, measurement, count: known.count() * channels })
     }
@@ -168,8 +168,7 @@ fn least_change(values: &[f32], known: &[f32], unit: f32, shape: &dyn Fn(&mut [f
 
 fn mask_of(known: &Mask, like: &Tensor) -> Result<Tensor> {
     let (rows, columns) = known.size();
-    let values: Vec<f32> = (0..rows * columns).map(|pixel| f32::from(u8::from(known.at(pixel)))).collect();
-    Ok(Tensor::from_vec(values, (1, 1, rows, columns), like.device())?.to_dtype(like.dtype())?)
+    Ok(Tensor::from_vec(known.numbers(), (1, 1, rows, columns), like.device())?.to_dtype(like.dtype())?)
 }
 
 fn divide(values: &mut [f32], unit: &[f32]) {

@@ -84,7 +84,7 @@ impl<'a> Conditioning<'a> {
             if lacking.iter().all(|size| *size < NOTHING) {
                 break;
             }
-            let direction: Vec<Tensor> =
+            let mut direction: Vec<Tensor> =
                 self.known.iter().zip(&missing).map(|((_, known), m)| known.lifted(m)).collect::<Result<_>>()?;
             let size: PerItem = self
                 .root_mean_square(&direction)?
@@ -96,7 +96,6 @@ impl<'a> Conditioning<'a> {
             let difference: Vec<Tensor> =
                 there.iter().zip(&first).map(|(there, here)| Ok((there - here)?)).collect::<Result<_>>()?;
             let mut change = scaled(&difference, &back)?;
-            let mut direction = direction;
             let mut measured = self.measured(&change)?;
             for earlier in &probes {
                 let along = dot(&measured, &earlier.measured)?;

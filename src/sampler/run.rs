@@ -4,7 +4,7 @@ use super::conditioning::Conditioning;
 use super::noise::{NoisePurpose, Stream};
 use super::options::{IgnoredMode, SamplerOptions};
 use super::roles::{Role, Roles};
-use super::solver::solve;
+use super::solver::{data_of, solve};
 use crate::error::{Error, Result};
 use crate::grid::Footprint;
 use crate::model::{Known, NoisePredictor, Schedule, TRAIN_STEPS};
@@ -158,15 +158,15 @@ pub fn sample_partly(
     };
     let mut evaluation = 0;
     let partly = partly.filter(|partly| solved.iter().any(|i| partly.known.get(*i).is_some_and(Option::is_some)));
-    let mut partly = partly.map(|partly| PartlySolved::new(partly, &solved, options.evaluations()));
+    let mut partly = partly.map(|partly| PartlySolved::new(partly, &schedule, &solved, options.evaluations()));
     let state = match &mut partly {
-        Some(partly) => partly.start(&schedule, state, &mut network)?,
+        Some(partly) => partly.start(&state, &mut network)?,
         None => state,
     };
     let mut noise = |state: &[Tensor], t: f64| -> Result<Vec<Tensor>> {
         evaluation += 1;
         match &mut partly {
-            Some(partly) => partly.noise(&schedule, state, t, evaluation, &mut network),
+            Some(partly) => partly.noise(state, t, evaluation, &mut network),
             None => network(state, t, evaluation - 1),
         }
     };
@@ -195,6 +195,7 @@ type Network<'a> = dyn FnMut(&[Tensor], f64, usize) -> Result<Vec<Tensor>> + 'a;
 
 /// The network with its estimates kept to what is known.
 struct PartlySolved<'a> {
+    schedule: &'a Schedule,
     conditioning: Conditioning<'a>,
     pause: &'a dyn Fn() -> Result<()>,
     renew: &'a dyn Fn(usize, &Tensor) -> Result<Option<Tensor>>,
@@ -204,51 +205,47 @@ struct PartlySolved<'a> {
 }
 
 impl<'a> PartlySolved<'a> {
-    fn new(partly: Partly<'a>, solved: &[usize], evaluations: usize) -> Self {
+    fn new(partly: Partly<'a>, schedule: &'a Schedule, solved: &[usize], evaluations: usize) -> Self {
         let Partly { mut known, probes, pause, renew } = partly;
         let place = |(position, i): (usize, &usize)| Some((position, known.get_mut(*i)?.take()?));
         let known = solved.iter().enumerate().filter_map(place).collect();
-        Self { conditioning: Conditioning::new(known, probes), pause, renew, solved: solved.to_vec(), evaluations }
+        Self {
+            schedule,
+            conditioning: Conditioning::new(known, probes),
+            pause,
+            renew,
+            solved: solved.to_vec(),
+            evaluations,
+        }
     }
 
     /// Where sampling starts. The schedule leaves a little of the data even at its end (α is 0.07 there), so what is known
     /// shows in the very first state: pure noise would bias all that follows.
-    fn start(&mut self, schedule: &Schedule, noise: Vec<Tensor>, network: &mut Network) -> Result<Vec<Tensor>> {
-        let (alpha, sigma) = (schedule.alpha(1.0), schedule.sigma(1.0));
-        let data = self.data(schedule, &noise, 1.0, 0, network)?;
+    fn start(&mut self, noise: &[Tensor], network: &mut Network) -> Result<Vec<Tensor>> {
+        let (alpha, sigma) = self.level(1.0);
+        let data = self.data(noise, 1.0, 0, network)?;
         noise.iter().zip(&data).map(|(noise, data)| Ok(((noise * sigma)? + (data * alpha)?)?)).collect()
     }
 
-    /// The data prediction given what is known.
-    fn data(
-        &mut self,
-        schedule: &Schedule,
-        state: &[Tensor],
-        t: f64,
-        evaluation: usize,
-        network: &mut Network,
-    ) -> Result<Vec<Tensor>> {
-        let (alpha, sigma) = (schedule.alpha(t), schedule.sigma(t));
-        let pause = self.pause;
-        let mut data = |at: &[Tensor]| -> Result<Vec<Tensor>> {
-            pause()?;
-            let noise = network(at, t, evaluation)?;
-            at.iter().zip(&noise).map(|(x, e)| Ok(((x - (e * sigma)?)? / alpha)?)).collect()
-        };
-        self.conditioning.data(state, (alpha, sigma), &mut data)
+    /// Signal and noise at a time.
+    fn level(&self, t: f64) -> (f64, f64) {
+        (self.schedule.alpha(t), self.schedule.sigma(t))
     }
 
-    /// The noise that stands for the data prediction given what is known.
-    fn noise(
-        &mut self,
-        schedule: &Schedule,
-        state: &[Tensor],
-        t: f64,
-        evaluation: usize,
-        network: &mut Network,
-    ) -> Result<Vec<Tensor>> {
-        let (alpha, sigma) = (schedule.alpha(t), schedule.sigma(t));
-        let wanted = self.data(schedule, state, t, evaluation - 1, network)?;
+    /// The data prediction given what is known.
+    fn data(&mut self, state: &[Tensor], t: f64, evaluation: usize, network: &mut Network) -> Result<Vec<Tensor>> {
+        let (level, pause) = (self.level(t), self.pause);
+        let mut data = |at: &[Tensor]| {
+            pause()?;
+            data_of(at, &network(at, t, evaluation)?, level)
+        };
+        self.conditioning.data(state, level, &mut data)
+    }
+
+    /// The noise that stands for the data prediction given what is known; evaluations are counted from 1.
+    fn noise(&mut self, state: &[Tensor], t: f64, evaluation: usize, network: &mut Network) -> Result<Vec<Tensor>> {
+        let (alpha, sigma) = self.level(t);
+        let wanted = self.data(state, t, evaluation - 1, network)?;
         if [1, 2].map(|third| self.evaluations * third / 3).contains(&evaluation) {
             for (position, known) in self.conditioning.known_mut() {
                 if let Some(latent) = (self.renew)(self.solved[*position], &wanted[*position])? {

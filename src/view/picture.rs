@@ -101,11 +101,7 @@ const LEAST_COMPARABLE: f64 = 0.05;
 /// The part of what was observed that sets a contrast to compare realisations in: what of it was kept, or what is clear, by a
 /// cloud mask of the same ground, of an image in sunlight. `None` if that is too little to tell.
 pub fn comparable(m: &Group, observed: &Raster, kept: Option<&Mask>, sky: Option<&Raster>) -> Option<Raster> {
-    let clear = |sky: &Raster| {
-        // Legends of cloud masks begin with the clear sky.
-        let clear = Mask::from_fn(sky.height, sky.width, |pixel| sky.is_valid(pixel) && sky.data[pixel] == 0.0);
-        clear.resized(observed.height, observed.width)
-    };
+    let clear = |sky: &Raster| sky.clear_sky().resized(observed.height, observed.width);
     let part = match (kept, sky.filter(|_| m.about.is_optical())) {
         (Some(mask), _) => observed.clone().with_valid(mask).ok()?,
         (None, Some(sky)) => observed.clone().with_valid(&clear(sky)).ok()?,

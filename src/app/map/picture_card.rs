@@ -8,7 +8,6 @@ use crate::app::state::session::Session;
 use crate::app::view::shown::{Base, Shown, Spread};
 use crate::ensemble::{Measure, Quantity};
 use crate::modality::{Class, Modality};
-use crate::sampler::Role;
 use crate::view;
 use egui::{Align2, Color32, Frame, Rect, RichText, Sense, Ui, vec2};
 
@@ -41,7 +40,7 @@ pub(crate) fn layers(ui: &Ui, map: Rect, session: &Session, shown: &Shown, overl
             if let Some(classes) = m.classes() {
                 class_legend(ui, classes);
             }
-            let generated = |run: &Run| run.request.roles.get(shown.modality) == Some(&Role::Generated);
+            let generated = |run: &Run| run.request.roles.generated(shown.modality);
             if session.run().is_some_and(|run| !run.realisations.is_empty() && generated(run)) {
                 ui.separator();
                 spread_choice(ui, m, (session.run(), shown), overlay, commands);

@@ -177,7 +177,7 @@ fn look(ui: &mut Ui, m: &Modality, shown: &Shown, commands: &mut Vec<Command>) {
     }
 }
 
-#[derive(PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Observed,
     Synthetic,
@@ -195,7 +195,7 @@ fn cards(
 ) {
     let size = (side, shown.gallery_zoom);
     let partly = run.request.keep.contains_key(&shown.modality);
-    let made = || if partly { Kind::Partly } else { Kind::Synthetic };
+    let made = if partly { Kind::Partly } else { Kind::Synthetic };
     if let Some(observed) = &shown.observed {
         let on = shown.base == Base::Observed && session.run_is_here();
         let response = card(ui, "observed", Some(observed), Kind::Observed, on, size);
@@ -206,7 +206,7 @@ fn cards(
     }
     if let Some(mean) = &shown.mean {
         let title = if m.classes().is_some() { "most frequent" } else { "mean" };
-        let response = card(ui, title, Some(mean), made(), shown.base == Base::Mean, size);
+        let response = card(ui, title, Some(mean), made, shown.base == Base::Mean, size);
         zoom_card(ui, &response, shown.gallery_zoom, side, commands);
         if response.clicked() {
             commands.push(Command::Base(Base::Mean));
@@ -217,7 +217,7 @@ fn cards(
         ui.push_id(index, |ui| {
             let on = shown.base == Base::Realisation(index);
             let title = format!("realisation {index}");
-            let response = card(ui, &title, shown.realisations.get(&index), made(), on, size);
+            let response = card(ui, &title, shown.realisations.get(&index), made, on, size);
             zoom_card(ui, &response, shown.gallery_zoom, side, commands);
             tick(ui, &response, run, index, commands);
             pin(ui, &response, run, index, commands);

@@ -6,7 +6,7 @@ use crate::app::state::session::Session;
 use crate::app::state::tools::Stroked;
 use crate::job::{Keep, KnownWhere, kept_mask};
 use crate::modality::{ClassMap, Mask, Raster, Subject, Value};
-use crate::view::Spot;
+use crate::sampler::Role;
 
 impl Session {
     /// The raster of a modality here.
@@ -49,27 +49,33 @@ impl Session {
         kept_mask(self.table()?.get(i)?, keep, self.sky(), self.image(i)?, footprint).ok()
     }
 
+    /// Of images in sunlight whose sky is known: what is clear of them, and the pixels that keeps.
+    fn clear(&self) -> impl Iterator<Item = (usize, Keep, Mask)> {
+        let optical = self.table().into_iter().flat_map(|table| table.iter().enumerate());
+        optical.filter(|(_, m)| m.about.is_optical()).filter_map(|(i, _)| {
+            let keep = self.usual_keep(i).filter(|keep| matches!(keep.known, KnownWhere::Clear { .. }))?;
+            let mask = self.mask_of(i, &keep)?;
+            Some((i, keep, mask))
+        })
+    }
+
     /// Choices of a question, with what is kept by it: the clear pixels of images whose sky is known, if there are any.
     pub(super) fn with_kept(&self, question: Question, mut choices: Choices) -> Choices {
-        let (Question::CloudFree, Some(table)) = (question, self.table()) else { return choices };
-        for i in (0..table.len()).filter(|i| table[*i].about.is_optical()) {
-            let clear = self.usual_keep(i).filter(|keep| matches!(keep.known, KnownWhere::Clear { .. }));
-            let Some(keep) = clear else { continue };
-            let mask = self.mask_of(i, &keep).filter(|mask| mask.count() > 0 && !mask.is_full());
-            if mask.is_some() && choices.roles.get(i) == Some(&crate::sampler::Role::Generated) {
-                choices.keep.insert(i, keep);
-            }
+        if question == Question::CloudFree {
+            let some = self.clear().filter(|(_, _, mask)| mask.count() > 0 && !mask.is_full());
+            let generated = some.filter(|(i, ..)| choices.roles.get(*i) == Some(&Role::Generated));
+            let kept: Vec<(usize, Keep)> = generated.map(|(i, keep, _)| (i, keep)).collect();
+            choices.keep.extend(kept);
         }
         choices
     }
 
     /// What has to be said about a question's choices: that nothing of a cloudy image is clear, or nothing cloudy.
     pub fn remark_on(&self, question: Question, choices: &Choices) -> Option<String> {
-        let table = self.table().filter(|_| question == Question::CloudFree && choices.keep.is_empty())?;
-        let optical = (0..table.len()).filter(|i| table[*i].about.is_optical());
-        let clear = |i: &usize| self.usual_keep(*i).filter(|keep| matches!(keep.known, KnownWhere::Clear { .. }));
-        let share = optical.filter_map(|i| Some(self.mask_of(i, &clear(&i)?)?.share())).next()?;
-        let words = match share {
+        if question != Question::CloudFree || !choices.keep.is_empty() {
+            return None;
+        }
+        let words = match self.clear().next()?.2.share() {
             0.0 => "Nothing is clear here, or far enough from a cloud: all of it is sampled.",
             _ => "There is no cloud here: all of it is sampled anew.",
         };
@@ -85,13 +91,10 @@ impl Session {
             KnownWhere::Painted(map) => map.clone(),
             _ => {
                 let Some(mask) = self.mask_of(i, keep) else { return };
-                let (rows, columns) = mask.size();
-                ClassMap::of(&Raster::from_fn(1, rows, columns, |_, pixel| f32::from(u8::from(mask.at(pixel)))))
+                ClassMap::of_mask(&mask)
             }
         };
-        let (rows, columns) = map.size();
-        let at = |spot: Spot| [spot.x * columns as f64, spot.y * rows as f64];
-        map.paint([at(stroke.from), at(stroke.to)], stroke.brush.radius_m / m.ground_m, stroke.brush.code);
+        stroke.onto(&mut map, m.ground_m);
         let all: Vec<usize> = self.choices.now().keep.keys().copied().collect();
         self.choices.paint_kept(&all, &Keep { known: KnownWhere::Painted(map), buffer_m: 0.0 });
     }

@@ -20,7 +20,6 @@ use crate::project::KeptRun;
 use crate::sampler::{Role, SamplerOptions};
 use crate::scene::{Collection, Window};
 use crate::source::{InUse, Kept};
-use crate::view::Spot;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -243,9 +242,7 @@ impl Session {
         }
         let (i, Some(table)) = (stroke.brush.modality, self.table()) else { return };
         let (Some(m), Some(mut map)) = (table.get(i), self.class_map(i)) else { return };
-        let (rows, columns) = map.size();
-        let at = |spot: Spot| [spot.x * columns as f64, spot.y * rows as f64];
-        map.paint([at(stroke.from), at(stroke.to)], stroke.brush.radius_m / m.ground_m, stroke.brush.code);
+        stroke.onto(&mut map, m.ground_m);
         self.choices.paint(i, map);
     }
 

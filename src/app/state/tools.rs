@@ -1,5 +1,6 @@
 //! What the pointer does on the map: look at a spot, measure, mark an area, paint classes, choose a place.
 
+use crate::modality::ClassMap;
 use crate::view::Spot;
 
 /// A tool.
@@ -40,4 +41,13 @@ pub struct Stroked {
     pub from: Spot,
     /// Where to.
     pub to: Spot,
+}
+
+impl Stroked {
+    /// Paints it over a map of the window, whose pixels are so large on the ground.
+    pub(super) fn onto(&self, map: &mut ClassMap, ground_m: f64) {
+        let (rows, columns) = map.size();
+        let at = |spot: Spot| [spot.x * columns as f64, spot.y * rows as f64];
+        map.paint([at(self.from), at(self.to)], self.brush.radius_m / ground_m, self.brush.code);
+    }
 }

@@ -29,7 +29,7 @@ pub(crate) fn parts(session: &Session, spot: Spot) -> Vec<Part<'_>> {
     let part =
         |(i, m): (usize, &'_ Modality)| figures(m, i, spot, session.known(i).and_then(Value::image), &realisations);
     let kept = |i: usize| {
-        let mask = realisations.first()?.kept.get(&i)?;
+        let mask = crate::ensemble::kept(realisations.iter().copied(), i)?;
         let (rows, columns) = mask.size();
         let at = |share: f64, side: usize| ((share * side as f64) as usize).min(side.saturating_sub(1));
         Some(mask.at(at(spot.y, rows) * columns + at(spot.x, columns)))

@@ -5,7 +5,7 @@ use crate::app::state::ticket::Requests;
 use crate::app::state::tools::Tool;
 use crate::app::view::gallery_zoom::GalleryZoom;
 use crate::app::work::paint::{self, Before, Distances, Gallery, GalleryOrder, Picture, Rendering};
-use crate::ensemble::{Measure, Quantity, Samples};
+use crate::ensemble::{Measure, Quantity, Samples, kept};
 use crate::job::Keep;
 use crate::modality::{ClassMap, Location, Modality, ModalityTable, Subject};
 use crate::sampler::Role;
@@ -319,7 +319,7 @@ impl Shown {
         let m = table.get(self.modality).filter(|m| !m.is_scalar())?;
         let observed = run.observed.observation.values[self.modality].as_ref();
         let observed = observed.and_then(|given| given.value.image());
-        let kept = run.realisations.first().and_then(|made| made.kept.get(&self.modality));
+        let kept = kept(run.realisations.iter().map(AsRef::as_ref), self.modality);
         // What lies under a cloud is not the truth of what was sampled in its place.
         let partly = run.request.keep.contains_key(&self.modality);
         let sky = table.finest(Subject::Clouds).and_then(|sky| run.observed.observation.values[sky].as_ref());

@@ -79,7 +79,7 @@ impl ExplorerWindow {
             Command::ForgetRun(at) => self.forget_run(at),
             Command::Modality(i) => {
                 self.shown.show_modality(i);
-                if session.run().is_some_and(|run| run.request.roles.get(i) != Some(&Role::Generated)) {
+                if session.run().is_some_and(|run| !run.request.roles.generated(i)) {
                     self.shown.base = Base::Observed;
                 }
                 self.paint_gallery();

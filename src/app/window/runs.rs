@@ -100,7 +100,7 @@ impl ExplorerWindow {
         self.shown.base = Base::Observed;
         let Some(run) = self.session.run() else { return };
         self.shown.fresh_run = true;
-        if run.request.roles.get(self.shown.modality) != Some(&Role::Generated) {
+        if !run.request.roles.generated(self.shown.modality) {
             self.show_a_generated_modality();
         }
         self.paint_gallery();

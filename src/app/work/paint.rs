@@ -144,14 +144,14 @@ pub(crate) fn gallery(order: &GalleryOrder) -> Option<Gallery> {
     };
     // Distances from what was observed stay as they are, whatever the contrast.
     let known = |index: &u64| order.before.as_ref()?.realisations.get(index).copied();
-    let truth = order.observed.clone().filter(|_| order.truth);
-    let from = |other: &Option<Raster>, raster: &Raster| other.as_ref().and_then(|other| distance(m, raster, other));
+    let truth = order.observed.as_ref().filter(|_| order.truth);
+    let from = |other: Option<&Raster>, raster: &Raster| other.and_then(|other| distance(m, raster, other));
     let distances = held.iter().map(|(index, raster)| {
-        let observed = known(index).unwrap_or_else(|| from(&truth, raster));
-        (*index, Distances { mean: from(&middle, raster), observed })
+        let observed = known(index).unwrap_or_else(|| from(truth, raster));
+        (*index, Distances { mean: from(middle.as_ref(), raster), observed })
     });
     let spread = (held.len() > 1).then(|| {
-        let samples = Samples::new(m, index, order.quantity, &all, truth.as_ref(), order.measure).ok()?;
+        let samples = Samples::new(m, index, order.quantity, &all, truth, order.measure).ok()?;
         let range = view::spread_range(&samples);
         Some((order.quantity, samples, range))
     });

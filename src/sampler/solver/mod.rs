@@ -133,11 +133,15 @@ impl DataPrediction<'_, '_, '_> {
     fn at(&mut self, state: &[Tensor], t: f64) -> Result<Vec<Tensor>> {
         let (alpha, sigma) = (self.schedule.alpha(t), self.schedule.sigma(t));
         let epsilon = (self.noise)(state, t)?;
-        let data: Vec<Tensor> =
-            state.iter().zip(&epsilon).map(|(x, e)| Ok(((x - (e * sigma)?)? / alpha)?)).collect::<Result<_>>()?;
+        let data = data_of(state, &epsilon, (alpha, sigma))?;
         (self.watch)(t, &data)?;
         Ok(data)
     }
+}
+
+/// The data prediction that a prediction of noise means: `D = (x − σ ε) / α`.
+pub(super) fn data_of(state: &[Tensor], noise: &[Tensor], (alpha, sigma): (f64, f64)) -> Result<Vec<Tensor>> {
+    state.iter().zip(noise).map(|(x, e)| Ok(((x - (e * sigma)?)? / alpha)?)).collect()
 }
 
 #[cfg(test)]
