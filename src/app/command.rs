@@ -3,7 +3,7 @@
 use crate::app::state::guide::GuideStep;
 use crate::app::state::place::Selection;
 use crate::app::state::questions::Question;
-use crate::app::state::tools::{Stroked, Tool};
+use crate::app::state::tools::{Brush, Stroked, Tool};
 use crate::app::view::gallery_zoom::GalleryZoom;
 use crate::app::view::shown::{Base, Sort};
 use crate::basemap::LayerId;
@@ -119,7 +119,9 @@ pub enum Command {
     Pin(u64, bool),
     /// Order the gallery.
     Sort(Sort),
-    /// Show what was observed west of this share of the picture's width, or nowhere.
+    /// Compare the run that is looked at with the scene of this folder, or with none.
+    Compare(Option<std::path::PathBuf>),
+    /// Show what was observed, or the reference, west of this share of the picture's width, or nowhere.
     Swipe(Option<f32>),
     /// Show what was observed, or again what was shown before it.
     Blink,
@@ -135,6 +137,8 @@ pub enum Command {
     Area(Option<[Spot; 2]>),
     /// Paint classes.
     Paint(Stroked),
+    /// Paint all that this outline of the window encloses.
+    Fill(Brush, Vec<Spot>),
     /// The stroke has ended; the next is another step for undo.
     EndUndoStep,
     /// Set a place by hand that was chosen on the map.

@@ -2,9 +2,11 @@
 //!
 //! Spread over realisations is the model's own disagreement. It is not calibrated error.
 
+mod agreement;
 mod measure;
 mod samples;
 
+pub use agreement::Agreement;
 pub use measure::{Measure, distance};
 pub use samples::{Quantity, Samples};
 

@@ -137,6 +137,17 @@ impl Footprint {
         Self { crs: self.crs.clone(), left: self.left + east_m, top: self.top - south_m, width_m, height_m }
     }
 
+    /// Whether it shows all of the ground of another, by the coordinate system of both.
+    pub fn holds(&self, other: &Self) -> bool {
+        let east_m = other.left - self.left;
+        let south_m = self.top - other.top;
+        let within = |offset: f64, side: f64, extent: f64| (-1e-6..=extent - side + 1e-6).contains(&offset);
+        self.crs.is_some()
+            && self.crs == other.crs
+            && within(east_m, other.width_m, self.width_m)
+            && within(south_m, other.height_m, self.height_m)
+    }
+
     /// Rows and columns of a raster with square pixels of this size.
     ///
     /// # Errors

@@ -73,6 +73,25 @@ impl ClassMap {
             }
         }
     }
+
+    /// Paints a code over the pixels whose middles lie inside an outline, given in pixels from the upper-left corner; the
+    /// last point is joined to the first, and what is enclosed twice is left as it was.
+    pub fn fill(&mut self, outline: &[[f64; 2]], code: u8) {
+        let sides = || outline.iter().zip(outline.iter().cycle().skip(1));
+        for (row, pixels) in self.codes.chunks_exact_mut(self.columns).enumerate() {
+            let y = row as f64 + 0.5;
+            let crossing = |(a, b): (&[f64; 2], &[f64; 2])| {
+                let crosses = (a[1] <= y) != (b[1] <= y);
+                crosses.then(|| a[0] + (y - a[1]) / (b[1] - a[1]) * (b[0] - a[0]))
+            };
+            let mut crossings: Vec<f64> = sides().filter_map(crossing).collect();
+            crossings.sort_by(f64::total_cmp);
+            for pair in crossings.chunks_exact(2) {
+                let [first, end] = [pair[0], pair[1]].map(|x| ((x - 0.5).ceil().max(0.0) as usize).min(pixels.len()));
+                pixels[first..end].fill(code);
+            }
+        }
+    }
 }
 
 impl fmt::Display for ClassMap {
@@ -152,6 +171,24 @@ mod tests {
                 let (rows, columns) = map.size();
                 prop_assert!(rows > 0 && map.codes().len() == rows * columns);
             }
+        }
+    }
+
+    #[test]
+    fn an_outline_is_filled_inside_and_cut_at_the_edge() {
+        let painted = |outline: &[[f64; 2]]| {
+            let mut map = ClassMap::constant((6, 8), 1);
+            map.fill(outline, 9);
+            (0..48).filter(|&i| map.codes[i] == 9).collect::<Vec<_>>()
+        };
+        let square = [[1.0, 1.0], [4.0, 1.0], [4.0, 3.0], [1.0, 3.0]];
+        assert_eq!(painted(&square), [9, 10, 11, 17, 18, 19]);
+        let backwards: Vec<[f64; 2]> = square.into_iter().rev().collect();
+        assert_eq!(painted(&backwards), painted(&square), "whichever way it is drawn");
+        assert_eq!(painted(&[[-9.0, -9.0], [99.0, -9.0], [99.0, 99.0], [-9.0, 99.0]]).len(), 48);
+        assert_eq!(painted(&[[0.0, 0.0], [0.0, 6.0], [8.0, 6.0]]).len(), 24, "half of it");
+        for nothing in [&[][..], &[[2.0, 2.0]], &[[2.0, 2.0], [5.0, 4.0]]] {
+            assert!(painted(nothing).is_empty());
         }
     }
 

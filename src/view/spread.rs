@@ -88,3 +88,14 @@ pub fn spread_range(samples: &Samples) -> [f32; 2] {
         }
     }
 }
+
+/// A figure with about three significant digits.
+pub fn short(value: f32) -> String {
+    match value.abs() {
+        0.0 => "0".into(),
+        v if !(1e-3..1e6).contains(&v) => format!("{value:.1e}"),
+        v if v >= 100.0 => format!("{value:.0}"),
+        v if v >= 1.0 => format!("{value:.1}"),
+        _ => format!("{value:.3}"),
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::common;
 use crate::common::harness::*;
-use copgen::app::{Brush, Command, ExplorerWindow, Question, Tool};
+use copgen::app::{Base, Brush, Command, ExplorerWindow, Question, Tool};
 use copgen::job::KnownWhere;
 use copgen::project::Project;
 use copgen::sampler::Role;
@@ -11,10 +11,10 @@ use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
 use std::path::PathBuf;
 
-fn window_on(name: &str, session: Option<PathBuf>) -> Harness<'static, ExplorerWindow> {
-    let place = common::scene(name);
-    let mut harness =
-        window_opening(copgen::app::Options { scenes: vec![place.clone()], first: Some(place), ..options(session) });
+fn window_on(names: &[&str], session: Option<PathBuf>) -> Harness<'static, ExplorerWindow> {
+    let scenes: Vec<PathBuf> = names.iter().map(|name| common::scene(name)).collect();
+    let first = scenes.first().cloned();
+    let mut harness = window_opening(copgen::app::Options { scenes, first, ..options(session) });
     wait(&mut harness, "reading the scene", observed);
     apply(&mut harness, Command::Guide(None));
     harness
@@ -23,7 +23,7 @@ fn window_on(name: &str, session: Option<PathBuf>) -> Harness<'static, ExplorerW
 #[test]
 fn a_cloudy_image_keeps_its_clear_pixels() {
     let dir = tempfile::tempdir().expect("folder");
-    let mut harness = window_on("bolzano_2022-06-02", Some(dir.path().into()));
+    let mut harness = window_on(&["bolzano_2022-06-02"], Some(dir.path().into()));
     let optical = index(&harness, "S2L2A_10m");
     apply(&mut harness, Command::Modality(optical));
     apply(&mut harness, Command::Ask(Question::CloudFree));
@@ -46,6 +46,16 @@ fn a_cloudy_image_keeps_its_clear_pixels() {
     let painted = harness.state().shown().kept_share(optical).expect("share");
     assert!(painted > share + 0.02, "{share} to {painted}");
     assert!(matches!(harness.state().session().choices.now().keep[&optical].known, KnownWhere::Painted(_)));
+    press(&mut harness, "Undo stroke");
+    assert_eq!(harness.state().shown().kept_share(optical), Some(share));
+    // An area that is drawn round is painted as a whole, in one step.
+    press(&mut harness, "Paint sampled");
+    press(&mut harness, "outline an area");
+    let corners = [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9]];
+    let corners = corners.map(|[x, y]: [f32; 2]| canvas.lerp_inside(egui::vec2(x, y)));
+    drag_along(&mut harness, &corners);
+    let left = harness.state().shown().kept_share(optical).expect("share");
+    assert!(left < 0.36 && left < share, "only the edge of the window, of which some is clouded: {left}");
     press(&mut harness, "Undo stroke");
     assert_eq!(harness.state().shown().kept_share(optical), Some(share));
     press(&mut harness, "Done");
@@ -94,7 +104,7 @@ fn a_cloudy_image_keeps_its_clear_pixels() {
 
 #[test]
 fn where_nothing_is_clear_all_is_sampled_and_the_gallery_is_not_black() {
-    let mut harness = window_on("slovenia_2015-08-20", None);
+    let mut harness = window_on(&["slovenia_2015-08-20"], None);
     let optical = index(&harness, "S2L1C_10m");
     apply(&mut harness, Command::Modality(optical));
     apply(&mut harness, Command::Ask(Question::CloudFree));
@@ -114,4 +124,52 @@ fn where_nothing_is_clear_all_is_sampled_and_the_gallery_is_not_black() {
     values.sort_by(f32::total_cmp);
     let middle = values[values.len() / 2];
     assert!(ends[0] < middle && middle < ends[1], "{ends:?} around {middle}");
+}
+
+#[test]
+fn a_clear_day_beside_a_cloudy_one_is_swiped_and_measured() {
+    let mut harness = window_on(&["bolzano_2022-06-02", "bolzano_2022-06-15", "slovenia_2015-08-20"], None);
+    let optical = index(&harness, "S2L2A_10m");
+    apply(&mut harness, Command::Modality(optical));
+    apply(&mut harness, Command::Ask(Question::CloudFree));
+    sample(&mut harness, 2, 3);
+    let table = harness.state().session().table().expect("table").clone();
+    assert!(!harness.state().shown().has_truth());
+    // Of the scenes on the map only the other day shows this ground.
+    let others: Vec<String> =
+        harness.state().session().references().map(|known| known.scene.name().to_owned()).collect();
+    assert_eq!(others, ["bolzano_2022-06-15"]);
+    press(&mut harness, "Reference");
+    press(&mut harness, "bolzano_2022-06-15");
+    wait(&mut harness, "reading the other day", |window| window.shown().reference.is_some());
+    let agreement = |harness: &Harness<'static, ExplorerWindow>| harness.state().shown().agreement;
+    let [Some(sampled), Some(kept)] = agreement(&harness) else { panic!("{:?}", agreement(&harness)) };
+    // Kept pixels are what was observed; under the clouds anything is nearer to the clear day than they are.
+    assert_eq!((Some(kept.mean), Some(kept.single)), (kept.observed, kept.observed));
+    assert!(sampled.observed.is_some_and(|clouds| clouds > kept.mean && clouds > sampled.mean), "{sampled:?} {kept:?}");
+    assert!(sampled.mean <= sampled.single && sampled.pixels + kept.pixels == 96 * 96);
+    // It is the truth now, of every realisation and of spread.
+    let shown = harness.state().shown();
+    assert!(shown.has_truth() && shown.distances.values().all(|far| far.observed.is_some()));
+    let error = copgen::ensemble::Measure::of(&table[optical], true)
+        .iter()
+        .position(|measure| measure.needs_truth())
+        .expect("a measure");
+    apply(&mut harness, Command::Measure(error));
+    wait(&mut harness, "the error", |window| {
+        window.shown().spread.as_ref().is_some_and(|spread| spread.samples.measure.needs_truth())
+    });
+    apply(&mut harness, Command::Measure(0));
+    press(&mut harness, "swipe with reference");
+    snapshot(&mut harness, "partly_reference");
+    press(&mut harness, "Show reference");
+    assert_eq!(harness.state().shown().base, Base::Reference);
+    // Other bands are measured by themselves.
+    let before = agreement(&harness);
+    apply(&mut harness, Command::Quantity(3));
+    wait(&mut harness, "another band", |window| window.shown().agreement != before);
+    apply(&mut harness, Command::Compare(None));
+    wait(&mut harness, "no reference", |window| window.shown().reference.is_none());
+    assert_eq!((agreement(&harness), harness.state().shown().base), ([None; 2], Base::Observed));
+    assert!(!harness.state().shown().has_truth());
 }

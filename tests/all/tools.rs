@@ -62,7 +62,7 @@ fn painting_beside_a_cell_without_data_starts_from_one_class() {
     apply(&mut harness, Command::Pick(copgen::app::Selection::Cell("618U_30L".parse().expect("cell"))));
     wait(&mut harness, "reading the cell", observed);
     let lulc = index(&harness, "LULC");
-    let brush = Brush { modality: lulc, code: 2, keeps: false, radius_m: 100.0 };
+    let brush = Brush { modality: lulc, code: 2, keeps: false, radius_m: 100.0, outline: false };
     let at = Spot { x: 0.5, y: 0.5 };
     apply(&mut harness, Command::Paint(Stroked { brush, from: at, to: at }));
     let session = harness.state().session();

@@ -83,8 +83,13 @@ fn brush(ui: &mut Ui, with: Brush, session: &Session, commands: &mut Vec<Command
         }
     }
     let mut radius = with.radius_m;
+    let mut outline = with.outline;
+    let hover = "Draw round an area with the pointer held down: all of it is painted when it is let go";
+    if ui.checkbox(&mut outline, "outline an area").on_hover_text(hover).changed() {
+        commands.push(Command::Tool(Tool::Brush(Brush { outline, ..with })));
+    }
     let slider = egui::Slider::new(&mut radius, m.ground_m..=300.0).suffix(" m").text("radius").max_decimals(0);
-    if ui.add(slider).changed() {
+    if ui.add_enabled(!outline, slider).changed() {
         commands.push(Command::Tool(Tool::Brush(Brush { radius_m: radius, ..with })));
     }
     ui.horizontal(|ui| {

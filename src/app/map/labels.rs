@@ -29,9 +29,18 @@ impl MapPainter<'_> {
         self.label(corner - vec2(6.0, 6.0), Align2::RIGHT_BOTTOM, shortened(&ground.credit), &small);
         let mut up = 26.0;
         let pictured = self.shown.base != Base::None && self.session.observed.is_some();
-        if let (Some(Selection::Scene(i)), true) = (&self.session.selection, pictured)
-            && let Some(credit) = self.session.scenes.get(*i).and_then(|known| known.scene.attribution())
-        {
+        let swiped = self.shown.base == Base::Reference || self.shown.swipe.is_some();
+        let compared = self.session.reference.as_ref().filter(|_| swiped && self.shown.reference.is_some());
+        let compared =
+            compared.and_then(|other| self.session.scenes.iter().find(|known| known.scene.dir() == other.dir));
+        let picked = match self.session.selection {
+            Some(Selection::Scene(i)) if pictured => self.session.scenes.get(i),
+            _ => None,
+        };
+        let mut credits: Vec<&str> =
+            picked.into_iter().chain(compared).filter_map(|known| known.scene.attribution()).collect();
+        credits.dedup();
+        for credit in credits {
             // As wide as the map allows; the whole of it is in the card of layers.
             self.label(corner - vec2(6.0, up), Align2::RIGHT_BOTTOM, shortened(credit), &small);
             up += 20.0;
@@ -53,7 +62,7 @@ impl MapPainter<'_> {
         let synthetic = match self.shown.base {
             Base::Mean => self.shown.mean.is_some(),
             Base::Realisation(i) => self.shown.realisations.contains_key(&i),
-            Base::None | Base::Observed => self.shown.spread_wanted && self.shown.spread.is_some(),
+            Base::None | Base::Observed | Base::Reference => self.shown.spread_wanted && self.shown.spread.is_some(),
         };
         let ground = self.session.run().filter(|_| synthetic).and_then(|r| r.observed.ground.corners.as_ref());
         if let Some(places) = ground {

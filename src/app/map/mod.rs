@@ -3,6 +3,7 @@
 pub(super) mod borders;
 pub(super) mod buttons;
 pub(super) mod cells;
+pub(super) mod compared;
 pub(super) mod labels;
 pub(super) mod map_view;
 pub(super) mod names;

@@ -117,6 +117,7 @@ impl MapPainter<'_> {
                 let painting = self.shown.painting(self.shown.modality);
                 painting.or_else(|| self.shown.observed_here(self.session)).or_else(thumbnail)
             }
+            Base::Reference => self.shown.reference.as_ref(),
             Base::Mean => self.shown.mean.as_ref(),
             Base::Realisation(i) => self.shown.realisations.get(&i),
         };
@@ -126,7 +127,7 @@ impl MapPainter<'_> {
             if let (Base::Observed, Some(hatching)) = (self.shown.base, self.shown.hatching(self.shown.modality)) {
                 self.picture(self.painter, &points, hatching.id());
             }
-            if let Some((x, observed)) = self.divider(&points).zip(self.shown.observed_here(self.session)) {
+            if let Some((x, observed)) = self.divider(&points).zip(self.shown.beside(self.session)) {
                 let west = Rect::from_min_max(self.clip.min, pos2(x, self.clip.max.y));
                 self.picture(&self.painter.with_clip_rect(west), &points, observed.id());
             }
@@ -156,7 +157,7 @@ impl MapPainter<'_> {
     /// The line of the swipe, which can be dragged.
     pub(super) fn swipe(&self, ui: &mut egui::Ui) -> Option<Command> {
         let places = self.session.run()?.observed.ground.corners.as_ref()?;
-        self.shown.observed_here(self.session)?;
+        self.shown.beside(self.session)?;
         let points = corners(self.projector, places);
         let (x, bounds) = (self.divider(&points)?, Rect::from_points(&points));
         let line = Rect::from_x_y_ranges((x - 5.0)..=(x + 5.0), bounds.y_range());
@@ -164,9 +165,8 @@ impl MapPainter<'_> {
         widgets::named(&response, egui::Role::Slider, "Swipe");
         let hot = response.hovered() || response.dragged();
         self.painter.vline(x, bounds.y_range(), Stroke::new(if hot { 3.0 } else { 2.0 }, theme::PICKED));
-        for (text, align, at) in
-            [("observed", Align2::RIGHT_BOTTOM, x - 4.0), ("synthetic", Align2::LEFT_BOTTOM, x + 4.0)]
-        {
+        let west = if self.shown.reference.is_some() { "reference" } else { "observed" };
+        for (text, align, at) in [(west, Align2::RIGHT_BOTTOM, x - 4.0), ("synthetic", Align2::LEFT_BOTTOM, x + 4.0)] {
             self.label(pos2(at, bounds.bottom() - 4.0), align, text.into(), &FontId::proportional(11.0));
         }
         if hot {

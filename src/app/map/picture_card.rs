@@ -3,6 +3,7 @@
 use crate::app::command::Command;
 use crate::app::kit::theme;
 use crate::app::kit::widgets;
+use crate::app::map::compared;
 use crate::app::state::runs::Run;
 use crate::app::state::session::Session;
 use crate::app::view::shown::{Base, Shown, Spread};
@@ -36,6 +37,7 @@ pub(crate) fn layers(ui: &Ui, map: Rect, session: &Session, shown: &Shown, overl
                     commands.push(Command::PictureOpacity(opacity));
                 }
             }
+            compared::show(ui, m, session, shown, commands);
             swipe_choice(ui, session, shown, commands);
             if let Some(classes) = m.classes() {
                 class_legend(ui, classes);
@@ -53,10 +55,12 @@ fn base_choice(ui: &mut Ui, shown: &Shown, commands: &mut Vec<Command>) {
     let name = |base: Base| match base {
         Base::None => "map only".to_owned(),
         Base::Observed => "observed".to_owned(),
+        Base::Reference => "reference".to_owned(),
         Base::Mean => "mean of realisations".to_owned(),
         Base::Realisation(i) => format!("realisation {i}"),
     };
     let mut choices = vec![Base::None, Base::Observed];
+    choices.extend(shown.reference.as_ref().map(|_| Base::Reference));
     if shown.mean.is_some() {
         choices.push(Base::Mean);
     }
@@ -75,12 +79,13 @@ fn base_choice(ui: &mut Ui, shown: &Shown, commands: &mut Vec<Command>) {
 /// What was observed beside what was made, with a line between them that can be dragged.
 fn swipe_choice(ui: &mut Ui, session: &Session, shown: &Shown, commands: &mut Vec<Command>) {
     let synthetic = matches!(shown.base, Base::Mean | Base::Realisation(_));
-    if !synthetic || shown.observed_here(session).is_none() {
+    if !synthetic || shown.beside(session).is_none() {
         return;
     }
     let mut on = shown.swipe.is_some();
-    let hover = "Observed to the west of a line, generated to the east; drag the line";
-    if ui.checkbox(&mut on, "swipe with observed").on_hover_text(hover).changed() {
+    let what = if shown.reference.is_some() { "reference" } else { "observed" };
+    let hover = format!("The {what} picture to the west of a line, what was generated to the east; drag the line");
+    if ui.checkbox(&mut on, format!("swipe with {what}")).on_hover_text(hover).changed() {
         commands.push(Command::Swipe(on.then_some(0.5)));
     }
 }
@@ -100,7 +105,7 @@ fn spread_choice(
     }
     let list = egui::ComboBox::from_id_salt("measure").selected_text(title).width(220.0);
     let response = list.show_ui(ui, |ui| {
-        for (i, measure) in Measure::of(m, shown.observed.is_some()).iter().enumerate() {
+        for (i, measure) in Measure::of(m, shown.has_truth()).iter().enumerate() {
             if ui.selectable_label(*measure == shown.measure(m), view::spread_name(*measure)).clicked() {
                 commands.push(Command::Measure(i));
             }
@@ -162,7 +167,7 @@ fn legend(
     let measure = spread.samples.measure;
     let root = match (measure, spread.quantity) {
         (Measure::Variance, Quantity::Channel(_)) => {
-            format!(" (at most about ±{} {})", short(shown.range(spread)[1].sqrt()), view::value_unit(m))
+            format!(" (at most about ±{} {})", view::short(shown.range(spread)[1].sqrt()), view::value_unit(m))
         }
         _ => String::new(),
     };
@@ -187,7 +192,7 @@ fn range(ui: &mut Ui, spread: &Spread, shown: &Shown, commands: &mut Vec<Command
     let share = matches!(spread.samples.measure, Measure::Rank | Measure::Missed);
     ui.horizontal(|ui| {
         let speed = f64::from(spread.range[1]) / 200.0;
-        let format = |v: f64, _| short(v as f32);
+        let format = |v: f64, _| view::short(v as f32);
         let end = |ui: &mut Ui, value: &mut f32, name: &str| {
             let field = egui::DragValue::new(value).speed(speed).custom_formatter(format).range(0.0..=f32::MAX);
             let response = ui.add(field).on_hover_text("Drag or type to fix the range, as for comparing runs");
@@ -208,17 +213,6 @@ fn range(ui: &mut Ui, spread: &Spread, shown: &Shown, commands: &mut Vec<Command
             commands.push(Command::Range(Some([low, high])));
         }
     });
-}
-
-/// Three significant digits.
-fn short(value: f32) -> String {
-    match value.abs() {
-        0.0 => "0".into(),
-        v if !(1e-3..1e6).contains(&v) => format!("{value:.1e}"),
-        v if v >= 100.0 => format!("{value:.0}"),
-        v if v >= 1.0 => format!("{value:.1}"),
-        _ => format!("{value:.3}"),
-    }
 }
 
 fn class_legend(ui: &mut Ui, classes: &[Class]) {

@@ -61,6 +61,7 @@ impl MapPainter<'_> {
             ui.ctx().set_cursor_icon(CursorIcon::Crosshair);
         }
         match tool {
+            Tool::Brush(brush) if brush.outline => self.outline(ui, brush, &response),
             Tool::Brush(brush) => self.brush(ui, brush, &response, window),
             _ => self.mark(ui, &response),
         }
@@ -88,6 +89,24 @@ impl MapPainter<'_> {
             commands.push(Command::EndUndoStep);
         }
         commands
+    }
+
+    /// Draws round an area while the pointer is held down; what it encloses is painted when it is let go.
+    fn outline(&self, ui: &Ui, brush: Brush, response: &egui::Response) -> Vec<Command> {
+        let id = response.id.with("outline");
+        let mut outline: Vec<Pos2> = ui.data(|data| data.get_temp(id)).unwrap_or_default();
+        if let Some(at) = ui.input(|input| input.pointer.press_origin()).filter(|_| response.drag_started()) {
+            outline = vec![at];
+        }
+        let moved = |at: &Pos2| outline.last() != Some(at);
+        outline.extend(response.interact_pointer_pos().filter(|_| response.dragged()).filter(moved));
+        for (width, colour) in [(3.0, Color32::from_black_alpha(160)), (1.5, Color32::WHITE)] {
+            self.painter.add(Shape::closed_line(outline.clone(), Stroke::new(width, colour)));
+        }
+        let ended = response.drag_stopped().then(|| std::mem::take(&mut outline));
+        ui.data_mut(|data| data.insert_temp(id, outline));
+        let area = ended.map(|outline| outline.into_iter().filter_map(|at| self.share(at)).collect());
+        area.map_or_else(Vec::new, |area| vec![Command::Fill(brush, area), Command::EndUndoStep])
     }
 
     fn mark(&self, ui: &Ui, response: &egui::Response) -> Vec<Command> {

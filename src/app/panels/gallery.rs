@@ -139,6 +139,7 @@ fn sort(ui: &mut Ui, shown: &Shown, commands: &mut Vec<Command>) {
     let name = |sort: Sort| match sort {
         Sort::Number => "by number",
         Sort::Mean => "nearest to the mean",
+        Sort::Observed if shown.reference.is_some() => "nearest to reference",
         Sort::Observed => "nearest to observed",
     };
     let list = egui::ComboBox::from_id_salt("sort").selected_text(name(shown.sort)).width(130.0);
@@ -202,6 +203,13 @@ fn cards(
         zoom_card(ui, &response, shown.gallery_zoom, side, commands);
         if response.clicked() {
             commands.push(Command::Base(Base::Observed));
+        }
+    }
+    if let Some(reference) = &shown.reference {
+        let response = card(ui, "reference", Some(reference), Kind::Observed, shown.base == Base::Reference, size);
+        zoom_card(ui, &response, shown.gallery_zoom, side, commands);
+        if response.clicked() {
+            commands.push(Command::Base(Base::Reference));
         }
     }
     if let Some(mean) = &shown.mean {
@@ -346,7 +354,8 @@ fn card(
 fn details(ui: &mut Ui, run: &Run, realisation: &Realisation, m: &Modality, shown: &Shown) {
     ui.label(format!("Realisation {} of seed {} (synthetic)", realisation.index, run.request.seed));
     let distances = shown.distances.get(&realisation.index).copied().unwrap_or_default();
-    for (from, distance) in [("observed", distances.observed), ("the mean", distances.mean)] {
+    let truth = if shown.reference.is_some() { "the reference" } else { "observed" };
+    for (from, distance) in [(truth, distances.observed), ("the mean", distances.mean)] {
         match (distance, m.classes()) {
             (Some(share), Some(_)) => ui.label(format!("{:.0} % of pixels differ from {from}", 100.0 * share)),
             (Some(far), None) => ui.label(format!("{far:.3} {} (RMS) from {from}", measured_unit(m))),

@@ -69,7 +69,7 @@ pub(super) fn show(
             ui.selectable_label(on, "Paint").on_hover_text("Paint on the map what is kept and what is sampled");
         widgets::choice(&response, egui::Role::Button, true, on, &format!("Paint what is kept of {}", m.name));
         if response.clicked() {
-            let brush = Brush { modality: i, code: 0, keeps: true, radius_m: 60.0 };
+            let brush = Brush { modality: i, code: 0, keeps: true, radius_m: 60.0, outline: false };
             commands.push(Command::Modality(i));
             commands.push(Command::Base(Base::Observed));
             commands.push(Command::Tool(if on { Tool::Pointer } else { Tool::Brush(brush) }));

@@ -296,7 +296,7 @@ fn one_class(
         widgets::choice(&response, egui::Role::Button, true, brush.is_some(), &format!("Paint {}", m.name));
         if response.clicked() {
             let code = classes.get(1).or(classes.first()).map_or(0, |class| class.code);
-            let first = Brush { modality: i, code, keeps: false, radius_m: 60.0 };
+            let first = Brush { modality: i, code, keeps: false, radius_m: 60.0, outline: false };
             commands.push(Command::Modality(i));
             commands.push(Command::Base(Base::Observed));
             commands.push(Command::Tool(if brush.is_some() { Tool::Pointer } else { Tool::Brush(first) }));

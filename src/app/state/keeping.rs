@@ -3,7 +3,6 @@
 use crate::app::state::choices::Choices;
 use crate::app::state::questions::Question;
 use crate::app::state::session::Session;
-use crate::app::state::tools::Stroked;
 use crate::job::{Keep, KnownWhere, kept_mask};
 use crate::modality::{ClassMap, Mask, Raster, Subject, Value};
 use crate::sampler::Role;
@@ -83,8 +82,8 @@ impl Session {
     }
 
     /// Paints a stroke over the mask that all partly given modalities share.
-    pub(super) fn paint_mask(&mut self, stroke: Stroked) {
-        let (i, Some(table)) = (stroke.brush.modality, self.table()) else { return };
+    pub(super) fn paint_mask(&mut self, i: usize, onto: impl FnOnce(&mut ClassMap, f64)) {
+        let Some(table) = self.table() else { return };
         let Some((m, keep)) = table.get(i).zip(self.choices.now().keep.get(&i)) else { return };
         // What was proposed becomes paint with its buffer, so no other buffer is added.
         let mut map = match &keep.known {
@@ -94,7 +93,7 @@ impl Session {
                 ClassMap::of_mask(&mask)
             }
         };
-        stroke.onto(&mut map, m.ground_m);
+        onto(&mut map, m.ground_m);
         let all: Vec<usize> = self.choices.now().keep.keys().copied().collect();
         self.choices.paint_kept(&all, &Keep { known: KnownWhere::Painted(map), buffer_m: 0.0 });
     }

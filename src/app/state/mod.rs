@@ -14,6 +14,7 @@ pub(super) mod preferences;
 pub(super) mod project;
 pub(super) mod questions;
 pub(super) mod recent;
+pub(super) mod reference;
 pub(super) mod request;
 pub(super) mod runs;
 pub(super) mod session;

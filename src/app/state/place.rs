@@ -3,6 +3,7 @@
 use crate::grid::{Footprint, GridCell};
 use crate::modality::Location;
 use crate::scene::{Collection, Observation, Scene};
+use std::path::PathBuf;
 
 /// A scene on the map.
 #[derive(Debug, Clone)]
@@ -38,6 +39,17 @@ pub struct Observed {
     pub ground: Ground,
     /// All values that could be read there.
     pub observation: Observation,
+}
+
+/// Another scene of the same ground, which is compared with what was made: a clear date beside a cloudy one.
+#[derive(Debug, Clone)]
+pub struct Reference {
+    /// The scene's folder.
+    pub dir: PathBuf,
+    /// What it is called.
+    pub name: String,
+    /// What was read of it where the run samples that is looked at; `None` while it is being read.
+    pub observation: Option<Observation>,
 }
 
 /// Middle of a data set, and the side of a square around it in metres.

@@ -5,10 +5,11 @@ use crate::app::state::model::LoadedModel;
 use crate::app::state::notes::Note;
 use crate::app::state::place::KnownScene;
 use crate::app::state::place::Observed;
+use crate::app::state::place::Reference;
 use crate::app::state::place::Selection;
 use crate::app::state::questions::Question;
 use crate::app::state::runs::{Run, RunState, Runs};
-use crate::app::state::tools::Stroked;
+use crate::app::state::tools::Brush;
 use crate::basemap::Layers;
 use crate::error::Result;
 use crate::export::Lineage;
@@ -66,6 +67,8 @@ pub struct Session {
     pub random_seed: bool,
     /// Runs, done and to come.
     pub runs: Runs,
+    /// Another scene that is compared with the run that is looked at.
+    pub reference: Option<Reference>,
     /// What the session names and could not be read.
     pub unread: Unread,
     /// Whether the picked place is being read.
@@ -235,14 +238,15 @@ impl Session {
         self.observed.as_ref()?.ground.footprint.pixels(m.ground_m).ok()
     }
 
-    /// Paints a stroke over the classes of a modality.
-    pub fn paint(&mut self, stroke: Stroked) {
-        if stroke.brush.keeps {
-            return self.paint_mask(stroke);
+    /// Paints over the classes of a modality, or over what is kept of it: `onto` gets the map, and the side of its pixels in
+    /// metres.
+    pub fn paint(&mut self, brush: Brush, onto: impl FnOnce(&mut ClassMap, f64)) {
+        if brush.keeps {
+            return self.paint_mask(brush.modality, onto);
         }
-        let (i, Some(table)) = (stroke.brush.modality, self.table()) else { return };
+        let (i, Some(table)) = (brush.modality, self.table()) else { return };
         let (Some(m), Some(mut map)) = (table.get(i), self.class_map(i)) else { return };
-        stroke.onto(&mut map, m.ground_m);
+        onto(&mut map, m.ground_m);
         self.choices.paint(i, map);
     }
 

@@ -30,6 +30,18 @@ pub struct Brush {
     pub keeps: bool,
     /// Radius on the ground in metres.
     pub radius_m: f64,
+    /// Whether what it draws is the outline of an area to be filled.
+    pub outline: bool,
+}
+
+impl Brush {
+    /// Fills an outline on a map of the window.
+    pub(in crate::app) fn fill(self, map: &mut ClassMap, outline: &[Spot]) {
+        let (rows, columns) = map.size();
+        let outline: Vec<[f64; 2]> =
+            outline.iter().map(|spot| [spot.x * columns as f64, spot.y * rows as f64]).collect();
+        map.fill(&outline, self.code);
+    }
 }
 
 /// One stroke of a brush.
@@ -45,7 +57,7 @@ pub struct Stroked {
 
 impl Stroked {
     /// Paints it over a map of the window, whose pixels are so large on the ground.
-    pub(super) fn onto(&self, map: &mut ClassMap, ground_m: f64) {
+    pub(in crate::app) fn onto(&self, map: &mut ClassMap, ground_m: f64) {
         let (rows, columns) = map.size();
         let at = |spot: Spot| [spot.x * columns as f64, spot.y * rows as f64];
         map.paint([at(self.from), at(self.to)], self.brush.radius_m / ground_m, self.brush.code);

@@ -5,7 +5,7 @@ use crate::app::state::ticket::Requests;
 use crate::app::state::tools::Tool;
 use crate::app::view::gallery_zoom::GalleryZoom;
 use crate::app::work::paint::{self, Before, Distances, Gallery, GalleryOrder, Picture, Rendering};
-use crate::ensemble::{Measure, Quantity, Samples, kept};
+use crate::ensemble::{Agreement, Measure, Quantity, Samples, kept};
 use crate::job::Keep;
 use crate::modality::{ClassMap, Location, Modality, ModalityTable, Subject};
 use crate::sampler::Role;
@@ -22,6 +22,8 @@ pub enum Base {
     None,
     /// What was observed at the picked place.
     Observed,
+    /// Another scene of the same ground.
+    Reference,
     /// Mean (or most frequent class) of the realisations.
     Mean,
     /// One realisation.
@@ -36,7 +38,7 @@ pub enum Sort {
     Number,
     /// Nearest to the mean first.
     Mean,
-    /// Nearest to what was observed first.
+    /// Nearest to what was observed, or to the reference, first.
     Observed,
 }
 
@@ -90,6 +92,10 @@ pub struct Shown {
     pub thumbnails: Vec<Option<TextureHandle>>,
     /// What was observed where the run samples, with the gallery's stretch.
     pub observed: Option<TextureHandle>,
+    /// What the reference shows there, painted alike.
+    pub reference: Option<TextureHandle>,
+    /// How near all come to it: where something was sampled, and where it was kept as observed.
+    pub agreement: [Option<Agreement>; 2],
     /// Realisations by number.
     pub realisations: BTreeMap<u64, TextureHandle>,
     /// Mean of the realisations.
@@ -124,7 +130,7 @@ pub struct Shown {
     pub preview: Option<(u64, usize, TextureHandle)>,
     /// Whether no result of the latest run was shown yet.
     pub fresh_run: bool,
-    /// Whether something was observed of the modality that is shown where the run samples.
+    /// Whether what is shown can be compared with something that is known.
     truth: bool,
     /// Requests to paint the gallery.
     requests: Requests,
@@ -150,6 +156,8 @@ impl Default for Shown {
             opacity: 0.75,
             thumbnails: Vec::new(),
             observed: None,
+            reference: None,
+            agreement: [None; 2],
             realisations: BTreeMap::new(),
             mean: None,
             distances: BTreeMap::new(),
@@ -231,6 +239,7 @@ impl Shown {
     pub fn forget_run(&mut self) {
         self.before = None;
         self.observed = None;
+        self.forget_reference();
         self.realisations.clear();
         self.mean = None;
         self.distances.clear();
@@ -241,6 +250,24 @@ impl Shown {
         self.painted = None;
         // Pictures that are being painted are of what was forgotten.
         self.requests.next();
+    }
+
+    /// Drops the picture of the reference.
+    pub fn forget_reference(&mut self) {
+        (self.reference, self.agreement) = (None, [None; 2]);
+        if self.base == Base::Reference {
+            self.base = Base::Observed;
+        }
+    }
+
+    /// What a swipe shows west of its line: the reference, or else what was observed where the run samples.
+    pub fn beside(&self, session: &Session) -> Option<&TextureHandle> {
+        self.reference.as_ref().or_else(|| self.observed_here(session))
+    }
+
+    /// Whether realisations can be compared with something that is known: a reference, or what was observed.
+    pub fn has_truth(&self) -> bool {
+        self.truth
     }
 
     /// The modality a newcomer should see first: surface reflectance at 10 m, else the first image.
@@ -277,9 +304,10 @@ impl Shown {
         all
     }
 
-    /// Shows the picture so many places after this one: observed, mean, then the realisations.
+    /// Shows the picture so many places after this one: observed, reference, mean, then the realisations.
     pub fn step(&mut self, by: i32, pinned: &BTreeSet<u64>) {
         let mut all = vec![Base::Observed];
+        all.extend(self.reference.as_ref().map(|_| Base::Reference));
         all.extend(self.mean.as_ref().map(|_| Base::Mean));
         all.extend(self.sorted(pinned).into_iter().map(Base::Realisation));
         let at = all.iter().position(|base| *base == self.base);
@@ -324,13 +352,22 @@ impl Shown {
         let partly = run.request.keep.contains_key(&self.modality);
         let sky = table.finest(Subject::Clouds).and_then(|sky| run.observed.observation.values[sky].as_ref());
         let sky = sky.and_then(|given| given.value.image());
-        self.truth = observed.is_some() && !partly;
+        let reference = session.reference_raster(self.modality);
+        self.truth = reference.is_some() || (observed.is_some() && !partly);
         let look = view::looks(m).get(self.look).map_or_else(|| view::usual_look(m), |(_, look)| *look);
-        let rendering = Rendering { run: run.id.clone(), modality: self.modality, look, own_stretch: self.own_stretch };
+        let compared = session.reference.as_ref().filter(|_| reference.is_some()).map(|other| other.dir.clone());
+        let rendering = Rendering {
+            run: run.id.clone(),
+            modality: self.modality,
+            look,
+            own_stretch: self.own_stretch,
+            reference: compared,
+        };
         let before = self.painted.as_ref().filter(|(painted, _)| *painted == rendering).map(|(_, stretch)| Before {
             stretch: *stretch,
             realisations: self.distances.iter().map(|(index, distances)| (*index, distances.observed)).collect(),
         });
+        let scale = observed.and_then(|raster| view::comparable(m, raster, kept, sky));
         let area = self.area.filter(|_| session.run_is_here());
         Some(GalleryOrder {
             ticket: self.requests.next(),
@@ -338,9 +375,10 @@ impl Shown {
             rendering,
             quantity: self.compared(m),
             measure: self.measure(m),
-            scale: observed.and_then(|raster| view::comparable(m, raster, kept, sky)),
+            scale: scale.or_else(|| reference.cloned()),
+            reference: reference.cloned(),
             observed: observed.cloned(),
-            truth: self.truth,
+            truth: observed.is_some() && !partly,
             realisations: run.realisations.clone(),
             before,
             area: area.map(|area| (area, table.clone(), run.known_rasters(table))),
@@ -355,11 +393,18 @@ impl Shown {
     /// Takes what was painted last: what is not in it stays as it is.
     pub fn painted(&mut self, ctx: &egui::Context, gallery: Gallery) {
         self.not_painted();
-        let Gallery { rendering, stretch, observed, realisations, mean, distances, spread, area } = gallery;
+        let Gallery { rendering, stretch, observed, reference, agreement, realisations, mean, distances, spread, area } =
+            gallery;
         let texture = |name, picture| texture(ctx, name, picture);
         if let Some(picture) = observed {
             self.observed = Some(texture("observed", picture));
         }
+        match (reference, &rendering.reference) {
+            (_, None) => self.forget_reference(),
+            (Some(picture), _) => self.reference = Some(texture("reference", picture)),
+            (None, Some(_)) => {}
+        }
+        self.agreement = agreement;
         self.mean = mean.map(|picture| texture("mean", picture));
         self.realisations.retain(|index, _| distances.contains_key(index));
         let new = realisations.into_iter().map(|(index, picture)| (index, texture("realisation", picture)));

@@ -93,6 +93,10 @@ impl ExplorerWindow {
                 self.paint_gallery();
             }
             Command::Sort(sort) => self.shown.sort = sort,
+            Command::Compare(dir) => {
+                session.compare(dir.as_deref());
+                self.paint_gallery();
+            }
             Command::Swipe(at) => self.shown.swipe = at,
             Command::Blink => self.shown.blink(&session.pinned()),
             Command::Recall => session.recall(),
@@ -110,7 +114,8 @@ impl ExplorerWindow {
                 self.paint_gallery();
             }
             Command::Keep(modalities, keep) => session.choices.keep(&modalities, &keep),
-            Command::Paint(stroke) => session.paint(stroke),
+            Command::Paint(stroke) => session.paint(stroke.brush, |map, ground_m| stroke.onto(map, ground_m)),
+            Command::Fill(brush, outline) => session.paint(brush, |map, _| brush.fill(map, &outline)),
             Command::EndUndoStep => session.choices.end_undo_step(),
             Command::Placed(i, at) => {
                 let lon = (at.lon + 180.0).rem_euclid(360.0) - 180.0;

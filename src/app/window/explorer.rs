@@ -62,6 +62,8 @@ pub struct ExplorerWindow {
     pub(super) logic_took: Duration,
     /// Requests to read a place.
     pub(super) readings: Requests,
+    /// Requests to read the scene that is compared.
+    pub(super) references: Requests,
     /// Requests for another place, picked or opened: what answers an older one is no longer picked.
     pub(super) places: Requests,
     /// The layer that is asked for: a file's is shown only once it is opened.
@@ -148,6 +150,7 @@ impl ExplorerWindow {
             frames: Frames::default(),
             logic_took: Duration::ZERO,
             readings: Requests::default(),
+            references: Requests::default(),
             places: Requests::default(),
             wanted_layer: LayerId::Bundled,
             recent,

@@ -288,6 +288,7 @@ impl ExplorerWindow {
         let absent: Vec<usize> =
             (0..model.manifest.modalities.len()).filter(|&i| model.manifest.is_absent(i)).collect();
         self.session.model = Some(Arc::new(model));
+        self.session.forget_reference_values();
         if !absent.is_empty() {
             self.session.choices.roles(&absent, Role::Ignored);
         }

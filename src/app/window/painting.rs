@@ -6,12 +6,14 @@ use crate::app::window::explorer::ExplorerWindow;
 use crate::app::work::paint::{self, Gallery, Picture};
 use crate::app::work::queue::Lane;
 use crate::error::Result;
+use crate::job::observe_all;
 use crate::modality::Raster;
 use crate::project::RunId;
 
 impl ExplorerWindow {
     /// Has the gallery painted: what is new in it, or all of it.
     pub(super) fn paint_gallery(&mut self) {
+        self.read_reference();
         let Some(order) = self.shown.gallery_order(&self.session) else { return };
         let ticket = order.ticket.clone();
         self.queue.run(
@@ -24,6 +26,29 @@ impl ExplorerWindow {
                 }
             },
         );
+    }
+
+    /// Reads what the reference shows where the run samples that is looked at, and has it painted.
+    fn read_reference(&mut self) {
+        let (Some(place), Some(table)) = (self.session.reference_to_read(), self.session.table().cloned()) else {
+            return;
+        };
+        let ticket = self.references.next();
+        let read = move || observe_all(&table, &place);
+        self.queue.run(Lane::Read, read, move |window: &mut Self, read| {
+            if !ticket.is_latest() {
+                return;
+            }
+            match (read, &mut window.session.reference) {
+                (Ok(observation), Some(reference)) => reference.observation = Some(observation),
+                (Ok(_), None) => return,
+                (Err(error), reference) => {
+                    *reference = None;
+                    window.session.note(format!("This scene cannot be compared: {error}"), true);
+                }
+            }
+            window.paint_gallery();
+        });
     }
 
     fn gallery_painted(&mut self, painted: Result<Option<Gallery>>) {

@@ -326,7 +326,7 @@ fn painting(window: &ExplorerWindow) -> Vec<Command> {
     let Some(modality) = table.finest(Subject::LandCover) else { return Vec::new() };
     let water = table[modality].classes().and_then(|all| all.iter().find(|c| c.name.eq_ignore_ascii_case("water")));
     let Some(code) = water.map(|class| class.code) else { return Vec::new() };
-    let brush = Brush { modality, code, keeps: false, radius_m: 110.0 };
+    let brush = Brush { modality, code, keeps: false, radius_m: 110.0, outline: false };
     let stroke = |from: [f64; 2], to: [f64; 2]| {
         let [from, to] = [from, to].map(|[x, y]| Spot { x, y });
         Command::Paint(Stroked { brush, from, to })

@@ -1,12 +1,13 @@
 //! Painting: values as pictures that are ready to become textures, with the figures that go with them.
 
 use crate::app::state::ticket::Ticket;
-use crate::ensemble::{Measure, Quantity, Realisation, Samples, Statistics, distance, statistics};
+use crate::ensemble::{Agreement, Measure, Quantity, Realisation, Samples, Statistics, distance, kept, statistics};
 use crate::modality::{Mask, Modality, ModalityTable, Raster};
 use crate::project::RunId;
 use crate::view::{self, AreaFigures, AreaOrder, Look, Spot, Stretch, area_figures};
 use egui::ColorImage;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A picture ready to become a texture.
@@ -23,6 +24,8 @@ pub struct Rendering {
     pub look: Look,
     /// Whether each picture has a stretch of its own.
     pub own_stretch: bool,
+    /// Folder of the scene that is compared with it, once it is read.
+    pub reference: Option<PathBuf>,
 }
 
 /// What to paint of a run in one modality.
@@ -41,7 +44,9 @@ pub struct GalleryOrder {
     pub observed: Option<Raster>,
     /// The part of it that sets the contrast; the realisations do if there is none.
     pub scale: Option<Raster>,
-    /// Whether what was observed is the truth of what was sampled.
+    /// What another scene shows there, which is compared with it.
+    pub reference: Option<Raster>,
+    /// Whether what was observed is the truth of what was sampled, if there is no reference.
     pub truth: bool,
     /// All realisations of the ensemble.
     pub realisations: Vec<Arc<Realisation>>,
@@ -65,7 +70,7 @@ pub struct Before {
 pub struct Distances {
     /// From the mean (or most frequent class) of all.
     pub mean: Option<f32>,
-    /// From what was observed.
+    /// From what was observed, or from the reference.
     pub observed: Option<f32>,
 }
 
@@ -77,11 +82,15 @@ pub struct Gallery {
     pub stretch: Stretch,
     /// What was observed; `None` if there is nothing, or its picture is as before.
     pub observed: Option<Picture>,
+    /// What the reference shows; `None` if there is none, or its picture is as before.
+    pub reference: Option<Picture>,
+    /// How near all come to it: where something was sampled, and where it was kept as observed.
+    pub agreement: [Option<Agreement>; 2],
     /// Pictures by number of the realisation: those that are new, or no longer as before.
     pub realisations: Vec<(u64, Picture)>,
     /// Mean or most frequent class, from two realisations on.
     pub mean: Option<Picture>,
-    /// How far each realisation is from the mean and from what was observed, by its number.
+    /// How far each realisation is from the mean and from the truth, by its number.
     pub distances: BTreeMap<u64, Distances>,
     /// Data of the overlay, from two realisations on, with a range for its legend.
     pub spread: Option<(Quantity, Samples, [f32; 2])>,
@@ -144,7 +153,7 @@ pub(crate) fn gallery(order: &GalleryOrder) -> Option<Gallery> {
     };
     // Distances from what was observed stay as they are, whatever the contrast.
     let known = |index: &u64| order.before.as_ref()?.realisations.get(index).copied();
-    let truth = order.observed.as_ref().filter(|_| order.truth);
+    let truth = order.reference.as_ref().or(order.observed.as_ref().filter(|_| order.truth));
     let from = |other: Option<&Raster>, raster: &Raster| other.and_then(|other| distance(m, raster, other));
     let distances = held.iter().map(|(index, raster)| {
         let observed = known(index).unwrap_or_else(|| from(truth, raster));
@@ -155,6 +164,12 @@ pub(crate) fn gallery(order: &GalleryOrder) -> Option<Gallery> {
         let range = view::spread_range(&samples);
         Some((order.quantity, samples, range))
     });
+    let agreement = order.reference.as_ref().map_or([None, None], |reference| {
+        let kept = kept(all.iter().copied(), index);
+        let sampled = kept.map(Mask::inverted);
+        let within = |at| Agreement::of((m, index, order.quantity), &all, order.observed.as_ref(), reference, at);
+        [within(sampled.as_ref()), kept.and_then(|kept| within(Some(kept)))]
+    });
     let area = order.area.as_ref().and_then(|(area, table, observed)| {
         let (quantity, realisations) = (order.quantity, &all[..]);
         area_figures(&AreaOrder { area: *area, table, observed, realisations, modality: index, quantity })
@@ -163,6 +178,8 @@ pub(crate) fn gallery(order: &GalleryOrder) -> Option<Gallery> {
         rendering: order.rendering.clone(),
         stretch,
         observed: order.observed.as_ref().filter(|_| before.is_none()).map(drawn),
+        reference: order.reference.as_ref().filter(|_| before.is_none()).map(drawn),
+        agreement,
         realisations: held.iter().filter(|(i, _)| is_new(i)).map(|(i, raster)| (*i, drawn(raster))).collect(),
         mean: middle.as_ref().map(drawn),
         distances: distances.collect(),
@@ -195,11 +212,18 @@ mod tests {
         };
         GalleryOrder {
             ticket: Requests::default().next(),
-            rendering: Rendering { run: RunId::now(), modality, look: view::usual_look(&m), own_stretch: false },
+            rendering: Rendering {
+                run: RunId::now(),
+                modality,
+                look: view::usual_look(&m),
+                own_stretch: false,
+                reference: None,
+            },
             quantity: Quantity::Channel(0),
             measure: Measure::of(&m, observed.is_some())[0],
             observed: observed.map(raster),
             scale: observed.map(raster),
+            reference: None,
             truth: observed.is_some(),
             realisations: levels.iter().enumerate().map(realisation).collect(),
             before: None,

@@ -134,13 +134,21 @@ pub fn index(harness: &Harness<'_, ExplorerWindow>, name: &str) -> usize {
 
 /// Drags from one place to another in a few frames.
 pub fn drag(harness: &mut Harness<'_, ExplorerWindow>, from: egui::Pos2, to: egui::Pos2) {
-    harness.drag_at(from);
+    drag_along(harness, &[from, to]);
+}
+
+/// Drags along a path, a few frames for each part of it.
+pub fn drag_along(harness: &mut Harness<'_, ExplorerWindow>, path: &[egui::Pos2]) {
+    let (Some(first), Some(last)) = (path.first(), path.last()) else { return };
+    harness.drag_at(*first);
     harness.run_steps(2);
-    for k in 1..=5 {
-        harness.hover_at(from + (to - from) * (k as f32 / 5.0));
-        harness.run_steps(1);
+    for leg in path.windows(2) {
+        for k in 1..=5 {
+            harness.hover_at(leg[0] + (leg[1] - leg[0]) * (k as f32 / 5.0));
+            harness.run_steps(1);
+        }
     }
-    harness.drop_at(to);
+    harness.drop_at(*last);
     harness.run_steps(3);
 }
 
