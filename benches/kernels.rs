@@ -29,7 +29,7 @@ fn products(criterion: &mut Criterion) {
             group(criterion, &format!("product 834 × {inputs} × {outputs}"), (2 * 834 * inputs * outputs) as u64);
         let plain = weight.t().and_then(|w| w.broadcast_left(1)?.contiguous()).expect("weight");
         group.bench_function("candle", |b| b.iter(|| black_box(x.matmul(&plain).expect("product"))));
-        for precision in [Precision::F32, Precision::I16] {
+        for precision in [Precision::F32, Precision::Bf16, Precision::I16] {
             let layer = PackedLinear::new(&weight, None, 1, precision).expect("layer");
             group.bench_function(format!("packed {precision:?}"), |b| b.iter(|| layer.forward(&x).expect("product")));
         }
@@ -47,7 +47,7 @@ fn attentions(criterion: &mut Criterion) {
         candle_nn::ops::softmax_last_dim(&scores)?.matmul(&part(2)?)?.transpose(1, 2)?.flatten_from(D::Minus2)
     };
     group.bench_function("candle", |b| b.iter(|| plain().expect("attention")));
-    group.bench_function("fused", |b| b.iter(|| attention(&qkv, heads).expect("attention")));
+    group.bench_function("fused", |b| b.iter(|| attention(&qkv, heads, Precision::F32).expect("attention")));
 }
 
 fn convolutions(criterion: &mut Criterion) {
@@ -57,7 +57,7 @@ fn convolutions(criterion: &mut Criterion) {
         group(criterion, "convolution 96 px, 256 channels", (18 * side * side * channels * channels) as u64);
     let planes = x.permute((2, 3, 0, 1)).and_then(|x| x.contiguous()).expect("planes");
     group.bench_function("candle", |b| b.iter(|| planes.conv2d(&weight, 1, 1, 1, 1).expect("convolution")));
-    for precision in [Precision::F32, Precision::I16] {
+    for precision in [Precision::F32, Precision::Bf16, Precision::I16] {
         let conv = PackedConv::new(&weight, &bias, Sampling::Same, precision).expect("layer");
         group.bench_function(format!("packed {precision:?}"), |b| b.iter(|| conv.forward(&x).expect("convolution")));
     }

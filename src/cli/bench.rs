@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::hub::model_folder;
 use crate::modality::{ModalityTable, PostOptions, Raster, Value};
+use crate::model::kernels::Instructions;
 use crate::model::{
     AutoencoderEntry, AutoencoderSizes, Computing, DenoiserSizes, DeviceChoice, Engine, MadeUp, Model, NoisePredictor,
     Precision,
@@ -25,7 +26,7 @@ pub(super) struct Bench {
     /// Where to compute: cpu, gpu (any graphics adapter), auto, cuda or metal (those need a build with that feature).
     #[arg(long, value_enum, default_value = "cpu")]
     device: DeviceChoice,
-    /// How weights are held: i16 on the CPU, f16 on a gpu, f32 on any.
+    /// How weights are held and multiplied: bf16 or i16 on the CPU, f16 on a gpu, f32 on any.
     #[arg(long, value_enum, default_value = "f32")]
     precision: Precision,
     /// Realisations evaluated together.
@@ -55,6 +56,8 @@ struct Measured {
     device: String,
     threads: usize,
     precision: Precision,
+    /// The best instructions that the CPU's kernels use here.
+    instructions: &'static str,
     batch: usize,
     /// Median over the repeats, of the whole batch.
     seconds_per_evaluation: f64,
@@ -169,6 +172,7 @@ impl Bench {
             device: if engine.is_cpu() { "cpu".into() } else { engine.name() },
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             precision: engine.precision(),
+            instructions: Instructions::here().name(),
             batch,
             seconds_per_evaluation: seconds,
             seconds_per_realisation: EVALUATIONS * seconds / batch as f64 + images * decode_seconds,
@@ -217,8 +221,8 @@ fn gemm_peak(engine: &Engine) -> Result<f64> {
 }
 
 fn print(measured: &Measured) {
-    let Measured { model, device, threads, precision, batch, .. } = measured;
-    println!("{model} on {device} ({threads} threads), {precision:?}, batch {batch}");
+    let Measured { model, device, threads, precision, instructions, batch, .. } = measured;
+    println!("{model} on {device} ({threads} threads, {instructions}), {precision:?}, batch {batch}");
     println!("  evaluation   {:.3} s", measured.seconds_per_evaluation);
     println!("  realisation  {:.1} s (50 evaluations, all images decoded)", measured.seconds_per_realisation);
     let share = |share: Option<f64>| share.map_or_else(String::new, |share| format!(" ({:.0} %)", 100.0 * share));

@@ -4,6 +4,7 @@ use super::kernels;
 use super::layers::{Conv3, GroupNorm, Projection, Sampling, from_pixels, pointwise, softmax, to_pixels};
 use super::manifest::AutoencoderSizes;
 use super::parameters::{Init, Parameters, Scope};
+use super::precision::Precision;
 use crate::error::{Error, Result};
 use candle_core::{D, Device, Tensor};
 
@@ -212,7 +213,7 @@ impl Attention {
         };
         let (q, k, v) = (part(&self.q)?, part(&self.k)?, part(&self.v)?);
         let mixed = if !self.trainable && kernels::can_run(x) {
-            kernels::attention(&Tensor::cat(&[q, k, v], D::Minus1)?, 1)?
+            kernels::attention(&Tensor::cat(&[q, k, v], D::Minus1)?, 1, Precision::F32)?
         } else {
             let q = (q * (c as f64).powf(-0.5))?;
             softmax(&q.matmul(&k.t()?)?, self.trainable)?.matmul(&v)?

@@ -4,6 +4,7 @@ use super::kernels;
 use super::layers::{LayerNorm, Projection, linear, linear_pair, softmax};
 use super::manifest::DenoiserSizes;
 use super::parameters::{Init, Parameters, Scope};
+use super::precision::Precision;
 use crate::error::{Error, Result};
 use crate::modality::{Modality, ModalityTable};
 use candle_core::{Device, Module, Tensor};
@@ -244,6 +245,7 @@ struct Block {
     norm2: LayerNorm,
     norm3: LayerNorm,
     heads: usize,
+    precision: Precision,
     trainable: bool,
 }
 
@@ -265,6 +267,7 @@ impl Block {
             norm2: LayerNorm::new(&mut scope.at("norm2"), d)?,
             norm3: LayerNorm::new(&mut scope.at("norm3"), d)?,
             heads: sizes.heads,
+            precision: scope.precision(),
             trainable: scope.trainable(),
         })
     }
@@ -282,7 +285,7 @@ impl Block {
     fn attention(&self, x: &Tensor) -> Result<Tensor> {
         let (b, n, d) = x.dims3()?;
         if !self.trainable && kernels::can_run(x) {
-            return kernels::attention(&self.qkv.forward(x)?, self.heads);
+            return kernels::attention(&self.qkv.forward(x)?, self.heads, self.precision);
         }
         let head = d / self.heads;
         let qkv = self.qkv.forward(x)?.reshape((b, n, 3, self.heads, head))?.permute((2, 0, 3, 1, 4))?;

@@ -46,7 +46,9 @@ impl Engine {
             DeviceChoice::Metal => Self::Candle(Device::new_metal(0).map_err(missing)?, precision),
             DeviceChoice::Gpu => adapter(true)?,
             // What only a CPU can.
-            DeviceChoice::Auto if precision == Precision::I16 => Self::Candle(Device::Cpu, precision),
+            DeviceChoice::Auto if [Precision::I16, Precision::Bf16].contains(&precision) => {
+                Self::Candle(Device::Cpu, precision)
+            }
             DeviceChoice::Auto => {
                 let candle = Device::new_cuda(0).or_else(|_| Device::new_metal(0));
                 let candle = candle.map(|device| Self::Candle(device, precision));
@@ -56,9 +58,10 @@ impl Engine {
         match (precision, &engine) {
             (Precision::F32, _)
             | (Precision::F16, Self::Shaders(_))
-            | (Precision::I16, Self::Candle(Device::Cpu, _)) => Ok(engine),
+            | (Precision::I16 | Precision::Bf16, Self::Candle(Device::Cpu, _)) => Ok(engine),
             (Precision::F16, _) => Err(Error::request("Half precision is there for --device gpu only.")),
             (Precision::I16, _) => Err(Error::request("16-bit integers are there for --device cpu only.")),
+            (Precision::Bf16, _) => Err(Error::request("Bfloat16 is there for --device cpu only.")),
         }
     }
 
@@ -76,7 +79,8 @@ impl Engine {
     pub fn all() -> Vec<String> {
         let memory = crate::process::memory_limit();
         let memory = memory.map_or(String::new(), |bytes| format!(", {:.0} GB for this program", bytes as f64 / 1e9));
-        let mut names = vec![format!("cpu    CPU{memory}")];
+        let instructions = super::kernels::Instructions::here().name();
+        let mut names = vec![format!("cpu    CPU with {instructions}{memory}")];
         let candle = [("cuda", Device::new_cuda(0)), ("metal", Device::new_metal(0))];
         names.extend(candle.into_iter().filter_map(|(name, device)| {
             device.ok().map(|device| format!("{name:<6} {}", Self::Candle(device, Precision::F32).name()))

@@ -11,6 +11,9 @@ pub enum Precision {
     F32,
     /// Half precision on a graphics adapter: half the memory, weights rounded to 11 bits, sums in float32.
     F16,
+    /// Bfloat16 on a CPU: half the memory, both factors of a product rounded to 8 bits, sums in float32. Fast where the
+    /// processor has a matrix unit (AMX).
+    Bf16,
     /// 16-bit integers on a CPU: half the memory, both factors of a product rounded to 1/2896 of the largest value of up to
     /// 256 neighbours, sums exact.
     I16,

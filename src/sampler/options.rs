@@ -27,7 +27,7 @@ pub enum IgnoredMode {
     FreshNoiseAtZero,
 }
 
-/// How closely estimates are kept to what is partly given. Chosen from the table in `benches/solvers.md`.
+/// How closely estimates are kept to what is partly given. Chosen from the table *Partly given* of `benches/README.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum KeepQuality {
@@ -39,6 +39,14 @@ pub enum KeepQuality {
 }
 
 impl KeepQuality {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Quick => "quick",
+            Self::Careful => "careful",
+        }
+    }
+
     /// Evaluations beside the usual one of a step, at most.
     pub fn probes(self) -> usize {
         match self {

@@ -31,3 +31,13 @@ fn integers_stay_close_to_the_recorded_numbers() {
         assert!(error > 1e-5 && error < 1e-2, "{folder}: {error}");
     }
 }
+
+/// The bound that bfloat16 keeps to on both systems.
+#[test]
+fn bfloat16_stays_close_to_the_recorded_numbers() {
+    for (folder, tensors) in [("parity", 52), ("parity-beta", 7)] {
+        let error = largest_error(folder, Precision::Bf16, tensors);
+        println!("{folder}: {error:.1e}");
+        assert!(error > 1e-4 && error < 1e-2, "{folder}: {error}");
+    }
+}

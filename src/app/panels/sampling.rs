@@ -8,7 +8,7 @@ use crate::app::state::session::Session;
 use crate::files::size_text;
 use crate::job::Request;
 use crate::model::{Computing, DeviceChoice, Precision};
-use crate::sampler::{ConditionLatent, IgnoredMode, Preset, Role, Solver};
+use crate::sampler::{ConditionLatent, IgnoredMode, KeepQuality, Preset, Role, SamplerOptions, Solver};
 use egui::{DragValue, RichText, Ui, vec2};
 
 /// Draws it.
@@ -34,6 +34,11 @@ pub(crate) fn show(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) 
         ui.label("Preset");
         presets(ui, session, commands);
         ui.end_row();
+        if !session.choices.now().keep.is_empty() {
+            ui.label("Kept pixels");
+            keeping(ui, session, commands);
+            ui.end_row();
+        }
         let label = ui.label("Seed");
         ui.horizontal(|ui| {
             let mut seed = session.seed;
@@ -97,6 +102,26 @@ fn presets(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
                 commands.push(Command::Options(options, session.post));
             }
         }
+    });
+}
+
+/// How closely realisations are fitted to what is kept, which costs evaluations.
+fn keeping(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
+    ui.horizontal(|ui| {
+        ui.spacing_mut().item_spacing.x = 4.0;
+        for quality in [KeepQuality::Quick, KeepQuality::Careful] {
+            let button = egui::Button::selectable(session.options.keep == quality, quality.name());
+            let hover = format!(
+                "Up to {} evaluations for each of the {} steps, to fit what is sampled to the pixels that are kept",
+                1 + quality.probes(),
+                session.options.steps
+            );
+            if ui.add(button).on_hover_text(hover).clicked() {
+                let options = SamplerOptions { keep: quality, ..session.options.clone() };
+                commands.push(Command::Options(options, session.post));
+            }
+        }
+        ui.label(RichText::new(format!("{} × the work", 1 + session.options.keep.probes())).small().weak());
     });
 }
 
@@ -174,6 +199,12 @@ fn computing(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
             DeviceChoice::Cpu,
             Precision::I16,
             "Faster, in half the memory; outputs differ by some thousandths",
+        ),
+        (
+            "CPU, bfloat16",
+            DeviceChoice::Cpu,
+            Precision::Bf16,
+            "Half the memory, and fast on processors with a matrix unit (AMX); outputs differ by some hundredths",
         ),
         ("graphics adapter", DeviceChoice::Gpu, Precision::F32, "The best there is, also one made of software"),
         (

@@ -1,23 +1,29 @@
-//! Attention that holds the scores of a few queries at a time. Always float32: rounding the scores costs more time than it
-//! saves.
+//! Attention that holds the scores of a few queries at a time. In float32, but for bfloat16 on a matrix unit: elsewhere rounding
+//! the scores costs more time than it saves.
 
 use super::factors::{Beside, Finish, PIECE, Rows};
 use super::fill::in_parallel;
+use super::instructions::Instructions;
 use super::product::Packed;
 use super::steps::Exponentials;
 use super::storage::{bad, values};
 use crate::model::Precision;
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape};
-use pulp::Arch;
 
-/// Queries whose scores are held at a time; with some thousand keys they stay in a core's own caches.
-const QUERIES: usize = 48;
+/// Queries whose scores are held at a time; with some thousand keys they stay in a core's own caches. The matrix unit works on
+/// 32 rows at a time.
+fn queries_at_a_time(precision: Precision) -> usize {
+    if precision == Precision::Bf16 { 64 } else { 48 }
+}
+
 /// Rows that a task puts into their final order.
 const MERGED: usize = 32;
 
 /// See [`super::attention`].
 pub(super) struct Attention {
     pub heads: usize,
+    /// Of both products.
+    pub precision: Precision,
 }
 
 /// Queries of one head within the joint rows.
@@ -49,7 +55,7 @@ impl CustomOp1 for Attention {
         // One head of one item after the other; heads are put beside each other afterwards.
         let apart = in_parallel(batch * tokens * width, tokens * head, |task, out| {
             let own = &all[task / heads * tokens * joint..][..tokens * joint];
-            one_head(own, [tokens, joint, head], task % heads, out);
+            one_head(own, [tokens, joint, head], task % heads, self.precision, out);
         });
         let merged = in_parallel(batch * tokens * width, MERGED * width, |task, out| {
             for (row, out) in out.chunks_exact_mut(width).enumerate() {
@@ -65,25 +71,25 @@ impl CustomOp1 for Attention {
 }
 
 /// `(tokens, joint)` → what one head mixes, `(tokens, head)`.
-fn one_head(own: &[f32], [tokens, joint, head]: [usize; 3], number: usize, out: &mut [f32]) {
+fn one_head(own: &[f32], [tokens, joint, head]: [usize; 3], number: usize, precision: Precision, out: &mut [f32]) {
+    let at_a_time = queries_at_a_time(precision);
     let width = joint / 3;
     let at = |part: usize| part * width + number * head;
     let keys =
-        Packed::new(Precision::F32, &Beside::pieces(1, head), tokens, None, |k, token| own[token * joint + at(1) + k]);
+        Packed::new(precision, &Beside::pieces(1, head), tokens, None, |k, token| own[token * joint + at(1) + k]);
     // Rows of all heads lie a multiple of 4 KiB apart, and a column of them would not fit a cache.
     let mut own_values = Vec::with_capacity(tokens * head);
     own.chunks_exact(joint).for_each(|row| own_values.extend_from_slice(&row[at(2)..at(2) + head]));
-    let mixed =
-        Packed::new(Precision::F32, &Beside::pieces(1, tokens), head, None, |token, k| own_values[token * head + k]);
+    let mixed = Packed::new(precision, &Beside::pieces(1, tokens), head, None, |token, k| own_values[token * head + k]);
     let queries = Queries { joint: &own[at(0)..], row: joint, head };
-    let mut scores = vec![0.0; QUERIES.min(tokens) * tokens];
-    let mut sums = vec![0.0; QUERIES];
-    for (block, out) in out.chunks_mut(QUERIES * head).enumerate() {
+    let mut scores = vec![0.0; at_a_time.min(tokens) * tokens];
+    let mut sums = vec![0.0; at_a_time];
+    for (block, out) in out.chunks_mut(at_a_time * head).enumerate() {
         let scores = &mut scores[..out.len() / head * tokens];
         scores.fill(0.0);
-        keys.product_onto(&queries, block * QUERIES, scores, Finish::Bias);
+        keys.product_onto(&queries, block * at_a_time, scores, Finish::Bias);
         let scale = (head as f32).powf(-0.5);
-        Arch::new().dispatch(Exponentials { rows: scores, width: tokens, scale, sums: &mut sums });
+        Instructions::here().registers().dispatch(Exponentials { rows: scores, width: tokens, scale, sums: &mut sums });
         mixed.product_onto(&Beside::new(vec![scores], tokens), 0, out, Finish::Bias);
         for (row, sum) in out.chunks_exact_mut(head).zip(&sums) {
             row.iter_mut().for_each(|v| *v /= sum);

@@ -6,12 +6,13 @@
 use super::factors::{Beside, Finish, PIECE, Rows};
 use super::fill::in_parallel;
 use super::functions::silu;
+use super::instructions::Instructions;
 use super::product::Packed;
 use super::storage::{bad, values};
 use crate::error::Result;
 use crate::model::Precision;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
-use pulp::{Arch, NullaryFnOnce};
+use pulp::NullaryFnOnce;
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -166,7 +167,7 @@ impl CustomOp1 for GroupNorm {
     fn cpu_fwd(&self, x: &CpuStorage, of_x: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         const EPS: f64 = 1e-6;
         let (height, width, batch, channels) = of_x.shape().dims4()?;
-        let (x, row, arch) = (values(x, of_x)?, batch * channels, Arch::new());
+        let (x, row, arch) = (values(x, of_x)?, batch * channels, Instructions::here().registers());
         if channels != self.weight.len()
             || channels != self.shift.len()
             || self.groups == 0
@@ -212,7 +213,7 @@ enum Moment {
 impl Moment {
     fn sums(self, pixels: &[f32], means: &[f32]) -> Vec<f32> {
         let mut sums = vec![0.0; means.len()];
-        Arch::new().dispatch(Sums { moment: self, pixels, means, sums: &mut sums });
+        Instructions::here().registers().dispatch(Sums { moment: self, pixels, means, sums: &mut sums });
         sums
     }
 }

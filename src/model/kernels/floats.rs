@@ -1,17 +1,26 @@
 //! Products in float32.
 
 use super::factors::{Finish, PIECE, ResultColumns, Rows};
+use super::instructions::Instructions;
 use super::tiles::{Panels, Steps, load, store, tile};
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 /// A packed factor in float32.
 #[derive(Debug)]
-pub(super) struct Floats(Panels<f32>);
+pub(super) struct Floats {
+    panels: Panels<f32>,
+    instructions: Instructions,
+}
 
 impl Floats {
     /// `pieces` and `value` as in [`Packed::new`](super::product::Packed::new).
-    pub(super) fn new(pieces: &[usize], columns: usize, value: impl Fn(usize, usize) -> f32) -> Self {
-        let width = Arch::new().dispatch(PanelWidth);
+    pub(super) fn new(
+        instructions: Instructions,
+        pieces: &[usize],
+        columns: usize,
+        value: impl Fn(usize, usize) -> f32,
+    ) -> Self {
+        let width = instructions.registers().dispatch(PanelWidth);
         let mut panels = Panels::new(pieces.iter().copied(), columns, width);
         for piece in 0..pieces.len() {
             let first = panels.bounds.first(piece);
@@ -27,7 +36,7 @@ impl Floats {
                 }
             }
         }
-        Self(panels)
+        Self { panels, instructions }
     }
 
     /// As [`Packed::product_onto`](super::product::Packed::product_onto).
@@ -39,7 +48,8 @@ impl Floats {
         out: &mut [f32],
         finish: Finish,
     ) {
-        Arch::new().dispatch(Task { panels: &self.0, result, rows, first, out, finish });
+        let task = Task { panels: &self.panels, result, rows, first, out, finish };
+        self.instructions.registers().dispatch(task);
     }
 }
 
@@ -152,6 +162,7 @@ impl<S: Simd> Steps for InFloats<S> {
 mod tests {
     use super::super::values_of_waves as waves;
     use super::*;
+    use pulp::Arch;
     use std::array::from_fn;
 
     /// Every shape of tile, also those of other processors.

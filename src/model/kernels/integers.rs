@@ -5,6 +5,7 @@
 //! largest values, coarser for those far below them. The same numbers come out on every processor.
 
 use super::factors::{Finish, PIECE, ResultColumns, Rows};
+use super::instructions::Instructions;
 use super::tiles::{Panels, Steps, load, store, tile};
 #[cfg(target_arch = "x86_64")]
 use pulp::x86::{V3, V4};
@@ -22,12 +23,18 @@ pub(super) struct Integers {
     pairs: Panels<i32>,
     /// One step for each piece.
     scales: Panels<f32>,
+    instructions: Instructions,
 }
 
 impl Integers {
     /// `pieces` and `value` as in [`Packed::new`](super::product::Packed::new).
-    pub(super) fn new(pieces: &[usize], columns: usize, value: impl Fn(usize, usize) -> f32) -> Self {
-        let width = panel_width();
+    pub(super) fn new(
+        instructions: Instructions,
+        pieces: &[usize],
+        columns: usize,
+        value: impl Fn(usize, usize) -> f32,
+    ) -> Self {
+        let width = panel_width(instructions.registers());
         let mut pairs = Panels::new(pieces.iter().map(|piece| piece.div_ceil(2)), columns, width);
         let mut scales = Panels::new(pieces.iter().map(|_| 1), columns, width);
         let (mut first, mut own, mut rounded) = (0, vec![0.0; PIECE], vec![0; PIECE]);
@@ -44,10 +51,11 @@ impl Integers {
             }
             first += length;
         }
-        Self { pairs, scales }
+        Self { pairs, scales, instructions }
     }
 
     /// As [`Packed::product_onto`](super::product::Packed::product_onto).
+    #[allow(unsafe_code)]
     pub(super) fn product_onto(
         &self,
         result: &ResultColumns,
@@ -57,12 +65,17 @@ impl Integers {
         finish: Finish,
     ) {
         let task = Task { own: self, result, rows, first, out, finish };
-        match Arch::new() {
+        match self.instructions.registers() {
+            #[cfg(target_arch = "x86_64")]
+            Arch::V4(simd) if self.instructions >= Instructions::Vnni => {
+                // SAFETY: this processor has VNNI, as `Instructions` found out.
+                unsafe { with_dots(task, simd) }
+            }
             #[cfg(target_arch = "x86_64")]
             Arch::V4(simd) => simd.vectorize(Compiled::<_, _, 12, 2>(task, simd)),
             #[cfg(target_arch = "x86_64")]
             Arch::V3(simd) => simd.vectorize(Compiled::<_, _, 6, 2>(task, simd)),
-            _ => task.run::<Scalar, 4, 4>(Scalar),
+            _ => task.run::<Scalar, _, 4, 4>(Scalar, InPairs(Scalar)),
         }
     }
 }
@@ -140,8 +153,8 @@ impl Pairs for V4 {
 }
 
 /// Columns of a panel on this processor.
-fn panel_width() -> usize {
-    match Arch::new() {
+fn panel_width(registers: Arch) -> usize {
+    match registers {
         #[cfg(target_arch = "x86_64")]
         Arch::V4(_) => 2 * V4::I32_LANES,
         #[cfg(target_arch = "x86_64")]
@@ -168,14 +181,17 @@ impl<R: Rows, S: Pairs, const M: usize, const V: usize> NullaryFnOnce for Compil
 
     #[inline(always)]
     fn call(self) {
-        self.0.run::<S, M, V>(self.1);
+        self.0.run::<S, _, M, V>(self.1, InPairs(self.1));
     }
 }
 
 impl<R: Rows> Task<'_, R> {
     /// With tiles of M rows and V vectors.
     #[inline(always)]
-    fn run<S: Pairs, const M: usize, const V: usize>(self, simd: S) {
+    fn run<S: Pairs, T, const M: usize, const V: usize>(self, simd: S, steps: T)
+    where
+        T: Steps<Value = i32, Vector = S::i32s>,
+    {
         let Self { own, result, rows, first, out, finish } = self;
         let (columns, width) = (result.count, own.pairs.width);
         let count = out.len() / columns;
@@ -195,7 +211,7 @@ impl<R: Rows> Task<'_, R> {
                     for block in 0..padded / M {
                         let a: [&[i32]; M] = std::array::from_fn(|i| &own_rows[(block * M + i) * length..][..length]);
                         let zeros = [[simd.splat_i32s(0); V]; M];
-                        let sums = tile::<_, M, V>(InPairs(simd), a, weights, zeros);
+                        let sums = tile::<_, M, V>(steps, a, weights, zeros);
                         let out = out[block * M * columns..].chunks_exact_mut(columns);
                         for ((sums, scale), row) in sums.iter().zip(&row_scales[block * M..]).zip(out) {
                             let row = &mut row[across.clone()];
@@ -247,6 +263,41 @@ impl<S: Pairs> Steps for InPairs<S> {
     #[inline(always)]
     fn multiply_add(self, a: S::i32s, b: S::i32s, sums: S::i32s) -> S::i32s {
         self.0.multiply_add(a, b, sums)
+    }
+}
+
+/// A task with an instruction that multiplies pairs and adds them to the sums in one: the same integers.
+///
+/// # Safety
+/// The processor has to have VNNI.
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+#[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vnni,avx2,fma")]
+unsafe fn with_dots<R: Rows>(task: Task<'_, R>, simd: V4) {
+    task.run::<V4, _, 12, 2>(simd, InDots(simd));
+}
+
+/// As [`InPairs`], where the processor has VNNI.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+struct InDots(V4);
+
+#[cfg(target_arch = "x86_64")]
+impl Steps for InDots {
+    type Value = i32;
+    type Vector = <V4 as Simd>::i32s;
+
+    #[inline(always)]
+    fn spread(self, value: i32) -> Self::Vector {
+        self.0.splat_i32s(value)
+    }
+
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    fn multiply_add(self, a: Self::Vector, b: Self::Vector, sums: Self::Vector) -> Self::Vector {
+        // SAFETY: only `with_dots` makes use of this, whose caller knows that the processor has VNNI.
+        let sums = unsafe { std::arch::x86_64::_mm512_dpwssd_epi32(pulp::cast(sums), pulp::cast(a), pulp::cast(b)) };
+        pulp::cast(sums)
     }
 }
 

@@ -2,12 +2,15 @@
 //! the pool that calls, with the widest instructions the processor has. Float32 or, in products, 16-bit integers; no gradients.
 
 mod attention;
+mod brain_floats;
 mod conv;
 mod factors;
 mod fill;
 mod floats;
 mod functions;
+mod instructions;
 mod integers;
+mod matrix_unit;
 mod product;
 mod steps;
 mod storage;
@@ -20,6 +23,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Shape, Tensor
 use conv::GroupNorm;
 pub use conv::{PackedConv, Sampling};
 use factors::{Beside, Finish};
+pub use instructions::{INSTRUCTIONS_VARIABLE, Instructions};
 use product::Packed;
 use std::sync::Arc;
 use steps::Norm;
@@ -32,9 +36,11 @@ pub fn can_run(x: &Tensor) -> bool {
 
 /// Attention of the heads over each other's tokens: `(batch, tokens, 3 · width)` with queries, keys and values beside each
 /// other, as a product with the joint weight leaves them → `(batch, tokens, width)`. Never holds more scores than those of
-/// 48 queries of one head per thread.
-pub fn attention(qkv: &Tensor, heads: usize) -> Result<Tensor> {
-    Ok(qkv.contiguous()?.apply_op1_no_bwd(&Attention { heads })?)
+/// 64 queries of one head per thread. In float32, unless bfloat16 is asked for and there is a matrix unit.
+pub fn attention(qkv: &Tensor, heads: usize, precision: Precision) -> Result<Tensor> {
+    let unit = Instructions::here() == Instructions::Amx && precision == Precision::Bf16;
+    let precision = if unit { precision } else { Precision::F32 };
+    Ok(qkv.contiguous()?.apply_op1_no_bwd(&Attention { heads, precision })?)
 }
 
 /// Layer norm (eps 1e-5) over the last dimension.
@@ -203,10 +209,14 @@ mod tests {
                 .matmul(&part(2))
                 .and_then(|t| t.transpose(1, 2)?.reshape((batch, tokens, width)))
                 .expect("expected");
-            let found = attention(&qkv, heads).expect("attention");
+            let found = attention(&qkv, heads, Precision::F32).expect("attention");
             assert!(farthest(&found, &expected) < 5e-6, "{}", farthest(&found, &expected));
         }
-        assert!(attention(&waves(&[1, 2, 9], 1.0), 2).is_err());
+        assert!(attention(&waves(&[1, 2, 9], 1.0), 2, Precision::F32).is_err());
+        // With rounded products, as on a matrix unit, it stays near.
+        let qkv = waves(&[1, 131, 96], 0.713);
+        let rounded = qkv.apply_op1_no_bwd(&Attention { heads: 2, precision: Precision::Bf16 }).expect("attention");
+        assert!(farthest(&rounded, &attention(&qkv, 2, Precision::F32).expect("attention")) < 0.05);
     }
 
     #[test]

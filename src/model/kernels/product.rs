@@ -5,9 +5,11 @@
 //! pieces that it is about to multiply. Each entry of the result is summed in an order that
 //! depends on the inner dimension alone: a row's values do not depend on how many rows there are or how many threads work.
 
+use super::brain_floats::BrainFloats;
 use super::factors::{Finish, PIECE, ResultColumns, Rows};
 use super::fill::in_parallel;
 use super::floats::Floats;
+use super::instructions::Instructions;
 use super::integers::Integers;
 use crate::model::Precision;
 
@@ -24,6 +26,7 @@ pub(super) struct Packed {
 #[derive(Debug)]
 enum Values {
     Floats(Floats),
+    BrainFloats(BrainFloats),
     Integers(Integers),
 }
 
@@ -37,10 +40,23 @@ impl Packed {
         bias: Option<Vec<f32>>,
         value: impl Fn(usize, usize) -> f32,
     ) -> Self {
+        Self::with(Instructions::here(), precision, pieces, columns, bias, value)
+    }
+
+    /// The same for other instructions than the best.
+    fn with(
+        instructions: Instructions,
+        precision: Precision,
+        pieces: &[usize],
+        columns: usize,
+        bias: Option<Vec<f32>>,
+        value: impl Fn(usize, usize) -> f32,
+    ) -> Self {
         assert!(pieces.iter().all(|&p| p <= PIECE) && bias.as_ref().is_none_or(|b| b.len() == columns));
         let values = match precision {
-            Precision::I16 => Values::Integers(Integers::new(pieces, columns, value)),
-            Precision::F32 | Precision::F16 => Values::Floats(Floats::new(pieces, columns, value)),
+            Precision::I16 => Values::Integers(Integers::new(instructions, pieces, columns, value)),
+            Precision::Bf16 => Values::BrainFloats(BrainFloats::new(instructions, pieces, columns, value)),
+            Precision::F32 | Precision::F16 => Values::Floats(Floats::new(instructions, pieces, columns, value)),
         };
         Self { values, result: ResultColumns { inner: pieces.iter().sum(), count: columns, bias } }
     }
@@ -73,6 +89,7 @@ impl Packed {
     pub(super) fn product_onto(&self, rows: &impl Rows, first: usize, out: &mut [f32], finish: Finish) {
         match &self.values {
             Values::Floats(floats) => floats.product_onto(&self.result, rows, first, out, finish),
+            Values::BrainFloats(halves) => halves.product_onto(&self.result, rows, first, out, finish),
             Values::Integers(integers) => integers.product_onto(&self.result, rows, first, out, finish),
         }
     }
@@ -123,7 +140,7 @@ mod tests {
         let (width, columns) = (700, 129);
         let a = waves(100 * width, 0.37);
         let weights = waves(width * columns, 0.11);
-        for precision in [Precision::F32, Precision::I16] {
+        for precision in [Precision::F32, Precision::I16, Precision::Bf16] {
             let packed =
                 Packed::new(precision, &Beside::pieces(1, width), columns, None, |k, n| weights[k * columns + n]);
             let whole = packed.product(&Beside::new(vec![&a], width), 100, Finish::Bias, None);
@@ -138,5 +155,23 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn integers_are_the_same_on_every_processor() {
+        let (count, width, columns) = (13, 300, 70);
+        let (a, weights) = (waves(count * width, 0.7), waves(width * columns, 0.9));
+        let of = |set| {
+            let pieces = Beside::pieces(1, width);
+            let packed = Packed::with(set, Precision::I16, &pieces, columns, None, |k, n| weights[k * columns + n]);
+            packed.product(&Beside::new(vec![&a], width), count, Finish::Bias, None)
+        };
+        let here = Instructions::ALL.into_iter().filter(|set| set.is_here());
+        let all: Vec<Vec<f32>> = here.map(of).collect();
+        // Sums of pieces are floats: with and without fused additions they may differ in the last bits.
+        let near = |other: &Vec<f32>| other.iter().zip(&all[0]).all(|(a, b)| (a - b).abs() <= 1e-5 * b.abs().max(1.0));
+        assert!(all.iter().all(near));
+        // Among those with fused additions they do not.
+        assert!(all[1..].windows(2).all(|pair| pair[0] == pair[1]));
     }
 }

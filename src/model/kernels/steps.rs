@@ -5,9 +5,10 @@
 
 use super::fill::in_parallel;
 use super::functions::exp;
+use super::instructions::Instructions;
 use super::storage::{bad, values};
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape};
-use pulp::{Arch, NullaryFnOnce};
+use pulp::NullaryFnOnce;
 
 /// Values worked on side by side: one register of the widest processors.
 const LANES: usize = 16;
@@ -26,7 +27,7 @@ impl CustomOp1 for Norm {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, of_x: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (x, width, arch) = (values(x, of_x)?, self.weight.len(), Arch::new());
+        let (x, width, arch) = (values(x, of_x)?, self.weight.len(), Instructions::here().registers());
         if width == 0 || !x.len().is_multiple_of(width) || self.shift.len() != width {
             return Err(bad(format!("{} values for a norm over {width}", x.len())));
         }

@@ -1,0 +1,309 @@
+//! Products in bfloat16: both factors are rounded to eight bits, products are exact, sums in float32. On processors with a matrix
+//! unit it does them; on others halves are widened to float32 as they are read, which costs no less than float32, but
+//! half the memory.
+
+use super::factors::{Finish, ResultColumns, Rows};
+use super::instructions::Instructions;
+use super::matrix_unit::{self, Block, COLUMNS, Multiply, ROWS, STEP};
+use super::tiles::{Panels, load, store};
+use pulp::{Simd, WithSimd};
+
+/// A packed factor in bfloat16: pairs of neighbours along the inner dimension. Pieces are filled up with zeros to whole tiles.
+#[derive(Debug)]
+pub(super) struct BrainFloats {
+    pairs: Panels<u32>,
+    instructions: Instructions,
+}
+
+/// The nearest bfloat16, ties to even, in the lower half; what is no number stays none.
+#[inline(always)]
+pub(super) fn rounded(value: f32) -> u32 {
+    let bits = value.to_bits();
+    let up = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+    // A quiet one, whatever bits it had.
+    let none = bits >> 16 | 0x40;
+    if value.is_nan() { none } else { up }
+}
+
+#[inline(always)]
+fn pair(first: f32, second: f32) -> u32 {
+    rounded(first) | rounded(second) << 16
+}
+
+impl BrainFloats {
+    /// `pieces` and `value` as in [`Packed::new`](super::product::Packed::new).
+    pub(super) fn new(
+        instructions: Instructions,
+        pieces: &[usize],
+        columns: usize,
+        value: impl Fn(usize, usize) -> f32,
+    ) -> Self {
+        let steps = pieces.iter().map(|piece| piece.div_ceil(2).next_multiple_of(STEP));
+        let mut pairs = Panels::new(steps, columns, COLUMNS);
+        let mut first = 0;
+        for (piece, &length) in pieces.iter().enumerate() {
+            for panel in 0..pairs.count() {
+                let filled = COLUMNS.min(columns - panel * COLUMNS);
+                let own = pairs.panel_mut(piece, panel);
+                for (step, own) in own.chunks_exact_mut(COLUMNS).enumerate().take(length.div_ceil(2)) {
+                    for (lane, own) in own[..filled].iter_mut().enumerate() {
+                        let at = |k: usize| if k < length { value(first + k, panel * COLUMNS + lane) } else { 0.0 };
+                        *own = pair(at(2 * step), at(2 * step + 1));
+                    }
+                }
+            }
+            first += length;
+        }
+        Self { pairs, instructions }
+    }
+
+    /// As [`Packed::product_onto`](super::product::Packed::product_onto).
+    pub(super) fn product_onto(
+        &self,
+        result: &ResultColumns,
+        rows: &impl Rows,
+        first: usize,
+        out: &mut [f32],
+        finish: Finish,
+    ) {
+        if self.instructions == Instructions::Amx {
+            let _ready = matrix_unit::ready();
+            return self.in_tiles(matrix_unit::own(), result, rows, first, out, finish);
+        }
+        let task = Task { own: self, result, rows, first, out, finish };
+        self.instructions.registers().dispatch(task);
+    }
+
+    /// With the matrix unit, or what stands for it.
+    fn in_tiles(
+        &self,
+        multiply: Multiply,
+        result: &ResultColumns,
+        rows: &impl Rows,
+        first: usize,
+        out: &mut [f32],
+        finish: Finish,
+    ) {
+        let columns = result.count;
+        let count = out.len() / columns;
+        let padded = count.next_multiple_of(ROWS);
+        let mut near = Vec::new();
+        // Blocks at the right and lower edge are not whole.
+        let mut edge = [0.0; ROWS * COLUMNS];
+        for piece in 0..self.pairs.bounds.pieces() {
+            let pairs = self.pairs.bounds.length(piece);
+            near.clear();
+            near.resize(padded * pairs, 0);
+            for (row, near) in near.chunks_exact_mut(pairs).take(count).enumerate() {
+                round_row(rows.piece(first + row, piece), near);
+            }
+            for panel in 0..self.pairs.count() {
+                let (left, wide) = (panel * COLUMNS, COLUMNS.min(columns - panel * COLUMNS));
+                for (block, rows) in near.chunks_exact(ROWS * pairs).enumerate() {
+                    let own = &mut out[block * ROWS * columns..];
+                    let high = ROWS.min(own.len() / columns);
+                    let whole = high == ROWS && wide == COLUMNS;
+                    let step = |out: &mut [f32], stride: usize| {
+                        let panel = self.pairs.panel(piece, panel);
+                        multiply(Block { rows, panel, steps: pairs / STEP, out, stride });
+                    };
+                    if whole {
+                        step(&mut own[left..], columns);
+                        continue;
+                    }
+                    edge.fill(0.0);
+                    step(&mut edge, COLUMNS);
+                    for (sums, row) in edge.chunks_exact(COLUMNS).zip(own.chunks_exact_mut(columns)).take(high) {
+                        row[left..left + wide].iter_mut().zip(sums).for_each(|(v, sum)| *v += sum);
+                    }
+                }
+            }
+        }
+        let task = Finished { result, out, finish };
+        self.instructions.registers().dispatch(task);
+    }
+}
+
+/// A row's piece as pairs; what is beyond it stays zero.
+#[inline(always)]
+fn round_row(values: &[f32], pairs: &mut [u32]) {
+    let (whole, rest) = values.as_chunks::<2>();
+    pairs.iter_mut().zip(whole).for_each(|(out, [a, b])| *out = pair(*a, *b));
+    if let [last] = rest {
+        pairs[whole.len()] = pair(*last, 0.0);
+    }
+}
+
+/// What comes after the last piece.
+struct Finished<'a> {
+    result: &'a ResultColumns,
+    out: &'a mut [f32],
+    finish: Finish,
+}
+
+impl WithSimd for Finished<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.result.finish(self.out, 0..self.result.count, self.finish);
+    }
+}
+
+/// Some rows of a product, in registers.
+struct Task<'a, R> {
+    own: &'a BrainFloats,
+    result: &'a ResultColumns,
+    rows: &'a R,
+    first: usize,
+    out: &'a mut [f32],
+    finish: Finish,
+}
+
+impl<R: Rows> WithSimd for Task<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        // Panels are cut into strips that fit the registers.
+        match S::F32_LANES {
+            16 => self.run::<S, 12, 2>(simd),
+            8 => self.run::<S, 6, 2>(simd),
+            4 => self.run::<S, 4, 4>(simd),
+            _ => self.run::<S, 4, 4>(simd),
+        }
+    }
+}
+
+impl<R: Rows> Task<'_, R> {
+    #[inline(always)]
+    fn run<S: Simd, const M: usize, const V: usize>(self, simd: S) {
+        let Self { own, result, rows, first, out, finish } = self;
+        let columns = result.count;
+        let count = out.len() / columns;
+        let padded = count.next_multiple_of(M);
+        let strip = V * S::F32_LANES;
+        for (left, right) in result.strips(COLUMNS) {
+            for piece in 0..own.pairs.bounds.pieces() {
+                let steps = own.pairs.bounds.length(piece);
+                // Rounded rows as float32, pair by pair.
+                let mut near = vec![[0f32; 2]; steps * padded];
+                for (row, near) in near.chunks_exact_mut(steps).enumerate() {
+                    let values = rows.piece(first + row.min(count - 1), piece);
+                    let flat = near.as_flattened_mut();
+                    flat.iter_mut().zip(values).for_each(|(out, v)| *out = f32::from_bits(rounded(*v) << 16));
+                }
+                for panel in left / COLUMNS..right.div_ceil(COLUMNS) {
+                    let pairs = own.pairs.panel(piece, panel);
+                    for part in 0..COLUMNS / strip {
+                        let from = panel * COLUMNS + part * strip;
+                        if from >= right {
+                            continue;
+                        }
+                        let across = from..right.min(from + strip);
+                        for block in 0..padded / M {
+                            let a: [&[[f32; 2]]; M] =
+                                std::array::from_fn(|i| &near[(block * M + i) * steps..][..steps]);
+                            let out = &mut out[block * M * columns..];
+                            let mut sums = [[simd.splat_f32s(0.0); V]; M];
+                            for (sums, row) in sums.iter_mut().zip(out.chunks_exact(columns)) {
+                                load(simd, &row[across.clone()], sums);
+                            }
+                            let sums = tile::<S, M, V>(simd, a, &pairs[part * strip..], sums);
+                            for (sums, row) in sums.iter().zip(out.chunks_exact_mut(columns)) {
+                                store(simd, &mut row[across.clone()], sums);
+                            }
+                        }
+                    }
+                }
+            }
+            result.finish(out, left..right, finish);
+        }
+    }
+}
+
+/// `sums[i][j] += Σₖ a[i][k] · pairs[k][j]`, the first halves of each pair before the second; rows of `pairs` lie
+/// [`COLUMNS`] apart.
+#[inline(always)]
+fn tile<S: Simd, const M: usize, const V: usize>(
+    simd: S,
+    a: [&[[f32; 2]]; M],
+    pairs: &[u32],
+    mut sums: [[S::f32s; V]; M],
+) -> [[S::f32s; V]; M] {
+    let steps = a[0].len();
+    let a = a.map(|row| &row[..steps]);
+    let low = simd.splat_u32s(0xffff_0000);
+    for (k, pairs) in pairs.chunks(COLUMNS).enumerate().take(steps) {
+        let (vectors, _) = S::as_simd_u32s(pairs);
+        let Some(vectors) = vectors.first_chunk::<V>() else { break };
+        let mut halves = [[simd.splat_f32s(0.0); 2]; V];
+        for (half, vector) in halves.iter_mut().zip(vectors) {
+            // Times 2¹⁶: the lower half moved up.
+            let first = simd.wrapping_dyn_shl_u32s(*vector, simd.splat_u32s(16));
+            let second = simd.and_u32s(*vector, low);
+            *half = [simd.transmute_f32s_u32s(first), simd.transmute_f32s_u32s(second)];
+        }
+        for i in 0..M {
+            for h in 0..2 {
+                let factor = simd.splat_f32s(a[i][k][h]);
+                for j in 0..V {
+                    sums[i][j] = simd.mul_add_f32s(factor, halves[j][h], sums[i][j]);
+                }
+            }
+        }
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::factors::Beside;
+    use super::super::values_of_waves as waves;
+    use super::*;
+
+    #[test]
+    fn rounding_is_to_the_nearest_and_ties_are_even() {
+        let back = |v: f32| f32::from_bits(rounded(v) << 16);
+        for (value, near) in [(1.0, 1.0), (-3.5, -3.5), (0.0, 0.0), (1.003, 1.0), (1.005, 1.0078125)] {
+            assert_eq!(back(value), near);
+        }
+        // Half way between two: the one whose last bit is zero.
+        assert_eq!((back(1.0 + 1.0 / 256.0), back(1.0 + 3.0 / 256.0)), (1.0, 1.015625));
+        assert!(back(f32::NAN).is_nan() && back(f32::from_bits(0x7f80_0001)).is_nan());
+        assert_eq!((back(f32::INFINITY), back(f32::MAX)), (f32::INFINITY, f32::INFINITY));
+    }
+
+    #[test]
+    fn the_matrix_unit_and_registers_of_every_width_agree_with_the_definition() {
+        for (count, width, columns) in [(1, 1, 1), (33, 37, 33), (50, 300, 70), (32, 64, 32), (5, 520, 1030)] {
+            let (a, weights) = (waves(count * width, 0.7), waves(width * columns, 0.9));
+            let rows = Beside::new(vec![&a], width);
+            let pieces = Beside::pieces(1, width);
+            let result = ResultColumns { inner: width, count: columns, bias: Some(waves(columns, 0.3)) };
+            let near = |v: f32| f64::from(f32::from_bits(rounded(v) << 16));
+            let exact: Vec<f64> = (0..count * columns)
+                .map(|at| {
+                    let (row, column) = (at / columns, at % columns);
+                    let product = |k: usize| near(a[row * width + k]) * near(weights[k * columns + column]);
+                    (0..width).map(product).sum::<f64>() + f64::from(result.bias.as_ref().expect("bias")[column])
+                })
+                .collect();
+            let check = |found: Vec<f32>, who: &str| {
+                for (found, exact) in found.iter().zip(&exact) {
+                    assert!((f64::from(*found) - exact).abs() < 2e-6 * width as f64 + 1e-6, "{who}: {found} {exact}");
+                }
+            };
+            let packed = |set| BrainFloats::new(set, &pieces, columns, |k, n| weights[k * columns + n]);
+            for set in Instructions::ALL.into_iter().filter(|set| set.is_here()) {
+                let mut out = vec![0.0; count * columns];
+                packed(set).product_onto(&result, &rows, 0, &mut out, Finish::Bias);
+                check(out, set.name());
+            }
+            let mut out = vec![0.0; count * columns];
+            let stand_in = packed(Instructions::here());
+            stand_in.in_tiles(matrix_unit::emulated, &result, &rows, 0, &mut out, Finish::Bias);
+            check(out, "emulated");
+        }
+    }
+}
