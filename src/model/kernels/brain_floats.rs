@@ -1,6 +1,7 @@
 //! Products in bfloat16: both factors are rounded to eight bits, products are exact, sums in float32. On processors with a matrix
 //! unit it does them; on others halves are widened to float32 as they are read, which costs no less than float32, but
-//! half the memory.
+//! half the memory. *Split* factors are two bfloat16 each, a value and what rounding it left: three products of the matrix unit
+//! are then as good as one in float32 (Henry et al. 2019, arXiv 1904.06376).
 
 use super::factors::{Finish, ResultColumns, Rows};
 use super::instructions::Instructions;
@@ -12,6 +13,8 @@ use pulp::{Simd, WithSimd};
 #[derive(Debug)]
 pub(super) struct BrainFloats {
     pairs: Panels<u32>,
+    /// What rounding left of the values, rounded in its turn, where factors are split.
+    rests: Option<Panels<u32>>,
     instructions: Instructions,
 }
 
@@ -30,6 +33,13 @@ fn pair(first: f32, second: f32) -> u32 {
     rounded(first) | rounded(second) << 16
 }
 
+/// What rounding to bfloat16 leaves of a value; nothing of one that is no number or without end.
+#[inline(always)]
+fn rest(value: f32) -> f32 {
+    let left = value - f32::from_bits(rounded(value) << 16);
+    if left.is_finite() { left } else { 0.0 }
+}
+
 impl BrainFloats {
     /// `pieces` and `value` as in [`Packed::new`](super::product::Packed::new).
     pub(super) fn new(
@@ -38,23 +48,13 @@ impl BrainFloats {
         columns: usize,
         value: impl Fn(usize, usize) -> f32,
     ) -> Self {
-        let steps = pieces.iter().map(|piece| piece.div_ceil(2).next_multiple_of(STEP));
-        let mut pairs = Panels::new(steps, columns, COLUMNS);
-        let mut first = 0;
-        for (piece, &length) in pieces.iter().enumerate() {
-            for panel in 0..pairs.count() {
-                let filled = COLUMNS.min(columns - panel * COLUMNS);
-                let own = pairs.panel_mut(piece, panel);
-                for (step, own) in own.chunks_exact_mut(COLUMNS).enumerate().take(length.div_ceil(2)) {
-                    for (lane, own) in own[..filled].iter_mut().enumerate() {
-                        let at = |k: usize| if k < length { value(first + k, panel * COLUMNS + lane) } else { 0.0 };
-                        *own = pair(at(2 * step), at(2 * step + 1));
-                    }
-                }
-            }
-            first += length;
-        }
-        Self { pairs, instructions }
+        Self { pairs: packed(pieces, columns, value), rests: None, instructions }
+    }
+
+    /// The same with both factors split, for the matrix unit alone.
+    pub(super) fn split(pieces: &[usize], columns: usize, value: impl Fn(usize, usize) -> f32) -> Self {
+        let rests = packed(pieces, columns, |k, column| rest(value(k, column)));
+        Self { pairs: packed(pieces, columns, value), rests: Some(rests), instructions: Instructions::Amx }
     }
 
     /// As [`Packed::product_onto`](super::product::Packed::product_onto).
@@ -87,7 +87,7 @@ impl BrainFloats {
         let columns = result.count;
         let count = out.len() / columns;
         let padded = count.next_multiple_of(ROWS);
-        let mut near = Vec::new();
+        let (mut near, mut left_over) = (Vec::new(), Vec::new());
         // Blocks at the right and lower edge are not whole.
         let mut edge = [0.0; ROWS * COLUMNS];
         for piece in 0..self.pairs.bounds.pieces() {
@@ -95,17 +95,31 @@ impl BrainFloats {
             near.clear();
             near.resize(padded * pairs, 0);
             for (row, near) in near.chunks_exact_mut(pairs).take(count).enumerate() {
-                round_row(rows.piece(first + row, piece), near);
+                round_row(rows.piece(first + row, piece), near, |v| v);
+            }
+            if self.rests.is_some() {
+                left_over.clear();
+                left_over.resize(padded * pairs, 0);
+                for (row, left) in left_over.chunks_exact_mut(pairs).take(count).enumerate() {
+                    round_row(rows.piece(first + row, piece), left, rest);
+                }
             }
             for panel in 0..self.pairs.count() {
                 let (left, wide) = (panel * COLUMNS, COLUMNS.min(columns - panel * COLUMNS));
-                for (block, rows) in near.chunks_exact(ROWS * pairs).enumerate() {
+                for block in 0..padded / ROWS {
+                    let across = block * ROWS * pairs..(block + 1) * ROWS * pairs;
                     let own = &mut out[block * ROWS * columns..];
                     let high = ROWS.min(own.len() / columns);
                     let whole = high == ROWS && wide == COLUMNS;
                     let step = |out: &mut [f32], stride: usize| {
-                        let panel = self.pairs.panel(piece, panel);
-                        multiply(Block { rows, panel, steps: pairs / STEP, out, stride });
+                        let (rows, steps) = (&near[across.clone()], pairs / STEP);
+                        if let Some(rests) = &self.rests {
+                            // The small products first.
+                            let (left, rest) = (&left_over[across.clone()], rests.panel(piece, panel));
+                            multiply(Block { rows: left, panel: self.pairs.panel(piece, panel), steps, out, stride });
+                            multiply(Block { rows, panel: rest, steps, out, stride });
+                        }
+                        multiply(Block { rows, panel: self.pairs.panel(piece, panel), steps, out, stride });
                     };
                     if whole {
                         step(&mut own[left..], columns);
@@ -124,13 +138,34 @@ impl BrainFloats {
     }
 }
 
-/// A row's piece as pairs; what is beyond it stays zero.
+/// Pairs of rounded values, in panels.
+fn packed(pieces: &[usize], columns: usize, value: impl Fn(usize, usize) -> f32) -> Panels<u32> {
+    let steps = pieces.iter().map(|piece| piece.div_ceil(2).next_multiple_of(STEP));
+    let mut pairs = Panels::new(steps, columns, COLUMNS);
+    let mut first = 0;
+    for (piece, &length) in pieces.iter().enumerate() {
+        for panel in 0..pairs.count() {
+            let filled = COLUMNS.min(columns - panel * COLUMNS);
+            let own = pairs.panel_mut(piece, panel);
+            for (step, own) in own.chunks_exact_mut(COLUMNS).enumerate().take(length.div_ceil(2)) {
+                for (lane, own) in own[..filled].iter_mut().enumerate() {
+                    let at = |k: usize| if k < length { value(first + k, panel * COLUMNS + lane) } else { 0.0 };
+                    *own = pair(at(2 * step), at(2 * step + 1));
+                }
+            }
+        }
+        first += length;
+    }
+    pairs
+}
+
+/// A function of a row's piece as pairs; what is beyond it stays zero.
 #[inline(always)]
-fn round_row(values: &[f32], pairs: &mut [u32]) {
-    let (whole, rest) = values.as_chunks::<2>();
-    pairs.iter_mut().zip(whole).for_each(|(out, [a, b])| *out = pair(*a, *b));
-    if let [last] = rest {
-        pairs[whole.len()] = pair(*last, 0.0);
+fn round_row(values: &[f32], pairs: &mut [u32], of: impl Fn(f32) -> f32) {
+    let (whole, odd) = values.as_chunks::<2>();
+    pairs.iter_mut().zip(whole).for_each(|(out, [a, b])| *out = pair(of(*a), of(*b)));
+    if let [last] = odd {
+        pairs[whole.len()] = pair(of(*last), 0.0);
     }
 }
 
@@ -304,6 +339,17 @@ mod tests {
             let stand_in = packed(Instructions::here());
             stand_in.in_tiles(matrix_unit::emulated, &result, &rows, 0, &mut out, Finish::Bias);
             check(out, "emulated");
+            // Split factors come as near to the exact product as float32 does.
+            let mut out = vec![0.0; count * columns];
+            let split = BrainFloats::split(&pieces, columns, |k, n| weights[k * columns + n]);
+            split.in_tiles(matrix_unit::emulated, &result, &rows, 0, &mut out, Finish::Bias);
+            for (at, found) in out.iter().enumerate() {
+                let (row, column) = (at / columns, at % columns);
+                let product = |k: usize| f64::from(a[row * width + k]) * f64::from(weights[k * columns + column]);
+                let exact =
+                    (0..width).map(product).sum::<f64>() + f64::from(result.bias.as_ref().expect("bias")[column]);
+                assert!((f64::from(*found) - exact).abs() < 1e-5 * width as f64 + 1e-6, "{found} {exact}");
+            }
         }
     }
 }

@@ -43,9 +43,9 @@ impl PackedConv {
     pub fn new(weight: &Tensor, bias: &Tensor, sampling: Sampling, precision: Precision) -> Result<Self> {
         let (outputs, inputs, _, _) = weight.dims4()?;
         let values: Vec<f32> = weight.flatten_all()?.to_vec1()?;
-        let packed = Packed::new(precision, &Beside::pieces(9, inputs), outputs, Some(bias.to_vec1()?), |k, column| {
-            values[(column * inputs + k % inputs) * 9 + k / inputs]
-        });
+        let value = |k: usize, column: usize| values[(column * inputs + k % inputs) * 9 + k / inputs];
+        let pieces = Beside::pieces(9, inputs);
+        let packed = Packed::sensitive(precision, &pieces, outputs, Some(bias.to_vec1()?), value);
         Ok(Self { packed: Arc::new(packed), inputs, sampling })
     }
 
