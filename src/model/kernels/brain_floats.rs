@@ -4,10 +4,12 @@
 //! are then as good as one in float32 (Henry et al. 2019, arXiv 1904.06376).
 
 use super::factors::{Finish, ResultColumns, Rows};
+use super::floats::InFloats;
 use super::instructions::Instructions;
 use super::matrix_unit::{self, Block, COLUMNS, Multiply, ROWS, STEP};
-use super::tiles::{Panels, load, store};
+use super::tiles::{Panels, load, store, tile};
 use pulp::{Simd, WithSimd};
+use std::ops::Range;
 
 /// A packed factor in bfloat16: pairs of neighbours along the inner dimension. Pieces are filled up with zeros to whole tiles.
 #[derive(Debug)]
@@ -200,11 +202,9 @@ impl<R: Rows> WithSimd for Task<'_, R> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        // Panels are cut into strips that fit the registers.
         match S::F32_LANES {
             16 => self.run::<S, 12, 2>(simd),
             8 => self.run::<S, 6, 2>(simd),
-            4 => self.run::<S, 4, 4>(simd),
             _ => self.run::<S, 4, 4>(simd),
         }
     }
@@ -216,38 +216,35 @@ impl<R: Rows> Task<'_, R> {
         let Self { own, result, rows, first, out, finish } = self;
         let columns = result.count;
         let count = out.len() / columns;
+        // Rows beyond the last repeat it; what they give is not stored.
         let padded = count.next_multiple_of(M);
+        // Panels are cut into strips that fit the registers, and widened strip by strip: for all rows at once.
         let strip = V * S::F32_LANES;
+        let (mut near, mut wide) = (Vec::new(), Vec::new());
         for (left, right) in result.strips(COLUMNS) {
             for piece in 0..own.pairs.bounds.pieces() {
-                let steps = own.pairs.bounds.length(piece);
-                // Rounded rows as float32, pair by pair.
-                let mut near = vec![[0f32; 2]; steps * padded];
-                for (row, near) in near.chunks_exact_mut(steps).enumerate() {
+                let length = 2 * own.pairs.bounds.length(piece);
+                near.clear();
+                near.resize(length * padded, 0.0);
+                for (row, near) in near.chunks_exact_mut(length).enumerate() {
                     let values = rows.piece(first + row.min(count - 1), piece);
-                    let flat = near.as_flattened_mut();
-                    flat.iter_mut().zip(values).for_each(|(out, v)| *out = f32::from_bits(rounded(*v) << 16));
+                    near.iter_mut().zip(values).for_each(|(out, v)| *out = widened(rounded(*v)));
                 }
-                for panel in left / COLUMNS..right.div_ceil(COLUMNS) {
-                    let pairs = own.pairs.panel(piece, panel);
-                    for part in 0..COLUMNS / strip {
-                        let from = panel * COLUMNS + part * strip;
-                        if from >= right {
-                            continue;
+                for from in (left..right).step_by(strip) {
+                    let (panel, within) = (from / COLUMNS, from % COLUMNS);
+                    widen(own.pairs.panel(piece, panel), within..within + strip, &mut wide);
+                    let (weights, _) = S::as_simd_f32s(&wide);
+                    let across = from..right.min(from + strip);
+                    for block in 0..padded / M {
+                        let a: [&[f32]; M] = std::array::from_fn(|i| &near[(block * M + i) * length..][..length]);
+                        let out = &mut out[block * M * columns..];
+                        let mut sums = [[simd.splat_f32s(0.0); V]; M];
+                        for (sums, row) in sums.iter_mut().zip(out.chunks_exact(columns)) {
+                            load(simd, &row[across.clone()], sums);
                         }
-                        let across = from..right.min(from + strip);
-                        for block in 0..padded / M {
-                            let a: [&[[f32; 2]]; M] =
-                                std::array::from_fn(|i| &near[(block * M + i) * steps..][..steps]);
-                            let out = &mut out[block * M * columns..];
-                            let mut sums = [[simd.splat_f32s(0.0); V]; M];
-                            for (sums, row) in sums.iter_mut().zip(out.chunks_exact(columns)) {
-                                load(simd, &row[across.clone()], sums);
-                            }
-                            let sums = tile::<S, M, V>(simd, a, &pairs[part * strip..], sums);
-                            for (sums, row) in sums.iter().zip(out.chunks_exact_mut(columns)) {
-                                store(simd, &mut row[across.clone()], sums);
-                            }
+                        let sums = tile::<_, M, V>(InFloats(simd), a, weights, sums);
+                        for (sums, row) in sums.iter().zip(out.chunks_exact_mut(columns)) {
+                            store(simd, &mut row[across.clone()], sums);
                         }
                     }
                 }
@@ -257,38 +254,23 @@ impl<R: Rows> Task<'_, R> {
     }
 }
 
-/// `sums[i][j] += Σₖ a[i][k] · pairs[k][j]`, the first halves of each pair before the second; rows of `pairs` lie
-/// [`COLUMNS`] apart.
+/// A bfloat16, in the lower half, as float32.
 #[inline(always)]
-fn tile<S: Simd, const M: usize, const V: usize>(
-    simd: S,
-    a: [&[[f32; 2]]; M],
-    pairs: &[u32],
-    mut sums: [[S::f32s; V]; M],
-) -> [[S::f32s; V]; M] {
-    let steps = a[0].len();
-    let a = a.map(|row| &row[..steps]);
-    let low = simd.splat_u32s(0xffff_0000);
-    for (k, pairs) in pairs.chunks(COLUMNS).enumerate().take(steps) {
-        let (vectors, _) = S::as_simd_u32s(pairs);
-        let Some(vectors) = vectors.first_chunk::<V>() else { break };
-        let mut halves = [[simd.splat_f32s(0.0); 2]; V];
-        for (half, vector) in halves.iter_mut().zip(vectors) {
-            // Times 2¹⁶: the lower half moved up.
-            let first = simd.wrapping_dyn_shl_u32s(*vector, simd.splat_u32s(16));
-            let second = simd.and_u32s(*vector, low);
-            *half = [simd.transmute_f32s_u32s(first), simd.transmute_f32s_u32s(second)];
-        }
-        for i in 0..M {
-            for h in 0..2 {
-                let factor = simd.splat_f32s(a[i][k][h]);
-                for j in 0..V {
-                    sums[i][j] = simd.mul_add_f32s(factor, halves[j][h], sums[i][j]);
-                }
-            }
+fn widened(half: u32) -> f32 {
+    f32::from_bits(half << 16)
+}
+
+/// Some columns of a panel in float32, step by step.
+#[inline(always)]
+fn widen(pairs: &[u32], columns: Range<usize>, wide: &mut Vec<f32>) {
+    let strip = columns.len();
+    wide.resize(pairs.len() / COLUMNS * 2 * strip, 0.0);
+    for (pairs, wide) in pairs.chunks_exact(COLUMNS).zip(wide.chunks_exact_mut(2 * strip)) {
+        let (first, second) = wide.split_at_mut(strip);
+        for ((pair, first), second) in pairs[columns.clone()].iter().zip(first).zip(second) {
+            (*first, *second) = (widened(*pair), f32::from_bits(pair & 0xffff_0000));
         }
     }
-    sums
 }
 
 #[cfg(test)]

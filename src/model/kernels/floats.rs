@@ -141,7 +141,7 @@ impl<R: Rows> Task<'_, R> {
 
 /// Float32 values.
 #[derive(Clone, Copy)]
-struct InFloats<S>(S);
+pub(super) struct InFloats<S>(pub(super) S);
 
 impl<S: Simd> Steps for InFloats<S> {
     type Value = f32;
