@@ -162,6 +162,14 @@ fn a_clear_day_beside_a_cloudy_one_is_swiped_and_measured() {
     apply(&mut harness, Command::Measure(0));
     press(&mut harness, "swipe with reference");
     snapshot(&mut harness, "partly_reference");
+    // What is exported says pixel by pixel what was observed.
+    let out = tempfile::tempdir().expect("folder");
+    press(&mut harness, "Export …");
+    fill(&mut harness, "Folder", &out.path().display().to_string());
+    press(&mut harness, "Write files");
+    wait(&mut harness, "exporting", |w| w.session().notes.iter().any(|note| note.text.contains("files were written")));
+    let names = common::files(out.path());
+    assert!(names.iter().any(|name| name.contains("S2L2A_10m") && name.ends_with("_observed.tif")), "{names:?}");
     press(&mut harness, "Show reference");
     assert_eq!(harness.state().shown().base, Base::Reference);
     // Other bands are measured by themselves.
