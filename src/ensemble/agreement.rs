@@ -1,6 +1,6 @@
 //! How near an ensemble comes to another image of the same ground.
 
-use super::{Quantity, Realisation, Statistics, rasters, statistics};
+use super::{Quantity, Realisation, rasters};
 use crate::modality::{Mask, Modality, Raster, measured_value};
 
 /// Mean absolute difference from a reference, over pixels that are valid in both: of channels in the units of
@@ -18,23 +18,19 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    /// Of a quantity at the pixels that `at` chooses (all if `None`); `None` where there is nothing to compare, or sizes
+    /// Of a quantity of realisations, whose mean or most frequent class is `middle`, at the pixels that `at` chooses (all if `None`); `None` where there is nothing to compare, or sizes
     /// differ.
     pub fn of(
         (m, modality, quantity): (&Modality, usize, Quantity),
-        realisations: &[&Realisation],
+        (realisations, middle): (&[&Realisation], &Raster),
         observed: Option<&Raster>,
         reference: &Raster,
         at: Option<&Mask>,
     ) -> Option<Self> {
         let made = rasters(m, modality, realisations).ok()?;
-        let middle = match statistics(m, modality, realisations).ok()? {
-            Statistics::Continuous { mean, .. } => mean,
-            Statistics::Classes { mode, .. } => mode,
-        };
         let from = |raster: &Raster| difference((m, quantity), raster, reference, at);
         let singles = made.iter().map(|raster| Some(from(raster)?.0)).collect::<Option<Vec<f64>>>()?;
-        let (mean, pixels) = from(&middle)?;
+        let (mean, pixels) = from(middle)?;
         Some(Self {
             pixels,
             mean: mean as f32,
@@ -71,6 +67,7 @@ fn difference(
 
 #[cfg(test)]
 mod tests {
+    use super::super::statistics;
     use super::*;
     use crate::modality::{ModalityTable, Value};
 
@@ -97,12 +94,14 @@ mod tests {
         truth.data[0] = 9000.0;
         let truth = truth.with_valid(&Mask::from_fn(4, 4, |pixel| pixel != 0)).expect("valid");
         let channel = (&m, i, Quantity::Channel(0));
-        let found = Agreement::of(channel, &made, Some(&flat(7500.0)), &truth, Some(&half)).expect("agreement");
+        let middle = statistics(&m, i, &made).expect("statistics").middle();
+        let made = (&made[..], &middle);
+        let found = Agreement::of(channel, made, Some(&flat(7500.0)), &truth, Some(&half)).expect("agreement");
         assert_eq!((found.pixels, found.observed), (7, Some(0.5)));
         assert!((found.mean - 0.05).abs() < 1e-6 && (found.single - 0.1).abs() < 1e-6, "{found:?}");
         let other = Raster::constant(m.channels.len(), 2, 2, 1.0);
-        assert_eq!(Agreement::of(channel, &made, None, &other, None), None, "another size");
-        assert_eq!(Agreement::of(channel, &made, None, &truth, Some(&Mask::from_fn(4, 4, |_| false))), None);
+        assert_eq!(Agreement::of(channel, made, None, &other, None), None, "another size");
+        assert_eq!(Agreement::of(channel, made, None, &truth, Some(&Mask::from_fn(4, 4, |_| false))), None);
     }
 
     #[test]
@@ -111,7 +110,9 @@ mod tests {
         let flat = |level: f32| Raster::constant(1, 2, 2, level);
         let made = [1.0, 2.0, 2.0].map(|code| realisation(i, flat(code)));
         let made: Vec<&Realisation> = made.iter().collect();
-        let found = Agreement::of((&m, i, Quantity::Channel(0)), &made, None, &flat(2.0), None).expect("agreement");
+        let middle = statistics(&m, i, &made).expect("statistics").middle();
+        let made = (&made[..], &middle);
+        let found = Agreement::of((&m, i, Quantity::Channel(0)), made, None, &flat(2.0), None).expect("agreement");
         assert_eq!((found.mean, found.observed, found.pixels), (0.0, None, 4));
         assert!((found.single - 1.0 / 3.0).abs() < 1e-6);
     }

@@ -50,6 +50,16 @@ pub enum Statistics {
     },
 }
 
+impl Statistics {
+    /// The mean, or the most frequent class.
+    pub fn middle(self) -> Raster {
+        match self {
+            Self::Continuous { mean, .. } => mean,
+            Self::Classes { mode, .. } => mode,
+        }
+    }
+}
+
 /// Which pixels of a partly given modality are observed in realisations of one run: the same in all of them.
 pub fn kept<'a>(realisations: impl IntoIterator<Item = &'a Realisation>, modality: usize) -> Option<&'a Mask> {
     realisations.into_iter().find_map(|realisation| realisation.kept.get(&modality))

@@ -146,28 +146,29 @@ pub(crate) fn gallery(order: &GalleryOrder) -> Option<Gallery> {
     };
     let before = order.before.as_ref().filter(|before| own_stretch || before.stretch == stretch);
     let is_new = |index: &u64| before.is_none_or(|before| !before.realisations.contains_key(index));
-    let middle = match statistics(m, index, &all) {
-        Ok(Statistics::Continuous { mean, .. }) if held.len() > 1 => Some(mean),
-        Ok(Statistics::Classes { mode, .. }) if held.len() > 1 => Some(mode),
-        _ => None,
-    };
+    let middle = statistics(m, index, &all).ok().map(Statistics::middle);
+    // One alone is its own mean: nothing to show, or to be near to.
+    let shown = middle.as_ref().filter(|_| held.len() > 1);
     // Distances from what was observed stay as they are, whatever the contrast.
     let known = |index: &u64| order.before.as_ref()?.realisations.get(index).copied();
     let truth = order.reference.as_ref().or(order.observed.as_ref().filter(|_| order.truth));
     let from = |other: Option<&Raster>, raster: &Raster| other.and_then(|other| distance(m, raster, other));
     let distances = held.iter().map(|(index, raster)| {
         let observed = known(index).unwrap_or_else(|| from(truth, raster));
-        (*index, Distances { mean: from(middle.as_ref(), raster), observed })
+        (*index, Distances { mean: from(shown, raster), observed })
     });
     let spread = (held.len() > 1).then(|| {
         let samples = Samples::new(m, index, order.quantity, &all, truth, order.measure).ok()?;
         let range = view::spread_range(&samples);
         Some((order.quantity, samples, range))
     });
-    let agreement = order.reference.as_ref().map_or([None, None], |reference| {
+    let agreement = order.reference.as_ref().zip(middle.as_ref()).map_or([None, None], |(reference, middle)| {
         let kept = kept(all.iter().copied(), index);
         let sampled = kept.map(Mask::inverted);
-        let within = |at| Agreement::of((m, index, order.quantity), &all, order.observed.as_ref(), reference, at);
+        let within = |at| {
+            let made = (&all[..], middle);
+            Agreement::of((m, index, order.quantity), made, order.observed.as_ref(), reference, at)
+        };
         [within(sampled.as_ref()), kept.and_then(|kept| within(Some(kept)))]
     });
     let area = order.area.as_ref().and_then(|(area, table, observed)| {
@@ -181,7 +182,7 @@ pub(crate) fn gallery(order: &GalleryOrder) -> Option<Gallery> {
         reference: order.reference.as_ref().filter(|_| before.is_none()).map(drawn),
         agreement,
         realisations: held.iter().filter(|(i, _)| is_new(i)).map(|(i, raster)| (*i, drawn(raster))).collect(),
-        mean: middle.as_ref().map(drawn),
+        mean: shown.map(drawn),
         distances: distances.collect(),
         spread: spread.flatten(),
         area,

@@ -4,10 +4,10 @@
 //! are then as good as one in float32 (Henry et al. 2019, arXiv 1904.06376).
 
 use super::factors::{Finish, ResultColumns, Rows};
-use super::floats::InFloats;
+use super::floats::add_strip;
 use super::instructions::Instructions;
 use super::matrix_unit::{self, Block, COLUMNS, Multiply, ROWS, STEP};
-use super::tiles::{Panels, load, store, tile};
+use super::tiles::Panels;
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
@@ -235,18 +235,7 @@ impl<R: Rows> Task<'_, R> {
                     widen(own.pairs.panel(piece, panel), within..within + strip, &mut wide);
                     let (weights, _) = S::as_simd_f32s(&wide);
                     let across = from..right.min(from + strip);
-                    for block in 0..padded / M {
-                        let a: [&[f32]; M] = std::array::from_fn(|i| &near[(block * M + i) * length..][..length]);
-                        let out = &mut out[block * M * columns..];
-                        let mut sums = [[simd.splat_f32s(0.0); V]; M];
-                        for (sums, row) in sums.iter_mut().zip(out.chunks_exact(columns)) {
-                            load(simd, &row[across.clone()], sums);
-                        }
-                        let sums = tile::<_, M, V>(InFloats(simd), a, weights, sums);
-                        for (sums, row) in sums.iter().zip(out.chunks_exact_mut(columns)) {
-                            store(simd, &mut row[across.clone()], sums);
-                        }
-                    }
+                    add_strip::<S, M, V>(simd, &near, weights, out, (columns, across));
                 }
             }
             result.finish(out, left..right, finish);

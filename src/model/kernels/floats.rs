@@ -4,6 +4,7 @@ use super::factors::{Finish, PIECE, ResultColumns, Rows};
 use super::instructions::Instructions;
 use super::tiles::{Panels, Steps, load, store, tile};
 use pulp::{Simd, WithSimd};
+use std::ops::Range;
 
 /// A packed factor in float32.
 #[derive(Debug)]
@@ -120,18 +121,7 @@ impl<R: Rows> Task<'_, R> {
                 for panel in left / width..right.div_ceil(width) {
                     let (weights, _) = S::as_simd_f32s(panels.panel(piece, panel));
                     let across = panel * width..right.min((panel + 1) * width);
-                    for block in 0..padded / M {
-                        let a: [&[f32]; M] = std::array::from_fn(|i| &near[(block * M + i) * length..][..length]);
-                        let out = &mut out[block * M * columns..];
-                        let mut sums = [[simd.splat_f32s(0.0); V]; M];
-                        for (sums, row) in sums.iter_mut().zip(out.chunks_exact(columns)) {
-                            load(simd, &row[across.clone()], sums);
-                        }
-                        let sums = tile::<_, M, V>(InFloats(simd), a, weights, sums);
-                        for (sums, row) in sums.iter().zip(out.chunks_exact_mut(columns)) {
-                            store(simd, &mut row[across.clone()], sums);
-                        }
-                    }
+                    add_strip::<S, M, V>(simd, &near[..length * padded], weights, out, (columns, across));
                 }
             }
             result.finish(out, left..right, finish);
@@ -139,9 +129,33 @@ impl<R: Rows> Task<'_, R> {
     }
 }
 
+/// Adds the product of all rows, `length` values each, with a strip of V vectors of columns to those columns of the result.
+#[inline(always)]
+pub(super) fn add_strip<S: Simd, const M: usize, const V: usize>(
+    simd: S,
+    rows: &[f32],
+    weights: &[S::f32s],
+    out: &mut [f32],
+    (columns, across): (usize, Range<usize>),
+) {
+    let length = weights.len() / V;
+    for block in 0..rows.len() / (M * length) {
+        let a: [&[f32]; M] = std::array::from_fn(|i| &rows[(block * M + i) * length..][..length]);
+        let out = &mut out[block * M * columns..];
+        let mut sums = [[simd.splat_f32s(0.0); V]; M];
+        for (sums, row) in sums.iter_mut().zip(out.chunks_exact(columns)) {
+            load(simd, &row[across.clone()], sums);
+        }
+        let sums = tile::<_, M, V>(InFloats(simd), a, weights, sums);
+        for (sums, row) in sums.iter().zip(out.chunks_exact_mut(columns)) {
+            store(simd, &mut row[across.clone()], sums);
+        }
+    }
+}
+
 /// Float32 values.
 #[derive(Clone, Copy)]
-pub(super) struct InFloats<S>(pub(super) S);
+struct InFloats<S>(S);
 
 impl<S: Simd> Steps for InFloats<S> {
     type Value = f32;

@@ -37,11 +37,12 @@ impl Instructions {
         static HERE: OnceLock<Instructions> = OnceLock::new();
         *HERE.get_or_init(|| {
             let wanted = std::env::var(INSTRUCTIONS_VARIABLE).unwrap_or_default();
-            let most = <Self as clap::ValueEnum>::from_str(&wanted, true).unwrap_or(Self::Amx);
-            if !wanted.is_empty() && <Self as clap::ValueEnum>::from_str(&wanted, true).is_err() {
+            let named = <Self as clap::ValueEnum>::from_str(&wanted, true);
+            if !wanted.is_empty() && named.is_err() {
                 let names = Self::ALL.map(Self::name).join(", ");
                 tracing::warn!("{INSTRUCTIONS_VARIABLE} is none of {names}; the best instructions are used.");
             }
+            let most = named.unwrap_or(Self::Amx);
             Self::ALL.into_iter().rfind(|set| *set <= most && set.is_here()).unwrap_or(Self::Plain)
         })
     }

@@ -16,6 +16,11 @@ use crate::model::Precision;
 /// A factor with fewer rows or columns is no work: images' few channels, latents, the values of a patch. Such layers stay in
 /// float32 where others are rounded to bfloat16.
 const NARROW: usize = 48;
+
+fn is_narrow(pieces: &[usize], columns: usize) -> bool {
+    pieces.iter().sum::<usize>().min(columns) < NARROW
+}
+
 /// Rows that one task works on, at most and at least.
 const ROWS: std::ops::RangeInclusive<usize> = 12..=96;
 
@@ -58,12 +63,11 @@ impl Packed {
         if precision != Precision::Bf16 {
             return Self::new(precision, pieces, columns, bias, value);
         }
-        let inner: usize = pieces.iter().sum();
-        if Instructions::here() != Instructions::Amx || inner.min(columns) < NARROW {
+        if Instructions::here() != Instructions::Amx || is_narrow(pieces, columns) {
             return Self::new(Precision::F32, pieces, columns, bias, value);
         }
         let values = Values::BrainFloats(BrainFloats::split(pieces, columns, value));
-        Self { values, result: ResultColumns { inner, count: columns, bias } }
+        Self { values, result: ResultColumns { inner: pieces.iter().sum(), count: columns, bias } }
     }
 
     /// The same for other instructions than the best.
@@ -76,16 +80,16 @@ impl Packed {
         value: impl Fn(usize, usize) -> f32,
     ) -> Self {
         assert!(pieces.iter().all(|&p| p <= PIECE) && bias.as_ref().is_none_or(|b| b.len() == columns));
-        let inner: usize = pieces.iter().sum();
-        let narrow = inner.min(columns) < NARROW;
         let values = match precision {
             // Costs next to nothing, and everything passes through it.
-            Precision::Bf16 if narrow => Values::Floats(Floats::new(instructions, pieces, columns, value)),
+            Precision::Bf16 if is_narrow(pieces, columns) => {
+                Values::Floats(Floats::new(instructions, pieces, columns, value))
+            }
             Precision::I16 => Values::Integers(Integers::new(instructions, pieces, columns, value)),
             Precision::Bf16 => Values::BrainFloats(BrainFloats::new(instructions, pieces, columns, value)),
             Precision::F32 | Precision::F16 => Values::Floats(Floats::new(instructions, pieces, columns, value)),
         };
-        Self { values, result: ResultColumns { inner, count: columns, bias } }
+        Self { values, result: ResultColumns { inner: pieces.iter().sum(), count: columns, bias } }
     }
 
     /// Number of columns.
