@@ -287,6 +287,9 @@ impl Block {
         if !self.trainable && kernels::can_run(x) {
             return kernels::attention(&self.qkv.forward(x)?, self.heads, self.precision);
         }
+        if kernels::can_run(x) {
+            return kernels::gradient::attention(&self.qkv.forward(x)?, self.heads, self.precision);
+        }
         let head = d / self.heads;
         let qkv = self.qkv.forward(x)?.reshape((b, n, 3, self.heads, head))?.permute((2, 0, 3, 1, 4))?;
         let part = |i: usize| qkv.get(i)?.contiguous();

@@ -5,7 +5,8 @@
 //! everything that belongs to a (batch, channel) pair broadcasts from the left.
 
 pub use super::kernels::Sampling;
-use super::kernels::{self, PackedConv, PackedLinear};
+use super::Precision;
+use super::kernels::{self, PackedConv, PackedLinear, gradient};
 use super::parameters::{Init, LowRank, Scope};
 use crate::error::Result;
 use candle_core::{D, Module, Tensor};
@@ -37,8 +38,9 @@ pub(super) fn linear_pair(scope: &mut Scope, inputs: usize, outputs: usize) -> R
 
 /// A linear layer; in low-rank fine-tuning with a trained product of two thin matrices beside the fixed weight.
 #[derive(Debug)]
-pub(super) struct Projection {
+pub struct Projection {
     weight: Weight,
+    precision: Precision,
 }
 
 #[derive(Debug)]
@@ -49,7 +51,17 @@ enum Weight {
 }
 
 impl Projection {
-    fn new(scope: &mut Scope, [inputs, outputs]: [usize; 2], bias: bool, init: Init, parts: usize) -> Result<Self> {
+    /// `name.weight (out, in)` and, with `bias`, `name.bias (out)`; the inputs come in so many tensors of equal width.
+    ///
+    /// # Errors
+    /// When a parameter is missing or misshapen.
+    pub fn new(
+        scope: &mut Scope,
+        [inputs, outputs]: [usize; 2],
+        bias: bool,
+        init: Init,
+        parts: usize,
+    ) -> Result<Self> {
         let weight = scope.get("weight", &[outputs, inputs], init)?;
         let bias = if bias { Some(scope.get("bias", &[outputs], Init::Zeros)?) } else { None };
         let low_rank = scope.low_rank("weight", [outputs, inputs])?;
@@ -70,17 +82,27 @@ impl Projection {
             } else {
                 Weight::Plain(Linear::new(weight, bias), low_rank)
             },
+            precision: scope.precision(),
         })
     }
 
     /// Maps the last dimension.
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    ///
+    /// # Errors
+    /// When it does not have as many features as there are inputs, or the device fails.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let plain = |x: &Tensor, weight: &Tensor, bias: Option<&Tensor>| -> Result<Tensor> {
+            if kernels::can_run(x) {
+                return gradient::linear(x, weight, bias, self.precision);
+            }
+            Ok(Linear::new(weight.clone(), bias.cloned()).forward(&x.contiguous()?)?)
+        };
         match &self.weight {
             Weight::Packed(packed) => packed.forward(x),
-            Weight::Plain(linear, None) => Ok(linear.forward(&x.contiguous()?)?),
+            Weight::Plain(linear, None) => plain(x, linear.weight(), linear.bias()),
             Weight::Plain(linear, Some(LowRank { a, b, scale })) => {
-                let thin = |w: &Tensor| Linear::new(w.clone(), None);
-                Ok((linear.forward(x)? + (thin(b).forward(&thin(a).forward(x)?)? * *scale)?)?)
+                let beside = plain(&plain(x, a, None)?, b, None)?;
+                Ok((plain(x, linear.weight(), linear.bias())? + (beside * *scale)?)?)
             }
         }
     }
@@ -94,9 +116,10 @@ impl Projection {
     }
 
     /// Maps the last dimension, then GELU with the exact error function.
-    pub(super) fn forward_gelu(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn forward_gelu(&self, x: &Tensor) -> Result<Tensor> {
         match &self.weight {
             Weight::Packed(packed) => packed.forward_gelu(x),
+            Weight::Plain(..) if kernels::can_run(x) => gradient::gelu(&self.forward(x)?),
             Weight::Plain(..) => Ok(self.forward(x)?.gelu_erf()?),
         }
     }
@@ -112,7 +135,7 @@ impl Projection {
 
 /// Layer norm over the last dimension, eps 1e-5.
 #[derive(Debug)]
-pub(super) struct LayerNorm {
+pub struct LayerNorm {
     weight: Tensor,
     bias: Tensor,
     trainable: bool,
@@ -122,7 +145,7 @@ impl LayerNorm {
     const EPS: f32 = 1e-5;
 
     /// `name.weight`, `name.bias`, both `(features)`.
-    pub(super) fn new(scope: &mut Scope, features: usize) -> Result<Self> {
+    pub fn new(scope: &mut Scope, features: usize) -> Result<Self> {
         Ok(Self {
             weight: scope.get("weight", &[features], Init::Ones)?,
             bias: scope.get("bias", &[features], Init::Zeros)?,
@@ -131,7 +154,10 @@ impl LayerNorm {
     }
 
     /// Normalises the last dimension.
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        if self.trainable && kernels::can_run(x) {
+            return gradient::norm(x, &self.weight, &self.bias);
+        }
         if self.trainable {
             return Ok(candle_nn::ops::layer_norm_slow(&x.contiguous()?, &self.weight, &self.bias, Self::EPS)?);
         }
@@ -149,7 +175,7 @@ pub(super) fn softmax(x: &Tensor, trainable: bool) -> Result<Tensor> {
 
 /// Group norm (eps 1e-6, affine) on `(row, column, batch, channel)`.
 #[derive(Debug)]
-pub(super) struct GroupNorm {
+pub struct GroupNorm {
     weight: Tensor,
     bias: Tensor,
     groups: usize,
@@ -160,7 +186,7 @@ impl GroupNorm {
     const EPS: f64 = 1e-6;
 
     /// `name.weight`, `name.bias`, both `(channels)`.
-    pub(super) fn new(scope: &mut Scope, channels: usize, groups: usize) -> Result<Self> {
+    pub fn new(scope: &mut Scope, channels: usize, groups: usize) -> Result<Self> {
         Ok(Self {
             weight: scope.get("weight", &[channels], Init::Ones)?,
             bias: scope.get("bias", &[channels], Init::Zeros)?,
@@ -170,9 +196,9 @@ impl GroupNorm {
     }
 
     /// Normalises each (item, group) over all positions and the group's channels.
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        if !self.trainable && kernels::can_run(x) {
-            return kernels::group_norm(x, &self.weight, &self.bias, self.groups, false);
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        if kernels::can_run(x) {
+            return self.on_cpu(x, false);
         }
         let (h, w, b, c) = x.dims4()?;
         let flat = x.reshape((h * w, b * c))?;
@@ -192,11 +218,16 @@ impl GroupNorm {
     }
 
     /// Normalises, then x · sigmoid(x).
-    pub(super) fn forward_swish(&self, x: &Tensor) -> Result<Tensor> {
-        if !self.trainable && kernels::can_run(x) {
-            return kernels::group_norm(x, &self.weight, &self.bias, self.groups, true);
+    pub fn forward_swish(&self, x: &Tensor) -> Result<Tensor> {
+        if kernels::can_run(x) {
+            return self.on_cpu(x, true);
         }
         Ok(self.forward(x)?.silu()?)
+    }
+
+    fn on_cpu(&self, x: &Tensor, swish: bool) -> Result<Tensor> {
+        let norm = if self.trainable { gradient::group_norm } else { kernels::group_norm };
+        norm(x, &self.weight, &self.bias, self.groups, swish)
     }
 }
 
@@ -205,6 +236,7 @@ impl GroupNorm {
 pub struct Conv3 {
     weight: ConvWeight,
     sampling: Sampling,
+    precision: Precision,
 }
 
 #[derive(Debug)]
@@ -230,7 +262,7 @@ impl Conv3 {
         } else {
             ConvWeight::Plain(weight, bias)
         };
-        Ok(Self { weight, sampling })
+        Ok(Self { weight, sampling, precision: scope.precision() })
     }
 
     /// Convolves; the result has the size [`Sampling`] says.
@@ -239,6 +271,14 @@ impl Conv3 {
             ConvWeight::Packed(packed) => return packed.forward(x),
             ConvWeight::Plain(weight, bias) => (weight, bias),
         };
+        if kernels::can_run(x) {
+            return gradient::convolution(x, weight, bias, self.sampling, self.precision);
+        }
+        self.forward_anywhere(x, weight, bias)
+    }
+
+    /// The same by candle's operations.
+    fn forward_anywhere(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
         let doubled = if self.sampling == Sampling::Double { Some(upsample(x)?) } else { None };
         let x = doubled.as_ref().unwrap_or(x);
         let (h, w, b, c) = x.dims4()?;

@@ -34,7 +34,7 @@ pub use folder::Model;
 pub use identity::ModelIdentity;
 pub use import::{check_autoencoder, check_denoiser, convert};
 pub use known::Known;
-pub use layers::{Conv3, Sampling};
+pub use layers::{Conv3, GroupNorm, LayerNorm, Projection, Sampling};
 pub use manifest::{
     AutoencoderEntry, AutoencoderSizes, DenoiserSizes, MANIFEST_FILE, Manifest, Origin, Published, WeightFile,
 };

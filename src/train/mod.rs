@@ -28,10 +28,11 @@ pub use checkpoint::checkpoint_file;
 pub use denoiser::{Denoising, train_denoiser};
 pub use field::fit_field;
 pub use output::OutputFolder;
+pub use parameters::{Optimiser, Trainable};
 pub use recipe::{AutoencoderRecipe, DataRecipe, DenoiserRecipe, FieldRecipe, OptimiserRecipe, Recipe, SameBand};
 pub use record::Row;
 pub use split::{Split, Use};
-pub use steps::{Options, Seen, Setting};
+pub use steps::{Options, Seen, Setting, accumulate};
 pub use windows::Windows;
 
 /// What a training tells while it runs.

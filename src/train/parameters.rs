@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use std::collections::BTreeMap;
 
 /// A fresh or continued set of parameters.
-pub(super) struct Trainable {
+pub struct Trainable {
     vars: BTreeMap<String, Var>,
     start: BTreeMap<String, TensorData>,
     fixed: BTreeMap<String, TensorData>,
@@ -22,14 +22,14 @@ pub(super) struct Trainable {
 
 impl Trainable {
     /// Parameters that begin at `start` where it has them, else random from `seed`.
-    pub(super) fn new(seed: u64, start: BTreeMap<String, TensorData>, device: &Device) -> Self {
+    pub fn new(seed: u64, start: BTreeMap<String, TensorData>, device: &Device) -> Self {
         let generator = ChaCha12Rng::seed_from_u64(seed);
         Self { vars: BTreeMap::new(), start, fixed: BTreeMap::new(), rank: None, generator, device: device.clone() }
     }
 
     /// Keeps every parameter as it starts and trains a product of this rank beside each linear layer instead (LoRA,
     /// arXiv 2106.09685).
-    pub(super) fn with_low_rank(mut self, rank: usize) -> Self {
+    pub fn with_low_rank(mut self, rank: usize) -> Self {
         self.rank = Some(rank);
         self
     }
@@ -114,7 +114,7 @@ struct Slot {
 }
 
 /// AdamW (decoupled decay, bias-corrected) in one pass over memory, with the moving average of the weights.
-pub(super) struct Optimiser {
+pub struct Optimiser {
     slots: Vec<Slot>,
     /// Parameters that are not trained.
     fixed: BTreeMap<String, TensorData>,
@@ -127,7 +127,7 @@ impl Optimiser {
     ///
     /// # Errors
     /// When the device fails.
-    pub(super) fn new(parameters: Trainable, recipe: &OptimiserRecipe) -> Result<Self> {
+    pub fn new(parameters: Trainable, recipe: &OptimiserRecipe) -> Result<Self> {
         let slot = |(name, var): (String, Var)| -> Result<Slot> {
             let weight: Vec<f32> = var.flatten_all()?.to_vec1()?;
             let zeros = vec![0.0; weight.len()];
@@ -174,7 +174,7 @@ impl Optimiser {
     ///
     /// # Errors
     /// When the device fails.
-    pub(super) fn step(&mut self) -> Result<bool> {
+    pub fn step(&mut self) -> Result<bool> {
         let square = |slot: &Slot| slot.gradient.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
         // Summed in the order of the slots: a parallel sum would round differently from run to run.
         let norm = self.slots.par_iter().map(square).collect::<Vec<_>>().iter().sum::<f64>().sqrt();

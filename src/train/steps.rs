@@ -92,6 +92,33 @@ pub enum Seen {
     Perhaps,
 }
 
+/// Adds the gradients of the losses of all parts, `together` at once; returns the sum of the losses.
+///
+/// Parts are independent: computed side by side they keep all cores busy, and their size does not depend on the number of cores,
+/// so that neither does the result.
+///
+/// # Errors
+/// When the device fails.
+pub fn accumulate<P: Sync>(
+    optimiser: &mut Optimiser,
+    parts: &[P],
+    together: usize,
+    loss: impl Fn(&P) -> Result<Tensor> + Sync,
+) -> Result<f64> {
+    let mut value = 0.0;
+    for round in parts.chunks(together.max(1)) {
+        let gradients = parallel::map(round, |part| {
+            let loss = loss(part)?;
+            Ok((f64::from(loss.to_scalar::<f32>()?), loss.backward()?))
+        })?;
+        for (loss, gradients) in &gradients {
+            value += loss;
+            optimiser.accumulate(gradients)?;
+        }
+    }
+    Ok(value)
+}
+
 /// Runs all steps. Writes checkpoints, `WHAT_metrics.csv` and `WHAT_loss.png`; `look` sees the optimiser every
 /// `validate_every` steps, and at a checkpoint of such a step that the training goes on from. When `progress` fails (the
 /// user stops it), a checkpoint is written first.
@@ -127,20 +154,7 @@ pub(super) fn run<T: Task>(
     let mut begun = Instant::now();
     while optimiser.steps_done() < recipe.steps {
         let (step, rate) = (optimiser.steps_done(), optimiser.rate());
-        let mut value = 0.0;
-        let parts = task.draw(step)?;
-        // Parts are independent: computed side by side they keep all cores busy, and their size does not depend on the
-        // number of cores, so that neither does the result.
-        for round in parts.chunks(task.together()) {
-            let gradients = parallel::map(round, |part| {
-                let loss = task.loss(part)?;
-                Ok((f64::from(loss.to_scalar::<f32>()?), loss.backward()?))
-            })?;
-            for (loss, gradients) in &gradients {
-                value += loss;
-                optimiser.accumulate(gradients)?;
-            }
-        }
+        let value = accumulate(&mut optimiser, &task.draw(step)?, task.together(), |part| task.loss(part))?;
         let kept = saved.map_or_else(
             || "no checkpoint was written yet".to_owned(),
             |saved| format!("the checkpoint of step {saved} is kept"),

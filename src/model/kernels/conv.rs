@@ -1,23 +1,15 @@
-//! 3×3 convolution and group norm on images laid out `(row, column, batch, channel)`.
+//! 3×3 convolution on images laid out `(row, column, batch, channel)`.
 //!
 //! A convolution is a product whose rows are a pixel's neighbours: nine pieces (or more, of wide images), each read where
 //! the neighbour lies. Nothing is gathered, padded or doubled.
 
 use super::factors::{Beside, Finish, PIECE, Rows};
-use super::fill::in_parallel;
-use super::functions::silu;
-use super::instructions::Instructions;
 use super::product::Packed;
 use super::storage::{bad, values};
 use crate::error::Result;
 use crate::model::Precision;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
-use pulp::NullaryFnOnce;
-use rayon::prelude::*;
 use std::sync::Arc;
-
-/// Pixels whose sums are taken by one task; fixed, so that sums do not depend on the number of threads.
-const PIXELS: usize = 512;
 
 /// What a convolution does with the size of the image.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -151,127 +143,6 @@ impl Rows for Neighbours<'_> {
     }
 }
 
-/// Group norm (eps 1e-6) and, with `swish`, x · sigmoid(x).
-pub(super) struct GroupNorm {
-    pub weight: Vec<f32>,
-    pub shift: Vec<f32>,
-    pub groups: usize,
-    pub swish: bool,
-}
-
-impl CustomOp1 for GroupNorm {
-    fn name(&self) -> &'static str {
-        "group-norm"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, of_x: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        const EPS: f64 = 1e-6;
-        let (height, width, batch, channels) = of_x.shape().dims4()?;
-        let (x, row, arch) = (values(x, of_x)?, batch * channels, Instructions::here().registers());
-        if channels != self.weight.len()
-            || channels != self.shift.len()
-            || self.groups == 0
-            || channels % self.groups != 0
-        {
-            return Err(bad(format!("{channels} channels for a group norm of {}", self.weight.len())));
-        }
-        let each = channels / self.groups;
-        // The mean over each group of an item, item by item.
-        let average = |means: &[f32], moment: Moment| -> Vec<f64> {
-            let parts: Vec<Vec<f32>> = x.par_chunks(PIXELS * row).map(|pixels| moment.sums(pixels, means)).collect();
-            let mut groups = vec![0.0; batch * self.groups];
-            for part in &parts {
-                for (at, sum) in part.iter().enumerate() {
-                    groups[at / each] += f64::from(*sum);
-                }
-            }
-            groups.iter().map(|sum| sum / (height * width * each) as f64).collect()
-        };
-        let first = average(&vec![0.0; row], Moment::First);
-        let means: Vec<f32> = first.iter().flat_map(|mean| vec![*mean as f32; each]).collect();
-        // Two passes: exact where values are large and differ little.
-        let variances = average(&means, Moment::Second);
-        let scales: Vec<f32> = (0..row)
-            .map(|at| ((variances[at / each] + EPS).sqrt().recip() * f64::from(self.weight[at % channels])) as f32)
-            .collect();
-        let out = in_parallel(x.len(), PIXELS * row, |task, out| {
-            let x = &x[task * PIXELS * row..][..out.len()];
-            arch.dispatch(NormPixels { norm: self, x, means: &means, scales: &scales, out });
-        });
-        Ok((CpuStorage::F32(out), of_x.shape().clone()))
-    }
-}
-
-/// What is summed over the pixels, per item and channel.
-#[derive(Clone, Copy)]
-enum Moment {
-    First,
-    /// Squared distances from the mean.
-    Second,
-}
-
-impl Moment {
-    fn sums(self, pixels: &[f32], means: &[f32]) -> Vec<f32> {
-        let mut sums = vec![0.0; means.len()];
-        Instructions::here().registers().dispatch(Sums { moment: self, pixels, means, sums: &mut sums });
-        sums
-    }
-}
-
-struct Sums<'a> {
-    moment: Moment,
-    pixels: &'a [f32],
-    means: &'a [f32],
-    sums: &'a mut [f32],
-}
-
-impl NullaryFnOnce for Sums<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn call(self) {
-        for pixel in self.pixels.chunks_exact(self.means.len()) {
-            for ((sum, v), mean) in self.sums.iter_mut().zip(pixel).zip(self.means) {
-                *sum += match self.moment {
-                    Moment::First => *v,
-                    Moment::Second => (v - mean) * (v - mean),
-                };
-            }
-        }
-    }
-}
-
-/// Some pixels of a group norm.
-struct NormPixels<'a> {
-    norm: &'a GroupNorm,
-    x: &'a [f32],
-    /// Per item and channel.
-    means: &'a [f32],
-    scales: &'a [f32],
-    out: &'a mut [f32],
-}
-
-impl NullaryFnOnce for NormPixels<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn call(self) {
-        let Self { norm, x, means, scales, out } = self;
-        let (row, channels) = (means.len(), norm.shift.len());
-        for (out, x) in out.chunks_exact_mut(row).zip(x.chunks_exact(row)) {
-            for (item, out) in out.chunks_exact_mut(channels).enumerate() {
-                let own = item * channels..(item + 1) * channels;
-                let (x, means, scales) = (&x[own.clone()], &means[own.clone()], &scales[own]);
-                let each = out.iter_mut().zip(x).zip(means).zip(scales).zip(&norm.shift);
-                for ((((out, x), mean), scale), shift) in each {
-                    let v = (x - mean) * scale + shift;
-                    *out = if norm.swish { silu(v) } else { v };
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::{farthest, waves};
@@ -310,35 +181,6 @@ mod tests {
                 assert!(conv.forward(&waves(&[2, 2, 1, inputs + 1], 0.1)).is_err());
                 assert!(conv.forward_onto(&x, &waves(&[1], 1.0)).is_err());
             }
-        }
-    }
-
-    #[test]
-    fn group_norms_are_those_of_the_definition() {
-        let (groups, channels) = (4, 24);
-        // Far from zero, and more pixels than one task takes.
-        let x = waves(&[30, 40, 2, channels], 0.41).affine(1.0, 50.0).expect("image");
-        let (weight, shift) = (waves(&[channels], 0.2), waves(&[channels], 0.3));
-        for swish in [false, true] {
-            let op = GroupNorm {
-                weight: weight.to_vec1().expect("weight"),
-                shift: shift.to_vec1().expect("shift"),
-                groups,
-                swish,
-            };
-            let found = x.apply_op1_no_bwd(&op).expect("norm");
-            let run = || -> candle_core::Result<Tensor> {
-                let grouped = x.permute((2, 3, 0, 1))?.reshape((2, groups, ()))?;
-                let centred = grouped.broadcast_sub(&grouped.mean_keepdim(2)?)?;
-                let normed = centred.broadcast_div(&(centred.sqr()?.mean_keepdim(2)? + 1e-6)?.sqrt()?)?;
-                let normed = normed.reshape((2, channels, 30, 40))?.permute((2, 3, 0, 1))?;
-                let y = normed.broadcast_mul(&weight)?.broadcast_add(&shift)?;
-                if swish { y.silu() } else { Ok(y) }
-            };
-            let expected = run().expect("slow");
-            assert!(farthest(&found, &expected) < 1e-3, "{}", farthest(&found, &expected));
-            let wrong = GroupNorm { groups: 5, ..op };
-            assert!(x.apply_op1_no_bwd(&wrong).is_err());
         }
     }
 }

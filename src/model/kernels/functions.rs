@@ -26,6 +26,22 @@ pub(super) fn silu(x: f32) -> f32 {
     x * if x < 0.0 { small } else { 1.0 } / (1.0 + small)
 }
 
+/// The slope of [`silu`].
+#[inline(always)]
+pub(super) fn silu_slope(x: f32) -> f32 {
+    let small = exp(-x.abs());
+    let sigmoid = if x < 0.0 { small } else { 1.0 } / (1.0 + small);
+    sigmoid * (1.0 + x * (1.0 - sigmoid))
+}
+
+/// The slope of [`gelu`].
+#[inline(always)]
+pub(super) fn gelu_slope(x: f32) -> f32 {
+    /// 1 / √(2 π).
+    const HEIGHT: f32 = 0.398_942_3;
+    0.5 * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2)) + x * HEIGHT * exp(-0.5 * x * x)
+}
+
 /// x · Φ(x) with the error function as a ratio of polynomials (that of Eigen and XLA), to about 1e-7.
 #[inline(always)]
 pub(super) fn gelu(x: f32) -> f32 {

@@ -1,5 +1,6 @@
 //! The networks' work on a CPU: products with packed weights, and what lies between them in one pass each; on all threads of
-//! the pool that calls, with the widest instructions the processor has. Float32 or, in products, 16-bit integers; no gradients.
+//! the pool that calls, with the widest instructions the processor has. Float32 or, in products, bfloat16 or 16-bit integers.
+//! What is trained goes through [`gradient`].
 
 mod attention;
 mod brain_floats;
@@ -8,10 +9,13 @@ mod factors;
 mod fill;
 mod floats;
 mod functions;
+pub mod gradient;
+mod group_norm;
 mod instructions;
 mod integers;
 mod matrix_unit;
 mod product;
+mod rows;
 mod steps;
 mod storage;
 mod tiles;
@@ -20,9 +24,9 @@ use super::Precision;
 use crate::error::Result;
 use attention::Attention;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Shape, Tensor};
-use conv::GroupNorm;
 pub use conv::{PackedConv, Sampling};
 use factors::{Beside, Finish};
+use group_norm::GroupNorm;
 pub use instructions::{INSTRUCTIONS_VARIABLE, Instructions};
 use product::Packed;
 use std::sync::Arc;

@@ -70,6 +70,18 @@ impl Packed {
         Self { values, result: ResultColumns { inner: pieces.iter().sum(), count: columns, bias } }
     }
 
+    /// The same of values that lie row by row, `(inner, columns)`.
+    pub(super) fn of_rows(
+        precision: Precision,
+        pieces: &[usize],
+        columns: usize,
+        bias: Option<Vec<f32>>,
+        values: &[f32],
+    ) -> Self {
+        assert!(pieces.iter().sum::<usize>() * columns == values.len());
+        Self::new(precision, pieces, columns, bias, |k, column| values[k * columns + column])
+    }
+
     /// The same for other instructions than the best.
     fn with(
         instructions: Instructions,

@@ -13,7 +13,7 @@ use pulp::NullaryFnOnce;
 /// Values worked on side by side: one register of the widest processors.
 const LANES: usize = 16;
 /// Rows that one task works on.
-const ROWS: usize = 32;
+pub(super) const ROWS: usize = 32;
 
 /// Layer norm (eps 1e-5) over the last dimension.
 pub(super) struct Norm {
@@ -74,7 +74,7 @@ impl Norm {
 
 /// Sum of a function of all values, lane by lane.
 #[inline(always)]
-fn sum(values: &[f32], of: impl Fn(f32) -> f32) -> f32 {
+pub(super) fn sum(values: &[f32], of: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0; LANES];
     let (chunks, rest) = values.as_chunks::<LANES>();
     for chunk in chunks {
