@@ -40,6 +40,34 @@ impl Floats {
         Self { panels, instructions }
     }
 
+    /// As [`Packed::of_pieces`](super::product::Packed::of_pieces).
+    pub(super) fn of_pieces<'a>(
+        instructions: Instructions,
+        pieces: &[usize],
+        columns: usize,
+        part: impl Fn(usize) -> &'a [f32],
+    ) -> Self {
+        let width = instructions.registers().dispatch(PanelWidth);
+        let mut panels = Panels::new(pieces.iter().copied(), columns, width);
+        for piece in 0..pieces.len() {
+            let rows = part(piece);
+            for panel in 0..panels.count() {
+                let (left, filled) = (panel * width, width.min(columns - panel * width));
+                let to = panels.panel_mut(piece, panel);
+                match (width, filled) {
+                    (16, 16) => copy_panel::<16>(rows, columns, left, to),
+                    (32, 32) => copy_panel::<32>(rows, columns, left, to),
+                    _ => {
+                        for (to, row) in to.chunks_exact_mut(width).zip(rows.chunks_exact(columns)) {
+                            to[..filled].copy_from_slice(&row[left..left + filled]);
+                        }
+                    }
+                }
+            }
+        }
+        Self { panels, instructions }
+    }
+
     /// As [`Packed::product_onto`](super::product::Packed::product_onto).
     pub(super) fn product_onto(
         &self,
@@ -51,6 +79,15 @@ impl Floats {
     ) {
         let task = Task { panels: &self.panels, result, rows, first, out, finish };
         self.instructions.registers().dispatch(task);
+    }
+}
+
+/// Copies so many columns of each row.
+fn copy_panel<const WIDTH: usize>(rows: &[f32], columns: usize, left: usize, to: &mut [f32]) {
+    for (to, row) in to.as_chunks_mut::<WIDTH>().0.iter_mut().zip(rows.chunks_exact(columns)) {
+        if let Some(own) = row[left..].first_chunk() {
+            *to = *own;
+        }
     }
 }
 

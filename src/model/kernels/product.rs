@@ -11,6 +11,7 @@ use super::fill::in_parallel;
 use super::floats::Floats;
 use super::instructions::Instructions;
 use super::integers::Integers;
+use super::rows::transposed;
 use crate::model::Precision;
 
 /// A factor with fewer rows or columns is no work: images' few channels, latents, the values of a patch. Such layers stay in
@@ -78,8 +79,42 @@ impl Packed {
         bias: Option<Vec<f32>>,
         values: &[f32],
     ) -> Self {
-        assert!(pieces.iter().sum::<usize>() * columns == values.len());
-        Self::new(precision, pieces, columns, bias, |k, column| values[k * columns + column])
+        let starts: Vec<usize> = pieces.iter().scan(0, |end, length| Some(std::mem::replace(end, *end + length))).collect();
+        let part = |piece: usize| &values[starts[piece] * columns..][..pieces[piece] * columns];
+        Self::of_pieces(precision, pieces, columns, bias, part)
+    }
+
+    /// The same, each piece's rows by themselves.
+    pub(super) fn of_pieces<'a>(
+        precision: Precision,
+        pieces: &[usize],
+        columns: usize,
+        bias: Option<Vec<f32>>,
+        part: impl Fn(usize) -> &'a [f32],
+    ) -> Self {
+        if matches!(precision, Precision::F32 | Precision::F16) || precision == Precision::Bf16 && is_narrow(pieces, columns) {
+            let values = Values::Floats(Floats::of_pieces(Instructions::here(), pieces, columns, part));
+            return Self { values, result: ResultColumns { inner: pieces.iter().sum(), count: columns, bias } };
+        }
+        let parts: Vec<&[f32]> = (0..pieces.len()).map(part).collect();
+        let owners: Vec<(usize, usize)> =
+            pieces.iter().enumerate().flat_map(|(piece, length)| (0..*length).map(move |k| (piece, k))).collect();
+        Self::new(precision, pieces, columns, bias, |k, column| parts[owners[k].0][owners[k].1 * columns + column])
+    }
+
+    /// The same of values that lie column by column, `(columns, inner)`.
+    pub(super) fn of_columns(
+        precision: Precision,
+        pieces: &[usize],
+        columns: usize,
+        bias: Option<Vec<f32>>,
+        values: &[f32],
+    ) -> Self {
+        let inner: usize = pieces.iter().sum();
+        if precision == Precision::F32 {
+            return Self::of_rows(precision, pieces, columns, bias, &transposed(values, inner));
+        }
+        Self::new(precision, pieces, columns, bias, |k, column| values[column * inner + k])
     }
 
     /// The same for other instructions than the best.

@@ -9,6 +9,7 @@ use super::super::steps::Exponentials;
 use super::{Held, made};
 use crate::model::Precision;
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
+use pulp::NullaryFnOnce;
 
 /// Queries whose scores are held at a time.
 const QUERIES: usize = 64;
@@ -46,7 +47,9 @@ impl CustomOp1 for Attention {
             let rows = |values: &[f32], parts: usize, part: usize| -> Vec<f32> {
                 let own = &values[item * tokens * parts * width..][..tokens * parts * width];
                 let start = part * width + number * head;
-                own.chunks_exact(parts * width).flat_map(|row| &row[start..start + head]).copied().collect()
+                let mut found = Vec::with_capacity(tokens * head);
+                own.chunks_exact(parts * width).for_each(|row| found.extend_from_slice(&row[start..start + head]));
+                found
             };
             let one = Head {
                 queries: rows(&all, 3, 0),
@@ -92,7 +95,7 @@ impl Head {
         let (of_queries, rest) = out.split_at_mut(tokens * width);
         let (of_keys, of_values) = rest.split_at_mut(tokens * width);
         let turned = |values: &[f32]| {
-            Packed::new(self.precision, &Beside::pieces(1, width), tokens, None, |k, token| values[token * width + k])
+            Packed::of_columns(self.precision, &Beside::pieces(1, width), tokens, None, values)
         };
         let (keys, values) = (turned(&self.keys), turned(&self.values));
         let key_rows = Packed::of_rows(self.precision, &Beside::pieces(1, tokens), width, None, &self.keys);
@@ -109,15 +112,7 @@ impl Head {
             arch.dispatch(Exponentials { rows: &mut weights, width: tokens, scale, sums: &mut sums });
             let mut of_scores = vec![0.0; count * tokens];
             values.product_onto(&Beside::new(vec![gradient], width), 0, &mut of_scores, Finish::Bias);
-            for (row, sum) in sums.iter().enumerate() {
-                let at = row * width..(row + 1) * width;
-                let inner: f32 = gradient[at.clone()].iter().zip(&mixed[at]).map(|(a, b)| a * b).sum();
-                let own = row * tokens..(row + 1) * tokens;
-                for (weight, of_score) in weights[own.clone()].iter_mut().zip(&mut of_scores[own]) {
-                    *weight /= sum;
-                    *of_score = *weight * (*of_score - inner) * scale;
-                }
-            }
+            arch.dispatch(OfScores { weights: &mut weights, sums: &sums, of_scores: &mut of_scores, gradient, mixed, scale });
             key_rows.product_onto(&Beside::new(vec![&of_scores], tokens), 0, &mut of_queries[own], Finish::Bias);
             self.gather(&weights, gradient, of_values);
             self.gather(&of_scores, queries, of_keys);
@@ -130,5 +125,39 @@ impl Head {
         let packed = Packed::of_rows(self.precision, &[count], self.width, None, other);
         let turned = transposed(rows, tokens);
         packed.product_onto(&Beside::new(vec![&turned], count), 0, onto, Finish::Bias);
+    }
+}
+
+/// Finishes some rows of weights, and turns the gradients of weights into those of scores.
+struct OfScores<'a> {
+    /// Exponentials.
+    weights: &'a mut [f32],
+    /// Of them, by row.
+    sums: &'a [f32],
+    /// Of weights, at first.
+    of_scores: &'a mut [f32],
+    /// Of what was mixed.
+    gradient: &'a [f32],
+    mixed: &'a [f32],
+    scale: f32,
+}
+
+impl NullaryFnOnce for OfScores<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { weights, sums, of_scores, gradient, mixed, scale } = self;
+        let (tokens, width) = (weights.len() / sums.len(), gradient.len() / sums.len());
+        let rows = weights.chunks_exact_mut(tokens).zip(of_scores.chunks_exact_mut(tokens));
+        let both = gradient.chunks_exact(width).zip(mixed.chunks_exact(width));
+        for (((weights, of_scores), (gradient, mixed)), total) in rows.zip(both).zip(sums) {
+            let inner: f32 = gradient.iter().zip(mixed).map(|(a, b)| a * b).sum();
+            let share = total.recip();
+            for (weight, of_score) in weights.iter_mut().zip(of_scores) {
+                *weight *= share;
+                *of_score = *weight * (*of_score - inner) * scale;
+            }
+        }
     }
 }

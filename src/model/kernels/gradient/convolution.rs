@@ -8,7 +8,7 @@ use super::super::rows::{column_sums, transposed};
 use super::super::storage::{bad, values};
 use super::taps::{Image, Part, Plan, Read};
 use super::turned::{Turned, pieces_along};
-use super::{Held, made};
+use super::{Held, made, winograd};
 use crate::model::Precision;
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 
@@ -73,6 +73,9 @@ impl Convolution {
     /// The gradient of the kernel, `(outputs, inputs, 3, 3)`, from the image and the gradient of the result.
     fn of_kernel(&self, image: Image, gradient: &[f32], channels: Channels) -> Vec<f32> {
         let Channels { inputs, outputs } = channels;
+        if self.is_winograd(image.size, channels) {
+            return in_order(&winograd::of_kernel(image, gradient, outputs), channels);
+        }
         let plan = Plan::forward(self.sampling);
         let phases = plan.phases.len();
         let [rows, columns] = self.result_size(image.size).map(|n| n / phases);
@@ -91,15 +94,23 @@ impl Convolution {
                 }
             }
         }
-        // (tap · input, output) → (output, tap · input) → (output, input, tap)
-        let turned = transposed(&sums, outputs);
-        in_parallel(turned.len(), inputs * TAPS, |output, out| {
-            let own = &turned[output * inputs * TAPS..][..inputs * TAPS];
-            for (input, out) in out.chunks_exact_mut(TAPS).enumerate() {
-                out.iter_mut().enumerate().for_each(|(tap, v)| *v = own[tap * inputs + input]);
-            }
-        })
+        in_order(&sums, channels)
     }
+
+    fn is_winograd(&self, size: [usize; 2], channels: Channels) -> bool {
+        self.sampling == Sampling::Same && winograd::suits(size, channels.inputs, channels.outputs, self.precision)
+    }
+}
+
+/// `(tap, input, output)` → `(output, input, tap)`.
+fn in_order(sums: &[f32], Channels { inputs, outputs }: Channels) -> Vec<f32> {
+    let turned = transposed(sums, outputs);
+    in_parallel(turned.len(), inputs * TAPS, |output, out| {
+        let own = &turned[output * inputs * TAPS..][..inputs * TAPS];
+        for (input, out) in out.chunks_exact_mut(TAPS).enumerate() {
+            out.iter_mut().enumerate().for_each(|(tap, v)| *v = own[tap * inputs + input]);
+        }
+    })
 }
 
 /// Every second place of the rows and columns of a gradient with twice as many `columns`.
@@ -164,9 +175,15 @@ impl CustomOp3 for Convolution {
         let image = Image { values: values(x, of_x)?, size: [height, width], batch, channels: inputs };
         let (kernel, channels) = (values(kernel, of_kernel)?, Channels { inputs, outputs });
         let [rows, columns] = self.result_size([height, width]);
-        let plan = Plan::forward(self.sampling);
-        let weights = |part: &Part| forward_weights(kernel, part, channels);
-        let out = self.apply(&plan, image, [rows, columns], Some(bias), weights);
+        let out = if self.is_winograd(image.size, channels) {
+            let matrices = winograd::transformed_kernel(kernel, false);
+            let pack = |own| Packed::of_columns(self.precision, &Beside::pieces(1, inputs), outputs, None, own);
+            let packed: Vec<Packed> = matrices.chunks_exact(inputs * outputs).map(pack).collect();
+            winograd::convolve(image, &packed, Some(bias))
+        } else {
+            let weights = |part: &Part| forward_weights(kernel, part, channels);
+            self.apply(&Plan::forward(self.sampling), image, [rows, columns], Some(bias), weights)
+        };
         Ok((CpuStorage::F32(out), Shape::from((rows, columns, batch, outputs))))
     }
 
@@ -186,8 +203,16 @@ impl CustomOp3 for Convolution {
         let of_x = if x.track_op() {
             let weights = Held::of(kernel)?;
             let image = Image { values: &gradient, size: [rows, columns], batch, channels: outputs };
-            let weights = |part: &Part| backward_weights(&weights, part, channels);
-            made(self.apply(&Plan::backward(self.sampling), image, [height, width], None, weights), x.shape())?
+            let found = if self.is_winograd(image.size, channels) {
+                let matrices = winograd::transformed_kernel(&weights, true);
+                let pack = |own| Packed::of_rows(self.precision, &Beside::pieces(1, outputs), inputs, None, own);
+                let packed: Vec<Packed> = matrices.chunks_exact(inputs * outputs).map(pack).collect();
+                winograd::convolve(image, &packed, None)
+            } else {
+                let weights = |part: &Part| backward_weights(&weights, part, channels);
+                self.apply(&Plan::backward(self.sampling), image, [height, width], None, weights)
+            };
+            made(found, x.shape())?
         } else {
             None
         };

@@ -17,8 +17,7 @@ pub(super) struct Linear {
 fn times_transposed(precision: Precision, x: &[f32], weight: &[f32], inputs: usize, bias: Option<&[f32]>) -> Vec<f32> {
     let outputs = weight.len() / inputs;
     let pieces = Beside::pieces(1, inputs);
-    let packed =
-        Packed::new(precision, &pieces, outputs, bias.map(<[f32]>::to_vec), |k, column| weight[column * inputs + k]);
+    let packed = Packed::of_columns(precision, &pieces, outputs, bias.map(<[f32]>::to_vec), weight);
     packed.product(&Beside::new(vec![x], inputs), x.len() / inputs, Finish::Bias, None)
 }
 

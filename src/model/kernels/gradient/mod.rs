@@ -13,6 +13,7 @@ mod taps;
 #[cfg(test)]
 mod tests;
 mod turned;
+mod winograd;
 
 use super::{Precision, Sampling};
 use crate::error::Result;

@@ -79,11 +79,28 @@ pub(super) struct Scaled;
 fn times_rows(x: &[f32], rows: &[f32], features: usize) -> Vec<f32> {
     let item = x.len() / (rows.len() / features).max(1);
     in_parallel(x.len(), item, |i, out| {
-        let own = &rows[i * features..][..features];
-        for (out, x) in out.chunks_exact_mut(features).zip(x[i * item..].chunks_exact(features)) {
-            out.iter_mut().zip(x).zip(own).for_each(|((out, x), by)| *out = x * by);
-        }
+        let (by, x) = (&rows[i * features..][..features], &x[i * item..][..item]);
+        Instructions::here().registers().dispatch(Product { x, by, out });
     })
+}
+
+/// Every row, or all values, times others.
+struct Product<'a> {
+    x: &'a [f32],
+    by: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { x, by, out } = self;
+        for (out, x) in out.chunks_exact_mut(by.len()).zip(x.chunks_exact(by.len())) {
+            out.iter_mut().zip(x).zip(by).for_each(|((out, x), by)| *out = x * by);
+        }
+    }
 }
 
 impl CustomOp2 for Scaled {
@@ -117,8 +134,7 @@ impl CustomOp2 for Scaled {
         let (values, rows, gradient) = (Held::of(x)?, Held::of(by)?, Held::of(&grad)?);
         let both = in_parallel(values.len(), CHUNK, |task, out| {
             let own = task * CHUNK..task * CHUNK + out.len();
-            let both = values[own.clone()].iter().zip(&gradient[own]);
-            out.iter_mut().zip(both).for_each(|(out, (x, gradient))| *out = x * gradient);
+            Instructions::here().registers().dispatch(Product { x: &values[own.clone()], by: &gradient[own], out });
         });
         let of_by = (0..batch)
             .flat_map(|i| column_sums(&both[i * tokens * features..][..tokens * features], features))

@@ -60,8 +60,17 @@ fn linear_layers_are_candles() {
 
 #[test]
 fn convolutions_of_every_sampling_are_candles() {
-    for (size, batch, inputs, outputs) in [([4, 6], 2, 3, 5), ([2, 2], 1, 300, 17), ([8, 4], 3, 16, 40), ([6, 40], 9, 20, 8)]
-    {
+    // Thin ones, wide ones, long rows; the last three also by Winograd's way.
+    let cases = [
+        ([4, 6], 2, 3, 5),
+        ([2, 2], 1, 300, 17),
+        ([8, 4], 3, 16, 40),
+        ([6, 40], 9, 20, 8),
+        ([6, 8], 3, 33, 40),
+        ([4, 4], 1, 300, 32),
+        ([4, 70], 9, 35, 37),
+    ];
+    for (size, batch, inputs, outputs) in cases {
         for sampling in [Sampling::Same, Sampling::Half, Sampling::Double] {
             let [h, w] = size;
             let plain = |t: &[Tensor]| -> Result<Tensor> {
@@ -82,7 +91,7 @@ fn convolutions_of_every_sampling_are_candles() {
                 &|t| convolution(&t[0], &t[1], &t[2], sampling, Precision::F32),
                 &plain,
             );
-            assert!(found < 2e-5, "{sampling:?} of {size:?}: {found}");
+            assert!(found < 3e-5, "{sampling:?} of {size:?}: {found}");
         }
     }
     let wrong = convolution(

@@ -1,0 +1,275 @@
+//! 3×3 convolution of images of the same size by Winograd's F(2×2, 3×3) (arXiv 1509.09308): squares of 4 × 4 pixels and kernels are
+//! transformed so that a square of 2 × 2 results costs 16 products in place of 36, as 16 matrix products over all squares. The
+//! gradient of the kernel likewise.
+//!
+//! One row of squares is a task, so that sums do not depend on the number of threads.
+
+use super::super::factors::{Beside, Finish, PIECE, Rows};
+use super::super::fill::in_parallel;
+use super::super::instructions::Instructions;
+use super::super::product::Packed;
+use super::super::rows::transposed;
+use super::taps::Image;
+use crate::model::Precision;
+use pulp::NullaryFnOnce;
+
+/// Values of a transformed square.
+const SQUARE: usize = 16;
+/// Values that are transformed side by side: one register.
+const LANES: usize = 8;
+/// Below so many channels the transformations cost more than they save.
+const LEAST: usize = 32;
+
+/// Whether a convolution can, and should, go this way.
+pub(super) fn suits([height, width]: [usize; 2], inputs: usize, outputs: usize, precision: Precision) -> bool {
+    let whole = height > 2 && width > 2 && height.is_multiple_of(2) && width.is_multiple_of(2);
+    precision == Precision::F32 && whole && inputs >= LEAST && outputs >= LEAST
+}
+
+/// A kernel transformed, 16 matrices `(outputs, inputs)`, from `(outputs, inputs, 3, 3)`; turned by half a turn for the way
+/// back.
+pub(super) fn transformed_kernel(kernel: &[f32], turned: bool) -> Vec<f32> {
+    // (tap, output · input)
+    let (taps, count) = (transposed(kernel, 9), kernel.len() / 9);
+    let of = |tap: usize| &taps[if turned { 8 - tap } else { tap } * count..][..count];
+    let once = |[a, b, c]: [f32; 3]| [a, 0.5 * (a + b + c), 0.5 * (a - b + c), c];
+    in_parallel(SQUARE * count, count, |at, out| {
+        let (row, column) = (at / 4, at % 4);
+        // Rows that go into this one, with their factors.
+        let weights: Vec<(usize, f32)> = (0..9)
+            .map(|tap| {
+                let one = |i: usize| once(std::array::from_fn(|j| if i == j { 1.0 } else { 0.0 }));
+                (tap, one(tap / 3)[row] * one(tap % 3)[column])
+            })
+            .filter(|(_, weight)| *weight != 0.0)
+            .collect();
+        for (tap, weight) in weights {
+            out.iter_mut().zip(of(tap)).for_each(|(sum, v)| *sum += weight * v);
+        }
+    })
+}
+
+/// `image` convolved by a transformed kernel of `outputs` outputs: `(row, column, batch, output)`. `packed` are its matrices,
+/// from inputs to outputs.
+pub(super) fn convolve(image: Image, packed: &[Packed], bias: Option<&[f32]>) -> Vec<f32> {
+    let [height, width] = image.size;
+    let outputs = packed[0].columns();
+    let (inner, pixel) = (image.batch * image.channels, image.batch * outputs);
+    let bias: Vec<f32> = bias.map_or_else(|| vec![0.0; pixel], |bias| bias.repeat(image.batch));
+    let squares = width / 2;
+    in_parallel(height * width * pixel, 2 * width * pixel, |row, out| {
+        let mut before = vec![0.0; SQUARE * squares * inner];
+        dispatch(Squares { image, row, out: &mut before });
+        let mut after = vec![0.0; SQUARE * squares * pixel];
+        for ((before, after), packed) in
+            before.chunks_exact(squares * inner).zip(after.chunks_exact_mut(squares * pixel)).zip(packed)
+        {
+            packed.product_onto(&Beside::new(vec![before], image.channels), 0, after, Finish::Bias);
+        }
+        dispatch(Results { after: &after, squares, bias: &bias, out });
+    })
+}
+
+/// The gradient of a kernel from an image and the gradient of the result: nine matrices `(inputs, outputs)`.
+pub(super) fn of_kernel(image: Image, gradient: &[f32], outputs: usize) -> Vec<f32> {
+    let [height, width] = image.size;
+    let inputs = image.channels;
+    let (rows, count) = (height / 2, width / 2 * image.batch);
+    // By row of squares: 16 matrices (input, square) and 16 matrices (square, output).
+    let of_image = in_parallel(SQUARE * rows * count * inputs, SQUARE * count * inputs, |row, out| {
+        let mut squares = vec![0.0; out.len()];
+        dispatch(Squares { image, row, out: &mut squares });
+        for (squares, out) in squares.chunks_exact(count * inputs).zip(out.chunks_exact_mut(count * inputs)) {
+            out.copy_from_slice(&transposed(squares, inputs));
+        }
+    });
+    let result = Image { values: gradient, channels: outputs, ..image };
+    let of_result = in_parallel(SQUARE * rows * count * outputs, SQUARE * count * outputs, |row, out| {
+        dispatch(Corners { result, row, out });
+    });
+    let cuts: Vec<(usize, usize)> = (0..count).step_by(PIECE).map(|at| (at, PIECE.min(count - at))).collect();
+    let pieces: Vec<usize> = (0..rows).flat_map(|_| cuts.iter().map(|cut| cut.1)).collect();
+    let mut sums = vec![0.0; 9 * inputs * outputs];
+    for at in 0..SQUARE {
+        let squares = OfImage { values: &of_image, at, count, inputs, cuts: &cuts };
+        let part = |piece: usize| {
+            let (row, (start, length)) = (piece / cuts.len(), cuts[piece % cuts.len()]);
+            &of_result[((row * SQUARE + at) * count + start) * outputs..][..length * outputs]
+        };
+        let packed = Packed::of_pieces(Precision::F32, &pieces, outputs, None, part);
+        let found = packed.product(&squares, inputs, Finish::Bias, None);
+        let once = |i: usize| [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]][i];
+        for (tap, sums) in sums.chunks_exact_mut(inputs * outputs).enumerate() {
+            let weight: f32 = once(at / 4)[tap / 3] * once(at % 4)[tap % 3];
+            if weight != 0.0 {
+                sums.iter_mut().zip(&found).for_each(|(sum, v)| *sum += weight * v);
+            }
+        }
+    }
+    sums
+}
+
+/// A channel's squares, one value of each.
+struct OfImage<'a> {
+    values: &'a [f32],
+    at: usize,
+    /// Squares of a row.
+    count: usize,
+    inputs: usize,
+    cuts: &'a [(usize, usize)],
+}
+
+impl Rows for OfImage<'_> {
+    #[inline]
+    fn piece(&self, channel: usize, piece: usize) -> &[f32] {
+        let (row, (start, length)) = (piece / self.cuts.len(), self.cuts[piece % self.cuts.len()]);
+        &self.values[((row * SQUARE + self.at) * self.inputs + channel) * self.count + start..][..length]
+    }
+}
+
+fn dispatch(task: impl NullaryFnOnce<Output = ()>) {
+    Instructions::here().registers().dispatch(task);
+}
+
+type Vector = [f32; LANES];
+
+#[inline(always)]
+fn load(values: &[f32], at: usize) -> Vector {
+    values.get(at..).and_then(|v| v.first_chunk()).copied().unwrap_or_else(|| {
+        let mut rest = [0.0; LANES];
+        let own = values.get(at..).unwrap_or(&[]);
+        rest[..own.len()].copy_from_slice(own);
+        rest
+    })
+}
+
+#[inline(always)]
+fn store(values: &mut [f32], at: usize, vector: Vector) {
+    if let Some(own) = values[at..].first_chunk_mut() {
+        *own = vector;
+    } else {
+        let own = &mut values[at..];
+        let length = own.len();
+        own.copy_from_slice(&vector[..length]);
+    }
+}
+
+#[inline(always)]
+fn add(a: Vector, b: Vector) -> Vector {
+    std::array::from_fn(|i| a[i] + b[i])
+}
+
+#[inline(always)]
+fn less(a: Vector, b: Vector) -> Vector {
+    std::array::from_fn(|i| a[i] - b[i])
+}
+
+/// A row of an image's squares, which overlap, transformed: 16 matrices `(square · batch, channel)`.
+struct Squares<'a> {
+    image: Image<'a>,
+    row: usize,
+    out: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Squares<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Image { values, size: [height, width], batch, channels } = self.image;
+        let pixel = batch * channels;
+        let zeros = vec![0.0; pixel];
+        let place = |y: usize, x: usize| {
+            // One more than the place: what is outside is above the last or wraps around.
+            let (y, x) = (y.wrapping_sub(1), x.wrapping_sub(1));
+            if y < height && x < width { &values[(y * width + x) * pixel..][..pixel] } else { &zeros[..] }
+        };
+        let matrix = self.out.len() / SQUARE;
+        for square in 0..width / 2 {
+            let all: [[&[f32]; 4]; 4] =
+                std::array::from_fn(|i| std::array::from_fn(|j| place(2 * self.row + i, 2 * square + j)));
+            for at in (0..pixel).step_by(LANES) {
+                let mut half = [[[0.0; LANES]; 4]; 4];
+                for j in 0..4 {
+                    let [a, b, c, d] = [0, 1, 2, 3].map(|i| load(all[i][j], at));
+                    [half[0][j], half[1][j], half[2][j], half[3][j]] = [less(a, c), add(b, c), less(c, b), less(b, d)];
+                }
+                for (i, [a, b, c, d]) in half.into_iter().enumerate() {
+                    for (j, v) in [less(a, c), add(b, c), less(c, b), less(b, d)].into_iter().enumerate() {
+                        let start = (4 * i + j) * matrix + square * pixel;
+                        store(&mut self.out[start..start + pixel], at, v);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Two rows of results from a row of transformed squares.
+struct Results<'a> {
+    after: &'a [f32],
+    squares: usize,
+    /// By item and output.
+    bias: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Results<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let (pixel, matrix) = (self.bias.len(), self.after.len() / SQUARE);
+        let (upper, lower) = self.out.split_at_mut(2 * self.squares * pixel);
+        let once = |[a, b, c, d]: [Vector; 4]| [add(add(a, b), c), less(less(b, c), d)];
+        for square in 0..self.squares {
+            for at in (0..pixel).step_by(LANES) {
+                let own = |i: usize, j: usize| {
+                    let start = (4 * i + j) * matrix + square * pixel;
+                    load(&self.after[start..start + pixel], at)
+                };
+                // Columns first.
+                let half = [0, 1, 2, 3].map(|j| once([own(0, j), own(1, j), own(2, j), own(3, j)]));
+                let bias = load(self.bias, at);
+                for (i, row) in [&mut *upper, &mut *lower].into_iter().enumerate() {
+                    for (j, v) in once(half.map(|column| column[i])).into_iter().enumerate() {
+                        let start = (2 * square + j) * pixel;
+                        store(&mut row[start..start + pixel], at, add(v, bias));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A row of 2 × 2 results' gradients, transformed: 16 matrices `(square · batch, channel)`.
+struct Corners<'a> {
+    result: Image<'a>,
+    row: usize,
+    out: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Corners<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Image { values, size: [_, width], batch, channels } = self.result;
+        let (pixel, matrix) = (batch * channels, self.out.len() / SQUARE);
+        let once = |a: Vector, b: Vector| [a, add(a, b), less(a, b), less([0.0; LANES], b)];
+        for square in 0..width / 2 {
+            let place = |i: usize, j: usize| &values[((2 * self.row + i) * width + 2 * square + j) * pixel..][..pixel];
+            let all = [[place(0, 0), place(0, 1)], [place(1, 0), place(1, 1)]];
+            for at in (0..pixel).step_by(LANES) {
+                let half = [0, 1].map(|j| once(load(all[0][j], at), load(all[1][j], at)));
+                let [left, right] = half;
+                for (i, (left, right)) in left.into_iter().zip(right).enumerate() {
+                    for (j, v) in once(left, right).into_iter().enumerate() {
+                        let start = (4 * i + j) * matrix + square * pixel;
+                        store(&mut self.out[start..start + pixel], at, v);
+                    }
+                }
+            }
+        }
+    }
+}
