@@ -4,7 +4,7 @@
 //! are then as good as one in float32 (Henry et al. 2019, arXiv 1904.06376).
 
 use super::factors::{Finish, ResultColumns, Rows};
-use super::floats::add_strip;
+use super::floats::{Onto, add_strip};
 use super::instructions::Instructions;
 use super::matrix_unit::{self, Block, COLUMNS, Multiply, ROWS, STEP};
 use super::tiles::Panels;
@@ -235,7 +235,7 @@ impl<R: Rows> Task<'_, R> {
                     widen(own.pairs.panel(piece, panel), within..within + strip, &mut wide);
                     let (weights, _) = S::as_simd_f32s(&wide);
                     let across = from..right.min(from + strip);
-                    add_strip::<S, M, V>(simd, &near, weights, out, (columns, across));
+                    add_strip::<S, M, V>(simd, &near, weights, out, (columns, across), Onto::Values);
                 }
             }
             result.finish(out, left..right, finish);

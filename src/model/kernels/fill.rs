@@ -1,6 +1,7 @@
 //! Vectors that all threads of the calling pool fill.
 
 use rayon::prelude::*;
+use std::cell::RefCell;
 use std::mem::MaybeUninit;
 
 /// A vector of `length` values, made by tasks that fill `chunk` of them each (the last one what is left). A task finds
@@ -18,6 +19,19 @@ pub(super) fn in_parallel(length: usize, chunk: usize, task: impl Fn(usize, &mut
     // SAFETY: the chunks cover `length` values, and each chunk was filled. A panic in a task leaves the length at 0.
     unsafe { all.set_len(length) };
     all
+}
+
+/// Room for so many values, which are anything at first: kept by the thread from one task to the next. A task that asks for room
+/// while it has some gets other room.
+pub(super) fn with_room<R>(length: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+    thread_local!(static ROOM: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) });
+    let mut room = ROOM.take();
+    if room.len() < length {
+        room.resize(length, 0.0);
+    }
+    let result = work(&mut room[..length]);
+    ROOM.set(room);
+    result
 }
 
 #[cfg(test)]

@@ -6,6 +6,15 @@ use super::tiles::{Panels, Steps, load, store, tile};
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
+/// What a product is added to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Onto {
+    /// Whatever lies where it goes is overwritten.
+    Nothing,
+    /// The values that lie there.
+    Values,
+}
+
 /// A packed factor in float32.
 #[derive(Debug)]
 pub(super) struct Floats {
@@ -68,16 +77,18 @@ impl Floats {
         Self { panels, instructions }
     }
 
-    /// As [`Packed::product_onto`](super::product::Packed::product_onto).
-    pub(super) fn product_onto(
+    /// As [`Packed::product_onto`](super::product::Packed::product_onto), or
+    /// [`Packed::product_into`](super::product::Packed::product_into).
+    pub(super) fn product(
         &self,
         result: &ResultColumns,
         rows: &impl Rows,
         first: usize,
         out: &mut [f32],
         finish: Finish,
+        onto: Onto,
     ) {
-        let task = Task { panels: &self.panels, result, rows, first, out, finish };
+        let task = Task { panels: &self.panels, result, rows, first, out, finish, onto };
         self.instructions.registers().dispatch(task);
     }
 }
@@ -123,6 +134,7 @@ struct Task<'a, R> {
     first: usize,
     out: &'a mut [f32],
     finish: Finish,
+    onto: Onto,
 }
 
 impl<R: Rows> WithSimd for Task<'_, R> {
@@ -142,7 +154,7 @@ impl<R: Rows> WithSimd for Task<'_, R> {
 impl<R: Rows> Task<'_, R> {
     #[inline(always)]
     fn run<S: Simd, const M: usize, const V: usize>(self, simd: S) {
-        let Self { panels, result, rows, first, out, finish } = self;
+        let Self { panels, result, rows, first, out, finish, onto } = self;
         let (columns, width) = (result.count, panels.width);
         let count = out.len() / columns;
         // Rows beyond the last repeat it; what they give is not stored.
@@ -158,7 +170,8 @@ impl<R: Rows> Task<'_, R> {
                 for panel in left / width..right.div_ceil(width) {
                     let (weights, _) = S::as_simd_f32s(panels.panel(piece, panel));
                     let across = panel * width..right.min((panel + 1) * width);
-                    add_strip::<S, M, V>(simd, &near[..length * padded], weights, out, (columns, across));
+                    let onto = if piece == 0 { onto } else { Onto::Values };
+                    add_strip::<S, M, V>(simd, &near[..length * padded], weights, out, (columns, across), onto);
                 }
             }
             result.finish(out, left..right, finish);
@@ -174,14 +187,17 @@ pub(super) fn add_strip<S: Simd, const M: usize, const V: usize>(
     weights: &[S::f32s],
     out: &mut [f32],
     (columns, across): (usize, Range<usize>),
+    onto: Onto,
 ) {
     let length = weights.len() / V;
     for block in 0..rows.len() / (M * length) {
         let a: [&[f32]; M] = std::array::from_fn(|i| &rows[(block * M + i) * length..][..length]);
         let out = &mut out[block * M * columns..];
         let mut sums = [[simd.splat_f32s(0.0); V]; M];
-        for (sums, row) in sums.iter_mut().zip(out.chunks_exact(columns)) {
-            load(simd, &row[across.clone()], sums);
+        if onto == Onto::Values {
+            for (sums, row) in sums.iter_mut().zip(out.chunks_exact(columns)) {
+                load(simd, &row[across.clone()], sums);
+            }
         }
         let sums = tile::<_, M, V>(InFloats(simd), a, weights, sums);
         for (sums, row) in sums.iter().zip(out.chunks_exact_mut(columns)) {

@@ -8,7 +8,7 @@
 use super::brain_floats::BrainFloats;
 use super::factors::{Finish, PIECE, ResultColumns, Rows};
 use super::fill::in_parallel;
-use super::floats::Floats;
+use super::floats::{Floats, Onto};
 use super::instructions::Instructions;
 use super::integers::Integers;
 use super::rows::transposed;
@@ -156,17 +156,29 @@ impl Packed {
         let tasks = 4 * rayon::current_num_threads();
         let each = (count.div_ceil(tasks).next_multiple_of(*ROWS.start())).clamp(*ROWS.start(), *ROWS.end());
         in_parallel(count * self.result.count, each * self.result.count, |task, out| {
-            if let Some(onto) = onto {
-                out.copy_from_slice(&onto[task * each * self.result.count..][..out.len()]);
-            }
+            let Some(onto) = onto else { return self.product_into(rows, task * each, out, finish) };
+            out.copy_from_slice(&onto[task * each * self.result.count..][..out.len()]);
             self.product_onto(rows, task * each, out, finish);
         })
+    }
+
+    /// Puts the product into `out`, whatever is there, on this thread.
+    pub(super) fn product_into(&self, rows: &impl Rows, first: usize, out: &mut [f32], finish: Finish) {
+        match &self.values {
+            Values::Floats(floats) if self.result.inner > 0 => {
+                floats.product(&self.result, rows, first, out, finish, Onto::Nothing);
+            }
+            _ => {
+                out.fill(0.0);
+                self.product_onto(rows, first, out, finish);
+            }
+        }
     }
 
     /// Adds the product on this thread, for as many rows from `first` on as `out` has.
     pub(super) fn product_onto(&self, rows: &impl Rows, first: usize, out: &mut [f32], finish: Finish) {
         match &self.values {
-            Values::Floats(floats) => floats.product_onto(&self.result, rows, first, out, finish),
+            Values::Floats(floats) => floats.product(&self.result, rows, first, out, finish, Onto::Values),
             Values::BrainFloats(halves) => halves.product_onto(&self.result, rows, first, out, finish),
             Values::Integers(integers) => integers.product_onto(&self.result, rows, first, out, finish),
         }

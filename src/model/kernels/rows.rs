@@ -6,17 +6,24 @@ use pulp::NullaryFnOnce;
 use rayon::prelude::*;
 
 /// Rows and columns that are turned at a time: both ways they stay in the innermost cache.
-const BLOCK: usize = 16;
+pub(super) const BLOCK: usize = 16;
 /// Rows whose sums are taken by one task; fixed, so that sums do not depend on the number of threads.
 const SUMMED: usize = 256;
 
 /// `(rows, columns)` → `(columns, rows)`.
 pub(super) fn transposed(values: &[f32], columns: usize) -> Vec<f32> {
     let rows = values.len() / columns.max(1);
-    let strip = BLOCK * rows;
-    in_parallel(values.len(), strip, |task, out| {
+    in_parallel(values.len(), BLOCK * rows, |task, out| {
         Instructions::here().registers().dispatch(Turn { values, columns, first: task * BLOCK, rows, out });
     })
+}
+
+/// The same on this thread, into `out`.
+pub(super) fn transpose(values: &[f32], columns: usize, out: &mut [f32]) {
+    let rows = values.len() / columns.max(1);
+    for (task, out) in out.chunks_mut((BLOCK * rows).max(1)).enumerate() {
+        Instructions::here().registers().dispatch(Turn { values, columns, first: task * BLOCK, rows, out });
+    }
 }
 
 /// Some columns of a matrix, made to rows.
@@ -35,26 +42,32 @@ impl NullaryFnOnce for Turn<'_> {
     fn call(self) {
         let Self { values, columns, first, rows, out } = self;
         let own = out.len() / rows;
-        for top in (0..rows).step_by(BLOCK) {
-            let height = BLOCK.min(rows - top);
-            if height == BLOCK && own == BLOCK {
-                // Of known size: through registers.
-                let mut block = [[0.0; BLOCK]; BLOCK];
-                for (row, block) in block.iter_mut().enumerate() {
-                    if let Some(found) = values[(top + row) * columns + first..].first_chunk::<BLOCK>() {
-                        *block = *found;
-                    }
+        let whole = if own == BLOCK { rows / BLOCK * BLOCK } else { 0 };
+        for top in (0..whole).step_by(BLOCK) {
+            let mut block = [[0.0; BLOCK]; BLOCK];
+            for (row, block) in block.iter_mut().enumerate() {
+                if let Some(found) = values[(top + row) * columns + first..].first_chunk() {
+                    *block = *found;
                 }
-                for column in 0..BLOCK {
-                    let turned: [f32; BLOCK] = std::array::from_fn(|row| block[row][column]);
-                    out[column * rows + top..][..BLOCK].copy_from_slice(&turned);
-                }
-            } else {
-                for column in 0..own {
-                    for row in top..top + height {
-                        out[column * rows + row] = values[row * columns + first + column];
-                    }
-                }
+            }
+            turn(&block, out, rows, top);
+        }
+        for column in 0..own {
+            for row in whole..rows {
+                out[column * rows + row] = values[row * columns + first + column];
+            }
+        }
+    }
+}
+
+/// Writes a block's columns to rows that lie `step` apart, from `at` on. (Loops and not closures, which would not be sure to be
+/// compiled for the registers at hand.)
+#[inline(always)]
+pub(super) fn turn(block: &[[f32; BLOCK]; BLOCK], out: &mut [f32], step: usize, at: usize) {
+    for column in 0..BLOCK {
+        if let Some(to) = out[column * step + at..].first_chunk_mut::<BLOCK>() {
+            for (to, row) in to.iter_mut().zip(block) {
+                *to = row[column];
             }
         }
     }

@@ -4,11 +4,9 @@
 use super::super::factors::{PIECE, Rows};
 use super::super::fill::in_parallel;
 use super::super::instructions::Instructions;
+use super::super::rows::{BLOCK, turn};
 use super::taps::{Image, Part};
 use pulp::NullaryFnOnce;
-
-/// Channels and places that are turned at a time.
-const BLOCK: usize = 16;
 
 /// Lengths of the pieces of `rows` rows of `width` values each: no piece is longer than a product takes, none reaches over two
 /// rows.
@@ -118,10 +116,7 @@ impl NullaryFnOnce for Turn<'_> {
                             *block = *found;
                         }
                     }
-                    for c in 0..BLOCK {
-                        let turned: [f32; BLOCK] = std::array::from_fn(|i| block[i][c]);
-                        out[c * channel + to + start..][..BLOCK].copy_from_slice(&turned);
-                    }
+                    turn(&block, out, channel, to + start);
                 }
                 for i in whole..wide {
                     let from = &values[place(i) * channels + first..][..own];

@@ -5,10 +5,10 @@
 //! One row of squares is a task, so that sums do not depend on the number of threads.
 
 use super::super::factors::{Beside, Finish, PIECE, Rows};
-use super::super::fill::in_parallel;
+use super::super::fill::{in_parallel, with_room};
 use super::super::instructions::Instructions;
 use super::super::product::Packed;
-use super::super::rows::transposed;
+use super::super::rows::{transpose, transposed};
 use super::taps::Image;
 use crate::model::Precision;
 use pulp::NullaryFnOnce;
@@ -58,15 +58,15 @@ pub(super) fn convolve(image: Image, packed: &[Packed], bias: Option<&[f32]>) ->
     let bias: Vec<f32> = bias.map_or_else(|| vec![0.0; pixel], |bias| bias.repeat(image.batch));
     let squares = width / 2;
     in_parallel(height * width * pixel, 2 * width * pixel, |row, out| {
-        let mut before = vec![0.0; SQUARE * squares * inner];
-        dispatch(Squares { image, row, out: &mut before });
-        let mut after = vec![0.0; SQUARE * squares * pixel];
-        for ((before, after), packed) in
-            before.chunks_exact(squares * inner).zip(after.chunks_exact_mut(squares * pixel)).zip(packed)
-        {
-            packed.product_onto(&Beside::new(vec![before], image.channels), 0, after, Finish::Bias);
-        }
-        dispatch(Results { after: &after, squares, bias: &bias, out });
+        with_room(SQUARE * squares * (inner + pixel), |room| {
+            let (before, after) = room.split_at_mut(SQUARE * squares * inner);
+            dispatch(Squares { image, row, out: before });
+            let pairs = before.chunks_exact(squares * inner).zip(after.chunks_exact_mut(squares * pixel));
+            for ((before, after), packed) in pairs.zip(packed) {
+                packed.product_into(&Beside::new(vec![before], image.channels), 0, after, Finish::Bias);
+            }
+            dispatch(Results { after, squares, bias: &bias, out });
+        });
     })
 }
 
@@ -77,11 +77,12 @@ pub(super) fn of_kernel(image: Image, gradient: &[f32], outputs: usize) -> Vec<f
     let (rows, count) = (height / 2, width / 2 * image.batch);
     // By row of squares: 16 matrices (input, square) and 16 matrices (square, output).
     let of_image = in_parallel(SQUARE * rows * count * inputs, SQUARE * count * inputs, |row, out| {
-        let mut squares = vec![0.0; out.len()];
-        dispatch(Squares { image, row, out: &mut squares });
-        for (squares, out) in squares.chunks_exact(count * inputs).zip(out.chunks_exact_mut(count * inputs)) {
-            out.copy_from_slice(&transposed(squares, inputs));
-        }
+        with_room(out.len(), |squares| {
+            dispatch(Squares { image, row, out: squares });
+            for (squares, out) in squares.chunks_exact(count * inputs).zip(out.chunks_exact_mut(count * inputs)) {
+                transpose(squares, inputs, out);
+            }
+        });
     });
     let result = Image { values: gradient, channels: outputs, ..image };
     let of_result = in_parallel(SQUARE * rows * count * outputs, SQUARE * count * outputs, |row, out| {
@@ -133,35 +134,45 @@ fn dispatch(task: impl NullaryFnOnce<Output = ()>) {
 
 type Vector = [f32; LANES];
 
+// Loops and not closures, which would not be sure to be compiled for the registers at hand.
+
 #[inline(always)]
 fn load(values: &[f32], at: usize) -> Vector {
-    values.get(at..).and_then(|v| v.first_chunk()).copied().unwrap_or_else(|| {
-        let mut rest = [0.0; LANES];
-        let own = values.get(at..).unwrap_or(&[]);
-        rest[..own.len()].copy_from_slice(own);
-        rest
-    })
+    if let Some(own) = values[at..].first_chunk() {
+        return *own;
+    }
+    let (own, mut vector) = (&values[at..], [0.0; LANES]);
+    vector[..own.len()].copy_from_slice(own);
+    vector
 }
 
 #[inline(always)]
-fn store(values: &mut [f32], at: usize, vector: Vector) {
-    if let Some(own) = values[at..].first_chunk_mut() {
-        *own = vector;
+fn store(values: &mut [f32], at: usize, vector: &Vector) {
+    let own = &mut values[at..];
+    if let Some(own) = own.first_chunk_mut() {
+        *own = *vector;
     } else {
-        let own = &mut values[at..];
         let length = own.len();
         own.copy_from_slice(&vector[..length]);
     }
 }
 
 #[inline(always)]
-fn add(a: Vector, b: Vector) -> Vector {
-    std::array::from_fn(|i| a[i] + b[i])
+fn add(a: &Vector, b: &Vector) -> Vector {
+    let mut sum = *a;
+    for (sum, b) in sum.iter_mut().zip(b) {
+        *sum += b;
+    }
+    sum
 }
 
 #[inline(always)]
-fn less(a: Vector, b: Vector) -> Vector {
-    std::array::from_fn(|i| a[i] - b[i])
+fn less(a: &Vector, b: &Vector) -> Vector {
+    let mut rest = *a;
+    for (rest, b) in rest.iter_mut().zip(b) {
+        *rest -= b;
+    }
+    rest
 }
 
 /// A row of an image's squares, which overlap, transformed: 16 matrices `(square · batch, channel)`.
@@ -179,26 +190,33 @@ impl NullaryFnOnce for Squares<'_> {
         let Image { values, size: [height, width], batch, channels } = self.image;
         let pixel = batch * channels;
         let zeros = vec![0.0; pixel];
-        let place = |y: usize, x: usize| {
-            // One more than the place: what is outside is above the last or wraps around.
-            let (y, x) = (y.wrapping_sub(1), x.wrapping_sub(1));
-            if y < height && x < width { &values[(y * width + x) * pixel..][..pixel] } else { &zeros[..] }
-        };
         let matrix = self.out.len() / SQUARE;
+        let mut all = [[zeros.as_slice(); 4]; 4];
         for square in 0..width / 2 {
-            let all: [[&[f32]; 4]; 4] =
-                std::array::from_fn(|i| std::array::from_fn(|j| place(2 * self.row + i, 2 * square + j)));
+            for (i, line) in all.iter_mut().enumerate() {
+                for (j, place) in line.iter_mut().enumerate() {
+                    // What is above or to the left of all wraps around and is outside, too.
+                    let (y, x) = ((2 * self.row + i).wrapping_sub(1), (2 * square + j).wrapping_sub(1));
+                    let inside = y < height && x < width;
+                    *place = if inside { &values[(y * width + x) * pixel..][..pixel] } else { &zeros };
+                }
+            }
             for at in (0..pixel).step_by(LANES) {
                 let mut half = [[[0.0; LANES]; 4]; 4];
                 for j in 0..4 {
-                    let [a, b, c, d] = [0, 1, 2, 3].map(|i| load(all[i][j], at));
-                    [half[0][j], half[1][j], half[2][j], half[3][j]] = [less(a, c), add(b, c), less(c, b), less(b, d)];
+                    let (a, b) = (load(all[0][j], at), load(all[1][j], at));
+                    let (c, d) = (load(all[2][j], at), load(all[3][j], at));
+                    half[0][j] = less(&a, &c);
+                    half[1][j] = add(&b, &c);
+                    half[2][j] = less(&c, &b);
+                    half[3][j] = less(&b, &d);
                 }
-                for (i, [a, b, c, d]) in half.into_iter().enumerate() {
-                    for (j, v) in [less(a, c), add(b, c), less(c, b), less(b, d)].into_iter().enumerate() {
-                        let start = (4 * i + j) * matrix + square * pixel;
-                        store(&mut self.out[start..start + pixel], at, v);
-                    }
+                for (i, [a, b, c, d]) in half.iter().enumerate() {
+                    let start = 4 * i * matrix + square * pixel;
+                    store(&mut self.out[start..start + pixel], at, &less(a, c));
+                    store(&mut self.out[start + matrix..][..pixel], at, &add(b, c));
+                    store(&mut self.out[start + 2 * matrix..][..pixel], at, &less(c, b));
+                    store(&mut self.out[start + 3 * matrix..][..pixel], at, &less(b, d));
                 }
             }
         }
@@ -221,21 +239,22 @@ impl NullaryFnOnce for Results<'_> {
     fn call(self) {
         let (pixel, matrix) = (self.bias.len(), self.after.len() / SQUARE);
         let (upper, lower) = self.out.split_at_mut(2 * self.squares * pixel);
-        let once = |[a, b, c, d]: [Vector; 4]| [add(add(a, b), c), less(less(b, c), d)];
         for square in 0..self.squares {
             for at in (0..pixel).step_by(LANES) {
-                let own = |i: usize, j: usize| {
-                    let start = (4 * i + j) * matrix + square * pixel;
-                    load(&self.after[start..start + pixel], at)
-                };
-                // Columns first.
-                let half = [0, 1, 2, 3].map(|j| once([own(0, j), own(1, j), own(2, j), own(3, j)]));
-                let bias = load(self.bias, at);
-                for (i, row) in [&mut *upper, &mut *lower].into_iter().enumerate() {
-                    for (j, v) in once(half.map(|column| column[i])).into_iter().enumerate() {
-                        let start = (2 * square + j) * pixel;
-                        store(&mut row[start..start + pixel], at, add(v, bias));
-                    }
+                let (mut above, mut below) = ([[0.0; LANES]; 4], [[0.0; LANES]; 4]);
+                for j in 0..4 {
+                    let start = j * matrix + square * pixel;
+                    let a = load(&self.after[start..start + pixel], at);
+                    let b = load(&self.after[start + 4 * matrix..][..pixel], at);
+                    let c = load(&self.after[start + 8 * matrix..][..pixel], at);
+                    let d = load(&self.after[start + 12 * matrix..][..pixel], at);
+                    above[j] = add(&add(&a, &b), &c);
+                    below[j] = less(&less(&b, &c), &d);
+                }
+                let (bias, left) = (load(self.bias, at), 2 * square * pixel);
+                for (row, [a, b, c, d]) in [(&mut *upper, &above), (&mut *lower, &below)] {
+                    store(&mut row[left..left + pixel], at, &add(&add(&add(a, b), c), &bias));
+                    store(&mut row[left + pixel..][..pixel], at, &add(&less(&less(b, c), d), &bias));
                 }
             }
         }
@@ -256,18 +275,22 @@ impl NullaryFnOnce for Corners<'_> {
     fn call(self) {
         let Image { values, size: [_, width], batch, channels } = self.result;
         let (pixel, matrix) = (batch * channels, self.out.len() / SQUARE);
-        let once = |a: Vector, b: Vector| [a, add(a, b), less(a, b), less([0.0; LANES], b)];
+        let zero = [0.0; LANES];
         for square in 0..width / 2 {
-            let place = |i: usize, j: usize| &values[((2 * self.row + i) * width + 2 * square + j) * pixel..][..pixel];
-            let all = [[place(0, 0), place(0, 1)], [place(1, 0), place(1, 1)]];
+            let start = (2 * self.row * width + 2 * square) * pixel;
+            let (upper, lower) = (&values[start..][..2 * pixel], &values[start + width * pixel..][..2 * pixel]);
             for at in (0..pixel).step_by(LANES) {
-                let half = [0, 1].map(|j| once(load(all[0][j], at), load(all[1][j], at)));
-                let [left, right] = half;
-                for (i, (left, right)) in left.into_iter().zip(right).enumerate() {
-                    for (j, v) in once(left, right).into_iter().enumerate() {
-                        let start = (4 * i + j) * matrix + square * pixel;
-                        store(&mut self.out[start..start + pixel], at, v);
-                    }
+                let (a, b) = (load(&upper[..pixel], at), load(&upper[pixel..], at));
+                let (c, d) = (load(&lower[..pixel], at), load(&lower[pixel..], at));
+                let left = [a, add(&a, &c), less(&a, &c), less(&zero, &c)];
+                let right = [b, add(&b, &d), less(&b, &d), less(&zero, &d)];
+                for i in 0..4 {
+                    let (left, right) = (&left[i], &right[i]);
+                    let start = 4 * i * matrix + square * pixel;
+                    store(&mut self.out[start..start + pixel], at, left);
+                    store(&mut self.out[start + matrix..][..pixel], at, &add(left, right));
+                    store(&mut self.out[start + 2 * matrix..][..pixel], at, &less(left, right));
+                    store(&mut self.out[start + 3 * matrix..][..pixel], at, &less(&zero, right));
                 }
             }
         }
