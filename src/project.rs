@@ -229,6 +229,7 @@ pub fn keep(dir: &Path, run: &RunId, table: &ModalityTable, realisation: &Realis
         ("synthetic".to_owned(), "yes".to_owned()),
         ("index".to_owned(), realisation.index.to_string()),
         ("seed".to_owned(), realisation.seed.to_string()),
+        (COMPUTED.to_owned(), realisation.computed.clone()),
     ]);
     for (i, (m, value)) in table.iter().zip(&realisation.values).enumerate() {
         match value {
@@ -251,6 +252,9 @@ pub fn keep(dir: &Path, run: &RunId, table: &ModalityTable, realisation: &Realis
     }
     write_tensors(&file_of(dir, run, realisation.index), &tensors, Some(notes)).map(drop)
 }
+
+/// Under this name lies how a realisation was computed.
+const COMPUTED: &str = "computed";
 
 /// Under this name lies where a modality is valid (1) and where not (0), if it is not valid everywhere.
 fn valid_name(m: &Modality) -> String {
@@ -326,7 +330,8 @@ fn read_realisation(path: &Path, table: &ModalityTable) -> Result<Realisation> {
             (None, None) => None,
         });
     }
-    Ok(Realisation { index: number("index")?, seed: number("seed")?, values, kept })
+    let computed = notes.get(COMPUTED).cloned().unwrap_or_default();
+    Ok(Realisation { index: number("index")?, seed: number("seed")?, values, kept, computed })
 }
 
 #[cfg(test)]
@@ -348,7 +353,8 @@ mod tests {
                 Some(Value::Image(raster))
             }
         };
-        Realisation { index, seed: 7, values: table.iter().map(value).collect(), ..Realisation::default() }
+        let computed = "f32 on CPU with avx2".to_owned();
+        Realisation { index, seed: 7, values: table.iter().map(value).collect(), computed, ..Realisation::default() }
     }
 
     fn id(name: &str) -> RunId {

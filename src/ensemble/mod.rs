@@ -25,6 +25,9 @@ pub struct Realisation {
     pub values: Vec<Option<Value>>,
     /// Which pixels of a partly given modality are observed, not synthetic, by modality index.
     pub kept: BTreeMap<usize, Mask>,
+    /// In which precision, on what, with which instructions it was computed ([`Engine::describe`](crate::model::Engine::describe)):
+    /// what the last bits depend on. Empty where an earlier version did not say.
+    pub computed: String,
 }
 
 /// Per-pixel statistics of one image modality over the realisations.

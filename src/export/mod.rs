@@ -17,6 +17,7 @@ use crate::files::write_atomically;
 use crate::modality::{Class, Group, Modality, Raster, Value};
 use crate::scene::{GeoTiff, Pixels};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Writes single files to one folder; which of them, in which order, and what may be in their way, [`Export`] knows.
@@ -79,8 +80,11 @@ impl<'a> Exporter<'a> {
         let mut written = Vec::new();
         for (i, (m, value)) in self.lineage.table.iter().zip(&realisation.values).enumerate() {
             let Some(Value::Image(raster)) = value.as_ref().filter(|_| self.wanted(i)) else { continue };
-            let mut metadata =
-                vec![("unit".to_owned(), m.unit()), ("realisation".to_owned(), realisation.index.to_string())];
+            let mut metadata = vec![
+                ("unit".to_owned(), m.unit()),
+                ("realisation".to_owned(), realisation.index.to_string()),
+                ("computed".to_owned(), computed(&[realisation])),
+            ];
             for (m, value) in self.lineage.table.iter().zip(&realisation.values) {
                 match value {
                     Some(Value::Location(at)) => {
@@ -163,6 +167,7 @@ impl<'a> Exporter<'a> {
                     ("statistic".to_owned(), what.to_owned()),
                     ("samples".to_owned(), count.to_string()),
                     ("realisations".to_owned(), indices.join(" ")),
+                    ("computed".to_owned(), computed(realisations)),
                     ("caution".to_owned(), "Spread over realisations is not calibrated error.".to_owned()),
                 ];
                 self.write(m, &path, bands, pixels, metadata, &format!("Synthetic: {what} of {count} realisations"))?;
@@ -278,6 +283,12 @@ fn pixels(m: &Group, holes: bool) -> Pixels {
         None if holes => Pixels::WithHoles(NO_VALUE),
         None => Pixels::Float,
     }
+}
+
+/// How realisations were computed, each way once.
+fn computed(realisations: &[&Realisation]) -> String {
+    let ways: BTreeSet<&str> = realisations.iter().map(|r| r.computed.as_str()).filter(|way| !way.is_empty()).collect();
+    if ways.is_empty() { "not recorded".to_owned() } else { ways.into_iter().collect::<Vec<_>>().join("; ") }
 }
 
 /// Names of the two statistics of a modality.

@@ -317,7 +317,9 @@ impl Job<'_> {
             }
             let observed = |i: usize| Some((i, kept(i)?.valid()?.clone()));
             let kept = (0..table.len()).filter_map(observed).collect();
-            (self.send)(Event::Realisation(Arc::new(Realisation { index, seed: request.seed, values, kept })));
+            let computed = model.engine().describe();
+            let made = Realisation { index, seed: request.seed, values, kept, computed };
+            (self.send)(Event::Realisation(Arc::new(made)));
             self.finished += 1;
         }
         Ok(())

@@ -75,6 +75,16 @@ impl Engine {
         }
     }
 
+    /// What the last bits of results depend on: `f32 on CPU with avx2`, `f16 on NVIDIA GeForce RTX 4070 (Vulkan)`.
+    pub fn describe(&self) -> String {
+        let instructions = if self.is_cpu() {
+            format!(" with {}", super::kernels::Instructions::here().name())
+        } else {
+            String::new()
+        };
+        format!("{} on {}{instructions}", self.precision().name(), self.name())
+    }
+
     /// Names of all devices this build can compute on here, with their memory where it is known.
     pub fn all() -> Vec<String> {
         let memory = crate::process::memory_limit();

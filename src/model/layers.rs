@@ -4,8 +4,8 @@
 //! product over gathered neighbours (several times faster on a CPU than candle's own convolution), and
 //! everything that belongs to a (batch, channel) pair broadcasts from the left.
 
-pub use super::kernels::Sampling;
 use super::Precision;
+pub use super::kernels::Sampling;
 use super::kernels::{self, PackedConv, PackedLinear, gradient};
 use super::parameters::{Init, LowRank, Scope};
 use crate::error::Result;
@@ -55,13 +55,7 @@ impl Projection {
     ///
     /// # Errors
     /// When a parameter is missing or misshapen.
-    pub fn new(
-        scope: &mut Scope,
-        [inputs, outputs]: [usize; 2],
-        bias: bool,
-        init: Init,
-        parts: usize,
-    ) -> Result<Self> {
+    pub fn new(scope: &mut Scope, [inputs, outputs]: [usize; 2], bias: bool, init: Init, parts: usize) -> Result<Self> {
         let weight = scope.get("weight", &[outputs, inputs], init)?;
         let bias = if bias { Some(scope.get("bias", &[outputs], Init::Zeros)?) } else { None };
         let low_rank = scope.low_rank("weight", [outputs, inputs])?;

@@ -18,3 +18,15 @@ pub enum Precision {
     /// 256 neighbours, sums exact.
     I16,
 }
+
+impl Precision {
+    /// Its name on the command line and in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+            Self::I16 => "i16",
+        }
+    }
+}

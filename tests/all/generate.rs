@@ -40,7 +40,9 @@ fn files_lie_where_the_window_is_and_say_what_they_are() {
         let authority = dataset.spatial_ref().and_then(|srs| srs.authority()).expect("coordinate system");
         assert_eq!(authority, source.spatial_ref().and_then(|srs| srs.authority()).expect("coordinate system"));
         assert_eq!(dataset.metadata_item("synthetic", "").as_deref(), Some("yes"), "{}", path.display());
-        for key in ["model", "model_sha256", "seed", "steps", "solver", "given", "given_from", "program", "unit"] {
+        for key in
+            ["model", "model_sha256", "seed", "steps", "solver", "given", "given_from", "program", "unit", "computed"]
+        {
             let text = dataset.metadata_item(key, "").unwrap_or_default();
             assert!(!text.is_empty(), "{} lacks {key}", path.display());
         }

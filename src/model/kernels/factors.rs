@@ -12,6 +12,11 @@ const COLUMNS: usize = 512;
 pub(super) trait Rows: Sync {
     /// Piece number `piece` of a row, as long as the packed factor's piece.
     fn piece(&self, row: usize, piece: usize) -> &[f32];
+
+    /// The same of so many rows from `first` on, where they lie one after the other with nothing between.
+    fn pieces_together(&self, _first: usize, _count: usize, _piece: usize) -> Option<&[f32]> {
+        None
+    }
 }
 
 /// Rows of one or several tensors side by side, each contiguous with `width` features.
@@ -38,6 +43,11 @@ impl Rows for Beside<'_> {
         let each = self.width.div_ceil(PIECE);
         let (part, start) = (piece / each, piece % each * PIECE);
         &self.parts[part][row * self.width + start..row * self.width + self.width.min(start + PIECE)]
+    }
+
+    #[inline]
+    fn pieces_together(&self, first: usize, count: usize, piece: usize) -> Option<&[f32]> {
+        (self.width <= PIECE).then(|| &self.parts[piece][first * self.width..(first + count) * self.width])
     }
 }
 

@@ -159,19 +159,23 @@ impl<R: Rows> Task<'_, R> {
         let count = out.len() / columns;
         // Rows beyond the last repeat it; what they give is not stored.
         let padded = count.next_multiple_of(M);
-        let mut near = vec![0.0; PIECE.min(result.inner) * padded];
+        let mut room = vec![0.0; PIECE.min(result.inner) * padded];
         for (left, right) in result.strips(width) {
             for piece in 0..panels.bounds.pieces() {
                 // Rows that lie a power of two apart would push each other out of the innermost cache.
                 let length = panels.bounds.length(piece);
-                for (row, near) in near.chunks_exact_mut(length).take(padded).enumerate() {
-                    near.copy_from_slice(rows.piece(first + row.min(count - 1), piece));
-                }
+                let together = if count == padded { rows.pieces_together(first, count, piece) } else { None };
+                let near = together.unwrap_or_else(|| {
+                    for (row, near) in room.chunks_exact_mut(length).take(padded).enumerate() {
+                        near.copy_from_slice(rows.piece(first + row.min(count - 1), piece));
+                    }
+                    &room[..length * padded]
+                });
                 for panel in left / width..right.div_ceil(width) {
                     let (weights, _) = S::as_simd_f32s(panels.panel(piece, panel));
                     let across = panel * width..right.min((panel + 1) * width);
                     let onto = if piece == 0 { onto } else { Onto::Values };
-                    add_strip::<S, M, V>(simd, &near[..length * padded], weights, out, (columns, across), onto);
+                    add_strip::<S, M, V>(simd, near, weights, out, (columns, across), onto);
                 }
             }
             result.finish(out, left..right, finish);

@@ -79,7 +79,8 @@ impl Packed {
         bias: Option<Vec<f32>>,
         values: &[f32],
     ) -> Self {
-        let starts: Vec<usize> = pieces.iter().scan(0, |end, length| Some(std::mem::replace(end, *end + length))).collect();
+        let starts: Vec<usize> =
+            pieces.iter().scan(0, |end, length| Some(std::mem::replace(end, *end + length))).collect();
         let part = |piece: usize| &values[starts[piece] * columns..][..pieces[piece] * columns];
         Self::of_pieces(precision, pieces, columns, bias, part)
     }
@@ -92,7 +93,9 @@ impl Packed {
         bias: Option<Vec<f32>>,
         part: impl Fn(usize) -> &'a [f32],
     ) -> Self {
-        if matches!(precision, Precision::F32 | Precision::F16) || precision == Precision::Bf16 && is_narrow(pieces, columns) {
+        if matches!(precision, Precision::F32 | Precision::F16)
+            || precision == Precision::Bf16 && is_narrow(pieces, columns)
+        {
             let values = Values::Floats(Floats::of_pieces(Instructions::here(), pieces, columns, part));
             return Self { values, result: ResultColumns { inner: pieces.iter().sum(), count: columns, bias } };
         }

@@ -94,9 +94,8 @@ impl Head {
         let tokens = self.queries.len() / width;
         let (of_queries, rest) = out.split_at_mut(tokens * width);
         let (of_keys, of_values) = rest.split_at_mut(tokens * width);
-        let turned = |values: &[f32]| {
-            Packed::of_columns(self.precision, &Beside::pieces(1, width), tokens, None, values)
-        };
+        let turned =
+            |values: &[f32]| Packed::of_columns(self.precision, &Beside::pieces(1, width), tokens, None, values);
         let (keys, values) = (turned(&self.keys), turned(&self.values));
         let key_rows = Packed::of_rows(self.precision, &Beside::pieces(1, tokens), width, None, &self.keys);
         let scale = (width as f32).powf(-0.5);
@@ -112,7 +111,14 @@ impl Head {
             arch.dispatch(Exponentials { rows: &mut weights, width: tokens, scale, sums: &mut sums });
             let mut of_scores = vec![0.0; count * tokens];
             values.product_onto(&Beside::new(vec![gradient], width), 0, &mut of_scores, Finish::Bias);
-            arch.dispatch(OfScores { weights: &mut weights, sums: &sums, of_scores: &mut of_scores, gradient, mixed, scale });
+            arch.dispatch(OfScores {
+                weights: &mut weights,
+                sums: &sums,
+                of_scores: &mut of_scores,
+                gradient,
+                mixed,
+                scale,
+            });
             key_rows.product_onto(&Beside::new(vec![&of_scores], tokens), 0, &mut of_queries[own], Finish::Bias);
             self.gather(&weights, gradient, of_values);
             self.gather(&of_scores, queries, of_keys);

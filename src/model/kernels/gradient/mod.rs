@@ -43,7 +43,11 @@ pub fn convolution(
 
 /// As [`super::group_norm`]; weight and shift may also be those of each item, `(batch, channel)`.
 pub fn group_norm(x: &Tensor, weight: &Tensor, shift: &Tensor, groups: usize, swish: bool) -> Result<Tensor> {
-    Ok(x.contiguous()?.apply_op3(&weight.contiguous()?, &shift.contiguous()?, group_norm::GroupNorm::new(groups, swish))?)
+    Ok(x.contiguous()?.apply_op3(
+        &weight.contiguous()?,
+        &shift.contiguous()?,
+        group_norm::GroupNorm::new(groups, swish),
+    )?)
 }
 
 /// As [`super::norm`]; weight and shift may also be those of each item of the first dimension, `(batch, features)`.

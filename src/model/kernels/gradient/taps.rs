@@ -22,9 +22,7 @@ impl Plan {
         match sampling {
             Sampling::Same => Self { stride: 1, phases: &[&[(-1, &[0]), (0, &[1]), (1, &[2])]] },
             Sampling::Half => Self { stride: 2, phases: &[&[(0, &[0]), (1, &[1]), (2, &[2])]] },
-            Sampling::Double => {
-                Self { stride: 1, phases: &[&[(-1, &[0]), (0, &[1, 2])], &[(0, &[0, 1]), (1, &[2])]] }
-            }
+            Sampling::Double => Self { stride: 1, phases: &[&[(-1, &[0]), (0, &[1, 2])], &[(0, &[0, 1]), (1, &[2])]] },
         }
     }
 
@@ -33,9 +31,7 @@ impl Plan {
         match sampling {
             Sampling::Same => Self { stride: 1, phases: &[&[(1, &[0]), (0, &[1]), (-1, &[2])]] },
             Sampling::Half => Self { stride: 1, phases: &[&[(0, &[0]), (-1, &[2])], &[(0, &[1])]] },
-            Sampling::Double => {
-                Self { stride: 2, phases: &[&[(-1, &[2]), (0, &[1, 2]), (1, &[0, 1]), (2, &[0])]] }
-            }
+            Sampling::Double => Self { stride: 2, phases: &[&[(-1, &[2]), (0, &[1, 2]), (1, &[0, 1]), (2, &[0])]] },
         }
     }
 

@@ -36,23 +36,17 @@ fn apart(shapes: &[&[usize]], ours: Operation, candles: Operation) -> f32 {
 fn linear_layers_are_candles() {
     for (count, inputs, outputs) in [(1, 1, 1), (70, 300, 33), (5, 40, 520)] {
         let shapes: [&[usize]; 3] = [&[2, count, inputs], &[outputs, inputs], &[outputs]];
-        let found = apart(
-            &shapes,
-            &|t| linear(&t[0], &t[1], Some(&t[2]), Precision::F32),
-            &|t| Ok(t[0].broadcast_matmul(&t[1].t()?)?.broadcast_add(&t[2])?),
-        );
+        let found = apart(&shapes, &|t| linear(&t[0], &t[1], Some(&t[2]), Precision::F32), &|t| {
+            Ok(t[0].broadcast_matmul(&t[1].t()?)?.broadcast_add(&t[2])?)
+        });
         assert!(found < 2e-5, "{found}");
-        let found = apart(
-            &shapes[..2],
-            &|t| linear(&t[0], &t[1], None, Precision::F32),
-            &|t| Ok(t[0].broadcast_matmul(&t[1].t()?)?),
-        );
+        let found = apart(&shapes[..2], &|t| linear(&t[0], &t[1], None, Precision::F32), &|t| {
+            Ok(t[0].broadcast_matmul(&t[1].t()?)?)
+        });
         assert!(found < 2e-5, "{found}");
-        let found = apart(
-            &shapes,
-            &|t| linear(&t[0], &t[1], Some(&t[2]), Precision::Bf16),
-            &|t| Ok(t[0].broadcast_matmul(&t[1].t()?)?.broadcast_add(&t[2])?),
-        );
+        let found = apart(&shapes, &|t| linear(&t[0], &t[1], Some(&t[2]), Precision::Bf16), &|t| {
+            Ok(t[0].broadcast_matmul(&t[1].t()?)?.broadcast_add(&t[2])?)
+        });
         assert!(found < 2e-2, "in bfloat16 {found}");
     }
     assert!(linear(&waves(&[2, 3], 0.1), &waves(&[4, 5], 0.1), None, Precision::F32).is_err());

@@ -106,7 +106,9 @@ impl NullaryFnOnce for Turn<'_> {
             // Places of the plane that are within the image.
             let wide = (width.saturating_sub(right)).div_ceil(stride).min(to.size[1] + 1) * batch;
             for line in 0..(height.saturating_sub(below)).div_ceil(stride).min(to.size[0] + 1) {
-                let place = |i: usize| (line * stride + below) * width * batch + (i / batch * stride + right) * batch + i % batch;
+                let place = |i: usize| {
+                    (line * stride + below) * width * batch + (i / batch * stride + right) * batch + i % batch
+                };
                 let to = plane * to.plane() + (line + 1) * row + batch;
                 let whole = if own == BLOCK { wide / BLOCK * BLOCK } else { 0 };
                 for start in (0..whole).step_by(BLOCK) {

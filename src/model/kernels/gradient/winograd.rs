@@ -17,6 +17,9 @@ use pulp::NullaryFnOnce;
 const SQUARE: usize = 16;
 /// Values that are transformed side by side: one register.
 const LANES: usize = 8;
+/// Values of a transformed image that are held at a time (16 MiB; what is larger than 32 MiB the system would map and clear anew
+/// each time).
+const MOST: usize = 4 << 20;
 /// Below so many channels the transformations cost more than they save.
 const LEAST: usize = 32;
 
@@ -73,41 +76,47 @@ pub(super) fn convolve(image: Image, packed: &[Packed], bias: Option<&[f32]>) ->
 /// The gradient of a kernel from an image and the gradient of the result: nine matrices `(inputs, outputs)`.
 pub(super) fn of_kernel(image: Image, gradient: &[f32], outputs: usize) -> Vec<f32> {
     let [height, width] = image.size;
-    let inputs = image.channels;
-    let (rows, count) = (height / 2, width / 2 * image.batch);
-    // By row of squares: 16 matrices (input, square) and 16 matrices (square, output).
-    let of_image = in_parallel(SQUARE * rows * count * inputs, SQUARE * count * inputs, |row, out| {
-        with_room(out.len(), |squares| {
-            dispatch(Squares { image, row, out: squares });
-            for (squares, out) in squares.chunks_exact(count * inputs).zip(out.chunks_exact_mut(count * inputs)) {
-                transpose(squares, inputs, out);
-            }
-        });
-    });
+    let (inputs, count) = (image.channels, width / 2 * image.batch);
     let result = Image { values: gradient, channels: outputs, ..image };
-    let of_result = in_parallel(SQUARE * rows * count * outputs, SQUARE * count * outputs, |row, out| {
-        dispatch(Corners { result, row, out });
-    });
     let cuts: Vec<(usize, usize)> = (0..count).step_by(PIECE).map(|at| (at, PIECE.min(count - at))).collect();
-    let pieces: Vec<usize> = (0..rows).flat_map(|_| cuts.iter().map(|cut| cut.1)).collect();
-    let mut sums = vec![0.0; 9 * inputs * outputs];
-    for at in 0..SQUARE {
-        let squares = OfImage { values: &of_image, at, count, inputs, cuts: &cuts };
-        let part = |piece: usize| {
-            let (row, (start, length)) = (piece / cuts.len(), cuts[piece % cuts.len()]);
-            &of_result[((row * SQUARE + at) * count + start) * outputs..][..length * outputs]
-        };
-        let packed = Packed::of_pieces(Precision::F32, &pieces, outputs, None, part);
-        let found = packed.product(&squares, inputs, Finish::Bias, None);
-        let once = |i: usize| [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]][i];
-        for (tap, sums) in sums.chunks_exact_mut(inputs * outputs).enumerate() {
-            let weight: f32 = once(at / 4)[tap / 3] * once(at % 4)[tap % 3];
-            if weight != 0.0 {
-                sums.iter_mut().zip(&found).for_each(|(sum, v)| *sum += weight * v);
-            }
+    // As many rows of squares at a time as keep both transformed images small.
+    let together = (MOST / (SQUARE * count * inputs.max(outputs))).max(1);
+    let mut squares = vec![Vec::new(); SQUARE];
+    for first in (0..height / 2).step_by(together) {
+        let rows = together.min(height / 2 - first);
+        // By row of squares: 16 matrices (input, square) and 16 matrices (square, output).
+        let of_image = in_parallel(SQUARE * rows * count * inputs, SQUARE * count * inputs, |row, out| {
+            with_room(out.len(), |squares| {
+                dispatch(Squares { image, row: first + row, out: squares });
+                for (squares, out) in squares.chunks_exact(count * inputs).zip(out.chunks_exact_mut(count * inputs)) {
+                    transpose(squares, inputs, out);
+                }
+            });
+        });
+        let of_result = in_parallel(SQUARE * rows * count * outputs, SQUARE * count * outputs, |row, out| {
+            dispatch(Corners { result, row: first + row, out });
+        });
+        let pieces: Vec<usize> = (0..rows).flat_map(|_| cuts.iter().map(|cut| cut.1)).collect();
+        for (at, sums) in squares.iter_mut().enumerate() {
+            let of_image = OfImage { values: &of_image, at, count, inputs, cuts: &cuts };
+            let part = |piece: usize| {
+                let (row, (start, length)) = (piece / cuts.len(), cuts[piece % cuts.len()]);
+                &of_result[((row * SQUARE + at) * count + start) * outputs..][..length * outputs]
+            };
+            let packed = Packed::of_pieces(Precision::F32, &pieces, outputs, None, part);
+            let onto = Some(sums.as_slice()).filter(|sums| !sums.is_empty());
+            *sums = packed.product(&of_image, inputs, Finish::Bias, onto);
         }
     }
-    sums
+    let once = |i: usize| [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]][i];
+    in_parallel(9 * inputs * outputs, inputs * outputs, |tap, out| {
+        for (at, squares) in squares.iter().enumerate() {
+            let weight: f32 = once(at / 4)[tap / 3] * once(at % 4)[tap % 3];
+            if weight != 0.0 {
+                out.iter_mut().zip(squares).for_each(|(sum, v)| *sum += weight * v);
+            }
+        }
+    })
 }
 
 /// A channel's squares, one value of each.
@@ -125,6 +134,12 @@ impl Rows for OfImage<'_> {
     fn piece(&self, channel: usize, piece: usize) -> &[f32] {
         let (row, (start, length)) = (piece / self.cuts.len(), self.cuts[piece % self.cuts.len()]);
         &self.values[((row * SQUARE + self.at) * self.inputs + channel) * self.count + start..][..length]
+    }
+
+    #[inline]
+    fn pieces_together(&self, first: usize, count: usize, row: usize) -> Option<&[f32]> {
+        let start = ((row * SQUARE + self.at) * self.inputs + first) * self.count;
+        (self.cuts.len() == 1).then(|| &self.values[start..start + count * self.count])
     }
 }
 
