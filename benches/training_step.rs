@@ -118,7 +118,7 @@ impl Attention {
 }
 
 enum Stage {
-    Level(Residual, Option<Attention>),
+    Level(Box<Residual>, Option<Attention>),
     Sample(Conv3),
 }
 
@@ -137,7 +137,7 @@ impl UNet {
         let (channels, widths, blocks, embedding) = (150, [96, 192, 256], 2, 512);
         let level = |scope: &mut Scope, inputs: usize, i: usize| -> Result<Stage> {
             let block = Residual::new(scope, inputs, widths[i], embedding)?;
-            Ok(Stage::Level(block, if i > 0 { Some(Attention::new(scope, widths[i])?) } else { None }))
+            Ok(Stage::Level(Box::new(block), if i > 0 { Some(Attention::new(scope, widths[i])?) } else { None }))
         };
         let (mut down, mut up, mut kept, mut width) = (Vec::new(), Vec::new(), vec![widths[0]], widths[0]);
         for (i, &w) in widths.iter().enumerate() {

@@ -10,7 +10,7 @@ use std::fmt::Write;
 pub struct SolverTable {
     /// Of another solver with as many evaluations: smaller deviations mean nothing.
     pub second: Deviation,
-    /// Of the solution computed in half precision.
+    /// Of the solution computed in half precision, and in each precision of the CPU's kernels.
     pub half: Vec<Deviation>,
     /// Of every solver on every grid, by number of evaluations.
     pub solvers: Vec<Deviation>,

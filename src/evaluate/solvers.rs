@@ -7,7 +7,10 @@ use super::solver_study::{Deviation, ModalityDeviation, SolverStudy};
 use super::solver_table::SolverTable;
 use crate::error::{Error, Result};
 use crate::modality::{ModalityTable, PostOptions, Subject, Value, measured_unit, measured_value};
-use crate::model::{DENOISER_FILE, Model, NoisePredictor, WeightFile, read_weights, write_manifest, write_tensors};
+use crate::model::{
+    Computing, DENOISER_FILE, DeviceChoice, Engine, Model, NoisePredictor, Precision, WeightFile, read_weights,
+    write_manifest, write_tensors,
+};
 use crate::sampler::{
     BatchName, Method, NoisePurpose, Role, Roles, SamplerOptions, Solver, Start, TimeGrid, sample, solved,
 };
@@ -65,6 +68,14 @@ pub fn compare_solvers(study: &SolverStudy, progress: &mut dyn FnMut(&str)) -> R
         table.half.push(study.deviation(&format!("weights in {name}"), weights, &cases, reference)?);
         let both = HalfPredictions { denoiser: weights, dtype };
         table.half.push(study.deviation(&format!("weights and predictions in {name}"), &both, &cases, reference)?);
+    }
+    if study.model.engine().is_cpu() {
+        for (name, precision) in [("16-bit integers", Precision::I16), ("bfloat16", Precision::Bf16)] {
+            progress(&format!("solving with products in {name}"));
+            let engine = Engine::of(Computing { device: DeviceChoice::Cpu, precision })?;
+            let model = Model::open(&study.model.dir, &engine)?;
+            table.half.push(study.deviation(&format!("products in {name}"), model.denoiser(), &cases, reference)?);
+        }
     }
     for &solver in study.solvers {
         for grid in TimeGrid::ALL {

@@ -57,23 +57,20 @@ impl Floats {
         part: impl Fn(usize) -> &'a [f32],
     ) -> Self {
         let width = instructions.registers().dispatch(PanelWidth);
-        let mut panels = Panels::new(pieces.iter().copied(), columns, width);
-        for piece in 0..pieces.len() {
-            let rows = part(piece);
-            for panel in 0..panels.count() {
-                let (left, filled) = (panel * width, width.min(columns - panel * width));
-                let to = panels.panel_mut(piece, panel);
-                match (width, filled) {
-                    (16, 16) => copy_panel::<16>(rows, columns, left, to),
-                    (32, 32) => copy_panel::<32>(rows, columns, left, to),
-                    _ => {
-                        for (to, row) in to.chunks_exact_mut(width).zip(rows.chunks_exact(columns)) {
-                            to[..filled].copy_from_slice(&row[left..left + filled]);
-                        }
+        let panels = Panels::filled(pieces.iter().copied(), columns, width, |piece, panel, to| {
+            let (rows, left) = (part(piece), panel * width);
+            let filled = width.min(columns - left);
+            match (width, filled) {
+                (16, 16) => copy_panel::<16>(rows, columns, left, to),
+                (32, 32) => copy_panel::<32>(rows, columns, left, to),
+                _ => {
+                    for row in rows.chunks_exact(columns) {
+                        to.extend_from_slice(&row[left..left + filled]);
+                        to.resize(to.len() + width - filled, 0.0);
                     }
                 }
             }
-        }
+        });
         Self { panels, instructions }
     }
 
@@ -93,11 +90,11 @@ impl Floats {
     }
 }
 
-/// Copies so many columns of each row.
-fn copy_panel<const WIDTH: usize>(rows: &[f32], columns: usize, left: usize, to: &mut [f32]) {
-    for (to, row) in to.as_chunks_mut::<WIDTH>().0.iter_mut().zip(rows.chunks_exact(columns)) {
-        if let Some(own) = row[left..].first_chunk() {
-            *to = *own;
+/// Adds so many columns of each row.
+fn copy_panel<const WIDTH: usize>(rows: &[f32], columns: usize, left: usize, to: &mut Vec<f32>) {
+    for row in rows.chunks_exact(columns) {
+        if let Some(own) = row[left..].first_chunk::<WIDTH>() {
+            to.extend_from_slice(own);
         }
     }
 }

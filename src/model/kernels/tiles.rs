@@ -57,6 +57,26 @@ impl<T: Copy + Default> Panels<T> {
         Self { data, start, bounds, panels, width }
     }
 
+    /// Panels filled in the order in which they lie: `fill(piece, panel, to)` adds a panel's values to `to`.
+    pub(super) fn filled(
+        steps: impl Iterator<Item = usize>,
+        columns: usize,
+        width: usize,
+        mut fill: impl FnMut(usize, usize, &mut Vec<T>),
+    ) -> Self {
+        let (bounds, panels) = (Bounds::new(steps), columns.div_ceil(width));
+        let mut data: Vec<T> = Vec::with_capacity(bounds.end() * panels * width + LINE);
+        let start = data.as_ptr().align_offset(LINE * size_of::<T>()).min(LINE);
+        data.resize(start, T::default());
+        for piece in 0..bounds.pieces() {
+            for panel in 0..panels {
+                fill(piece, panel, &mut data);
+            }
+        }
+        assert!(data.len() == start + bounds.end() * panels * width);
+        Self { data, start, bounds, panels, width }
+    }
+
     /// Number of panels.
     pub(super) fn count(&self) -> usize {
         self.panels

@@ -17,9 +17,8 @@ use pulp::NullaryFnOnce;
 const SQUARE: usize = 16;
 /// Values that are transformed side by side: one register.
 const LANES: usize = 8;
-/// Values of a transformed image that are held at a time (16 MiB; what is larger than 32 MiB the system would map and clear anew
-/// each time).
-const MOST: usize = 4 << 20;
+/// Values of a transformed image that are held at a time (4 MiB, so that they stay in a cache).
+const MOST: usize = 1 << 20;
 /// Below so many channels the transformations cost more than they save.
 const LEAST: usize = 32;
 
