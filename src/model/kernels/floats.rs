@@ -192,7 +192,10 @@ pub(super) fn add_strip<S: Simd, const M: usize, const V: usize>(
 ) {
     let length = weights.len() / V;
     for block in 0..rows.len() / (M * length) {
-        let a: [&[f32]; M] = std::array::from_fn(|i| &rows[(block * M + i) * length..][..length]);
+        let mut a: [&[f32]; M] = [&[]; M];
+        for (i, row) in a.iter_mut().enumerate() {
+            *row = &rows[(block * M + i) * length..][..length];
+        }
         let out = &mut out[block * M * columns..];
         let mut sums = [[simd.splat_f32s(0.0); V]; M];
         if onto == Onto::Values {

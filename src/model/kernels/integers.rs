@@ -209,7 +209,10 @@ impl<R: Rows> Task<'_, R> {
                     let Some(column_scales) = column_scales.first_chunk::<V>() else { continue };
                     let across = panel * width..right.min((panel + 1) * width);
                     for block in 0..padded / M {
-                        let a: [&[i32]; M] = std::array::from_fn(|i| &own_rows[(block * M + i) * length..][..length]);
+                        let mut a: [&[i32]; M] = [&[]; M];
+                        for (i, row) in a.iter_mut().enumerate() {
+                            *row = &own_rows[(block * M + i) * length..][..length];
+                        }
                         let zeros = [[simd.splat_i32s(0); V]; M];
                         let sums = tile::<_, M, V>(steps, a, weights, zeros);
                         let out = out[block * M * columns..].chunks_exact_mut(columns);

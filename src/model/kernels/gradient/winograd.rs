@@ -22,6 +22,12 @@ const MOST: usize = 1 << 20;
 /// Below so many channels the transformations cost more than they save.
 const LEAST: usize = 32;
 
+/// How far apart the beginnings of 16 matrices of so many values lie that are written side by side: a cache line further than
+/// they are long, or all would fall into the same few lines of the innermost cache.
+fn apart(length: usize) -> usize {
+    length + 16
+}
+
 /// Whether a convolution can, and should, go this way.
 pub(super) fn suits([height, width]: [usize; 2], inputs: usize, outputs: usize, precision: Precision) -> bool {
     let whole = height > 2 && width > 2 && height.is_multiple_of(2) && width.is_multiple_of(2);
@@ -60,12 +66,14 @@ pub(super) fn convolve(image: Image, packed: &[Packed], bias: Option<&[f32]>) ->
     let bias: Vec<f32> = bias.map_or_else(|| vec![0.0; pixel], |bias| bias.repeat(image.batch));
     let squares = width / 2;
     in_parallel(height * width * pixel, 2 * width * pixel, |row, out| {
-        with_room(SQUARE * squares * (inner + pixel), |room| {
-            let (before, after) = room.split_at_mut(SQUARE * squares * inner);
+        let [of_before, of_after] = [squares * inner, squares * pixel].map(apart);
+        with_room(SQUARE * (of_before + of_after), |room| {
+            let (before, after) = room.split_at_mut(SQUARE * of_before);
             dispatch(Squares { image, row, out: before });
-            let pairs = before.chunks_exact(squares * inner).zip(after.chunks_exact_mut(squares * pixel));
+            let pairs = before.chunks_exact(of_before).zip(after.chunks_exact_mut(of_after));
             for ((before, after), packed) in pairs.zip(packed) {
-                packed.product_into(&Beside::new(vec![before], image.channels), 0, after, Finish::Bias);
+                let rows = Beside::new(vec![&before[..squares * inner]], image.channels);
+                packed.product_into(&rows, 0, &mut after[..squares * pixel], Finish::Bias);
             }
             dispatch(Results { after, squares, bias: &bias, out });
         });
@@ -85,14 +93,16 @@ pub(super) fn of_kernel(image: Image, gradient: &[f32], outputs: usize) -> Vec<f
         let rows = together.min(height / 2 - first);
         // By row of squares: 16 matrices (input, square) and 16 matrices (square, output).
         let of_image = in_parallel(SQUARE * rows * count * inputs, SQUARE * count * inputs, |row, out| {
-            with_room(out.len(), |squares| {
+            let step = apart(count * inputs);
+            with_room(SQUARE * step, |squares| {
                 dispatch(Squares { image, row: first + row, out: squares });
-                for (squares, out) in squares.chunks_exact(count * inputs).zip(out.chunks_exact_mut(count * inputs)) {
-                    transpose(squares, inputs, out);
+                for (squares, out) in squares.chunks_exact(step).zip(out.chunks_exact_mut(count * inputs)) {
+                    transpose(&squares[..count * inputs], inputs, out);
                 }
             });
         });
-        let of_result = in_parallel(SQUARE * rows * count * outputs, SQUARE * count * outputs, |row, out| {
+        let step = apart(count * outputs);
+        let of_result = in_parallel(SQUARE * rows * step, SQUARE * step, |row, out| {
             dispatch(Corners { result, row: first + row, out });
         });
         let pieces: Vec<usize> = (0..rows).flat_map(|_| cuts.iter().map(|cut| cut.1)).collect();
@@ -100,7 +110,7 @@ pub(super) fn of_kernel(image: Image, gradient: &[f32], outputs: usize) -> Vec<f
             let of_image = OfImage { values: &of_image, at, count, inputs, cuts: &cuts };
             let part = |piece: usize| {
                 let (row, (start, length)) = (piece / cuts.len(), cuts[piece % cuts.len()]);
-                &of_result[((row * SQUARE + at) * count + start) * outputs..][..length * outputs]
+                &of_result[(row * SQUARE + at) * step + start * outputs..][..length * outputs]
             };
             let packed = Packed::of_pieces(Precision::F32, &pieces, outputs, None, part);
             let onto = Some(sums.as_slice()).filter(|sums| !sums.is_empty());
@@ -152,23 +162,33 @@ type Vector = [f32; LANES];
 
 #[inline(always)]
 fn load(values: &[f32], at: usize) -> Vector {
-    if let Some(own) = values[at..].first_chunk() {
-        return *own;
-    }
-    let (own, mut vector) = (&values[at..], [0.0; LANES]);
-    vector[..own.len()].copy_from_slice(own);
-    vector
+    if let Some(own) = values[at..].first_chunk() { *own } else { load_rest(&values[at..]) }
 }
 
 #[inline(always)]
 fn store(values: &mut [f32], at: usize, vector: &Vector) {
-    let own = &mut values[at..];
-    if let Some(own) = own.first_chunk_mut() {
+    if let Some(own) = values[at..].first_chunk_mut() {
         *own = *vector;
     } else {
-        let length = own.len();
-        own.copy_from_slice(&vector[..length]);
+        store_rest(&mut values[at..], vector);
     }
+}
+
+// By themselves, so that whole registers are not moved by calls of the same copy as these.
+
+#[cold]
+#[inline(never)]
+fn load_rest(values: &[f32]) -> Vector {
+    let mut vector = [0.0; LANES];
+    vector[..values.len()].copy_from_slice(values);
+    vector
+}
+
+#[cold]
+#[inline(never)]
+fn store_rest(values: &mut [f32], vector: &Vector) {
+    let length = values.len();
+    values.copy_from_slice(&vector[..length]);
 }
 
 #[inline(always)]
@@ -216,16 +236,16 @@ impl NullaryFnOnce for Squares<'_> {
                 }
             }
             for at in (0..pixel).step_by(LANES) {
-                let mut half = [[[0.0; LANES]; 4]; 4];
-                for j in 0..4 {
-                    let (a, b) = (load(all[0][j], at), load(all[1][j], at));
-                    let (c, d) = (load(all[2][j], at), load(all[3][j], at));
-                    half[0][j] = less(&a, &c);
-                    half[1][j] = add(&b, &c);
-                    half[2][j] = less(&c, &b);
-                    half[3][j] = less(&b, &d);
-                }
-                for (i, [a, b, c, d]) in half.iter().enumerate() {
+                // Row by row of what rows become, so that no more than a few registers are full.
+                for i in 0..4 {
+                    let (first, second) = [(0, 2), (1, 2), (2, 1), (1, 3)][i];
+                    let plus = i == 1;
+                    let mut half = [[0.0; LANES]; 4];
+                    for (j, half) in half.iter_mut().enumerate() {
+                        let (a, b) = (load(all[first][j], at), load(all[second][j], at));
+                        *half = if plus { add(&a, &b) } else { less(&a, &b) };
+                    }
+                    let [a, b, c, d] = &half;
                     let start = 4 * i * matrix + square * pixel;
                     store(&mut self.out[start..start + pixel], at, &less(a, c));
                     store(&mut self.out[start + matrix..][..pixel], at, &add(b, c));
