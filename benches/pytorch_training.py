@@ -149,7 +149,7 @@ def windows_per_second(network, optimiser, inputs, autocast, steps):
 
 
 def ours(program, network, precision, steps):
-    command = [program, "--network", network, "--precision", precision, "--steps", str(steps)]
+    command = [program, "--network", network, "--precision", precision, "--steps", str(steps), "--together", "8"]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
