@@ -20,7 +20,6 @@ struct Numbered {
     of: Trainable,
     count: usize,
     weights: usize,
-    precision: Precision,
 }
 
 impl Parameters for Numbered {
@@ -35,7 +34,7 @@ impl Parameters for Numbered {
     }
 
     fn precision(&self) -> Precision {
-        self.precision
+        self.of.precision()
     }
 }
 
@@ -318,8 +317,8 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     copgen::process::keep_freed_memory();
     copgen::process::keep_to_own_threads(true);
-    let trainable = Trainable::new(1, BTreeMap::default(), &Device::Cpu);
-    let mut source = Numbered { of: trainable, count: 0, weights: 0, precision: arguments.precision };
+    let trainable = Trainable::new(1, BTreeMap::default(), &Device::Cpu).with_precision(arguments.precision);
+    let mut source = Numbered { of: trainable, count: 0, weights: 0 };
     let network: Box<dyn Network> = match arguments.network.as_str() {
         "unet" => Box::new(UNet::new(&mut Scope::root(&mut source))?),
         _ => Box::new(Transformer::new(&mut Scope::root(&mut source))?),
@@ -336,6 +335,7 @@ fn main() -> Result<()> {
         weight_decay: 0.01,
         ema: 0.999,
         clip: 1.0,
+        precision: arguments.precision,
     };
     let mut optimiser = Optimiser::new(source.of, &recipe)?;
     let mut seconds = Vec::new();

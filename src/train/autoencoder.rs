@@ -111,7 +111,7 @@ fn start(
         let images = batch(windows, m, index, settings.pca_windows, &mut generator(recipe, m, u64::MAX), device)?;
         start = pca::fit(&images, m.pixels / m.latent[1], m.latent[0], settings.whitening)?;
     }
-    Ok(Trainable::new(recipe.seed, start, device))
+    Ok(Trainable::new(recipe.seed, start, device).with_precision(settings.optimiser.precision))
 }
 
 impl Task for AutoencoderTask<'_> {

@@ -74,7 +74,8 @@ pub fn train_denoiser(
     };
     let base = base.map_or_else(String::new, |base| base.sha256);
     let fingerprint = fingerprint(recipe, &manifest, place, &base)?;
-    let mut parameters = Trainable::new(recipe.seed, weights, place.device);
+    let precision = recipe.denoiser.optimiser.precision;
+    let mut parameters = Trainable::new(recipe.seed, weights, place.device).with_precision(precision);
     if let Some(rank) = place.low_rank {
         parameters = parameters.with_low_rank(rank.max(1));
     }

@@ -2,7 +2,7 @@
 
 use super::recipe::OptimiserRecipe;
 use crate::error::{Error, Result};
-use crate::model::{Init, LowRank, Parameters, TensorData};
+use crate::model::{Init, LowRank, Parameters, Precision, TensorData};
 use candle_core::{DType, Device, Tensor, Var, backprop::GradStore};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -16,6 +16,7 @@ pub struct Trainable {
     start: BTreeMap<String, TensorData>,
     fixed: BTreeMap<String, TensorData>,
     rank: Option<usize>,
+    precision: Precision,
     generator: ChaCha12Rng,
     device: Device,
 }
@@ -24,7 +25,21 @@ impl Trainable {
     /// Parameters that begin at `start` where it has them, else random from `seed`.
     pub fn new(seed: u64, start: BTreeMap<String, TensorData>, device: &Device) -> Self {
         let generator = ChaCha12Rng::seed_from_u64(seed);
-        Self { vars: BTreeMap::new(), start, fixed: BTreeMap::new(), rank: None, generator, device: device.clone() }
+        Self {
+            vars: BTreeMap::new(),
+            start,
+            fixed: BTreeMap::new(),
+            rank: None,
+            precision: Precision::F32,
+            generator,
+            device: device.clone(),
+        }
+    }
+
+    /// The same with products in this precision; weights and gradients stay in float32.
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
     }
 
     /// Keeps every parameter as it starts and trains a product of this rank beside each linear layer instead (LoRA,
@@ -92,6 +107,10 @@ impl Parameters for Trainable {
 
     fn trainable(&self) -> bool {
         true
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
     }
 }
 
@@ -258,5 +277,56 @@ impl Optimiser {
             all.insert(name.to_owned(), data(&sum.flatten_all()?.to_vec1::<f32>()?, &fixed.shape));
         }
         Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Projection, Scope};
+    use crate::train::accumulate;
+
+    #[test]
+    fn a_layer_is_learned_in_either_precision_and_its_weights_stay_whole() {
+        const WIDTH: usize = 64;
+        let recipe = OptimiserRecipe {
+            steps: 300,
+            batch: 1,
+            accumulation: 1,
+            learning_rate: 3e-3,
+            warm_up: 1,
+            cool_down: 0.5,
+            betas: [0.9, 0.99],
+            weight_decay: 0.0,
+            ema: 0.9,
+            clip: 10.0,
+            precision: Precision::F32,
+        };
+        let waves = |count: usize, step: f32| (0..count).map(|i| (i as f32 * step).sin()).collect::<Vec<_>>();
+        let tensor = |rows: usize, step: f32| Tensor::from_vec(waves(rows * WIDTH, step), (rows, WIDTH), &Device::Cpu);
+        let teacher = tensor(WIDTH, 0.7).expect("weights");
+        for (precision, most) in [(Precision::F32, 1e-4), (Precision::Bf16, 1e-3)] {
+            let mut parameters = Trainable::new(3, BTreeMap::new(), &Device::Cpu).with_precision(precision);
+            let size = [WIDTH, WIDTH];
+            let scope = &mut Scope::root(&mut parameters);
+            let layer = Projection::new(scope, size, true, Init::Normal(0.02), 1).expect("layer");
+            let mut optimiser = Optimiser::new(parameters, &recipe).expect("optimiser");
+            let mut losses = Vec::new();
+            for step in 0..recipe.steps {
+                let x = [tensor(128, 0.37 + step as f32 * 0.011).expect("input")];
+                let loss = accumulate(&mut optimiser, &x, 1, |x| {
+                    let wanted = x.matmul(&teacher.t()?)?;
+                    Ok((layer.forward(x)? - wanted)?.sqr()?.mean_all()?)
+                });
+                losses.push(loss.expect("loss"));
+                assert!(optimiser.step().expect("step"));
+            }
+            let (first, last) = (losses[0], losses[losses.len() - 1]);
+            assert!(last < most * first, "{precision:?}: from {first} to {last}");
+            let weights = optimiser.averaged().expect("weights").remove("weight").expect("weight");
+            let values: Vec<f32> =
+                weights.to_tensor(&Device::Cpu).and_then(|t| Ok(t.flatten_all()?.to_vec1()?)).expect("values");
+            assert!(values.iter().any(|v| v.to_bits() & 0xffff != 0), "weights are rounded");
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::split::{Split, Use};
 use crate::error::{Error, Result};
 use crate::files::{read_text, read_toml};
 use crate::modality::ModalityTable;
-use crate::model::{AutoencoderSizes, DenoiserSizes};
+use crate::model::{AutoencoderSizes, DenoiserSizes, Precision};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -104,6 +104,9 @@ pub struct OptimiserRecipe {
     pub ema: f64,
     /// Gradients are scaled down to this norm.
     pub clip: f64,
+    /// Of products on a CPU: `f32`, or `bf16`, whose weights and sums stay in float32; faster where there is a matrix unit.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 /// Autoencoders (specification F.2, the simple part).
@@ -263,6 +266,9 @@ impl OptimiserRecipe {
             return Err(Error::request(
                 "An optimiser needs batch and accumulation ≥ 1, betas, ema and cool_down in 0…1, and positive learning rate and clip.",
             ));
+        }
+        if ![Precision::F32, Precision::Bf16].contains(&self.precision) {
+            return Err(Error::request("Training is in f32 or bf16: set an optimiser's precision to one of them."));
         }
         Ok(())
     }
