@@ -71,13 +71,13 @@ pub fn compare_solvers(study: &SolverStudy, progress: &mut dyn FnMut(&str)) -> R
     }
     if study.model.engine().is_cpu() {
         for (name, precision) in [("16-bit integers", Precision::I16), ("bfloat16", Precision::Bf16)] {
-            progress(&format!("solving with products in {name}"));
             let engine = Engine::of(Computing { device: DeviceChoice::Cpu, precision })?;
             let model = Model::open(&study.model.dir, &engine)?;
             // The bundled model's kind computes in float32 whatever is asked for.
             if model.engine().precision() != precision {
                 continue;
             }
+            progress(&format!("solving with products in {name}"));
             table.half.push(study.deviation(&format!("products in {name}"), model.denoiser(), &cases, reference)?);
         }
     }

@@ -284,11 +284,9 @@ impl Block {
     /// What the heads mix, before their joint projection.
     fn attention(&self, x: &Tensor) -> Result<Tensor> {
         let (b, n, d) = x.dims3()?;
-        if !self.trainable && kernels::can_run(x) {
-            return kernels::attention(&self.qkv.forward(x)?, self.heads, self.precision);
-        }
         if kernels::can_run(x) {
-            return kernels::gradient::attention(&self.qkv.forward(x)?, self.heads, self.precision);
+            let attention = if self.trainable { kernels::gradient::attention } else { kernels::attention };
+            return attention(&self.qkv.forward(x)?, self.heads, self.precision);
         }
         let head = d / self.heads;
         let qkv = self.qkv.forward(x)?.reshape((b, n, 3, self.heads, head))?.permute((2, 0, 3, 1, 4))?;

@@ -83,8 +83,13 @@ pub(super) fn column_sums(values: &[f32], columns: usize) -> Vec<f32> {
             sums
         })
         .collect();
-    let mut all = vec![0.0; columns];
-    parts.iter().for_each(|part| all.iter_mut().zip(part).for_each(|(a, b)| *a += b));
+    added(parts.iter().map(Vec::as_slice), columns)
+}
+
+/// The sum of parts of so many values, in their order.
+pub(super) fn added<'a>(parts: impl Iterator<Item = &'a [f32]>, length: usize) -> Vec<f32> {
+    let mut all = vec![0.0; length];
+    parts.for_each(|part| all.iter_mut().zip(part).for_each(|(a, b)| *a += b));
     all
 }
 

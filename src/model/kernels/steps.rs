@@ -60,16 +60,22 @@ impl NullaryFnOnce for NormRows<'_> {
 impl Norm {
     #[inline(always)]
     fn row(&self, x: &[f32], out: &mut [f32]) {
-        const EPS: f32 = 1e-5;
-        let n = out.len() as f32;
-        let mean = sum(x, |v| v) / n;
-        // Two passes: exact where values are large and differ little.
-        let variance = sum(x, |v| (v - mean) * (v - mean)) / n;
-        let factor = (variance + EPS).sqrt().recip();
+        let (mean, factor) = moments(x);
         for (((out, x), weight), shift) in out.iter_mut().zip(x).zip(&self.weight).zip(&self.shift) {
             *out = (x - mean) * factor * weight + shift;
         }
     }
+}
+
+/// Mean of a row, and 1 / standard deviation (eps 1e-5).
+#[inline(always)]
+pub(super) fn moments(x: &[f32]) -> (f32, f32) {
+    const EPS: f32 = 1e-5;
+    let n = x.len() as f32;
+    let mean = sum(x, |v| v) / n;
+    // Two passes: exact where values are large and differ little.
+    let variance = sum(x, |v| (v - mean) * (v - mean)) / n;
+    (mean, (variance + EPS).sqrt().recip())
 }
 
 /// Sum of a function of all values, lane by lane.

@@ -4,6 +4,7 @@ use super::super::fill::in_parallel;
 use super::super::functions::silu_slope;
 use super::super::group_norm::{Moments, Normed, PIXELS, Sizes};
 use super::super::instructions::Instructions;
+use super::super::rows::added;
 use super::super::storage::{bad, values};
 use super::{Held, made};
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
@@ -98,12 +99,7 @@ impl<'a> Backward<'a> {
                 sums
             })
             .collect();
-        let mut sums = [vec![0.0f32; row], vec![0.0f32; row]];
-        for part in &parts {
-            for (sums, part) in sums.iter_mut().zip(part) {
-                sums.iter_mut().zip(part).for_each(|(a, b)| *a += b);
-            }
-        }
+        let sums = [0, 1].map(|i| added(parts.iter().map(|part| part[i].as_slice()), row));
         // Means over each group, by item and channel.
         let means = [0, 1].map(|i| -> Vec<f32> {
             let weighted = sums[i].iter().zip(&self.weight).map(|(sum, w)| sum * w).collect();
@@ -113,11 +109,7 @@ impl<'a> Backward<'a> {
             let own = task * PIXELS * row..task * PIXELS * row + out.len();
             arch.dispatch(Pixels { of: self, x: &x[own.clone()], gradient: &gradient[own], means: &means, out });
         });
-        let [shift, weight] = sums.map(|sums| {
-            let mut all = vec![0.0; self.given];
-            sums.iter().enumerate().for_each(|(at, sum)| all[at % self.given] += sum);
-            all
-        });
+        let [shift, weight] = sums.map(|sums| added(sums.chunks(self.given), self.given));
         (of_x, weight, shift)
     }
 }

@@ -1,14 +1,13 @@
 //! Layer norm over the last dimension, and its gradients.
 
 use super::super::instructions::Instructions;
-use super::super::steps::{ROWS, sum};
+use super::super::rows::added;
+use super::super::steps::{ROWS, moments, sum};
 use super::super::storage::{bad, values};
 use super::{Held, made};
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 use pulp::NullaryFnOnce;
 use rayon::prelude::*;
-
-const EPS: f32 = 1e-5;
 
 /// See [`super::norm`].
 pub(super) struct Norm;
@@ -67,11 +66,7 @@ impl CustomOp3 for Norm {
                 sums
             })
             .collect();
-        let [of_weight, of_shift] = [0, 1].map(|i| {
-            let mut all = vec![0.0; count];
-            parts.iter().for_each(|part| all.iter_mut().zip(&part[i]).for_each(|(a, b)| *a += b));
-            all
-        });
+        let [of_weight, of_shift] = [0, 1].map(|i| added(parts.iter().map(|part| part[i].as_slice()), count));
         Ok((made(out, x.shape())?, made(of_weight, weight.shape())?, made(of_shift, shift.shape())?))
     }
 }
@@ -93,9 +88,8 @@ impl<'a> Rows<'a> {
     fn each(&self) -> impl Iterator<Item = (&'a [f32], f32, f32, usize)> {
         let Self { x, first, item, width, .. } = *self;
         x.chunks_exact(width).enumerate().map(move |(row, x)| {
-            let mean = sum(x, |v| v) / width as f32;
-            let variance = sum(x, |v| (v - mean) * (v - mean)) / width as f32;
-            (x, mean, (variance + EPS).sqrt().recip(), (first + row * width) / item * width)
+            let (mean, factor) = moments(x);
+            (x, mean, factor, (first + row * width) / item * width)
         })
     }
 }

@@ -61,9 +61,8 @@ impl Linear {
             None
         };
         let count = gradient.len() / outputs;
-        let turned = transposed(&gradient, outputs);
         let of_weight = if weight.track_op() {
-            made(times(self.precision, &turned, &values, count), (outputs, inputs))?
+            made(times(self.precision, &transposed(&gradient, outputs), &values, count), (outputs, inputs))?
         } else {
             None
         };
