@@ -7,7 +7,7 @@ use crate::evaluate::{contact_sheet, held_windows};
 use crate::hub::model_folder;
 use crate::model::{DeviceChoice, Engine, FIELD_FILE, Model, write_weights};
 use crate::train::{
-    Denoising, Options, OutputFolder, Progress, Recipe, Seen, Setting, checkpoint_file, fit_field, train_autoencoder,
+    Denoising, Options, OutputFolder, Progress, Recipe, Seen, Setting, checkpoint_file, fit_field, train_coarse, train_autoencoder,
     train_denoiser,
 };
 use std::path::{Path, PathBuf};
@@ -31,6 +31,16 @@ pub(super) enum Train {
     Field {
         #[command(flatten)]
         common: Common,
+    },
+    /// The coarse network of a cascade.
+    Coarse {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        steps: Steps,
+        /// Go on from the weights in this folder, without the state of the optimiser.
+        #[arg(long)]
+        from: Option<PathBuf>,
     },
     /// The denoiser, on autoencoders or a field that are already in the output folder, or from a finished model.
     Denoiser {
@@ -120,6 +130,21 @@ impl Train {
                 let field = fit_field(&recipe, &table, &common.scenes)?;
                 write_weights(&out.dir().join(FIELD_FILE), &field.tensors(), false)?;
                 println!("{FIELD_FILE}: {} channels, {:.0} s", field.layout.channels, started.elapsed().as_secs_f64());
+            }
+            Self::Coarse { common, steps, from } => {
+                let (recipe, table) = Recipe::open(&common.recipe)?;
+                let (device, options) = (device(steps.device)?, steps.options());
+                let out = OutputFolder::open(&common.out)?;
+                let place = Denoising {
+                    scenes: &common.scenes,
+                    out: &out,
+                    from: from.as_deref(),
+                    low_rank: None,
+                    device: &device,
+                    options: &options,
+                };
+                let mut shown = Shown::new(steps.log_every)?;
+                train_coarse(&recipe, &table, &place, &mut |p| shown.show(p))?;
             }
             Self::Denoiser { common, steps, from, low_rank } => {
                 let (recipe, table) = Recipe::open(&common.recipe)?;

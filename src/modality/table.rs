@@ -126,8 +126,8 @@ impl ModalityTable {
                 }
             } else if m.pixels == 0 || m.channels.is_empty() || !(m.ground_m > 0.0 && m.ground_m.is_finite()) {
                 return bad(m, "has no pixels, no channels, or no ground resolution");
-            } else if m.pixels % m.latent[1] != 0 || m.latent[1] != m.latent[2] {
-                return bad(m, "has a latent that does not divide its window");
+            } else if m.latent[1] != m.latent[2] {
+                return bad(m, "has a latent that is not square");
             }
             if m.classes().is_some_and(<[Class]>::is_empty) {
                 return bad(m, "has no classes");

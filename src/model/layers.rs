@@ -194,21 +194,25 @@ impl GroupNorm {
         if kernels::can_run(x) {
             return self.on_cpu(x, false);
         }
+        let plain = Self::plain(x, self.groups)?;
+        Ok(plain.broadcast_mul(&self.weight)?.broadcast_add(&self.bias)?)
+    }
+
+    /// The same without weight and bias, by candle's operations.
+    pub(super) fn plain(x: &Tensor, groups: usize) -> Result<Tensor> {
         let (h, w, b, c) = x.dims4()?;
         let flat = x.reshape((h * w, b * c))?;
         // Sums over positions as a product with a row of 1/n: fast, and it has a gradient.
         let average = Tensor::full(1f32 / (h * w) as f32, (1, h * w), x.device())?;
         let over_group = |per_channel: Tensor| -> Result<Tensor> {
-            let grouped = per_channel.reshape((b, self.groups, c / self.groups))?.mean_keepdim(2)?;
-            Ok(grouped.broadcast_as((b, self.groups, c / self.groups))?.reshape((1, b * c))?)
+            let grouped = per_channel.reshape((b, groups, c / groups))?.mean_keepdim(2)?;
+            Ok(grouped.broadcast_as((b, groups, c / groups))?.reshape((1, b * c))?)
         };
         let mean = over_group(average.matmul(&flat)?)?;
         let centred = flat.broadcast_sub(&mean)?;
         let variance = over_group(average.matmul(&centred.sqr()?)?)?;
-        let scale = (variance + Self::EPS)?.sqrt()?.recip()?.reshape((b, c))?.broadcast_mul(&self.weight)?;
-        let bias = self.bias.broadcast_as((b, c))?.reshape((1, b * c))?;
-        let out = centred.broadcast_mul(&scale.reshape((1, b * c))?)?.broadcast_add(&bias)?;
-        Ok(out.reshape((h, w, b, c))?)
+        let scale = (variance + Self::EPS)?.sqrt()?.recip()?;
+        Ok(centred.broadcast_mul(&scale)?.reshape((h, w, b, c))?)
     }
 
     /// Normalises, then x · sigmoid(x).

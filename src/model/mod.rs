@@ -1,6 +1,7 @@
 //! The networks and their weights.
 
 mod autoencoder;
+pub mod cascade;
 mod cost;
 mod denoiser;
 mod device;

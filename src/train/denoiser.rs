@@ -127,12 +127,16 @@ fn save(dir: &Path, parts: Option<&Path>, manifest: &Manifest, optimiser: &Optim
 
 /// Names what a checkpoint belongs to: the recipe, the scenes, what the training starts from, and how.
 fn fingerprint(recipe: &Recipe, manifest: &Manifest, place: &Denoising, base: &str) -> Result<String> {
+    let manifest = serde_json::to_string(manifest).unwrap_or_default();
+    fingerprint_of(recipe, &format!("{manifest}{base} {:?}", place.low_rank), place.scenes)
+}
+
+/// The same of a recipe, of a text that tells what else it depends on, and of the names of the scenes.
+pub(super) fn fingerprint_of(recipe: &Recipe, rest: &str, scenes: &Path) -> Result<String> {
     use sha2::{Digest, Sha256};
     let mut hash = Sha256::new();
-    hash.update(format!("{recipe:?}"));
-    hash.update(serde_json::to_string(manifest).unwrap_or_default());
-    hash.update(format!("{base} {:?}", place.low_rank));
-    let entries = std::fs::read_dir(place.scenes).map_err(|e| Error::io(place.scenes, "read", &e))?;
+    hash.update(format!("{recipe:?}{rest}"));
+    let entries = std::fs::read_dir(scenes).map_err(|e| Error::io(scenes, "read", &e))?;
     let mut scenes: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
     scenes.sort();
     hash.update(format!("{scenes:?}"));

@@ -53,7 +53,10 @@ pub(super) fn draw_items(
             let normal: f64 = StandardNormal.sample(generator);
             ((TRAIN_STEPS as f64 / (1.0 + (-normal).exp())) as usize).clamp(1, TRAIN_STEPS)
         };
-        let shared = (uniform(generator) < settings.shared_time).then(|| time(generator));
+        let from_noise = uniform(generator) < settings.from_noise;
+        let shared = from_noise
+            .then_some(TRAIN_STEPS)
+            .or_else(|| (uniform(generator) < settings.shared_time).then(|| time(generator)));
         // From nothing given to nearly everything; groups of one product mostly share their part, as in use.
         let given = 2.0 * settings.given * uniform(generator);
         let by_family = uniform(generator) < settings.by_family;

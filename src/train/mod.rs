@@ -2,12 +2,15 @@
 
 mod augment;
 mod autoencoder;
+mod cascade;
 mod checkpoint;
 mod clouds;
+mod coarse;
 mod denoiser;
 mod field;
 mod field_denoiser;
 mod items;
+mod masks;
 mod moments;
 mod output;
 mod parameters;
@@ -23,6 +26,7 @@ mod token_denoiser;
 mod window_moments;
 mod windows;
 
+pub use cascade::train_coarse;
 pub use autoencoder::{AutoencoderReport, train_autoencoder};
 pub use checkpoint::checkpoint_file;
 pub use denoiser::{Denoising, train_denoiser};

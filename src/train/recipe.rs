@@ -4,6 +4,7 @@ use super::split::{Split, Use};
 use crate::error::{Error, Result};
 use crate::files::{read_text, read_toml};
 use crate::modality::ModalityTable;
+use crate::model::cascade::CoarseSizes;
 use crate::model::{AutoencoderSizes, DenoiserSizes, Precision};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -31,8 +32,18 @@ pub struct Recipe {
     pub autoencoder: Option<AutoencoderRecipe>,
     /// Gaussian field settings; for models whose latents are the images themselves.
     pub field: Option<FieldRecipe>,
-    /// Denoiser settings.
+    /// Sizes of a cascade ([`crate::model::cascade`]); for models of that kind.
+    pub cascade: Option<CascadeRecipe>,
+    /// Denoiser settings; of a cascade those of its coarse network.
     pub denoiser: DenoiserRecipe,
+}
+
+/// A cascade.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CascadeRecipe {
+    /// The coarse network.
+    pub coarse: CoarseSizes,
 }
 
 /// Windows and augmentation.
@@ -191,6 +202,12 @@ pub struct DenoiserRecipe {
     /// Share of items in which all groups of a product are given, withheld or generated together.
     #[serde(default)]
     pub by_family: f64,
+    /// Share of items in which nothing is known of what is generated but what is given: the first guess of a sampling.
+    #[serde(default)]
+    pub from_noise: f64,
+    /// Share of items in which some pixels of what is generated are known; for cascades.
+    #[serde(default)]
+    pub partly: f64,
 }
 
 impl Recipe {
@@ -243,7 +260,7 @@ impl Recipe {
             }
         }
         let d = &self.denoiser;
-        if [d.shared_time, d.central_times, d.given, d.withheld, d.scalars_withheld, d.by_family]
+        if [d.shared_time, d.central_times, d.given, d.withheld, d.scalars_withheld, d.by_family, d.from_noise, d.partly]
             .iter()
             .any(|p| !(0.0..=1.0).contains(p))
             || d.cached_windows == 0

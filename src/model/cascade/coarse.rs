@@ -1,0 +1,288 @@
+//! The coarse network of a cascade: a U-Net that predicts the cells of all modalities from noisy ones.
+
+use super::cells::{Cells, Level, Part};
+use super::layers::{Attention, Residual, groups};
+use crate::error::{Error, Result};
+use crate::modality::{Mask, ModalityTable};
+use crate::model::denoiser::{NoisePredictor, check_inputs};
+use crate::model::layers::{Conv3, GroupNorm, Projection, Sampling, linear, linear_from, pointwise};
+use crate::model::parameters::{Init, Parameters, Scope};
+use crate::model::schedule::{Schedule, TRAIN_STEPS};
+use candle_core::{DType, Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+/// How much more relief within a window weighs than elevation itself.
+const RELIEF: f32 = 10.0;
+
+/// Variance of the numbers of a location or date: three of them on a sphere.
+const SCALAR_DEVIATION: f64 = 0.577;
+
+/// Sizes of the coarse network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CoarseSizes {
+    /// Channels on the grid of cells; twice as many on the one of half the resolution.
+    pub width: usize,
+    /// Residual blocks on the grid before, and again after, the coarser one.
+    pub blocks: usize,
+    /// Residual blocks on the coarser grid before, and again after, attention.
+    pub middle_blocks: usize,
+    /// Attention heads.
+    pub heads: usize,
+}
+
+impl CoarseSizes {
+    /// # Errors
+    /// When the sizes do not fit together.
+    pub fn check(&self) -> Result<()> {
+        let fits = self.width > 0 && self.width.is_multiple_of(32) && self.width <= 4096;
+        let heads = self.heads > 0 && (2 * self.width).is_multiple_of(8 * self.heads);
+        if !fits || !heads || self.blocks.max(self.middle_blocks) > 64 {
+            return Err(Error::request(
+                "The width of a cascade's coarse network must be a multiple of 32 that its heads share in multiples of 8, with at most 64 blocks.",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Cells of one modality that are known.
+#[derive(Debug, Clone)]
+pub struct KnownCells {
+    /// Which.
+    pub mask: Mask,
+    /// Their latents without noise, `(latent channels, side, side)`; anything elsewhere.
+    pub latent: Vec<f32>,
+}
+
+/// One item, prepared for the network.
+#[derive(Debug)]
+pub struct CoarseInputs {
+    /// `(row, column, inputs)`.
+    pub values: Vec<f32>,
+    /// Levels of all modalities, and what is known of scalars.
+    pub globals: Vec<f32>,
+}
+
+/// The network.
+#[derive(Debug)]
+pub struct Coarse {
+    table: ModalityTable,
+    cells: Cells,
+    schedule: Schedule,
+    device: Device,
+    enter: Conv3,
+    embed: [Projection; 2],
+    fine_in: Vec<Residual>,
+    down: Conv3,
+    middle_in: Vec<Residual>,
+    attention: Attention,
+    middle_out: Vec<Residual>,
+    up: Conv3,
+    merge: Projection,
+    fine_out: Vec<Residual>,
+    norm: GroupNorm,
+    leave: Conv3,
+    direct: Projection,
+    scalars: Projection,
+}
+
+impl Coarse {
+    /// Builds the network from its parameters.
+    ///
+    /// # Errors
+    /// When the sizes do not fit together or a parameter is missing or misshapen.
+    pub fn new(
+        table: &ModalityTable,
+        sizes: &CoarseSizes,
+        source: &mut dyn Parameters,
+        device: &Device,
+    ) -> Result<Self> {
+        sizes.check()?;
+        let cells = Cells::new(table)?;
+        let scalars = table.len() - cells.images();
+        let root = &mut Scope::root(source);
+        let (w, c, e) = (sizes.width, 2 * sizes.width, 2 * sizes.width);
+        let inputs = cells.channels + cells.images() + cells.reliefs();
+        let blocks = |root: &mut Scope, name: &str, n: usize, width: usize| -> Result<Vec<Residual>> {
+            (0..n).map(|k| Residual::new(&mut root.at(format!("{name}.{k}")), width, e)).collect()
+        };
+        Ok(Self {
+            table: table.clone(),
+            schedule: Schedule::new(),
+            device: device.clone(),
+            enter: Conv3::new(&mut root.at("enter"), inputs, w, Sampling::Same)?,
+            embed: [
+                linear(&mut root.at("embed.0"), table.len() + 3 * scalars, e, true)?,
+                linear(&mut root.at("embed.1"), e, e, true)?,
+            ],
+            fine_in: blocks(root, "fine_in", sizes.blocks, w)?,
+            down: Conv3::new(&mut root.at("down"), w, c, Sampling::Half)?,
+            middle_in: blocks(root, "middle_in", sizes.middle_blocks, c)?,
+            attention: Attention::new(&mut root.at("attention"), c, sizes.heads)?,
+            middle_out: blocks(root, "middle_out", sizes.middle_blocks, c)?,
+            up: Conv3::new(&mut root.at("up"), c, w, Sampling::Double)?,
+            merge: pointwise(&mut root.at("merge"), 2 * w, w)?,
+            fine_out: blocks(root, "fine_out", sizes.blocks, w)?,
+            norm: GroupNorm::new(&mut root.at("norm"), w, groups(w))?,
+            leave: Conv3::with_init(&mut root.at("leave"), w, cells.channels, Sampling::Same, Init::Zeros)?,
+            // What is linear in one cell has a path of its own.
+            direct: linear_from(&mut root.at("direct"), inputs, cells.channels, true, Init::Zeros)?,
+            scalars: linear_from(&mut root.at("scalars"), c, (3 * scalars).max(1), true, Init::Zeros)?,
+            cells,
+        })
+    }
+
+    /// The grid it works on.
+    pub fn cells(&self) -> &Cells {
+        &self.cells
+    }
+
+    /// Signal and noise at a network time: 0 is "given", 1000 "not there".
+    pub fn level(&self, time: f32) -> Level {
+        match time {
+            ..=0.0 => Level::GIVEN,
+            time if f64::from(time) >= TRAIN_STEPS as f64 => Level::ABSENT,
+            time => {
+                let t = f64::from(time) / TRAIN_STEPS as f64;
+                Level { signal: self.schedule.alpha(t), noise: self.schedule.sigma(t) }
+            }
+        }
+    }
+
+    /// Standard deviation of a modality's latent.
+    pub fn deviation(&self, modality: usize) -> f64 {
+        if self.table[modality].is_scalar() { SCALAR_DEVIATION } else { self.table[modality].scale_factor }
+    }
+
+    /// Inputs of one item: noisy scaled latents by modality, each with its level, and cells of them that are known.
+    pub fn prepare(&self, noisy: &[Vec<f32>], levels: &[Level], known: &[Option<KnownCells>]) -> CoarseInputs {
+        let (count, images) = (self.cells.count(), self.cells.images());
+        let stride = self.cells.channels + images + self.cells.reliefs();
+        let mut values = vec![0.0; count * stride];
+        let (mut globals, mut scalars, mut reliefs) = (Vec::new(), Vec::new(), 0);
+        for (i, part) in self.cells.parts.iter().enumerate() {
+            let (level, deviation) = (levels[i], self.deviation(i));
+            let (number, expected) = (level.number(deviation), level.expected(deviation));
+            globals.push(number);
+            let Some(part) = part else {
+                // Of about 1, like everything else.
+                let unit = expected / deviation as f32;
+                scalars.extend(noisy[i].iter().map(|v| if level == Level::ABSENT { 0.0 } else { v * unit }));
+                continue;
+            };
+            let (unit, full) = (expected / deviation as f32, 1.0 / deviation as f32);
+            let known = known.get(i).and_then(Option::as_ref);
+            let is_known = |cell: usize| known.filter(|k| k.mask.at(cell));
+            for (channel, image) in noisy[i].chunks_exact(count).enumerate() {
+                for (cell, v) in image.iter().enumerate() {
+                    values[cell * stride + part.first + channel] = match is_known(cell) {
+                        Some(known) => known.latent[channel * count + cell] * full,
+                        None if level == Level::ABSENT => 0.0,
+                        None => v * unit,
+                    };
+                }
+            }
+            for cell in 0..count {
+                let own = if is_known(cell).is_some() { Level::GIVEN.number(deviation) } else { number };
+                values[cell * stride + self.cells.channels + part.number] = own;
+            }
+            if part.relief {
+                let at = |cell: usize| values[cell * stride + part.first];
+                let mean = (0..count).map(at).sum::<f32>() / count as f32;
+                let relief: Vec<f32> = (0..count).map(|cell| (at(cell) - mean) * RELIEF).collect();
+                for (cell, v) in relief.into_iter().enumerate() {
+                    values[cell * stride + self.cells.channels + images + reliefs] = v;
+                }
+                reliefs += 1;
+            }
+        }
+        globals.extend(scalars);
+        CoarseInputs { values, globals }
+    }
+
+    /// The data of several items, standardised: `(row, column, item, channels)`, and `(item, 3 · scalars)`.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn predict(&self, items: &[CoarseInputs]) -> Result<(Tensor, Tensor)> {
+        let (count, side, n) = (self.cells.count(), self.cells.side, items.len());
+        let stride = self.cells.channels + self.cells.images() + self.cells.reliefs();
+        let mut values = Vec::with_capacity(count * stride * n);
+        for cell in 0..count {
+            for item in items {
+                values.extend_from_slice(&item.values[cell * stride..(cell + 1) * stride]);
+            }
+        }
+        let inputs = Tensor::from_vec(values, (side, side, n, stride), &self.device)?;
+        let globals: Vec<f32> = items.iter().flat_map(|i| i.globals.iter().copied()).collect();
+        let globals = Tensor::from_vec(globals, (n, items.first().map_or(0, |i| i.globals.len())), &self.device)?;
+        let embedding = self.embed[1].forward(&self.embed[0].forward(&globals)?.silu()?)?.silu()?;
+        let through = |blocks: &[Residual], x: Tensor| blocks.iter().try_fold(x, |x, b| b.forward(&x, &embedding));
+        let fine = through(&self.fine_in, self.enter.forward(&inputs)?)?;
+        let x = through(&self.middle_in, self.down.forward(&fine)?)?;
+        let x = through(&self.middle_out, self.attention.forward(&x)?)?;
+        let scalars = self.scalars.forward(&x.mean((0, 1))?)?;
+        let x = self.merge.forward(&Tensor::cat(&[&self.up.forward(&x)?, &fine], 3)?)?;
+        let x = through(&self.fine_out, x)?;
+        let data = self.leave.forward_onto(&self.norm.forward_swish(&x)?, &self.direct.forward(&inputs)?)?;
+        Ok((data, scalars))
+    }
+
+    /// Scaled latents of one item from the network's answer `(row, column, channels)` and `(3 · scalars)`.
+    pub fn latents(&self, data: &[f32], scalars: &[f32]) -> Vec<Vec<f32>> {
+        let count = self.cells.count();
+        let mut scalars = scalars.chunks_exact(3);
+        let of = |(i, part): (usize, &Option<Part>)| match part {
+            None => scalars.next().map_or_else(Vec::new, <[f32]>::to_vec),
+            Some(part) => {
+                let scale = self.deviation(i) as f32;
+                let channel = |c: usize| (0..count).map(move |cell| data[cell * self.cells.channels + part.first + c] * scale);
+                (0..part.latent).flat_map(channel).collect()
+            }
+        };
+        self.cells.parts.iter().enumerate().map(of).collect()
+    }
+}
+
+impl NoisePredictor for Coarse {
+    fn table(&self) -> &ModalityTable {
+        &self.table
+    }
+
+    fn device(&self) -> &Device {
+        &self.device
+    }
+
+    fn noise(&self, latents: &[Tensor], times: &[Vec<f32>]) -> Result<Vec<Tensor>> {
+        let batch = check_inputs(&self.table, latents, times)?;
+        let flat = |t: &Tensor| -> Result<Vec<f32>> { Ok(t.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?) };
+        let noisy: Vec<Vec<f32>> = latents.iter().map(flat).collect::<Result<_>>()?;
+        let size = |i: usize| noisy[i].len() / batch.max(1);
+        let item = |i: usize, k: usize| noisy[i][k * size(i)..(k + 1) * size(i)].to_vec();
+        let inputs: Vec<CoarseInputs> = (0..batch)
+            .map(|k| {
+                let own: Vec<Vec<f32>> = (0..self.table.len()).map(|i| item(i, k)).collect();
+                let levels: Vec<Level> = times.iter().map(|t| self.level(t[k])).collect();
+                self.prepare(&own, &levels, &[])
+            })
+            .collect();
+        let (data, scalars) = self.predict(&inputs)?;
+        let mut noise: Vec<Vec<f32>> = vec![Vec::new(); self.table.len()];
+        for k in 0..batch {
+            let data = flat(&data.narrow(2, k, 1)?)?;
+            let predicted = self.latents(&data, &flat(&scalars.get(k)?)?);
+            for (i, predicted) in predicted.iter().enumerate() {
+                let t = f64::from(times[i][k]) / TRAIN_STEPS as f64;
+                let (signal, part) = (self.schedule.alpha(t) as f32, self.schedule.sigma(t) as f32);
+                // Of what is given nobody asks for the noise.
+                let of = |(x, d): (&f32, &f32)| if t > 0.0 { (x - signal * d) / part } else { 0.0 };
+                noise[i].extend(item(i, k).iter().zip(predicted).map(of));
+            }
+        }
+        let tensor = |(values, like): (Vec<f32>, &Tensor)| -> Result<Tensor> {
+            Ok(Tensor::from_vec(values, like.shape(), &self.device)?.to_dtype(like.dtype())?)
+        };
+        noise.into_iter().zip(latents).map(tensor).collect()
+    }
+}

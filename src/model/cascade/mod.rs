@@ -1,0 +1,16 @@
+//! The bundled model's kind: a cascade of two networks that work on the images themselves, without autoencoders.
+//!
+//! The *coarse* network samples what every modality is at cells of 40 m, their means and how much they vary within ([`Cells`]),
+//! as the published denoiser samples latents. It predicts the data, not the noise: what a small network is asked for
+//! has to be something a small network can hold. The *refiner* then draws the pixels: once, from the cells, from everything that is
+//! given at full resolution, and from noise of its own.
+//!
+//! Not in the published model. What is decided by the whole window (colours, fields, where the water lies) has few numbers at
+//! 40 m and is worth many evaluations; what is finer depends on its surroundings alone (arXiv 2303.02984) and needs one.
+
+mod cells;
+mod coarse;
+mod layers;
+
+pub use cells::{Cells, Level, Part, Standard};
+pub use coarse::{Coarse, CoarseInputs, CoarseSizes, KnownCells};

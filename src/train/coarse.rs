@@ -1,0 +1,340 @@
+//! Training of the coarse network of a cascade, over scenes that lack some modalities.
+
+use super::augment::Augmentation;
+use super::autoencoder::normal;
+use super::items::{Item, State, draw_items};
+use super::masks::known_pixels;
+use super::recipe::Recipe;
+use super::split::Use;
+use super::steps::Task;
+use super::windows::{Windows, turned_value, uniform};
+use crate::error::Result;
+use crate::modality::{ModalityTable, Subject, Value, to_network};
+use crate::model::TRAIN_STEPS;
+use crate::model::cascade::{Coarse, CoarseInputs, KnownCells, Level, Standard};
+use crate::parallel;
+use crate::sampler::training_generator;
+use candle_core::Tensor;
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::SeedableRng;
+use std::path::Path;
+
+/// Items of a step that are computed together: weights are laid out anew for each such part.
+const ITEMS_TOGETHER: usize = 8;
+/// Windows the validation loss is taken over.
+const VALIDATION_ITEMS: usize = 128;
+/// The most that little noise lets an error weigh beside the error of a first guess.
+const MOST_WEIGHT: f64 = 8.0;
+/// Weight of how much cells vary, beside what they are.
+const SPREAD_WEIGHT: f32 = 0.3;
+/// Weight of relief, whose share of the variance of elevation is small.
+const RELIEF_WEIGHT: f64 = 30.0;
+/// Deviation by which a given location is moved, on the unit sphere: 600 km. Of few places a network would learn each by heart.
+const LOCATION_JITTER: f32 = 0.1;
+
+/// Windows in memory, and the changes they go through.
+pub(super) struct CachedWindows<'a> {
+    pub(super) recipe: &'a Recipe,
+    pub(super) table: ModalityTable,
+    pub(super) train: Vec<Vec<Option<Value>>>,
+    pub(super) validation: Vec<Vec<Option<Value>>>,
+    augmentation: Augmentation,
+}
+
+impl<'a> CachedWindows<'a> {
+    /// Draws the windows to train and validate on.
+    ///
+    /// # Errors
+    /// When scenes cannot be read.
+    pub(super) fn read(recipe: &'a Recipe, table: &ModalityTable, scenes: &Path) -> Result<Self> {
+        let draw = |purpose: Use, name: &str, count: usize| -> Result<Vec<Vec<Option<Value>>>> {
+            let windows = Windows::open(scenes, table, &recipe.data, purpose)?.without_turns();
+            let numbers: Vec<u64> = (0..count as u64).collect();
+            parallel::map(&numbers, |number| {
+                windows.draw(&mut training_generator(recipe.seed, name, "", *number), None)
+            })
+        };
+        let train = draw(Use::Train, "windows", recipe.denoiser.cached_windows)?;
+        let validation = draw(Use::Validation, "validation windows", VALIDATION_ITEMS).unwrap_or_else(|error| {
+            // Nothing held out lies here: the training goes on without validation.
+            tracing::warn!("no validation: {error}");
+            Vec::new()
+        });
+        let augmentation = Augmentation::new(&recipe.data, table);
+        Ok(Self { recipe, table: table.clone(), train, validation, augmentation })
+    }
+
+    /// A window as an item of training has it.
+    pub(super) fn augmented(&self, item: &Item) -> Vec<Option<Value>> {
+        let mut values = self.train[item.window].clone();
+        // Before turning: the sun knows where north is.
+        self.augmentation.apply(&mut values, item.seed);
+        if self.recipe.data.turns {
+            values.iter_mut().flatten().for_each(|value| *value = turned_value(value, item.turn));
+        }
+        values
+    }
+
+    /// The items of a step, in parts that are computed together.
+    pub(super) fn items(&self, step: u64, name: &str, together: usize) -> Vec<Vec<Item>> {
+        let mut generator = training_generator(self.recipe.seed, name, "", step);
+        let present = |window: usize, i: usize| self.train[window][i].is_some();
+        let items = draw_items(&self.table, self.train.len(), &present, &self.recipe.denoiser, &mut generator);
+        items.chunks(together).map(<[Item]>::to_vec).collect()
+    }
+
+    /// One item for each validation window, always the same.
+    pub(super) fn validation_items(&self) -> Vec<Item> {
+        let mut generator = training_generator(self.recipe.seed, "validation", "", 0);
+        let mut items = Vec::new();
+        for (window, values) in self.validation.iter().enumerate() {
+            let present = |_: usize, i: usize| values[i].is_some();
+            let mut drawn = draw_items(&self.table, 1, &present, &self.recipe.denoiser, &mut generator);
+            drawn.truncate(1);
+            items.extend(drawn.into_iter().map(|item| Item { window, ..item }));
+        }
+        items
+    }
+}
+
+/// The task; its network holds the parameters under training.
+pub(super) struct CoarseTask<'a> {
+    windows: CachedWindows<'a>,
+    network: Coarse,
+    standards: Vec<Option<Standard>>,
+}
+
+impl<'a> CoarseTask<'a> {
+    pub(super) fn new(windows: CachedWindows<'a>, network: Coarse, standards: Vec<Option<Standard>>) -> Self {
+        Self { windows, network, standards }
+    }
+
+    /// Inputs, targets and weights of one item.
+    fn prepare(&self, values: &[Option<Value>], item: &Item) -> Result<Prepared> {
+        let settings = &self.windows.recipe.denoiser;
+        let mut generator = ChaCha12Rng::seed_from_u64(item.seed);
+        let (table, cells) = (&self.windows.table, self.network.cells());
+        let partly = uniform(&mut generator) < settings.partly;
+        let finest = table.iter().map(|m| m.pixels).max().unwrap_or(1);
+        let mask = known_pixels(finest, &mut generator).resized(cells.side, cells.side);
+        let (mut noisy, mut levels, mut known) = (Vec::new(), Vec::new(), Vec::new());
+        let mut target = Target {
+            data: vec![0.0; cells.count() * cells.channels],
+            weights: vec![0.0; cells.count() * cells.channels],
+            scalars: Vec::new(),
+            scalar_weights: Vec::new(),
+        };
+        let counts = |i: usize| values[i].is_some() && matches!(item.states[i], State::Noised(_));
+        let share = 1.0 / (0..table.len()).filter(|&i| counts(i)).count().max(1) as f64;
+        for (i, m) in table.iter().enumerate() {
+            let noise = normal(m.latent.iter().product(), &mut generator);
+            let level = match (item.states[i], &values[i]) {
+                (_, None) | (State::Absent, _) => Level::ABSENT,
+                (State::Given, _) => Level::GIVEN,
+                (State::Noised(n), _) => self.network.level(n as f32),
+            };
+            let deviation = self.network.deviation(i);
+            let standardised = match &values[i] {
+                None => vec![0.0; noise.len()],
+                Some(value) => {
+                    let mut data = to_network(m, value)?;
+                    if let (Some(part), Some(standard)) = (&cells.parts[i], &self.standards[i]) {
+                        standard.standardise(&mut data);
+                        data = cells.of_image(part, standard, &data);
+                    }
+                    data
+                }
+            };
+            let scale = if m.is_scalar() { 1.0 } else { deviation as f32 };
+            let mut latent: Vec<f32> = standardised.iter().map(|v| v * scale).collect();
+            let snr = (level.signal * deviation / level.noise.max(1e-9)).powi(2);
+            let weight = share * (1.0 + snr).sqrt().min(MOST_WEIGHT);
+            let Some(part) = &cells.parts[i] else {
+                target.scalars.extend_from_slice(&standardised);
+                target.scalar_weights.extend([if counts(i) { (weight * 0.1 / 3.0) as f32 } else { 0.0 }; 3]);
+                if m.is_location() && level == Level::GIVEN {
+                    latent.iter_mut().zip(&noise).for_each(|(v, n)| *v += LOCATION_JITTER * n);
+                }
+                noisy.push(mixed(&latent, &noise, level));
+                levels.push(level);
+                known.push(None);
+                continue;
+            };
+            let valid = values[i].as_ref().and_then(Value::image).and_then(|raster| raster.valid().cloned());
+            let valid = valid.map(|valid| valid.resized(cells.side, cells.side));
+            let own_mask = (partly && counts(i)).then_some(&mask);
+            if counts(i) {
+                for k in 0..part.latent {
+                    let each = weight as f32 / (cells.count() * part.latent) as f32
+                        * if k >= part.channels { SPREAD_WEIGHT } else { 1.0 };
+                    for cell in 0..cells.count() {
+                        let at = cell * cells.channels + part.first + k;
+                        target.data[at] = standardised[k * cells.count() + cell];
+                        let hidden = own_mask.is_none_or(|mask| !mask.at(cell));
+                        let valid = valid.as_ref().is_none_or(|valid| valid.at(cell));
+                        target.weights[at] = if hidden && valid { each } else { 0.0 };
+                    }
+                }
+            }
+            noisy.push(mixed(&latent, &noise, level));
+            levels.push(level);
+            known.push(own_mask.map(|mask| KnownCells { mask: mask.clone(), latent }));
+        }
+        Ok(Prepared { inputs: self.network.prepare(&noisy, &levels, &known), target })
+    }
+
+    fn loss_of(&self, items: &[(Vec<Option<Value>>, &Item)], divisor: f64) -> Result<Tensor> {
+        let prepared: Vec<Prepared> =
+            items.iter().map(|(values, item)| self.prepare(values, item)).collect::<Result<_>>()?;
+        let (inputs, targets): (Vec<CoarseInputs>, Vec<Target>) =
+            prepared.into_iter().map(|p| (p.inputs, p.target)).unzip();
+        let (data, scalars) = self.network.predict(&inputs)?;
+        let cells = self.network.cells();
+        let side_by_side = |part: &dyn Fn(&Target) -> &[f32]| -> Result<Tensor> {
+            let mut all = Vec::with_capacity(data.elem_count());
+            for cell in 0..cells.count() {
+                for target in &targets {
+                    all.extend_from_slice(&part(target)[cell * cells.channels..(cell + 1) * cells.channels]);
+                }
+            }
+            Ok(Tensor::from_vec(all, data.shape(), data.device())?)
+        };
+        let weights = side_by_side(&|t| &t.weights)?;
+        let error = (&data - side_by_side(&|t| &t.data)?)?;
+        let mut loss = (error.sqr()? * &weights)?.sum_all()?;
+        for part in cells.parts.iter().flatten().filter(|part| part.relief) {
+            let own = error.narrow(3, part.first, 1)?;
+            let centred = own.broadcast_sub(&own.mean_keepdim((0, 1))?)?;
+            let relief = (centred.sqr()? * weights.narrow(3, part.first, 1)?)?.sum_all()?;
+            loss = (loss + (relief * RELIEF_WEIGHT)?)?;
+        }
+        let of_scalars = |part: &dyn Fn(&Target) -> &[f32]| -> Result<Tensor> {
+            let all: Vec<f32> = targets.iter().flat_map(|t| part(t).iter().copied()).collect();
+            Ok(Tensor::from_vec(all, scalars.shape(), scalars.device())?)
+        };
+        if targets.iter().any(|t| !t.scalars.is_empty()) {
+            let error = (&scalars - of_scalars(&|t| &t.scalars)?)?.sqr()?;
+            loss = (loss + (error * of_scalars(&|t| &t.scalar_weights)?)?.sum_all()?)?;
+        }
+        Ok((loss / divisor)?)
+    }
+}
+
+impl CoarseTask<'_> {
+    /// Tells how well the first guess of surface reflectance from radar, land cover and a clear sky does on the validation
+    /// windows: correlation with the truth inside a window and channel, and squared error of standardised cells.
+    fn tell_first_guess(&self) -> Result<()> {
+        let table = &self.windows.table;
+        let Some(target) = table.finest(Subject::SurfaceReflectance) else { return Ok(()) };
+        let given: Vec<usize> =
+            [Subject::Radar, Subject::LandCover, Subject::Clouds].iter().flat_map(|s| table.telling_of(*s)).collect();
+        let (cells, Some(part)) = (self.network.cells(), &self.network.cells().parts[target]) else { return Ok(()) };
+        let holds = |w: &&Vec<Option<Value>>| given.iter().all(|&i| w[i].is_some()) && w[target].is_some();
+        let windows: Vec<&Vec<Option<Value>>> = self.windows.validation.iter().filter(holds).collect();
+        let states = (0..table.len()).map(|i| if given.contains(&i) { State::Given } else { State::Absent });
+        let states: Vec<State> = states.collect();
+        let figures = parallel::map(&windows, |values| {
+            let mut states = states.clone();
+            states[target] = State::Noised(TRAIN_STEPS);
+            let item = Item { window: 0, turn: 0, states, seed: 1 };
+            let Prepared { inputs, target: truth } = self.prepare(values, &item)?;
+            let data: Vec<f32> = self.network.predict(&[inputs])?.0.flatten_all()?.to_vec1()?;
+            let channel = |of: &[f32], k: usize| -> Vec<f64> {
+                (0..cells.count()).map(|cell| f64::from(of[cell * cells.channels + part.first + k])).collect()
+            };
+            let mut sums = [0.0; 2];
+            for k in 0..part.channels {
+                let (a, b) = (channel(&data, k), channel(&truth.data, k));
+                sums[0] += correlation(&a, &b);
+                sums[1] += a.iter().zip(&b).map(|(a, b)| (a - b).powi(2)).sum::<f64>() / a.len() as f64;
+            }
+            Ok(sums.map(|s| s / part.channels as f64))
+        })?;
+        let mean = |k: usize| figures.iter().map(|f| f[k]).sum::<f64>() / figures.len().max(1) as f64;
+        tracing::info!(
+            "first guess of {} from radar and land cover: correlation {:.3}, squared error {:.3} ({} windows)",
+            table[target].name,
+            mean(0),
+            mean(1),
+            figures.len()
+        );
+        Ok(())
+    }
+}
+
+/// Pearson's; 0 where one does not vary.
+fn correlation(a: &[f64], b: &[f64]) -> f64 {
+    let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
+    let (ma, mb) = (mean(a), mean(b));
+    let sum = |f: &dyn Fn(f64, f64) -> f64| a.iter().zip(b).map(|(a, b)| f(a - ma, b - mb)).sum::<f64>();
+    let scale = (sum(&|a, _| a * a) * sum(&|_, b| b * b)).sqrt();
+    if scale > 1e-12 { sum(&|a, b| a * b) / scale } else { 0.0 }
+}
+
+impl Task for CoarseTask<'_> {
+    type Part = Vec<Item>;
+
+    fn draw(&self, step: u64) -> Result<Vec<Vec<Item>>> {
+        Ok(self.windows.items(step, "coarse", ITEMS_TOGETHER))
+    }
+
+    fn loss(&self, part: &Vec<Item>) -> Result<Tensor> {
+        let optimiser = &self.windows.recipe.denoiser.optimiser;
+        let items: Vec<(Vec<Option<Value>>, &Item)> =
+            part.iter().map(|item| (self.windows.augmented(item), item)).collect();
+        self.loss_of(&items, (optimiser.batch * optimiser.accumulation) as f64)
+    }
+
+    fn validation(&self) -> Result<Option<f64>> {
+        let items = self.windows.validation_items();
+        if items.is_empty() {
+            return Ok(None);
+        }
+        let parts: Vec<&[Item]> = items.chunks(ITEMS_TOGETHER).collect();
+        let losses = parallel::map(&parts, |part| {
+            let own: Vec<(Vec<Option<Value>>, &Item)> =
+                part.iter().map(|item| (self.windows.validation[item.window].clone(), item)).collect();
+            Ok(f64::from(self.loss_of(&own, items.len() as f64)?.to_scalar::<f32>()?))
+        })?;
+        self.tell_first_guess()?;
+        Ok(Some(losses.iter().sum()))
+    }
+}
+
+/// A latent at a level; pure noise where it is not there.
+fn mixed(latent: &[f32], noise: &[f32], level: Level) -> Vec<f32> {
+    let (signal, part) = (level.signal as f32, level.noise as f32);
+    latent.iter().zip(noise).map(|(x, n)| signal * x + part * n).collect()
+}
+
+/// One item.
+struct Prepared {
+    inputs: CoarseInputs,
+    target: Target,
+}
+
+struct Target {
+    /// `(row, column, channels)`.
+    data: Vec<f32>,
+    weights: Vec<f32>,
+    scalars: Vec<f32>,
+    scalar_weights: Vec<f32>,
+}
+
+/// Fits what standardises each modality to the windows to train on.
+///
+/// # Errors
+/// When a value does not fit its modality.
+pub(super) fn standards(windows: &CachedWindows, cells: &crate::model::cascade::Cells) -> Result<Vec<Option<Standard>>> {
+    /// Windows are enough to know a mean and a deviation by.
+    const ENOUGH: usize = 400;
+    let numbers: Vec<usize> = (0..windows.table.len()).collect();
+    parallel::map(&numbers, |&i| {
+        let Some(part) = &cells.parts[i] else { return Ok(None) };
+        let m = &windows.table[i];
+        let own = windows.train.iter().filter_map(|values| values[i].as_ref()).take(ENOUGH);
+        let images: Vec<Vec<f32>> = own.map(|value| to_network(m, value)).collect::<Result<_>>()?;
+        Ok(Some(Standard::fit(m, cells, part, &images)))
+    })
+}
+
