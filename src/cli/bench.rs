@@ -107,8 +107,8 @@ impl Bench {
         let latent = model.encode(index, &value, None)?;
         let encode = self.median(|| model.encode(index, &value, None).map(drop))?;
         let decode = self.median(|| model.decode(index, &latent, &PostOptions::default()).map(drop))?;
-        let token = model.manifest.field.is_none();
-        let flop = token.then(|| model.manifest.denoiser.flop(table, self.batch as usize));
+        let sizes = model.manifest.denoiser.as_ref().filter(|_| model.manifest.has_autoencoders());
+        let flop = sizes.map(|sizes| sizes.flop(table, self.batch as usize));
         let coding = model.manifest.autoencoders.get(&m.key).map(|AutoencoderEntry { sizes, .. }| {
             let (side, channels) = (m.pixels, m.network_channels());
             [sizes.encode_flop(side, channels, m.latent[0]), sizes.decode_flop(side, channels, m.latent[0])]

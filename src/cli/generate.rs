@@ -82,6 +82,9 @@ pub(super) struct Generate {
     /// Window inside the scene: metres east and south of its upper-left corner, multiples of 60; centred if left out.
     #[arg(long, value_name = "EAST,SOUTH", value_parser = parse_window, default_value = "centre")]
     window: Window,
+    /// Take sigma0 radar (S1GRD) for gamma0 where a scene has no other; slopes are brighter or darker in it.
+    #[arg(long)]
+    accept_sigma0: bool,
     /// Folder to write to.
     #[arg(long)]
     out: PathBuf,
@@ -207,7 +210,7 @@ impl Generate {
             (Some(dir), ..) => Place::scene(dir, self.window),
             (None, Some(root), Some(cell)) => {
                 let data = PlaceData::MajorTom { root: root.clone(), cell: cell.clone() };
-                Place { data, extent: Extent::Window(self.window) }
+                Place { data, extent: Extent::Window(self.window), stand_ins: self.accept_sigma0 }
             }
             _ => return Err(Error::request("Name a place with --scene, or with --major-tom and --cell.")),
         };

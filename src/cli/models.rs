@@ -274,6 +274,7 @@ fn inspect(dir: &Path) -> Result<()> {
     println!("sha256 of the manifest: {}", sha256_of(&dir.join(MANIFEST_FILE))?);
     let window = manifest.modalities.window_m();
     match &manifest.field {
+        _ if manifest.cascade.is_some() => println!("window: {window} m"),
         None => println!("window: {window} m, {} tokens", manifest.modalities.tokens()),
         // All modalities of a place share a token.
         Some(_) => {
@@ -288,17 +289,23 @@ fn inspect(dir: &Path) -> Result<()> {
     };
     // Loading checks hashes, names and shapes.
     let model = Model::open(dir, &Engine::cpu())?;
-    let d = &manifest.denoiser;
     let (values, bytes) = count(&dir.join(&manifest.denoiser_weights.file))?;
-    println!(
-        "denoiser: width {}, depth {} + 1, {} heads, {values} parameters, {bytes} bytes",
-        d.width, d.depth, d.heads
-    );
+    if let Some(d) = &manifest.denoiser {
+        println!(
+            "denoiser: width {}, depth {} + 1, {} heads, {values} parameters, {bytes} bytes",
+            d.width, d.depth, d.heads
+        );
+    }
+    if let Some(cascade) = &manifest.cascade {
+        println!("coarse network: width {}, {values} parameters, {bytes} bytes", cascade.coarse.width);
+        let (values, bytes) = count(&dir.join(&cascade.refiner_weights.file))?;
+        println!("refiner: width {}, {values} parameters, {bytes} bytes", cascade.refiner.width);
+    }
     if let Some(file) = &manifest.field {
         let (values, bytes) = count(&dir.join(&file.file))?;
         println!("Gaussian field: {values} numbers, {bytes} bytes");
     }
-    if let Some(local) = &d.local {
+    if let Some(local) = manifest.denoiser.as_ref().and_then(|d| d.local.as_ref()) {
         let (fine, coarse) = (local.fine_blocks, local.coarse_blocks);
         println!("local network: width {}, {fine} + {fine} fine and {coarse} coarse blocks", local.width);
     }
@@ -311,6 +318,8 @@ fn inspect(dir: &Path) -> Result<()> {
             model.autoencoder(i)?;
             let (values, bytes) = count(&dir.join(&entry.weights.file))?;
             print!("  {} px of {} m, {values} parameters, {bytes} bytes", m.pixels, m.ground_m);
+        } else if manifest.cascade.is_some() && !m.is_scalar() {
+            print!("  {} px of {} m", m.pixels, m.ground_m);
         } else if manifest.field.is_some() && !m.is_scalar() {
             print!("  {} px of {} m, the image itself, whitened", m.pixels, m.ground_m);
         }

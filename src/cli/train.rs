@@ -7,7 +7,7 @@ use crate::evaluate::{contact_sheet, held_windows};
 use crate::hub::model_folder;
 use crate::model::{DeviceChoice, Engine, FIELD_FILE, Model, write_weights};
 use crate::train::{
-    Denoising, Options, OutputFolder, Progress, Recipe, Seen, Setting, checkpoint_file, fit_field, train_coarse, train_autoencoder,
+    Denoising, Options, OutputFolder, Progress, Recipe, Seen, Setting, checkpoint_file, fit_field, finish_cascade, train_coarse, train_refiner, train_autoencoder,
     train_denoiser,
 };
 use std::path::{Path, PathBuf};
@@ -41,6 +41,27 @@ pub(super) enum Train {
         /// Go on from the weights in this folder, without the state of the optimiser.
         #[arg(long)]
         from: Option<PathBuf>,
+    },
+    /// The refiner of a cascade.
+    Refiner {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        steps: Steps,
+        /// Go on from the weights in this folder, without the state of the optimiser.
+        #[arg(long)]
+        from: Option<PathBuf>,
+    },
+    /// The model folder of a cascade whose networks are trained.
+    Finish {
+        /// The recipe (TOML).
+        recipe: PathBuf,
+        /// Folder that both networks were trained into.
+        #[arg(long)]
+        out: PathBuf,
+        /// Folder of scene folders: also draw a contact sheet of places that were not trained on, sheet.png.
+        #[arg(long)]
+        scenes: Option<PathBuf>,
     },
     /// The denoiser, on autoencoders or a field that are already in the output folder, or from a finished model.
     Denoiser {
@@ -145,6 +166,30 @@ impl Train {
                 };
                 let mut shown = Shown::new(steps.log_every)?;
                 train_coarse(&recipe, &table, &place, &mut |p| shown.show(p))?;
+            }
+            Self::Refiner { common, steps, from } => {
+                let (recipe, table) = Recipe::open(&common.recipe)?;
+                let (device, options) = (device(steps.device)?, steps.options());
+                let out = OutputFolder::open(&common.out)?;
+                let place = Denoising {
+                    scenes: &common.scenes,
+                    out: &out,
+                    from: from.as_deref(),
+                    low_rank: None,
+                    device: &device,
+                    options: &options,
+                };
+                let mut shown = Shown::new(steps.log_every)?;
+                train_refiner(&recipe, &table, &place, &mut |p| shown.show(p))?;
+            }
+            Self::Finish { recipe, out, scenes } => {
+                let (recipe, table) = Recipe::open(&recipe)?;
+                finish_cascade(&recipe, &table, &OutputFolder::open(&out)?)?;
+                if let Some(scenes) = scenes {
+                    let windows = held_windows(&scenes, &table, &recipe.data, 1)?;
+                    let model = Model::open(&out, &Engine::cpu())?;
+                    contact_sheet(&model, &windows, &out.join("sheet.png"), &*interrupt()?)?;
+                }
             }
             Self::Denoiser { common, steps, from, low_rank } => {
                 let (recipe, table) = Recipe::open(&common.recipe)?;

@@ -2,6 +2,7 @@
 
 mod baselines;
 mod cloud_free;
+mod correlations;
 mod hidden;
 pub mod metrics;
 mod per_pixel;
@@ -27,6 +28,7 @@ pub use task_input::Evaluation;
 pub use windows::{HeldWindow, held_windows};
 
 use crate::error::{Error, Result};
+use crate::modality::Subject;
 use task_input::TaskInput;
 
 /// Answers these questions, all if none are named, in the order of [`Task::ALL`]; `progress` hears what is being worked
@@ -47,6 +49,9 @@ pub fn evaluate(evaluation: &Evaluation, tasks: &[Task], progress: &mut dyn FnMu
             Task::Bands => input.bands(),
             Task::Radar => input.radar(),
             Task::ClearRadar => input.clear_radar(),
+            Task::RadarCover => input.seen_by_radar(&[Subject::Radar, Subject::LandCover]),
+            Task::RadarAlone => input.seen_by_radar(&[Subject::Radar]),
+            Task::Level => input.level(),
             Task::Cover => input.cover(),
             Task::Where => input.place_and_date(),
             Task::Certainty => input.certainty(),

@@ -1,6 +1,7 @@
 //! The questions with one right answer per pixel.
 
 use super::baselines::majority;
+use super::correlations::{Correlations, correlation};
 use super::metrics::{Confusion, Errors, Psnr, best_and_mean, power_above, spearman, ssim};
 use super::report::Row;
 use super::task_input::{TaskInput, rasters};
@@ -104,6 +105,23 @@ impl TaskInput<'_> {
         )
     }
 
+    /// The finest surface reflectance from what tells of these subjects, with the sky said to be clear, as it was on the
+    /// held-out dates with radar.
+    pub(super) fn seen_by_radar(&self, subjects: &[Subject]) -> Result<Vec<Row>> {
+        let (Some(&mask), Some(target)) =
+            (self.telling_of(&[Subject::Clouds]).first(), self.finest(Subject::SurfaceReflectance))
+        else {
+            return Ok(Vec::new());
+        };
+        self.compare(&self.telling_of(subjects), &[target], &[(mask, SetValue::Class(0))], "regression")
+    }
+
+    /// The finest surface reflectance from what the top of the atmosphere shows.
+    pub(super) fn level(&self) -> Result<Vec<Row>> {
+        let Some(target) = self.finest(Subject::SurfaceReflectance) else { return Ok(Vec::new()) };
+        self.compare(&self.telling_of(&[Subject::TopOfAtmosphere]), &[target], &[], "regression")
+    }
+
     /// Continuous values from what is given or set by hand, beside the baselines; the mean of the realisations should
     /// beat those whose name begins with `rival` (none if it is empty).
     fn compare(&self, given: &[usize], targets: &[usize], set: &[(usize, SetValue)], rival: &str) -> Result<Vec<Row>> {
@@ -148,7 +166,7 @@ impl TaskInput<'_> {
                     baselines.extend(predicted.map(|raster| (*name, raster)));
                 }
                 let realisations: Vec<Raster> = rasters(realisations, i).map(|r| measured(m, r)).collect();
-                tally.add(&truth, &realisations, baselines);
+                tally.add(&window.scene, &truth, &realisations, baselines);
             }
             rows.extend(tally.rows(rival));
         }
@@ -310,6 +328,8 @@ struct Tally<'a> {
     noise: Psnr,
     texture: Vec<f64>,
     baselines: Vec<(&'static str, Errors)>,
+    /// By scene: correlations inside a window and band, of the mean, of single realisations, and of each baseline.
+    correlations: Correlations,
 }
 
 impl<'a> Tally<'a> {
@@ -323,12 +343,26 @@ impl<'a> Tally<'a> {
             noise: Psnr::default(),
             texture: Vec::new(),
             baselines: Vec::new(),
+            correlations: Correlations::default(),
         }
     }
 
     /// Adds a window; what is no data is no truth. Structure and texture are those of windows without holes.
-    fn add(&mut self, truth: &Raster, realisations: &[Raster], baselines: Vec<(&'static str, Raster)>) {
+    fn add(
+        &mut self,
+        scene: &str,
+        truth: &Raster,
+        realisations: &[Raster],
+        baselines: Vec<(&'static str, Raster)>,
+    ) {
         let (mean, _) = mean_and_deviation(realisations);
+        self.correlations.add(scene, "model", correlation(truth, &mean));
+        for realisation in realisations {
+            self.correlations.add(scene, "one sample", correlation(truth, &realisation.data));
+        }
+        for (name, raster) in &baselines {
+            self.correlations.add(scene, name, correlation(truth, &raster.data));
+        }
         let known = truth.valid_of(&truth.data);
         self.mean.add(&known, &truth.valid_of(&mean));
         let square = truth.width * truth.height;
@@ -397,6 +431,7 @@ impl<'a> Tally<'a> {
             let name = "fine power of a sample ÷ real (median)";
             rows.push(Row::single(&m.name, name, "", middle, n).should("0.5…2", (0.5..=2.0).contains(&middle)));
         }
+        rows.push(self.correlations.row(&m.name, n));
         for (band, errors) in m.channels.iter().zip(&self.bands) {
             rows.push(Row::single(format!("{} {band}", m.name), "MAE", unit, errors.mae(), n));
         }
@@ -420,7 +455,7 @@ mod tests {
         let truth = Raster::from_fn(m.channels.len(), n, n, |_, pixel| if pixel % 10 > 0 { 0.2 } else { 0.0 });
         let truth = truth.with_valid(&valid).expect("mask");
         let mut tally = Tally::new(m);
-        tally.add(&truth, &[flat(0.25), flat(0.35)], vec![("class mean", flat(0.5))]);
+        tally.add("scene", &truth, &[flat(0.25), flat(0.35)], vec![("class mean", flat(0.5))]);
         let rows = tally.rows("class mean");
         let row = |metric: &str| rows.iter().find(|row| row.metric == metric && row.of == m.name).expect("row");
         let mae = row("MAE");

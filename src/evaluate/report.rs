@@ -23,6 +23,8 @@ pub struct Row {
     pub baselines: Vec<(&'static str, f64)>,
     /// What it should be, in words, and whether it is.
     pub target: Option<(String, bool)>,
+    /// Where the model's figure lies in nineteen of twenty draws of the places it was measured on.
+    pub interval: Option<[f64; 2]>,
     /// Windows it was measured on.
     pub windows: usize,
 }
@@ -39,6 +41,7 @@ impl Row {
             best_of_samples: f64::NAN,
             baselines: Vec::new(),
             target: None,
+            interval: None,
             windows,
         }
     }
@@ -85,7 +88,7 @@ impl Report {
                     "| {} | {}{unit} | {} | {} | {} | {} | {target} | {} |\n",
                     row.of,
                     row.metric,
-                    number(row.model),
+                    with_interval(row),
                     number(row.mean_of_samples),
                     number(row.best_of_samples),
                     baselines.join(", "),
@@ -106,7 +109,9 @@ impl Report {
             for row in rows {
                 let figures =
                     [("model", row.model), ("one sample", row.mean_of_samples), ("best sample", row.best_of_samples)];
-                for (figure, value) in figures.into_iter().chain(row.baselines.iter().copied()) {
+                let interval = row.interval.map(|[low, high]| [("model, low end", low), ("model, high end", high)]);
+                let interval = interval.into_iter().flatten();
+                for (figure, value) in figures.into_iter().chain(interval).chain(row.baselines.iter().copied()) {
                     if value.is_nan() {
                         continue;
                     }
@@ -126,6 +131,13 @@ impl Report {
             }
         }
         write_atomically(path, out.as_bytes())
+    }
+}
+
+fn with_interval(row: &Row) -> String {
+    match row.interval {
+        Some([low, high]) => format!("{} ({} to {})", number(row.model), number(low), number(high)),
+        None => number(row.model),
     }
 }
 

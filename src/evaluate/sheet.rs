@@ -74,7 +74,7 @@ fn place(model: &Model, window: &HeldWindow, cancel: &AtomicBool) -> Result<Vec<
         if given.is_empty() {
             continue;
         }
-        let sampling = Sampling { samples: SAMPLES, seed: 0, options: Preset::default().options() };
+        let sampling = Sampling { samples: SAMPLES, seed: 0, options: Preset::default().options(), stand_ins: true };
         let realisations = realisations(model, window, &given, &[target], &[], &sampling, cancel)?;
         let look = usual_look(&table[target]);
         let stretch_of = stretch(&table[target], look, &[truth]);

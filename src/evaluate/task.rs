@@ -16,6 +16,12 @@ pub enum Task {
     Radar,
     /// The same under a sky said to be clear.
     ClearRadar,
+    /// Sentinel-2 L2A at 10 m from radar and land cover, under a sky said to be clear.
+    RadarCover,
+    /// Sentinel-2 L2A at 10 m from radar alone, under a sky said to be clear.
+    RadarAlone,
+    /// Sentinel-2 L2A at 10 m from L1C alone.
+    Level,
     /// Land cover from Sentinel-2 L2A.
     Cover,
     /// Location and date from everything else.
@@ -33,13 +39,16 @@ pub enum Task {
 
 impl Task {
     /// All of them, in the order of the report.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Reconstruct,
         Self::Rest,
         Self::Others,
         Self::Bands,
         Self::Radar,
         Self::ClearRadar,
+        Self::RadarCover,
+        Self::RadarAlone,
+        Self::Level,
         Self::Cover,
         Self::Where,
         Self::Certainty,
@@ -57,6 +66,9 @@ impl Task {
             Self::Bands => "bands",
             Self::Radar => "radar",
             Self::ClearRadar => "clear_radar",
+            Self::RadarCover => "radar_cover",
+            Self::RadarAlone => "radar_alone",
+            Self::Level => "level",
             Self::Cover => "cover",
             Self::Where => "where",
             Self::Certainty => "certainty",
@@ -75,6 +87,9 @@ impl Task {
             Self::Bands => "Sentinel-2 L2A at 20 m and 60 m from its 10 m bands",
             Self::Radar => "Sentinel-2 L2A from elevation, land cover and radar",
             Self::ClearRadar => "the same under a sky said to be clear",
+            Self::RadarCover => "Sentinel-2 L2A at 10 m from radar and land cover, under a clear sky",
+            Self::RadarAlone => "Sentinel-2 L2A at 10 m from radar alone, under a clear sky",
+            Self::Level => "Sentinel-2 L2A at 10 m from L1C alone",
             Self::Cover => "land cover from Sentinel-2 L2A",
             Self::Where => "location and date from everything else",
             Self::Certainty => "spread of Sentinel-2 L2A as more is given",

@@ -32,6 +32,13 @@ pub struct Evaluation<'a> {
     pub cancel: &'a AtomicBool,
 }
 
+impl Evaluation<'_> {
+    fn sampling(&self) -> Sampling {
+        let stand_ins = self.recipe.data.accept_grd_as_rtc;
+        Sampling { samples: self.samples, seed: self.seed, options: self.options.clone(), stand_ins }
+    }
+}
+
 /// Everything a task works with.
 pub(super) struct TaskInput<'a> {
     /// What is evaluated.
@@ -85,7 +92,7 @@ impl<'a> TaskInput<'a> {
     ) -> Result<Vec<Arc<Realisation>>> {
         let e = self.evaluation;
         let generated: Vec<usize> = keep.keys().copied().collect();
-        let sampling = Sampling { samples: e.samples, seed: e.seed, options: e.options.clone() };
+        let sampling = e.sampling();
         realisations_keeping(e.model, window, given, &generated, set, keep, &sampling, e.cancel)
     }
 
@@ -98,7 +105,7 @@ impl<'a> TaskInput<'a> {
         set: &[(usize, SetValue)],
     ) -> Result<Vec<Arc<Realisation>>> {
         let e = self.evaluation;
-        let sampling = Sampling { samples: e.samples, seed: e.seed, options: e.options.clone() };
+        let sampling = e.sampling();
         realisations(e.model, window, given, generated, set, &sampling, e.cancel)
     }
 }
@@ -111,6 +118,8 @@ pub(super) struct Sampling {
     pub seed: u64,
     /// Solver, steps and switches.
     pub options: SamplerOptions,
+    /// Whether sigma0 stands in for gamma0, as in training.
+    pub stand_ins: bool,
 }
 
 /// Realisations of one window, through the same chain as everywhere.
@@ -143,7 +152,7 @@ fn realisations_keeping(
     let given: Vec<usize> = given.iter().copied().chain(set.iter().map(|(i, _)| *i)).collect();
     let request = Request {
         model: model.dir.clone(),
-        place: Place::scene(&window.dir, window.window),
+        place: Place { stand_ins: sampling.stand_ins, ..Place::scene(&window.dir, window.window) },
         roles: Roles::new(&model.manifest.modalities, &given, Some(generated))?,
         set: set.iter().cloned().collect::<BTreeMap<_, _>>(),
         keep: keep.clone(),

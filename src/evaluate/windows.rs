@@ -65,7 +65,8 @@ impl HeldWindow {
 pub fn held_windows(dir: &Path, table: &ModalityTable, recipe: &DataRecipe, side: usize) -> Result<Vec<HeldWindow>> {
     let mut windows = Vec::new();
     for dir in folders(dir)? {
-        let Ok(scene) = Scene::open_with(&dir, &SceneOptions::of(table)) else { continue };
+        let options = SceneOptions { accept_stand_ins: recipe.accept_grd_as_rtc, ..SceneOptions::of(table) };
+        let Ok(scene) = Scene::open_with(&dir, &options) else { continue };
         if !recipe.is_for(scene.name(), Use::Test) {
             continue;
         }

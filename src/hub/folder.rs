@@ -50,7 +50,7 @@ impl Record {
             half: origin.half,
             wanted: None,
             table: Some(manifest.modalities),
-            denoiser: Some((manifest.denoiser, manifest.denoiser_weights)),
+            denoiser: manifest.denoiser.map(|sizes| (sizes, manifest.denoiser_weights)),
             autoencoders: manifest.autoencoders,
             published: origin.published,
         }

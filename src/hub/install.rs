@@ -366,10 +366,11 @@ fn manifest_of(entry: &Entry, record: &Record) -> Result<Manifest> {
         licence: entry.licence.clone(),
         attribution: entry.attribution.clone(),
         modalities,
-        denoiser,
+        denoiser: Some(denoiser),
         denoiser_weights,
         autoencoders: record.autoencoders.clone(),
         field: None,
+        cascade: None,
         origin: Some(origin),
     };
     manifest.check()?;

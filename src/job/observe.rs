@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::grid::Footprint;
 use crate::modality::{ClassMap, Modality, ModalityTable, Raster, Value, ValueForm};
 use crate::sampler::Role;
-use crate::scene::{Given, Observation, SceneOptions, read_raster_for};
+use crate::scene::{Given, Observation, read_raster_for};
 
 /// Reads every given modality of the request that is not set by hand, and puts the set values in.
 ///
@@ -17,7 +17,7 @@ pub fn observe(table: &ModalityTable, request: &Request) -> Result<Observation> 
     let given = request.roles.with(Role::Given);
     let mut wanted: Vec<usize> = given.iter().copied().filter(|i| !request.set.contains_key(i)).collect();
     wanted.extend(request.keep.keys().filter(|i| **i < table.len()));
-    let opened = request.place.data.open(&SceneOptions::of(table))?;
+    let opened = request.place.open(table)?;
     let ground = opened.footprint(table.window_m(), &request.place.extent)?;
     let mut observation = match &opened {
         Opened::Scene(scene) => scene.read(table, &ground, &wanted)?,
@@ -66,7 +66,7 @@ pub(super) fn fillings(table: &ModalityTable, given: &[usize], observation: &Obs
 /// # Errors
 /// When the place cannot be opened, or its extent does not lie in it.
 pub fn observe_all(table: &ModalityTable, place: &Place) -> Result<Observation> {
-    let opened = place.data.open(&SceneOptions::of(table))?;
+    let opened = place.open(table)?;
     let ground = opened.footprint(table.window_m(), &place.extent)?;
     let scene = match opened {
         Opened::Scene(scene) => scene,

@@ -15,6 +15,9 @@ pub struct Place {
     pub data: PlaceData,
     /// Which ground of it is meant, apart from the size of the network's window.
     pub extent: Extent,
+    /// Whether data that are nearly what a modality is (radar as sigma0 where gamma0 is meant) stand in for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stand_ins: bool,
 }
 
 /// Whose data are taken.
@@ -42,12 +45,17 @@ pub enum PlaceData {
 impl Place {
     /// One window of a scene folder.
     pub fn scene(dir: impl Into<PathBuf>, window: Window) -> Self {
-        Self { data: PlaceData::Scene(dir.into()), extent: Extent::Window(window) }
+        Self { data: PlaceData::Scene(dir.into()), extent: Extent::Window(window), stand_ins: false }
     }
 
     /// One window on bare ground, in its middle.
     pub fn ground(name: impl Into<String>, footprint: Footprint) -> Self {
-        Self { data: PlaceData::Ground { name: name.into(), footprint }, extent: Extent::default() }
+        Self { data: PlaceData::Ground { name: name.into(), footprint }, extent: Extent::default(), stand_ins: false }
+    }
+
+    /// Its data, opened for a model with this table.
+    pub(super) fn open(&self, table: &ModalityTable) -> Result<Opened> {
+        self.data.open(&SceneOptions { accept_stand_ins: self.stand_ins, ..SceneOptions::of(table) })
     }
 
     /// The ground meant, for a model with this table.
@@ -55,7 +63,7 @@ impl Place {
     /// # Errors
     /// When the scene cannot be opened, or the extent does not lie in it.
     pub fn footprint(&self, table: &ModalityTable) -> Result<Footprint> {
-        self.data.open(&SceneOptions::of(table))?.footprint(table.window_m(), &self.extent)
+        self.open(table)?.footprint(table.window_m(), &self.extent)
     }
 }
 
@@ -92,7 +100,12 @@ impl Opened {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Written {
-    Now { data: PlaceData, extent: Extent },
+    Now {
+        data: PlaceData,
+        extent: Extent,
+        #[serde(default)]
+        stand_ins: bool,
+    },
     Before(Before),
 }
 
@@ -107,10 +120,11 @@ enum Before {
 impl From<Written> for Place {
     fn from(written: Written) -> Self {
         match written {
-            Written::Now { data, extent } => Self { data, extent },
+            Written::Now { data, extent, stand_ins } => Self { data, extent, stand_ins },
             Written::Before(Before::Scene { dir, window }) => Self::scene(dir, window),
             Written::Before(Before::MajorTom { root, cell, window }) => {
-                Self { data: PlaceData::MajorTom { root, cell }, extent: Extent::Window(window) }
+                let data = PlaceData::MajorTom { root, cell };
+                Self { data, extent: Extent::Window(window), stand_ins: false }
             }
             Written::Before(Before::Ground { name, footprint }) => Self::ground(name, footprint),
         }
@@ -129,7 +143,7 @@ mod tests {
         let places = [
             (Place::scene("a", window), r#"{"scene":{"dir":"a","window":{"at":{"east_m":60.0,"south_m":120.0}}}}"#),
             (
-                Place { data: cell, extent: Extent::Window(Window::Centre) },
+                Place { data: cell, extent: Extent::Window(Window::Centre), stand_ins: true },
                 r#"{"major_tom":{"root":"tom","cell":"618U_30L","window":"centre"}}"#,
             ),
             (

@@ -307,12 +307,23 @@ impl Job<'_> {
             })?;
         (self.send)(Event::Stage(Stage::Decoding));
         for (item, &index) in realisations.iter().enumerate() {
-            let mut values = vec![None; table.len()];
+            stop_if(self.cancel)?;
+            let mut wanted = vec![None; table.len()];
             for i in request.roles.with(Role::Generated) {
-                stop_if(self.cancel)?;
-                if let Some(latent) = &latents[i] {
-                    let value = model.decode(i, &latent.narrow(0, item, 1)?, &request.post)?;
-                    values[i] = Some(with_kept(&table[i], request.keep.get(&i), kept(i), value)?);
+                wanted[i] = latents[i].as_ref().map(|latent| latent.narrow(0, item, 1)).transpose()?;
+            }
+            let knows = |i: usize| request.roles[i] == Role::Given || request.keep.contains_key(&i);
+            let known: Vec<Option<&Value>> = (0..table.len())
+                .map(|i| observation.values[i].as_ref().map(|given| &given.value).filter(|_| knows(i)))
+                .collect();
+            let noise = model.drawing_noise().map_or_else(Vec::new, |[channels, rows, columns]| {
+                let stream = Stream { purpose: NoisePurpose::Drawing, ..stream(request, "", index) };
+                stream.cells(channels, rows, columns, &observation.footprint)
+            });
+            let mut values = model.draw(&wanted, &known, &noise, &request.post)?;
+            for (i, value) in values.iter_mut().enumerate() {
+                if let Some(drawn) = value.take() {
+                    *value = Some(with_kept(&table[i], request.keep.get(&i), kept(i), drawn)?);
                 }
             }
             let observed = |i: usize| Some((i, kept(i)?.valid()?.clone()));

@@ -5,6 +5,8 @@ use crate::grid::Footprint;
 use crate::modality::{Modality, ModalityTable};
 use std::path::Path;
 
+/// Images of the refiner's width that an evaluation of a cascade holds at once.
+const CASCADE_COPIES: u64 = 12;
 /// Bytes of a float32.
 const FLOAT: u64 = 4;
 /// The program without a model, with its window.
@@ -110,9 +112,13 @@ impl Manifest {
         let all = || self.modalities.iter();
         let working = if self.field.is_some() {
             FIELD_COPIES * all().map(latents).sum::<u64>()
+        } else if let Some(cascade) = &self.cascade {
+            // The refiner's layers at the finest pixels, and half of that at half the resolution.
+            let finest = all().map(|m| m.pixels * m.pixels).max().unwrap_or(0);
+            CASCADE_COPIES * (finest * cascade.refiner.width) as u64
         } else {
             let tokens: u64 = all().map(|m| latents(m) / (m.latent[0] * m.patch * m.patch).max(1) as u64).sum();
-            TOKEN_COPIES * tokens * self.denoiser.width as u64
+            TOKEN_COPIES * tokens * self.denoiser.as_ref().map_or(0, |sizes| sizes.width) as u64
         };
         PROGRAM + 2 * weights + FLOAT * batch as u64 * working
     }

@@ -1,6 +1,7 @@
 //! The denoiser: a transformer with long skips over the latent patches of all modalities (specification D).
 
 use super::kernels;
+use super::known::Known;
 use super::layers::{LayerNorm, Projection, linear, linear_pair, softmax};
 use super::manifest::DenoiserSizes;
 use super::parameters::{Init, Parameters, Scope};
@@ -32,6 +33,20 @@ pub trait NoisePredictor: Send + Sync {
     /// # Errors
     /// When shapes do not match the table or the device fails.
     fn noise(&self, latents: &[Tensor], times: &[Vec<f32>]) -> Result<Vec<Tensor>>;
+
+    /// Whether it has learned to take what is known of a modality that is generated.
+    fn takes_known(&self) -> bool {
+        false
+    }
+
+    /// As [`noise`](Self::noise), with what is known of the latents, by modality; only where
+    /// [`takes_known`](Self::takes_known).
+    ///
+    /// # Errors
+    /// As there.
+    fn noise_knowing(&self, latents: &[Tensor], times: &[Vec<f32>], _known: &[Option<Known>]) -> Result<Vec<Tensor>> {
+        self.noise(latents, times)
+    }
 }
 
 /// Latents and times fit the table.

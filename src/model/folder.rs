@@ -1,6 +1,7 @@
 //! A model folder in use: manifest, denoiser, and autoencoders loaded when first needed.
 
 use super::autoencoder::{Codec, Moments};
+use super::cascade::{Cascade, Coarse, Drawing};
 use super::denoiser::NoisePredictor;
 use super::engine::Engine;
 use super::field::{FieldDenoiser, Statistics};
@@ -28,14 +29,15 @@ pub struct Model {
     pub sha256: String,
     denoiser: Box<dyn NoisePredictor>,
     field: Option<Statistics>,
+    cascade: Option<Cascade>,
     /// By file and numbers of channels: modalities that share a file share its network.
     autoencoders: Mutex<BTreeMap<Shared, Arc<dyn Codec>>>,
     engine: Engine,
 }
 
 impl Model {
-    /// Opens a model folder: reads the manifest, checks and loads the denoiser. A Gaussian field computes on the CPU
-    /// whatever the engine: its networks are small.
+    /// Opens a model folder: reads the manifest, checks and loads the denoiser. Fields and cascades compute on the CPU
+    /// whatever the engine: their networks are small.
     ///
     /// # Errors
     /// When a file is missing, damaged (its hash differs), or does not fit the manifest; [`Error::Device`] when the engine
@@ -46,18 +48,28 @@ impl Model {
 
     /// As [`open`](Self::open), with the manifest read.
     fn load(dir: &Path, manifest: Manifest, engine: &Engine) -> Result<Self> {
-        let engine = if manifest.field.is_some() { Engine::cpu() } else { engine.clone() };
+        let engine = if manifest.has_autoencoders() { engine.clone() } else { Engine::cpu() };
         let device = engine.tensors();
         let open = |file: &WeightFile| LoadedWeights::open(&dir.join(&file.file), Some(&file.sha256), device);
-        let (table, sizes) = (&manifest.modalities, &manifest.denoiser);
+        let table = &manifest.modalities;
         let field = match &manifest.field {
             None => None,
             Some(file) => Some(Statistics::open(table, &dir.join(&file.file), Some(&file.sha256))?),
         };
         let mut weights = open(&manifest.denoiser_weights)?;
-        let denoiser: Box<dyn NoisePredictor> = match &field {
-            None => engine.denoiser(table, sizes, &mut weights)?,
-            Some(field) => Box::new(FieldDenoiser::new(table, sizes, field.clone(), &mut weights, device)?),
+        let mut cascade = None;
+        let denoiser: Box<dyn NoisePredictor> = match (&manifest.denoiser, &manifest.cascade, &field) {
+            (Some(sizes), _, None) => engine.denoiser(table, sizes, &mut weights)?,
+            (Some(sizes), _, Some(field)) => {
+                Box::new(FieldDenoiser::new(table, sizes, field.clone(), &mut weights, device)?)
+            }
+            (None, Some(entry), _) => {
+                let mut refiner = open(&entry.refiner_weights)?;
+                cascade = Some(Cascade::new(table, entry, &mut refiner, device)?);
+                refiner.finish()?;
+                Box::new(Coarse::new(table, &entry.coarse, &mut weights, device)?)
+            }
+            (None, None, _) => return Err(Error::file(dir, "The manifest has no sizes of a denoiser")),
         };
         weights.finish()?;
         Ok(Self {
@@ -66,6 +78,7 @@ impl Model {
             manifest,
             denoiser,
             field,
+            cascade,
             autoencoders: Mutex::default(),
             engine,
         })
@@ -79,7 +92,7 @@ impl Model {
     pub fn open_on(dir: &Path, computing: &Computing, note: &mut dyn FnMut(String)) -> Result<Self> {
         let Computing { device, precision } = computing;
         let manifest = Manifest::open(dir)?;
-        if manifest.field.is_some() {
+        if !manifest.has_autoencoders() {
             if ![DeviceChoice::Auto, DeviceChoice::Cpu].contains(device) {
                 note(format!("This model's kind computes on the CPU, also where {device} is asked for."));
             }
@@ -151,15 +164,15 @@ impl Model {
         Ok(())
     }
 
-    /// Posterior of a physical value's latent, not scaled; `None` where the value itself is the latent: for scalars, and
-    /// for everything in a Gaussian field.
+    /// Posterior of a physical value's latent, not scaled; `None` where the latent follows from the value alone: for
+    /// scalars, and for everything in a Gaussian field or a cascade.
     ///
     /// # Errors
     /// When the value has the wrong kind or size, or the device fails.
     pub fn posterior(&self, index: usize, value: &Value) -> Result<Option<Moments>> {
         let m = &self.manifest.modalities[index];
         self.check_size(index, value)?;
-        if m.is_scalar() || self.field.is_some() {
+        if m.is_scalar() || !self.has_autoencoders() {
             return Ok(None);
         }
         let shape = (1, m.network_channels(), m.pixels, m.pixels);
@@ -178,6 +191,9 @@ impl Model {
                 let mut values = to_network(m, value)?;
                 if let Some(field) = &self.field {
                     field.whiten(index, &mut values);
+                }
+                if let Some(cascade) = self.cascade.as_ref().filter(|_| !m.is_scalar()) {
+                    values = cascade.encode(index, values)?;
                 }
                 let [c, h, w] = m.latent;
                 Tensor::from_vec(values, (1, c, h, w), self.device())?
@@ -211,7 +227,8 @@ impl Model {
             return Known::pixels(field, index, (m.latent, to_network(m, &filled)?), valid, self.device()).map(Some);
         }
         let [_, rows, columns] = m.latent;
-        let cells = valid.resized(rows, columns).eroded(2f64.sqrt());
+        let cells = valid.resized(rows, columns);
+        let cells = if self.has_autoencoders() { cells.eroded(2f64.sqrt()) } else { cells };
         if cells.count() == 0 {
             return Ok(None);
         }
@@ -220,16 +237,17 @@ impl Model {
 
     /// Whether latents of images are those of an autoencoder, so that what is known leaks into its surroundings.
     pub fn has_autoencoders(&self) -> bool {
-        self.field.is_none()
+        self.manifest.has_autoencoders()
     }
 
-    /// Physical value of one scaled latent `(1, C, h, w)`. Post-processing is float32 (specification E.5).
+    /// Physical value of one scaled latent `(1, C, h, w)`; of a cascade, what cells alone tell
+    /// ([`draw`](Self::draw) tells more). Post-processing is float32 (specification E.5).
     ///
     /// # Errors
     /// When the device fails or the numbers are not finite.
     pub fn decode(&self, index: usize, latent: &Tensor, post: &PostOptions) -> Result<Value> {
         let m = &self.manifest.modalities[index];
-        let network = if m.is_scalar() || self.field.is_some() {
+        let network = if m.is_scalar() || !self.has_autoencoders() {
             latent.clone()
         } else {
             self.autoencoder(index)?.decode(&(latent / m.scale_factor)?)?
@@ -238,9 +256,54 @@ impl Model {
         if let Some(field) = &self.field {
             field.colour(index, &mut data);
         }
+        if let Some(cascade) = self.cascade.as_ref().filter(|_| !m.is_scalar()) {
+            data = cascade.smooth(index, &data)?;
+        }
+        self.physical(index, &data, post)
+    }
+
+    /// Shape `(channels, rows, columns)` of the noise that [`draw`](Self::draw) takes; none where latents are all there is.
+    pub fn drawing_noise(&self) -> Option<[usize; 3]> {
+        self.cascade.as_ref().map(Cascade::noise_shape)
+    }
+
+    /// Physical values of one realisation: `latents` are the scaled latents `(1, C, h, w)` of what was sampled and is
+    /// wanted, `known` what is given and what is known of the others, both by table index.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn draw(
+        &self,
+        latents: &[Option<Tensor>],
+        known: &[Option<&Value>],
+        noise: &[f32],
+        post: &PostOptions,
+    ) -> Result<Vec<Option<Value>>> {
+        let table = &self.manifest.modalities;
+        let Some(cascade) = &self.cascade else {
+            let each = |(i, latent): (usize, &Option<Tensor>)| latent.as_ref().map(|l| self.decode(i, l, post)).transpose();
+            return latents.iter().enumerate().map(each).collect();
+        };
+        let flat = |latent: &Tensor| -> Result<Vec<f32>> { Ok(latent.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?) };
+        let latents: Vec<Option<Vec<f32>>> =
+            latents.iter().map(|latent| latent.as_ref().map(flat).transpose()).collect::<Result<_>>()?;
+        let drawn = cascade.draw(&Drawing { latents: &latents, known, noise })?;
+        let value = |i: usize| -> Result<Option<Value>> {
+            match (&latents[i], &drawn[i]) {
+                (Some(latent), None) if table[i].is_scalar() => self.physical(i, latent, post).map(Some),
+                (_, Some(pixels)) => self.physical(i, pixels, post).map(Some),
+                _ => Ok(None),
+            }
+        };
+        (0..table.len()).map(value).collect()
+    }
+
+    /// A physical value from network values.
+    fn physical(&self, index: usize, data: &[f32], post: &PostOptions) -> Result<Value> {
+        let m = &self.manifest.modalities[index];
         if data.iter().any(|v| !v.is_finite()) {
             return Err(Error::Compute(format!("Decoding {} gave numbers that are not finite.", m.name)));
         }
-        from_network(m, &data, post)
+        from_network(m, data, post)
     }
 }

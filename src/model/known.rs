@@ -81,6 +81,33 @@ impl<'a> Known<'a> {
         self.count
     }
 
+    /// The known cells `(C, h, w)` of one item and which they are: 1 or 0 for each of `(h, w)`. `None` where a latent is
+    /// known by more than its cells.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn as_cells(&self) -> Result<Option<(Vec<f32>, Vec<f32>)>> {
+        if !matches!(self.measurement, Measurement::Cells) {
+            return Ok(None);
+        }
+        let flat = |t: &Tensor| -> Result<Vec<f32>> { Ok(t.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?) };
+        Ok(Some((flat(&self.values.narrow(0, 0, 1)?)?, flat(&self.mask)?)))
+    }
+
+    /// A latent `(batch, C, h, w)` with the known cells in their places.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn put_into(&self, latent: &Tensor) -> Result<Tensor> {
+        match self.measurement {
+            Measurement::Cells => {
+                let rest = latent.broadcast_mul(&self.mask.affine(-1.0, 1.0)?)?;
+                Ok(rest.broadcast_add(&self.values)?)
+            }
+            Measurement::Pixels { .. } => Ok(latent.clone()),
+        }
+    }
+
     /// Other values for what is known: the latent of an image in which more has become known.
     ///
     /// # Errors

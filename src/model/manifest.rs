@@ -1,5 +1,6 @@
 //! `manifest.json` of a model folder: sizes, modality table, files with their hashes, licence.
 
+use super::cascade::CascadeEntry;
 use super::field::LocalSizes;
 use crate::error::{Error, Result};
 use crate::modality::ModalityTable;
@@ -134,9 +135,10 @@ pub struct Manifest {
     pub attribution: String,
     /// The modality table, in network order.
     pub modalities: ModalityTable,
-    /// Denoiser sizes.
-    pub denoiser: DenoiserSizes,
-    /// Denoiser weights.
+    /// Sizes of the denoiser; a cascade has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub denoiser: Option<DenoiserSizes>,
+    /// Weights of the denoiser, or of the coarse network of a cascade.
     pub denoiser_weights: WeightFile,
     /// Autoencoders by modality key; none where latents are the images of a Gaussian field.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -144,6 +146,9 @@ pub struct Manifest {
     /// Statistics of the Gaussian field ([`crate::model::field`]); the published model has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<WeightFile>,
+    /// The rest of a cascade ([`crate::model::cascade`]); the published model is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cascade: Option<CascadeEntry>,
     /// Where it came from, if from the catalogue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
@@ -152,9 +157,15 @@ pub struct Manifest {
 impl Manifest {
     /// Every weight file once, with its hash: several modalities may share an autoencoder.
     pub fn files(&self) -> BTreeMap<&Path, &str> {
-        let own = [Some(&self.denoiser_weights), self.field.as_ref()].into_iter().flatten();
+        let refiner = self.cascade.as_ref().map(|cascade| &cascade.refiner_weights);
+        let own = [Some(&self.denoiser_weights), self.field.as_ref(), refiner].into_iter().flatten();
         let all = own.chain(self.autoencoders.values().map(|entry| &entry.weights));
         all.map(|file| (file.file.as_path(), file.sha256.as_str())).collect()
+    }
+
+    /// Whether latents of images are those of autoencoders.
+    pub fn has_autoencoders(&self) -> bool {
+        self.field.is_none() && self.cascade.is_none()
     }
 
     /// Whether this modality's autoencoder is part of the model, but not here.
@@ -208,15 +219,17 @@ impl Manifest {
     /// # Errors
     /// When it is inconsistent, as a sentence.
     pub fn check(&self) -> Result<()> {
-        self.denoiser.check()?;
-        if self.field.is_some() && !self.autoencoders.is_empty() {
-            return Err(Error::request(
-                "A model with a Gaussian field has no autoencoders, but the manifest names some.",
-            ));
+        match (&self.denoiser, &self.cascade) {
+            (Some(sizes), None) => sizes.check()?,
+            (None, Some(cascade)) => cascade.check(&self.modalities)?,
+            _ => return Err(Error::request("A manifest has the sizes of either a denoiser or a cascade.")),
+        }
+        if !self.has_autoencoders() && !self.autoencoders.is_empty() {
+            return Err(Error::request("A model of this kind has no autoencoders, but the manifest names some."));
         }
         let absent = self.origin.as_ref().map(|origin| &origin.absent);
         let here = |m: &&crate::modality::Modality| absent.is_none_or(|absent| !absent.contains(&m.key));
-        for m in self.modalities.iter().filter(|m| !m.is_scalar() && self.field.is_none()).filter(here) {
+        for m in self.modalities.iter().filter(|m| !m.is_scalar() && self.has_autoencoders()).filter(here) {
             let entry = self
                 .autoencoders
                 .get(&m.key)
@@ -230,12 +243,11 @@ impl Manifest {
                 )));
             }
         }
-        let files = self.autoencoders.values().map(|a| &a.weights).chain([&self.denoiser_weights]).chain(&self.field);
-        for file in files {
-            if file.file.is_absolute() || file.file.components().any(|c| c == std::path::Component::ParentDir) {
+        for file in self.files().into_keys() {
+            if file.is_absolute() || file.components().any(|c| c == std::path::Component::ParentDir) {
                 return Err(Error::request(format!(
                     "The manifest points outside its folder: {}.",
-                    file.file.display()
+                    file.display()
                 )));
             }
         }

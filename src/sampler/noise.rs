@@ -24,6 +24,8 @@ pub enum NoisePurpose {
     Condition,
     /// The initial state of a generated modality.
     Initial,
+    /// What pixels are drawn from, once cells are known.
+    Drawing,
     /// What the network sees of an ignored modality, at this evaluation.
     Ignored {
         /// Evaluation, from 0.
@@ -61,7 +63,7 @@ impl Stream<'_> {
     }
 
     /// Values of `rows` × `columns` cells, channel after channel.
-    fn cells(&self, channels: usize, rows: usize, columns: usize, ground: &Footprint) -> Vec<f32> {
+    pub fn cells(&self, channels: usize, rows: usize, columns: usize, ground: &Footprint) -> Vec<f32> {
         let cell_m = ground.width_m / columns as f64;
         let (east, south) = (first_cell(ground.left, cell_m), first_cell(-ground.top, cell_m));
         let key = self.key(ground);
@@ -92,6 +94,8 @@ impl Stream<'_> {
         let (purpose, counter) = match self.purpose {
             NoisePurpose::Condition => (0, 0),
             NoisePurpose::Initial => (1, 0),
+            // 3 is what trainings are numbered by.
+            NoisePurpose::Drawing => (4, 0),
             NoisePurpose::Ignored { evaluation } => (2, evaluation as u64),
         };
         let crs = ground.crs.as_ref().map_or("", |crs| crs.0.as_str());

@@ -140,6 +140,13 @@ pub fn sample_partly(
         }
     }
 
+    let partly = partly.filter(|partly| solved.iter().any(|i| partly.known.get(*i).is_some_and(Option::is_some)));
+    // What is known goes into a network that has learned to take it; others are held to it from outside.
+    let (partly, learned) = match partly {
+        Some(Partly { known, .. }) if denoiser.takes_known() => (None, known),
+        partly => (partly, Vec::new()),
+    };
+
     let schedule = Schedule::new();
     let mut network = |state: &[Tensor], t: f64, evaluation: usize| -> Result<Vec<Tensor>> {
         for (&i, x) in solved.iter().zip(state) {
@@ -153,11 +160,10 @@ pub fn sample_partly(
         }
         let latents: Vec<Tensor> =
             (0..table.len()).map(|i| inputs[i].clone().ok_or_else(|| missing("latent", i))).collect::<Result<_>>()?;
-        let noise = evaluate(denoiser, &latents, &times)?;
+        let noise = evaluate(denoiser, &latents, &times, &learned)?;
         Ok(solved.iter().map(|&i| noise[i].clone()).collect())
     };
     let mut evaluation = 0;
-    let partly = partly.filter(|partly| solved.iter().any(|i| partly.known.get(*i).is_some_and(Option::is_some)));
     let mut partly = partly.map(|partly| PartlySolved::new(partly, &schedule, &solved, options.evaluations()));
     let state = match &mut partly {
         Some(partly) => partly.start(&state, &mut network)?,
@@ -185,7 +191,8 @@ pub fn sample_partly(
                 table[i].name
             )));
         }
-        latents[i] = Some(x);
+        let known = learned.get(i).and_then(Option::as_ref);
+        latents[i] = Some(known.map_or(Ok(x.clone()), |known| known.put_into(&x))?);
     }
     Ok(latents)
 }
@@ -258,16 +265,21 @@ impl<'a> PartlySolved<'a> {
 }
 
 /// One evaluation of the network, item by item side by side where it asks for that.
-fn evaluate(denoiser: &dyn NoisePredictor, latents: &[Tensor], times: &[Vec<f32>]) -> Result<Vec<Tensor>> {
+fn evaluate(
+    denoiser: &dyn NoisePredictor,
+    latents: &[Tensor],
+    times: &[Vec<f32>],
+    known: &[Option<Known>],
+) -> Result<Vec<Tensor>> {
     let batch = latents[0].dim(0)?;
     if batch == 1 || !denoiser.one_by_one() {
-        return denoiser.noise(latents, times);
+        return denoiser.noise_knowing(latents, times, known);
     }
     let one = |&item: &usize| -> Result<Vec<Tensor>> {
         let latents: Vec<Tensor> =
             latents.iter().map(|l| Ok(l.narrow(0, item, 1)?.contiguous()?)).collect::<Result<_>>()?;
         let times: Vec<Vec<f32>> = times.iter().map(|t| vec![t[item]]).collect();
-        denoiser.noise(&latents, &times)
+        denoiser.noise_knowing(&latents, &times, known)
     };
     let numbers: Vec<usize> = (0..batch).collect();
     let items = parallel::map(&numbers, one)?;

@@ -3,18 +3,24 @@
 use super::Progress;
 use super::coarse::{CachedWindows, CoarseTask, standards};
 use super::denoiser::{Denoising, fingerprint_of};
-use super::parameters::Trainable;
+use super::judge::{Judge, PREFIX as JUDGE};
+use super::output::OutputFolder;
+use super::parameters::{Optimiser, Trainable};
 use super::recipe::{CascadeRecipe, Recipe};
+use super::refiner::RefinerTask;
 use super::steps::{Training, run};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::modality::ModalityTable;
-use crate::model::cascade::{Cells, Coarse, Standard};
-use crate::model::{LoadedWeights, write_weights};
+use crate::model::cascade::{CascadeEntry, Cells, Coarse, Refiner, Standard};
+use crate::model::{LoadedWeights, Manifest, WeightFile, read_weights, weight_file, write_manifest, write_weights};
 use std::collections::BTreeMap;
 
 /// File of the coarse network in a folder that is trained into.
-pub const COARSE_FILE: &str = "coarse.safetensors";
+const COARSE_FILE: &str = "coarse.safetensors";
+
+/// File of the refiner, and of the judge it was trained against, in a folder that is trained into.
+const REFINER_FILE: &str = "refiner.safetensors";
 
 /// File of what standardises each modality, by key, in a folder that is trained into.
 const STANDARDS_FILE: &str = "standards.json";
@@ -52,11 +58,84 @@ pub fn train_coarse(
     let training =
         Training { what: "coarse", out, recipe: optimiser, fingerprint: &fingerprint, options: place.options };
     let task = CoarseTask::new(windows, network, standards);
-    let mut keep = |optimiser: &super::Optimiser, _| {
+    let mut keep = |optimiser: &Optimiser, _| {
         write_weights(&out.join(COARSE_FILE), &optimiser.averaged()?, true).map(drop)
     };
     let trained = run(training, parameters, &task, &mut keep, progress)?;
     write_weights(&out.join(COARSE_FILE), &trained.averaged()?, true).map(drop)
+}
+
+/// Trains the refiner, and leaves it in the output folder. It needs no trained coarse network, only what standardises
+/// images: that of `from`, or else of the output folder.
+///
+/// # Errors
+/// When standards are missing, `from` does not fit, scenes cannot be read, the loss is not finite, or files cannot be
+/// written.
+pub fn train_refiner(
+    recipe: &Recipe,
+    table: &ModalityTable,
+    place: &Denoising,
+    progress: &mut dyn FnMut(&Progress) -> Result<()>,
+) -> Result<()> {
+    let settings = &sizes(recipe)?.refiner;
+    let out = place.out.dir();
+    let standards = read_standards(place.from.unwrap_or(out), table)?;
+    write_standards(out, table, &standards)?;
+    let start = match place.from {
+        None => BTreeMap::new(),
+        Some(from) => LoadedWeights::open(&from.join(REFINER_FILE), None, place.device)?.into_tensors(),
+    };
+    progress(&Progress::Remark("reading the windows to train on".into()))?;
+    let windows = CachedWindows::read(recipe, table, place.scenes)?;
+    let optimiser = &settings.optimiser;
+    let mut parameters = Trainable::new(recipe.seed, start, place.device).with_precision(optimiser.precision);
+    let network = Refiner::new(table, &settings.sizes, &mut parameters, place.device)?;
+    let [fine, half] = RefinerTask::judged_channels(&network);
+    let judge = Judge::new(fine, half, settings.judge_width, &mut parameters)?;
+    let fingerprint = fingerprint_of(recipe, &format!("refiner {standards:?} {:?}", place.from), place.scenes)?;
+    let training =
+        Training { what: "refiner", out, recipe: optimiser, fingerprint: &fingerprint, options: place.options };
+    let task = RefinerTask::new(windows, settings, network, judge, standards);
+    let save = |optimiser: &Optimiser| -> Result<()> {
+        write_weights(&out.join(REFINER_FILE), &optimiser.averaged()?, true).map(drop)
+    };
+    let trained = run(training, parameters, &task, &mut |optimiser, _| save(optimiser), progress)?;
+    save(&trained)
+}
+
+/// Makes a model folder of the networks that were trained into `out`, which gets its manifest last.
+///
+/// # Errors
+/// When a network is missing or does not fit, or files cannot be written.
+pub fn finish_cascade(recipe: &Recipe, table: &ModalityTable, out: &OutputFolder) -> Result<()> {
+    let sizes = sizes(recipe)?;
+    let dir = out.dir();
+    let standards = read_standards(dir, table)?;
+    let standards = table.iter().zip(standards).filter_map(|(m, s)| Some((m.key.clone(), s?))).collect();
+    let mut refiner = read_weights(&dir.join(REFINER_FILE))?;
+    // The judge has done its work.
+    refiner.retain(|name, _| !name.starts_with(JUDGE));
+    let name = "drawing.safetensors";
+    let refiner_weights = WeightFile { file: name.into(), sha256: write_weights(&dir.join(name), &refiner, true)? };
+    let manifest = Manifest {
+        name: recipe.name.clone(),
+        description: recipe.description.clone(),
+        licence: recipe.licence.clone(),
+        attribution: recipe.attribution.clone(),
+        modalities: table.clone(),
+        denoiser: None,
+        denoiser_weights: weight_file(dir, COARSE_FILE)?,
+        autoencoders: BTreeMap::new(),
+        field: None,
+        cascade: Some(CascadeEntry {
+            coarse: sizes.coarse.clone(),
+            refiner: sizes.refiner.sizes.clone(),
+            refiner_weights,
+            standards,
+        }),
+        origin: None,
+    };
+    write_manifest(dir, &manifest)
 }
 
 fn write_standards(dir: &std::path::Path, table: &ModalityTable, standards: &[Option<Standard>]) -> Result<()> {

@@ -1,10 +1,11 @@
 //! Training of the coarse network of a cascade, over scenes that lack some modalities.
 
+use super::atmosphere::make_other_level;
 use super::augment::Augmentation;
 use super::autoencoder::normal;
 use super::items::{Item, State, draw_items};
 use super::masks::known_pixels;
-use super::recipe::Recipe;
+use super::recipe::{OptimiserRecipe, Recipe};
 use super::split::Use;
 use super::steps::Task;
 use super::windows::{Windows, turned_value, uniform};
@@ -51,7 +52,12 @@ impl<'a> CachedWindows<'a> {
             let windows = Windows::open(scenes, table, &recipe.data, purpose)?.without_turns();
             let numbers: Vec<u64> = (0..count as u64).collect();
             parallel::map(&numbers, |number| {
-                windows.draw(&mut training_generator(recipe.seed, name, "", *number), None)
+                let mut generator = training_generator(recipe.seed, name, "", *number);
+                let mut values = windows.draw(&mut generator, None)?;
+                if purpose == Use::Train && uniform(&mut generator) < recipe.data.other_level {
+                    make_other_level(table, &mut values, &mut || uniform(&mut generator));
+                }
+                Ok(values)
             })
         };
         let train = draw(Use::Train, "windows", recipe.denoiser.cached_windows)?;
@@ -76,10 +82,23 @@ impl<'a> CachedWindows<'a> {
     }
 
     /// The items of a step, in parts that are computed together.
-    pub(super) fn items(&self, step: u64, name: &str, together: usize) -> Vec<Vec<Item>> {
+    pub(super) fn items(
+        &self,
+        step: u64,
+        name: &str,
+        optimiser: &OptimiserRecipe,
+        together: usize,
+    ) -> Vec<Vec<Item>> {
         let mut generator = training_generator(self.recipe.seed, name, "", step);
         let present = |window: usize, i: usize| self.train[window][i].is_some();
-        let items = draw_items(&self.table, self.train.len(), &present, &self.recipe.denoiser, &mut generator);
+        let items = draw_items(
+            &self.table,
+            self.train.len(),
+            &present,
+            &self.recipe.denoiser,
+            optimiser.items(),
+            &mut generator,
+        );
         items.chunks(together).map(<[Item]>::to_vec).collect()
     }
 
@@ -89,8 +108,7 @@ impl<'a> CachedWindows<'a> {
         let mut items = Vec::new();
         for (window, values) in self.validation.iter().enumerate() {
             let present = |_: usize, i: usize| values[i].is_some();
-            let mut drawn = draw_items(&self.table, 1, &present, &self.recipe.denoiser, &mut generator);
-            drawn.truncate(1);
+            let drawn = draw_items(&self.table, 1, &present, &self.recipe.denoiser, 1, &mut generator);
             items.extend(drawn.into_iter().map(|item| Item { window, ..item }));
         }
         items
@@ -242,20 +260,22 @@ impl CoarseTask<'_> {
             let channel = |of: &[f32], k: usize| -> Vec<f64> {
                 (0..cells.count()).map(|cell| f64::from(of[cell * cells.channels + part.first + k])).collect()
             };
-            let mut sums = [0.0; 2];
+            let mut sums = [0.0; 3];
             for k in 0..part.channels {
                 let (a, b) = (channel(&data, k), channel(&truth.data, k));
                 sums[0] += correlation(&a, &b);
                 sums[1] += a.iter().zip(&b).map(|(a, b)| (a - b).powi(2)).sum::<f64>() / a.len() as f64;
+                sums[2] += b.iter().map(|b| b.powi(2)).sum::<f64>() / b.len() as f64;
             }
             Ok(sums.map(|s| s / part.channels as f64))
         })?;
         let mean = |k: usize| figures.iter().map(|f| f[k]).sum::<f64>() / figures.len().max(1) as f64;
         tracing::info!(
-            "first guess of {} from radar and land cover: correlation {:.3}, squared error {:.3} ({} windows)",
+            "first guess of {} from radar and land cover: correlation {:.3}, squared error {:.3} of {:.3} ({} windows)",
             table[target].name,
             mean(0),
             mean(1),
+            mean(2),
             figures.len()
         );
         Ok(())
@@ -275,7 +295,7 @@ impl Task for CoarseTask<'_> {
     type Part = Vec<Item>;
 
     fn draw(&self, step: u64) -> Result<Vec<Vec<Item>>> {
-        Ok(self.windows.items(step, "coarse", ITEMS_TOGETHER))
+        Ok(self.windows.items(step, "coarse", &self.windows.recipe.denoiser.optimiser, ITEMS_TOGETHER))
     }
 
     fn loss(&self, part: &Vec<Item>) -> Result<Tensor> {

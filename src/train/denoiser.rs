@@ -65,11 +65,12 @@ pub fn train_denoiser(
             Some(base) => format!("{}; trained further from {}", recipe.attribution, base.credit),
         },
         modalities: table.clone(),
-        denoiser: sizes.clone(),
+        denoiser: Some(sizes.clone()),
         // Known only at the end.
         denoiser_weights: WeightFile { file: DENOISER_FILE.into(), sha256: String::new() },
         autoencoders,
         field,
+        cascade: None,
         origin: None,
     };
     let base = base.map_or_else(String::new, |base| base.sha256);

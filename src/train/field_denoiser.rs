@@ -228,6 +228,7 @@ impl Task for FieldTask<'_> {
             self.cache.len(),
             &|window, i| self.cache[window][i].is_some(),
             &self.recipe.denoiser,
+            self.recipe.denoiser.optimiser.items(),
             &mut generator,
         );
         let mut parts = Vec::new();
@@ -261,7 +262,7 @@ impl Task for FieldTask<'_> {
         let mut items = Vec::new();
         for (window, values) in self.validation.iter().enumerate() {
             let present = |_: usize, i: usize| values[i].is_some();
-            let mut drawn = draw_items(&self.table, 1, &present, &self.recipe.denoiser, &mut generator);
+            let mut drawn = draw_items(&self.table, 1, &present, &self.recipe.denoiser, 1, &mut generator);
             drawn.truncate(1);
             items.extend(drawn.into_iter().map(|item| Item { window, ..item }));
         }

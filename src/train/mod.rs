@@ -1,5 +1,6 @@
 //! Training of autoencoders, Gaussian fields and denoisers (specification F).
 
+mod atmosphere;
 mod augment;
 mod autoencoder;
 mod cascade;
@@ -10,6 +11,7 @@ mod denoiser;
 mod field;
 mod field_denoiser;
 mod items;
+mod judge;
 mod masks;
 mod moments;
 mod output;
@@ -18,6 +20,7 @@ mod pca;
 mod plot;
 mod recipe;
 mod record;
+mod refiner;
 mod regimes;
 mod split;
 mod start;
@@ -26,14 +29,14 @@ mod token_denoiser;
 mod window_moments;
 mod windows;
 
-pub use cascade::train_coarse;
+pub use cascade::{finish_cascade, train_coarse, train_refiner};
 pub use autoencoder::{AutoencoderReport, train_autoencoder};
 pub use checkpoint::checkpoint_file;
 pub use denoiser::{Denoising, train_denoiser};
 pub use field::fit_field;
 pub use output::OutputFolder;
 pub use parameters::{Optimiser, Trainable};
-pub use recipe::{AutoencoderRecipe, DataRecipe, DenoiserRecipe, FieldRecipe, OptimiserRecipe, Recipe, SameBand};
+pub use recipe::{AutoencoderRecipe, CascadeRecipe, DataRecipe, DenoiserRecipe, FieldRecipe, OptimiserRecipe, Recipe, RefinerRecipe, SameBand};
 pub use record::Row;
 pub use split::{Split, Use};
 pub use steps::{Options, Seen, Setting, accumulate};

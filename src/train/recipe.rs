@@ -4,7 +4,7 @@ use super::split::{Split, Use};
 use crate::error::{Error, Result};
 use crate::files::{read_text, read_toml};
 use crate::modality::ModalityTable;
-use crate::model::cascade::CoarseSizes;
+use crate::model::cascade::{CoarseSizes, RefinerSizes};
 use crate::model::{AutoencoderSizes, DenoiserSizes, Precision};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -44,6 +44,26 @@ pub struct Recipe {
 pub struct CascadeRecipe {
     /// The coarse network.
     pub coarse: CoarseSizes,
+    /// The refiner.
+    pub refiner: RefinerRecipe,
+}
+
+/// The refiner of a cascade.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefinerRecipe {
+    /// Its sizes.
+    pub sizes: RefinerSizes,
+    /// Channels of the judge's first layer; twice as many in the others.
+    pub judge_width: usize,
+    /// Weight of the difference to the true pixels.
+    pub difference: f64,
+    /// Weight of the difference in how much pixels vary within cells.
+    pub spread: f64,
+    /// Weight of what the judge says; without it textures are smooth.
+    pub judged: f64,
+    /// Optimiser of both.
+    pub optimiser: OptimiserRecipe,
 }
 
 /// Windows and augmentation.
@@ -69,6 +89,10 @@ pub struct DataRecipe {
     /// Chance that clouds and their shadows are simulated over a window that is wholly clear, with the matching mask.
     #[serde(default)]
     pub clouds: f64,
+    /// Chance that a clear window with one level of Sentinel-2 gets the other one, as a plausible atmosphere would have it;
+    /// for cascades.
+    #[serde(default)]
+    pub other_level: f64,
     /// Chance of another time of day: slopes are lit anew through the elevation model.
     #[serde(default)]
     pub sun: f64,
@@ -205,6 +229,10 @@ pub struct DenoiserRecipe {
     /// Share of items in which nothing is known of what is generated but what is given: the first guess of a sampling.
     #[serde(default)]
     pub from_noise: f64,
+    /// Share of items that are as users ask: optical bands from what is not optical, one level from the other, or what is
+    /// not optical from optical bands.
+    #[serde(default)]
+    pub questions: f64,
     /// Share of items in which some pixels of what is generated are known; for cascades.
     #[serde(default)]
     pub partly: f64,
@@ -233,7 +261,7 @@ impl Recipe {
             return Err(Error::request("A recipe has either [autoencoder] or [field], not both."));
         }
         let d = &self.data;
-        if [d.clouds, d.sun, d.radiometry].iter().any(|p| !(0.0..=1.0).contains(p)) {
+        if [d.clouds, d.sun, d.radiometry, d.other_level].iter().any(|p| !(0.0..=1.0).contains(p)) {
             return Err(Error::request("Chances of augmentation must lie in 0…1."));
         }
         self.denoiser.sizes.check()?;
@@ -259,8 +287,19 @@ impl Recipe {
                 ));
             }
         }
+        if let Some(c) = &self.cascade {
+            c.coarse.check()?;
+            c.refiner.sizes.check()?;
+            c.refiner.optimiser.check()?;
+            let weights = [c.refiner.difference, c.refiner.spread, c.refiner.judged];
+            if weights.iter().any(|w| !(0.0..=1e3).contains(w)) || !(1..=1024).contains(&c.refiner.judge_width) {
+                return Err(Error::request(
+                    "A refiner's weights must lie in 0…1000, and the width of its judge in 1…1024.",
+                ));
+            }
+        }
         let d = &self.denoiser;
-        if [d.shared_time, d.central_times, d.given, d.withheld, d.scalars_withheld, d.by_family, d.from_noise, d.partly]
+        if [d.shared_time, d.central_times, d.given, d.withheld, d.scalars_withheld, d.by_family, d.from_noise, d.partly, d.questions]
             .iter()
             .any(|p| !(0.0..=1.0).contains(p))
             || d.cached_windows == 0
@@ -272,6 +311,11 @@ impl Recipe {
 }
 
 impl OptimiserRecipe {
+    /// Items of a step.
+    pub fn items(&self) -> usize {
+        self.batch * self.accumulation
+    }
+
     fn check(&self) -> Result<()> {
         let shares = [self.betas[0], self.betas[1], self.ema, self.cool_down];
         let positive = [self.learning_rate, self.clip];

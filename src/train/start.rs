@@ -132,7 +132,10 @@ impl Start {
             sha256: manifest.denoiser_weights.sha256.clone(),
             credit: format!("{}: {} ({})", manifest.name, manifest.attribution, manifest.licence),
         });
-        let Manifest { denoiser: mut sizes, autoencoders, field, .. } = manifest;
+        let Manifest { denoiser: sizes, autoencoders, field, .. } = manifest;
+        let mut sizes = sizes.ok_or_else(|| {
+            Error::file(dir, "This model is a cascade; go on with copgen train coarse and refiner, and --from")
+        })?;
         if field.is_some() && sizes.local.is_none() {
             sizes.local.clone_from(&recipe.denoiser.sizes.local);
         }

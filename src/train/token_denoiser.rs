@@ -72,6 +72,7 @@ impl Task for TokenTask<'_> {
             self.cache.len(),
             &|window, i| self.cache[window][i].is_some(),
             &self.recipe.denoiser,
+            self.recipe.denoiser.optimiser.items(),
             &mut generator,
         );
         // An accelerator takes a whole batch at once.

@@ -217,7 +217,7 @@ fn computing(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
     let now = &session.computing;
     let is = |device: DeviceChoice, precision: Precision| now.device == device && now.precision == precision;
     let name = all.iter().find(|(_, device, precision, _)| is(*device, *precision)).map_or("other", |(name, ..)| name);
-    let field = session.model.as_ref().is_some_and(|model| model.manifest.field.is_some());
+    let field = session.model.as_ref().is_some_and(|model| !model.manifest.has_autoencoders());
     let list = ui.add_enabled_ui(!field, |ui| {
         egui::ComboBox::from_id_salt("computing").selected_text(if field { "CPU" } else { name }).width(180.0).show_ui(
             ui,

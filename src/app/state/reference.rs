@@ -50,7 +50,7 @@ impl Session {
             self.reference = None;
             return None;
         }
-        Some(Place { data: PlaceData::Scene(dir), extent: Extent::Rectangle(ground) })
+        Some(Place { data: PlaceData::Scene(dir), extent: Extent::Rectangle(ground), stand_ins: false })
     }
 
     fn reference_of(&self, ground: &Footprint) -> Option<&Observation> {

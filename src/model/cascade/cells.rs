@@ -204,7 +204,7 @@ impl Standard {
 }
 
 /// Square images `(channels, from, from)` on another grid of the same ground, by area: `(channels, to, to)`.
-pub fn resample(images: &[f32], from: usize, to: usize) -> Vec<f32> {
+pub(super) fn resample(images: &[f32], from: usize, to: usize) -> Vec<f32> {
     if from == to {
         return images.to_vec();
     }
@@ -220,6 +220,28 @@ pub fn resample(images: &[f32], from: usize, to: usize) -> Vec<f32> {
         }
         for row in rows.chunks_exact(from) {
             out.extend(weights.iter().map(|own| own.iter().map(|&(at, weight)| weight * row[at]).sum::<f32>()));
+        }
+    }
+    out
+}
+
+/// Square images `(channels, from, from)` on a finer grid of the same ground, linear between the middles of their pixels.
+pub(super) fn bilinear(images: &[f32], from: usize, to: usize) -> Vec<f32> {
+    let at = |pixel: usize| {
+        let x = ((pixel as f64 + 0.5) * from as f64 / to as f64 - 0.5).clamp(0.0, (from - 1) as f64);
+        let first = (x as usize).min(from.saturating_sub(2));
+        (first, (first + 1).min(from - 1), (x - first as f64) as f32)
+    };
+    let along: Vec<(usize, usize, f32)> = (0..to).map(at).collect();
+    let mut out = Vec::with_capacity(images.len() / (from * from).max(1) * to * to);
+    for image in images.chunks_exact((from * from).max(1)) {
+        for &(above, below, down) in &along {
+            let (above, below) = (&image[above * from..], &image[below * from..]);
+            for &(left, right, across) in &along {
+                let between = |row: &[f32]| row[left] + across * (row[right] - row[left]);
+                let (above, below) = (between(above), between(below));
+                out.push(above + down * (below - above));
+            }
         }
     }
     out
@@ -258,6 +280,12 @@ mod tests {
             assert_eq!(other.len(), 2 * to * to);
             assert!((mean(&other) - mean(&image)).abs() < 1e-4, "{to}");
         }
+        // A slope stays one, whatever the grid; and what is between the middles is linear.
+        let slope: Vec<f32> = (0..64).map(|i| (i % 8) as f32).collect();
+        let fine = bilinear(&slope, 8, 32);
+        let row = &fine[..32];
+        assert!(row.is_sorted() && row.windows(2).skip(2).take(27).all(|w| (w[1] - w[0] - 0.25).abs() < 1e-5));
+        assert_eq!(bilinear(&slope, 8, 8), slope);
         // A chequerboard of ±1 varies by 1 in every cell, a flat image by nothing.
         let board: Vec<f32> = (0..32 * 32).map(|i| if (i / 32 + i % 32) % 2 == 0 { 1.0 } else { -1.0 }).collect();
         assert!(spreads(&board, 32, 8).iter().all(|v| (v - (1.0 + SMOOTH).ln()).abs() < 1e-5));

@@ -5,6 +5,7 @@ use super::layers::{Attention, Residual, groups};
 use crate::error::{Error, Result};
 use crate::modality::{Mask, ModalityTable};
 use crate::model::denoiser::{NoisePredictor, check_inputs};
+use crate::model::known::Known;
 use crate::model::layers::{Conv3, GroupNorm, Projection, Sampling, linear, linear_from, pointwise};
 use crate::model::parameters::{Init, Parameters, Scope};
 use crate::model::schedule::{Schedule, TRAIN_STEPS};
@@ -254,7 +255,21 @@ impl NoisePredictor for Coarse {
         &self.device
     }
 
+    fn takes_known(&self) -> bool {
+        true
+    }
+
     fn noise(&self, latents: &[Tensor], times: &[Vec<f32>]) -> Result<Vec<Tensor>> {
+        self.noise_knowing(latents, times, &[])
+    }
+
+    fn noise_knowing(&self, latents: &[Tensor], times: &[Vec<f32>], known: &[Option<Known>]) -> Result<Vec<Tensor>> {
+        let side = self.cells.side;
+        let cells = |known: &Option<Known>| -> Result<Option<KnownCells>> {
+            let Some((latent, set)) = known.as_ref().map(Known::as_cells).transpose()?.flatten() else { return Ok(None) };
+            Ok(Some(KnownCells { mask: Mask::from_fn(side, side, |cell| set[cell] > 0.5), latent }))
+        };
+        let known: Vec<Option<KnownCells>> = known.iter().map(cells).collect::<Result<_>>()?;
         let batch = check_inputs(&self.table, latents, times)?;
         let flat = |t: &Tensor| -> Result<Vec<f32>> { Ok(t.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?) };
         let noisy: Vec<Vec<f32>> = latents.iter().map(flat).collect::<Result<_>>()?;
@@ -264,7 +279,7 @@ impl NoisePredictor for Coarse {
             .map(|k| {
                 let own: Vec<Vec<f32>> = (0..self.table.len()).map(|i| item(i, k)).collect();
                 let levels: Vec<Level> = times.iter().map(|t| self.level(t[k])).collect();
-                self.prepare(&own, &levels, &[])
+                self.prepare(&own, &levels, &known)
             })
             .collect();
         let (data, scalars) = self.predict(&inputs)?;
@@ -272,8 +287,8 @@ impl NoisePredictor for Coarse {
         for k in 0..batch {
             let data = flat(&data.narrow(2, k, 1)?)?;
             let predicted = self.latents(&data, &flat(&scalars.get(k)?)?);
-            for (i, predicted) in predicted.iter().enumerate() {
-                let t = f64::from(times[i][k]) / TRAIN_STEPS as f64;
+            for ((i, predicted), times) in predicted.iter().enumerate().zip(times) {
+                let t = f64::from(times[k]) / TRAIN_STEPS as f64;
                 let (signal, part) = (self.schedule.alpha(t) as f32, self.schedule.sigma(t) as f32);
                 // Of what is given nobody asks for the noise.
                 let of = |(x, d): (&f32, &f32)| if t > 0.0 { (x - signal * d) / part } else { 0.0 };

@@ -1,0 +1,188 @@
+//! Cells of physical values, and physical values of cells: what a cascade has instead of autoencoders.
+
+use super::cells::{Cells, Part, Standard, bilinear, resample};
+use super::refiner::{NOISE_CHANNELS, Refiner, RefinerInput, RefinerSizes, Usage};
+use super::CoarseSizes;
+use crate::error::{Error, Result};
+use crate::modality::{Mask, Modality, ModalityTable, Raster, Value, filled_however, to_network};
+use crate::model::manifest::WeightFile;
+use crate::model::parameters::Parameters;
+use candle_core::Device;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What a manifest says of a cascade, beside the weights of its coarse network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CascadeEntry {
+    /// Sizes of the coarse network.
+    pub coarse: CoarseSizes,
+    /// Sizes of the refiner.
+    pub refiner: RefinerSizes,
+    /// Weights of the refiner.
+    pub refiner_weights: WeightFile,
+    /// What standardises the images of each modality, by key.
+    pub standards: BTreeMap<String, Standard>,
+}
+
+impl CascadeEntry {
+    /// # Errors
+    /// When sizes, standards and table do not fit together.
+    pub fn check(&self, table: &ModalityTable) -> Result<()> {
+        self.coarse.check()?;
+        self.refiner.check()?;
+        let cells = Cells::new(table)?;
+        for (m, part) in table.iter().zip(&cells.parts) {
+            let Some(part) = part else { continue };
+            let spreads = if part.has_spreads() { part.channels } else { 0 };
+            let fits = |s: &&Standard| {
+                let all = s.pixels.iter().chain(&s.spreads);
+                let usable = |[mean, deviation]: &[f32; 2]| mean.is_finite() && *deviation > 0.0 && deviation.is_finite();
+                s.pixels.len() == part.channels && s.spreads.len() == spreads && { all }.all(usable)
+            };
+            if self.standards.get(&m.key).filter(fits).is_none() {
+                return Err(Error::request(format!("The cascade has no fitting standard for {}.", m.key)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a realisation's pixels are drawn from. Lists are by table index.
+pub struct Drawing<'a> {
+    /// Scaled latents of what was sampled.
+    pub latents: &'a [Option<Vec<f32>>],
+    /// What is given; and of what was sampled, what is known of it (where its raster is valid).
+    pub known: &'a [Option<&'a Value>],
+    /// Noise of the finest pixels, `(`[`NOISE_CHANNELS`]`, side, side)`.
+    pub noise: &'a [f32],
+}
+
+/// The refiner of a cascade and what standardises images.
+#[derive(Debug)]
+pub struct Cascade {
+    table: ModalityTable,
+    refiner: Refiner,
+    standards: Vec<Option<Standard>>,
+}
+
+impl Cascade {
+    /// Builds the refiner from its parameters.
+    ///
+    /// # Errors
+    /// When sizes do not fit together, or a parameter is missing or misshapen.
+    pub fn new(
+        table: &ModalityTable,
+        entry: &CascadeEntry,
+        source: &mut dyn Parameters,
+        device: &Device,
+    ) -> Result<Self> {
+        entry.check(table)?;
+        let refiner = Refiner::new(table, &entry.refiner, source, device)?;
+        let standards = table.iter().map(|m| entry.standards.get(&m.key).cloned()).collect();
+        Ok(Self { table: table.clone(), refiner, standards })
+    }
+
+    /// Shape of the noise that a drawing takes.
+    pub fn noise_shape(&self) -> [usize; 3] {
+        let side = self.refiner.layers()[0].side;
+        [NOISE_CHANNELS, side, side]
+    }
+
+    fn part(&self, modality: usize) -> Result<(&Modality, &Part, &Standard)> {
+        match (&self.refiner.cells().parts[modality], &self.standards[modality]) {
+            (Some(part), Some(standard)) => Ok((&self.table[modality], part, standard)),
+            _ => Err(Error::Compute(format!("{} is no raster.", self.table[modality].name))),
+        }
+    }
+
+    /// Scaled latent of network values `(channels, pixels, pixels)`.
+    ///
+    /// # Errors
+    /// When the modality is a scalar.
+    pub fn encode(&self, modality: usize, mut network: Vec<f32>) -> Result<Vec<f32>> {
+        let (m, part, standard) = self.part(modality)?;
+        standard.standardise(&mut network);
+        let mut cells = self.refiner.cells().of_image(part, standard, &network);
+        cells.iter_mut().for_each(|v| *v *= m.scale_factor as f32);
+        Ok(cells)
+    }
+
+    /// Network values as cells alone tell them: smooth, without anything that is finer.
+    ///
+    /// # Errors
+    /// When the modality is a scalar.
+    pub fn smooth(&self, modality: usize, latent: &[f32]) -> Result<Vec<f32>> {
+        let (m, part, standard) = self.part(modality)?;
+        let cells: Vec<f32> = latent.iter().map(|v| v / m.scale_factor as f32).collect();
+        let mut pixels = self.spread_out(part, &cells);
+        standard.restore(&mut pixels);
+        Ok(pixels)
+    }
+
+    /// Standardised pixels of cells: between their middles where pixels are finer, by area where they are not.
+    fn spread_out(&self, part: &Part, cells: &[f32]) -> Vec<f32> {
+        let side = self.refiner.cells().side;
+        let means = &cells[..part.channels * side * side];
+        if part.pixels > side { bilinear(means, side, part.pixels) } else { resample(means, side, part.pixels) }
+    }
+
+    /// Network values of everything that was sampled, by table index; of classes, a number for each that is the greater the
+    /// likelier it is.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn draw(&self, drawing: &Drawing) -> Result<Vec<Option<Vec<f32>>>> {
+        let mut inputs = Vec::with_capacity(self.table.len());
+        for (i, m) in self.table.iter().enumerate() {
+            let absent = RefinerInput { usage: Usage::Absent, cells: Vec::new(), pixels: None };
+            let (Some(part), Some(standard)) = (&self.refiner.cells().parts[i], &self.standards[i]) else {
+                inputs.push(absent);
+                continue;
+            };
+            let some = |raster: &&Raster| raster.valid().is_none_or(|valid| valid.count() > 0);
+            let known = drawing.known[i].and_then(Value::image).filter(some);
+            let pixels = known.map(|raster| standardised(m, standard, raster)).transpose()?;
+            inputs.push(match (&drawing.latents[i], pixels) {
+                (Some(latent), pixels) => {
+                    let cells = latent.iter().map(|v| v / m.scale_factor as f32).collect();
+                    let mask = known.and_then(Raster::valid).cloned();
+                    let mask = mask.unwrap_or_else(|| Mask::from_fn(part.pixels, part.pixels, |_| false));
+                    RefinerInput { usage: Usage::Drawn, cells, pixels: pixels.map(|p| (p, Some(mask))) }
+                }
+                (None, Some(pixels)) => {
+                    let cells = self.refiner.cells().of_image(part, standard, &pixels);
+                    RefinerInput { usage: Usage::Given, cells, pixels: Some((pixels, None)) }
+                }
+                (None, None) => absent,
+            });
+        }
+        let drawn = self.refiner.forward(&self.refiner.prepare(&[(&inputs, drawing.noise)])?)?;
+        let mut values = vec![None; self.table.len()];
+        for (i, latent) in drawing.latents.iter().enumerate() {
+            let (Some(latent), Some(part)) = (latent, &self.refiner.cells().parts[i]) else { continue };
+            let layer = self.refiner.layers().iter().position(|layer| layer.side == part.pixels);
+            let member = |k: usize| self.refiner.layers()[k].members.iter().find(|(member, _)| *member == i);
+            values[i] = Some(match layer.and_then(|k| Some((k, member(k)?))) {
+                None => self.smooth(i, latent)?,
+                Some((k, &(_, first))) => {
+                    let own = drawn[k].narrow(3, first, part.channels)?.permute((2, 3, 0, 1))?;
+                    let mut pixels: Vec<f32> = own.flatten_all()?.to_vec1()?;
+                    if self.table[i].classes().is_none() {
+                        self.part(i)?.2.restore(&mut pixels);
+                    }
+                    pixels
+                }
+            });
+        }
+        Ok(values)
+    }
+}
+
+/// Standardised pixels of a raster; holes are filled.
+fn standardised(m: &Modality, standard: &Standard, raster: &Raster) -> Result<Vec<f32>> {
+    let filled = Value::Image(filled_however(m, raster)?.into_owned());
+    let mut pixels = to_network(m, &filled)?;
+    standard.standardise(&mut pixels);
+    Ok(pixels)
+}

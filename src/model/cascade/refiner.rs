@@ -1,0 +1,369 @@
+//! The refiner of a cascade: draws pixels from cells, from what is given at full resolution, and from noise.
+
+use super::cells::{Cells, Part, bilinear};
+use super::layers::{Residual, groups};
+use crate::error::{Error, Result};
+use crate::modality::{Mask, ModalityTable};
+use crate::model::layers::{Conv3, GroupNorm, Projection, Sampling, linear_from, pointwise};
+use crate::model::parameters::{Init, Parameters, Scope};
+use candle_core::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+/// How much more relief within a window weighs than elevation itself.
+const RELIEF: f32 = 10.0;
+
+/// Channels of noise at the finest pixels.
+pub const NOISE_CHANNELS: usize = 4;
+
+/// Sizes of the refiner.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefinerSizes {
+    /// Channels at the finest pixels; twice as many at half the resolution, four times as many on the grid of cells.
+    pub width: usize,
+    /// Residual blocks on the grid of cells.
+    pub cell_blocks: usize,
+    /// Residual blocks at half the resolution, on the way down and again on the way up.
+    pub half_blocks: usize,
+    /// Residual blocks at the finest pixels, on the way up.
+    pub fine_blocks: usize,
+}
+
+impl RefinerSizes {
+    /// # Errors
+    /// When the sizes do not fit together.
+    pub fn check(&self) -> Result<()> {
+        let blocks = self.cell_blocks.max(self.half_blocks).max(self.fine_blocks);
+        if self.width == 0 || !self.width.is_multiple_of(16) || self.width > 1024 || blocks > 64 {
+            return Err(Error::request(
+                "The width of a cascade's refiner must be a multiple of 16, with at most 64 blocks.",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Modalities of one pixel size, side by side.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// Pixels along a side.
+    pub side: usize,
+    /// Modality, and its first channel here.
+    pub members: Vec<(usize, usize)>,
+    /// Channels in all.
+    pub channels: usize,
+}
+
+impl Layer {
+    fn new(cells: &Cells, side: usize) -> Self {
+        let (mut members, mut channels) = (Vec::new(), 0);
+        for (i, part) in cells.parts.iter().enumerate() {
+            if let Some(part) = part.as_ref().filter(|part| part.pixels == side) {
+                members.push((i, channels));
+                channels += part.channels;
+            }
+        }
+        Self { side, members, channels }
+    }
+}
+
+/// What a modality is to the refiner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usage {
+    /// Its pixels are given.
+    Given,
+    /// Its cells are known; its pixels are to be drawn.
+    Drawn,
+    /// Nothing is known of it.
+    Absent,
+}
+
+impl Usage {
+    fn number(self) -> f32 {
+        match self {
+            Self::Given => 1.0,
+            Self::Drawn => 0.0,
+            Self::Absent => -1.0,
+        }
+    }
+}
+
+/// One modality of an item.
+#[derive(Debug, Clone)]
+pub struct RefinerInput {
+    /// What it is.
+    pub usage: Usage,
+    /// Its cells without noise, standardised, `(latent channels, side, side)`; anything where it is absent.
+    pub cells: Vec<f32>,
+    /// Standardised pixels, and where they are known (everywhere, if `None`): of what is given, and of what is kept of
+    /// what is drawn.
+    pub pixels: Option<(Vec<f32>, Option<Mask>)>,
+}
+
+/// Items, prepared for the network: tensors `(row, column, item, channel)`.
+#[derive(Debug)]
+pub struct RefinerInputs {
+    fine: Tensor,
+    half: Tensor,
+    cells: Tensor,
+    /// What cells alone make of both layers.
+    pub base: [Tensor; 2],
+    /// `(item, image modalities)`.
+    states: Tensor,
+}
+
+/// The network.
+#[derive(Debug)]
+pub struct Refiner {
+    cells: Cells,
+    fine: Layer,
+    half: Layer,
+    elevation: Option<usize>,
+    classes: Vec<bool>,
+    device: Device,
+    enter_fine: Conv3,
+    down_fine: Conv3,
+    enter_half: Projection,
+    half_in: Vec<Residual>,
+    down_half: Conv3,
+    enter_cells: Projection,
+    at_cells: Vec<Residual>,
+    up_cells: Conv3,
+    half_out: Vec<Residual>,
+    leave_half: Conv3,
+    up_half: Conv3,
+    fine_out: Vec<Residual>,
+    norm: GroupNorm,
+    leave_fine: Conv3,
+    direct: Projection,
+    direct_half: Projection,
+}
+
+impl Refiner {
+    /// Builds the network from its parameters.
+    ///
+    /// # Errors
+    /// When the sizes do not fit together, or a parameter is missing or misshapen.
+    pub fn new(
+        table: &ModalityTable,
+        sizes: &RefinerSizes,
+        source: &mut dyn Parameters,
+        device: &Device,
+    ) -> Result<Self> {
+        sizes.check()?;
+        let cells = Cells::new(table)?;
+        let finest = cells.parts.iter().flatten().map(|part| part.pixels).max().unwrap_or(0);
+        if finest != 4 * cells.side {
+            return Err(Error::request("In a cascade four of the finest pixels make the side of a cell."));
+        }
+        let (fine, half) = (Layer::new(&cells, finest), Layer::new(&cells, finest / 2));
+        let root = &mut Scope::root(source);
+        let (w, h, c) = (sizes.width, 2 * sizes.width, 4 * sizes.width);
+        let [fine_inputs, half_inputs, cell_inputs] = Self::inputs(&cells, &fine, &half);
+        let states = cells.images();
+        let blocks = |root: &mut Scope, name: &str, n: usize, width: usize| -> Result<Vec<Residual>> {
+            (0..n).map(|k| Residual::new(&mut root.at(format!("{name}.{k}")), width, states)).collect()
+        };
+        Ok(Self {
+            elevation: cells.parts.iter().position(|part| part.as_ref().is_some_and(|part| part.relief)),
+            classes: table.iter().map(|m| m.classes().is_some()).collect(),
+            device: device.clone(),
+            enter_fine: Conv3::new(&mut root.at("enter_fine"), fine_inputs, w, Sampling::Same)?,
+            down_fine: Conv3::new(&mut root.at("down_fine"), w, h, Sampling::Half)?,
+            enter_half: pointwise(&mut root.at("enter_half"), half_inputs, h)?,
+            half_in: blocks(root, "half_in", sizes.half_blocks, h)?,
+            down_half: Conv3::new(&mut root.at("down_half"), h, c, Sampling::Half)?,
+            enter_cells: pointwise(&mut root.at("enter_cells"), cell_inputs, c)?,
+            at_cells: blocks(root, "at_cells", sizes.cell_blocks, c)?,
+            up_cells: Conv3::new(&mut root.at("up_cells"), c, h, Sampling::Double)?,
+            half_out: blocks(root, "half_out", sizes.half_blocks, h)?,
+            leave_half: Conv3::with_init(
+                &mut root.at("leave_half"),
+                h,
+                half.channels,
+                Sampling::Same,
+                Init::Normal(0.02),
+            )?,
+            up_half: Conv3::new(&mut root.at("up_half"), h, w, Sampling::Double)?,
+            fine_out: blocks(root, "fine_out", sizes.fine_blocks, w)?,
+            norm: GroupNorm::new(&mut root.at("norm"), w, groups(w))?,
+            leave_fine: Conv3::with_init(
+                &mut root.at("leave_fine"),
+                w,
+                fine.channels,
+                Sampling::Same,
+                Init::Normal(0.02),
+            )?,
+            // What is linear in one pixel has a path of its own.
+            direct: linear_from(&mut root.at("direct"), fine_inputs, fine.channels, true, Init::Zeros)?,
+            direct_half: linear_from(&mut root.at("direct_half"), half_inputs, half.channels, true, Init::Zeros)?,
+            cells,
+            fine,
+            half,
+        })
+    }
+
+    /// Channels that go in: at the finest pixels, at half the resolution, and on the grid of cells.
+    fn inputs(cells: &Cells, fine: &Layer, half: &Layer) -> [usize; 3] {
+        [
+            fine.channels + fine.members.len() + 1 + NOISE_CHANNELS,
+            half.channels + half.members.len(),
+            cells.channels + cells.images(),
+        ]
+    }
+
+    /// The grid of cells.
+    pub fn cells(&self) -> &Cells {
+        &self.cells
+    }
+
+    /// The finest pixels, and those of half the resolution: what is drawn. Anything else is made of cells.
+    pub fn layers(&self) -> [&Layer; 2] {
+        [&self.fine, &self.half]
+    }
+
+    /// Prepares items, each a list of all modalities (scalars may be anything) and noise
+    /// `(`[`NOISE_CHANNELS`]`, side, side)` of the finest pixels.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn prepare(&self, items: &[(&[RefinerInput], &[f32])]) -> Result<RefinerInputs> {
+        let n = items.len();
+        let [fine_inputs, half_inputs, cell_inputs] = Self::inputs(&self.cells, &self.fine, &self.half);
+        let mut fine = Canvas::new(self.fine.side, n, fine_inputs);
+        let mut half = Canvas::new(self.half.side, n, half_inputs);
+        let mut cells = Canvas::new(self.cells.side, n, cell_inputs);
+        let mut fine_base = Canvas::new(self.fine.side, n, self.fine.channels);
+        let mut half_base = Canvas::new(self.half.side, n, self.half.channels);
+        let mut states = Vec::with_capacity(n * self.cells.images());
+        for (item, (inputs, noise)) in items.iter().enumerate() {
+            for (input, part) in inputs.iter().zip(&self.cells.parts) {
+                let Some(part) = part else { continue };
+                states.push(input.usage.number());
+                cells.fill(item, self.cells.channels + part.number, input.usage.number());
+                if input.usage != Usage::Absent {
+                    cells.put(item, part.first, &input.cells);
+                }
+            }
+            self.put_layer(&self.fine, item, inputs, &mut fine, &mut fine_base);
+            self.put_layer(&self.half, item, inputs, &mut half, &mut half_base);
+            if let Some(relief) = self.relief(inputs) {
+                fine.put(item, self.fine.channels + self.fine.members.len(), &relief);
+            }
+            fine.put(item, fine_inputs - NOISE_CHANNELS, noise);
+        }
+        let tensor = |canvas: Canvas| canvas.tensor(&self.device);
+        Ok(RefinerInputs {
+            fine: tensor(fine)?,
+            half: tensor(half)?,
+            cells: tensor(cells)?,
+            base: [tensor(fine_base)?, tensor(half_base)?],
+            states: Tensor::from_vec(states, (n, self.cells.images()), &self.device)?,
+        })
+    }
+
+    /// What is known of the pixels of a layer, and what its cells make of all of them.
+    fn put_layer(&self, layer: &Layer, item: usize, inputs: &[RefinerInput], known: &mut Canvas, base: &mut Canvas) {
+        for (number, &(i, first)) in layer.members.iter().enumerate() {
+            let (Some(part), input) = (&self.cells.parts[i], &inputs[i]) else { continue };
+            if input.usage == Usage::Absent {
+                continue;
+            }
+            let smooth = self.smooth(part, &input.cells);
+            if let Some((pixels, mask)) = &input.pixels {
+                let size = layer.side * layer.side;
+                let is_known = |k: usize| mask.as_ref().is_none_or(|mask| mask.at(k % size));
+                // Cells hold the rest of what is measured.
+                let of = |k: usize| if self.classes[i] { pixels[k] } else { pixels[k] - smooth[k] };
+                let detail: Vec<f32> = (0..pixels.len()).map(|k| if is_known(k) { of(k) } else { 0.0 }).collect();
+                known.put(item, first, &detail);
+                let flags: Vec<f32> = (0..size).map(|k| f32::from(u8::from(is_known(k)))).collect();
+                known.put(item, layer.channels + number, &flags);
+            }
+            base.put(item, first, &smooth);
+        }
+    }
+
+    /// Pixels as cells alone tell them.
+    pub fn smooth(&self, part: &Part, cells: &[f32]) -> Vec<f32> {
+        bilinear(&cells[..part.channels * self.cells.count()], self.cells.side, part.pixels)
+    }
+
+    /// Elevation above the window's mean at the finest pixels.
+    fn relief(&self, inputs: &[RefinerInput]) -> Option<Vec<f32>> {
+        let input = &inputs[self.elevation?];
+        if input.usage == Usage::Absent {
+            return None;
+        }
+        let own = &input.cells[..self.cells.count()];
+        let mean = own.iter().sum::<f32>() / own.len() as f32;
+        let relief: Vec<f32> = own.iter().map(|v| (v - mean) * RELIEF).collect();
+        Some(bilinear(&relief, self.cells.side, self.fine.side))
+    }
+
+    /// What is known of the pixels of both layers, as it went in: values, then where they are known.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn known(&self, inputs: &RefinerInputs) -> Result<[Tensor; 2]> {
+        let own = |x: &Tensor, layer: &Layer| x.narrow(3, 0, layer.channels + layer.members.len());
+        Ok([own(&inputs.fine, &self.fine)?.contiguous()?, own(&inputs.half, &self.half)?.contiguous()?])
+    }
+
+    /// Standardised pixels of both layers, `(row, column, item, channels)`; logits of classes.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn forward(&self, inputs: &RefinerInputs) -> Result<[Tensor; 2]> {
+        let states = &inputs.states;
+        let through = |blocks: &[Residual], x: Tensor| blocks.iter().try_fold(x, |x, b| b.forward(&x, states));
+        let fine = self.enter_fine.forward(&inputs.fine)?;
+        let half = self.down_fine.forward_onto(&fine.silu()?, &self.enter_half.forward(&inputs.half)?)?;
+        let half = through(&self.half_in, half)?;
+        let x = self.down_half.forward_onto(&half.silu()?, &self.enter_cells.forward(&inputs.cells)?)?;
+        let x = through(&self.at_cells, x)?;
+        let x = self.up_cells.forward_onto(&x, &half)?;
+        let x = through(&self.half_out, x)?;
+        let known_half = self.direct_half.forward(&inputs.half)?;
+        let drawn_half = self.leave_half.forward_onto(&x.silu()?, &(known_half + &inputs.base[1])?)?;
+        let x = self.up_half.forward_onto(&x, &fine)?;
+        let x = through(&self.fine_out, x)?;
+        let known_fine = self.direct.forward(&inputs.fine)?;
+        let drawn_fine =
+            self.leave_fine.forward_onto(&self.norm.forward_swish(&x)?, &(known_fine + &inputs.base[0])?)?;
+        Ok([drawn_fine, drawn_half])
+    }
+}
+
+/// An image of several items, `(row, column, item, channel)`.
+struct Canvas {
+    values: Vec<f32>,
+    side: usize,
+    items: usize,
+    channels: usize,
+}
+
+impl Canvas {
+    fn new(side: usize, items: usize, channels: usize) -> Self {
+        Self { values: vec![0.0; side * side * items * channels], side, items, channels }
+    }
+
+    /// Channels `(k, side, side)` of an item, from channel `first` on.
+    fn put(&mut self, item: usize, first: usize, images: &[f32]) {
+        for (k, image) in images.chunks_exact(self.side * self.side).enumerate() {
+            for (pixel, v) in image.iter().enumerate() {
+                self.values[(pixel * self.items + item) * self.channels + first + k] = *v;
+            }
+        }
+    }
+
+    fn fill(&mut self, item: usize, channel: usize, value: f32) {
+        for pixel in 0..self.side * self.side {
+            self.values[(pixel * self.items + item) * self.channels + channel] = value;
+        }
+    }
+
+    fn tensor(self, device: &Device) -> Result<Tensor> {
+        Ok(Tensor::from_vec(self.values, (self.side, self.side, self.items, self.channels), device)?)
+    }
+}
