@@ -7,8 +7,8 @@ use crate::evaluate::{contact_sheet, held_windows};
 use crate::hub::model_folder;
 use crate::model::{DeviceChoice, Engine, FIELD_FILE, Model, write_weights};
 use crate::train::{
-    Denoising, Options, OutputFolder, Progress, Recipe, Seen, Setting, checkpoint_file, fit_field, finish_cascade, train_coarse, train_refiner, train_autoencoder,
-    train_denoiser,
+    Denoising, Options, OutputFolder, Progress, Recipe, Seen, Setting, checkpoint_file, finish_cascade, fit_field,
+    train_autoencoder, train_coarse, train_denoiser, train_refiner,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -348,13 +348,7 @@ impl<'a> Tally<'a> {
     }
 
     /// Adds a window; what is no data is no truth. Structure and texture are those of windows without holes.
-    fn add(
-        &mut self,
-        scene: &str,
-        truth: &Raster,
-        realisations: &[Raster],
-        baselines: Vec<(&'static str, Raster)>,
-    ) {
+    fn add(&mut self, scene: &str, truth: &Raster, realisations: &[Raster], baselines: Vec<(&'static str, Raster)>) {
         let (mean, _) = mean_and_deviation(realisations);
         self.correlations.add(scene, "model", correlation(truth, &mean));
         for realisation in realisations {

@@ -143,7 +143,7 @@ mod tests {
         let places = [
             (Place::scene("a", window), r#"{"scene":{"dir":"a","window":{"at":{"east_m":60.0,"south_m":120.0}}}}"#),
             (
-                Place { data: cell, extent: Extent::Window(Window::Centre), stand_ins: true },
+                Place { data: cell, extent: Extent::Window(Window::Centre), stand_ins: false },
                 r#"{"major_tom":{"root":"tom","cell":"618U_30L","window":"centre"}}"#,
             ),
             (
@@ -156,7 +156,7 @@ mod tests {
             let text = serde_json::to_string(&place).expect("written");
             assert_eq!(serde_json::from_str::<Place>(&text).expect("read"), place);
         }
-        let whole = Place { extent: Extent::Whole, ..Place::scene("a", window) };
+        let whole = Place { extent: Extent::Whole, stand_ins: true, ..Place::scene("a", window) };
         let text = serde_json::to_string(&whole).expect("written");
         assert_eq!(serde_json::from_str::<Place>(&text).expect("read"), whole);
     }

@@ -281,7 +281,8 @@ impl Model {
     ) -> Result<Vec<Option<Value>>> {
         let table = &self.manifest.modalities;
         let Some(cascade) = &self.cascade else {
-            let each = |(i, latent): (usize, &Option<Tensor>)| latent.as_ref().map(|l| self.decode(i, l, post)).transpose();
+            let each =
+                |(i, latent): (usize, &Option<Tensor>)| latent.as_ref().map(|l| self.decode(i, l, post)).transpose();
             return latents.iter().enumerate().map(each).collect();
         };
         let flat = |latent: &Tensor| -> Result<Vec<f32>> { Ok(latent.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?) };

@@ -245,10 +245,7 @@ impl Manifest {
         }
         for file in self.files().into_keys() {
             if file.is_absolute() || file.components().any(|c| c == std::path::Component::ParentDir) {
-                return Err(Error::request(format!(
-                    "The manifest points outside its folder: {}.",
-                    file.display()
-                )));
+                return Err(Error::request(format!("The manifest points outside its folder: {}.", file.display())));
             }
         }
         Ok(())

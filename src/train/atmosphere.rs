@@ -90,7 +90,8 @@ pub(super) fn make_other_level(
         let Some(first) = sources.iter().find_map(|source| source.raster) else { continue };
         let convert = |c: usize, dn: f32| {
             let band = m.channels[c].as_str();
-            let other = if upwards { atmosphere.seen_from_above(band, dn) } else { atmosphere.at_the_surface(band, dn) };
+            let other =
+                if upwards { atmosphere.seen_from_above(band, dn) } else { atmosphere.at_the_surface(band, dn) };
             other.unwrap_or(1.0)
         };
         let at = |c: usize, pixel: usize| match &sources[c] {
@@ -115,12 +116,7 @@ struct Source<'a> {
     channel: usize,
 }
 
-fn source<'a>(
-    table: &ModalityTable,
-    values: &'a [Option<Value>],
-    from: &[usize],
-    band: &str,
-) -> Option<Source<'a>> {
+fn source<'a>(table: &ModalityTable, values: &'a [Option<Value>], from: &[usize], band: &str) -> Option<Source<'a>> {
     let channel = |m: &Modality| m.channels.iter().position(|name| name == band);
     let found = from.iter().find_map(|&i| Some((values[i].as_ref()?.image()?, channel(&table[i])?)));
     match found {

@@ -58,9 +58,8 @@ pub fn train_coarse(
     let training =
         Training { what: "coarse", out, recipe: optimiser, fingerprint: &fingerprint, options: place.options };
     let task = CoarseTask::new(windows, network, standards);
-    let mut keep = |optimiser: &Optimiser, _| {
-        write_weights(&out.join(COARSE_FILE), &optimiser.averaged()?, true).map(drop)
-    };
+    let mut keep =
+        |optimiser: &Optimiser, _| write_weights(&out.join(COARSE_FILE), &optimiser.averaged()?, true).map(drop);
     let trained = run(training, parameters, &task, &mut keep, progress)?;
     write_weights(&out.join(COARSE_FILE), &trained.averaged()?, true).map(drop)
 }

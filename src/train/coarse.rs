@@ -12,7 +12,7 @@ use super::windows::{Windows, turned_value, uniform};
 use crate::error::Result;
 use crate::modality::{ModalityTable, Subject, Value, to_network};
 use crate::model::TRAIN_STEPS;
-use crate::model::cascade::{Coarse, CoarseInputs, KnownCells, Level, Standard};
+use crate::model::cascade::{Cells, Coarse, CoarseInputs, KnownCells, Level, Standard};
 use crate::parallel;
 use crate::sampler::training_generator;
 use candle_core::Tensor;
@@ -28,8 +28,8 @@ const VALIDATION_ITEMS: usize = 128;
 const MOST_WEIGHT: f64 = 8.0;
 /// Weight of how much cells vary, beside what they are.
 const SPREAD_WEIGHT: f32 = 0.3;
-/// Weight of relief, whose share of the variance of elevation is small.
-const RELIEF_WEIGHT: f64 = 30.0;
+/// How much more errors inside a window weigh than that of its mean: of what is measured, and of elevation.
+const STRUCTURE_WEIGHTS: [f32; 2] = [3.0, 30.0];
 /// Deviation by which a given location is moved, on the unit sphere: 600 km. Of few places a network would learn each by heart.
 const LOCATION_JITTER: f32 = 0.1;
 
@@ -82,13 +82,7 @@ impl<'a> CachedWindows<'a> {
     }
 
     /// The items of a step, in parts that are computed together.
-    pub(super) fn items(
-        &self,
-        step: u64,
-        name: &str,
-        optimiser: &OptimiserRecipe,
-        together: usize,
-    ) -> Vec<Vec<Item>> {
+    pub(super) fn items(&self, step: u64, name: &str, optimiser: &OptimiserRecipe, together: usize) -> Vec<Vec<Item>> {
         let mut generator = training_generator(self.recipe.seed, name, "", step);
         let present = |window: usize, i: usize| self.train[window][i].is_some();
         let items = draw_items(
@@ -220,12 +214,10 @@ impl<'a> CoarseTask<'a> {
         let weights = side_by_side(&|t| &t.weights)?;
         let error = (&data - side_by_side(&|t| &t.data)?)?;
         let mut loss = (error.sqr()? * &weights)?.sum_all()?;
-        for part in cells.parts.iter().flatten().filter(|part| part.relief) {
-            let own = error.narrow(3, part.first, 1)?;
-            let centred = own.broadcast_sub(&own.mean_keepdim((0, 1))?)?;
-            let relief = (centred.sqr()? * weights.narrow(3, part.first, 1)?)?.sum_all()?;
-            loss = (loss + (relief * RELIEF_WEIGHT)?)?;
-        }
+        // What varies inside a window is a small part of all that varies.
+        let centred = error.broadcast_sub(&error.mean_keepdim((0, 1))?)?;
+        let structure = Tensor::new(structure_weights(cells).as_slice(), data.device())?;
+        loss = (loss + (centred.sqr()? * &weights)?.broadcast_mul(&structure)?.sum_all()?)?;
         let of_scalars = |part: &dyn Fn(&Target) -> &[f32]| -> Result<Tensor> {
             let all: Vec<f32> = targets.iter().flat_map(|t| part(t).iter().copied()).collect();
             Ok(Tensor::from_vec(all, scalars.shape(), scalars.device())?)
@@ -239,22 +231,43 @@ impl<'a> CoarseTask<'a> {
 }
 
 impl CoarseTask<'_> {
-    /// Tells how well the first guess of surface reflectance from radar, land cover and a clear sky does on the validation
-    /// windows: correlation with the truth inside a window and channel, and squared error of standardised cells.
+    /// Tells how well the first guess of surface reflectance does from radar and land cover, or one of them, under a clear
+    /// sky: correlation with the truth inside a window and channel, and squared error of standardised cells beside that of
+    /// the mean of all windows; on windows that are trained on, and on others.
     fn tell_first_guess(&self) -> Result<()> {
         let table = &self.windows.table;
         let Some(target) = table.finest(Subject::SurfaceReflectance) else { return Ok(()) };
-        let given: Vec<usize> =
-            [Subject::Radar, Subject::LandCover, Subject::Clouds].iter().flat_map(|s| table.telling_of(*s)).collect();
-        let (cells, Some(part)) = (self.network.cells(), &self.network.cells().parts[target]) else { return Ok(()) };
-        let holds = |w: &&Vec<Option<Value>>| given.iter().all(|&i| w[i].is_some()) && w[target].is_some();
-        let windows: Vec<&Vec<Option<Value>>> = self.windows.validation.iter().filter(holds).collect();
-        let states = (0..table.len()).map(|i| if given.contains(&i) { State::Given } else { State::Absent });
-        let states: Vec<State> = states.collect();
-        let figures = parallel::map(&windows, |values| {
-            let mut states = states.clone();
-            states[target] = State::Noised(TRAIN_STEPS);
-            let item = Item { window: 0, turn: 0, states, seed: 1 };
+        let all = [Subject::Radar, Subject::LandCover, Subject::Clouds];
+        for subjects in [&all[..], &all[1..], &[Subject::Radar, Subject::Clouds]] {
+            let telling = |subjects: &[Subject]| subjects.iter().flat_map(|s| table.telling_of(*s)).collect::<Vec<_>>();
+            let (given, needed) = (telling(subjects), telling(&all));
+            for (windows, of) in [(&self.windows.train, "seen"), (&self.windows.validation, "unseen")] {
+                let holds = |w: &&Vec<Option<Value>>| needed.iter().all(|&i| w[i].is_some()) && w[target].is_some();
+                let windows: Vec<&Vec<Option<Value>>> = windows.iter().filter(holds).take(VALIDATION_ITEMS).collect();
+                let [correlation, error, variance] = self.first_guess(&windows, &given, target)?;
+                tracing::info!(
+                    "first guess of {} from {subjects:?}, {of}: correlation {correlation:.3}, squared error {error:.3} of {variance:.3} ({} windows)",
+                    table[target].name,
+                    windows.len()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Correlation, squared error, and square of the truth.
+    fn first_guess(&self, windows: &[&Vec<Option<Value>>], given: &[usize], target: usize) -> Result<[f64; 3]> {
+        let (cells, Some(part)) = (self.network.cells(), &self.network.cells().parts[target]) else {
+            return Ok([0.0; 3]);
+        };
+        let state = |i: usize| match i {
+            _ if i == target => State::Noised(TRAIN_STEPS),
+            _ if given.contains(&i) => State::Given,
+            _ => State::Absent,
+        };
+        let states: Vec<State> = (0..self.windows.table.len()).map(state).collect();
+        let figures = parallel::map(windows, |values| {
+            let item = Item { window: 0, turn: 0, states: states.clone(), seed: 1 };
             let Prepared { inputs, target: truth } = self.prepare(values, &item)?;
             let data: Vec<f32> = self.network.predict(&[inputs])?.0.flatten_all()?.to_vec1()?;
             let channel = |of: &[f32], k: usize| -> Vec<f64> {
@@ -263,22 +276,15 @@ impl CoarseTask<'_> {
             let mut sums = [0.0; 3];
             for k in 0..part.channels {
                 let (a, b) = (channel(&data, k), channel(&truth.data, k));
+                let square = |v: &mut dyn Iterator<Item = f64>| v.map(|v| v * v).sum::<f64>() / cells.count() as f64;
                 sums[0] += correlation(&a, &b);
-                sums[1] += a.iter().zip(&b).map(|(a, b)| (a - b).powi(2)).sum::<f64>() / a.len() as f64;
-                sums[2] += b.iter().map(|b| b.powi(2)).sum::<f64>() / b.len() as f64;
+                sums[1] += square(&mut a.iter().zip(&b).map(|(a, b)| a - b));
+                sums[2] += square(&mut b.iter().copied());
             }
             Ok(sums.map(|s| s / part.channels as f64))
         })?;
         let mean = |k: usize| figures.iter().map(|f| f[k]).sum::<f64>() / figures.len().max(1) as f64;
-        tracing::info!(
-            "first guess of {} from radar and land cover: correlation {:.3}, squared error {:.3} of {:.3} ({} windows)",
-            table[target].name,
-            mean(0),
-            mean(1),
-            mean(2),
-            figures.len()
-        );
-        Ok(())
+        Ok([mean(0), mean(1), mean(2)])
     }
 }
 
@@ -321,6 +327,17 @@ impl Task for CoarseTask<'_> {
     }
 }
 
+/// By channel of the grid: what errors about the mean of a window weigh beside their weight as errors.
+fn structure_weights(cells: &Cells) -> Vec<f32> {
+    let mut weights = Vec::with_capacity(cells.channels);
+    for part in cells.parts.iter().flatten() {
+        let [measured, relief] = STRUCTURE_WEIGHTS;
+        let own = if part.relief { relief } else { measured };
+        weights.extend((0..part.latent).map(|k| if k < part.channels { own } else { 0.0 }));
+    }
+    weights
+}
+
 /// A latent at a level; pure noise where it is not there.
 fn mixed(latent: &[f32], noise: &[f32], level: Level) -> Vec<f32> {
     let (signal, part) = (level.signal as f32, level.noise as f32);
@@ -345,7 +362,10 @@ struct Target {
 ///
 /// # Errors
 /// When a value does not fit its modality.
-pub(super) fn standards(windows: &CachedWindows, cells: &crate::model::cascade::Cells) -> Result<Vec<Option<Standard>>> {
+pub(super) fn standards(
+    windows: &CachedWindows,
+    cells: &crate::model::cascade::Cells,
+) -> Result<Vec<Option<Standard>>> {
     /// Windows are enough to know a mean and a deviation by.
     const ENOUGH: usize = 400;
     let numbers: Vec<usize> = (0..windows.table.len()).collect();
@@ -357,4 +377,3 @@ pub(super) fn standards(windows: &CachedWindows, cells: &crate::model::cascade::
         Ok(Some(Standard::fit(m, cells, part, &images)))
     })
 }
-

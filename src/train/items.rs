@@ -134,7 +134,6 @@ mod tests {
         let text = r#"cached_windows = 1
             scalars_withheld = 0.5
             questions = 1.0
-            sizes = { width = 32, depth = 2, heads = 2 }
             optimiser = { steps = 1, batch = 1, learning_rate = 1.0, warm_up = 1, betas = [0.9, 0.9], weight_decay = 0.0, ema = 0.9, clip = 1.0 }"#;
         let settings: DenoiserRecipe = toml::from_str(text).expect("settings");
         let mut generator = ChaCha12Rng::seed_from_u64(1);

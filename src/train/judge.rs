@@ -42,8 +42,7 @@ impl Layer {
     /// `fixed`: without gradients for the weights.
     fn forward(&self, x: &Tensor, fixed: bool) -> Result<Tensor> {
         let weight = normed(&self.weight)?;
-        let (weight, bias) =
-            if fixed { (weight.detach(), self.bias.detach()) } else { (weight, self.bias.clone()) };
+        let (weight, bias) = if fixed { (weight.detach(), self.bias.detach()) } else { (weight, self.bias.clone()) };
         match self.sampling {
             Some(sampling) => gradient::convolution(x, &weight, &bias, sampling, Precision::F32),
             None => gradient::linear(x, &weight.flatten_from(1)?, Some(&bias), Precision::F32),
@@ -126,8 +125,9 @@ mod tests {
     #[test]
     fn a_weight_gets_a_largest_singular_value_of_one() {
         let weight = Tensor::new(&[[3f32, 0.0], [0.0, 1.0]], &Device::Cpu).expect("weight");
-        let normed: Vec<f32> =
-            normed(&weight.reshape((2, 2, 1, 1)).expect("shape")).and_then(|w| Ok(w.flatten_all()?.to_vec1()?)).expect("normed");
+        let normed: Vec<f32> = normed(&weight.reshape((2, 2, 1, 1)).expect("shape"))
+            .and_then(|w| Ok(w.flatten_all()?.to_vec1()?))
+            .expect("normed");
         assert!((normed[0] - 1.0).abs() < 1e-2 && (normed[3] - 1.0 / 3.0).abs() < 1e-2, "{normed:?}");
     }
 }

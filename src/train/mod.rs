@@ -29,14 +29,17 @@ mod token_denoiser;
 mod window_moments;
 mod windows;
 
-pub use cascade::{finish_cascade, train_coarse, train_refiner};
 pub use autoencoder::{AutoencoderReport, train_autoencoder};
+pub use cascade::{finish_cascade, train_coarse, train_refiner};
 pub use checkpoint::checkpoint_file;
 pub use denoiser::{Denoising, train_denoiser};
 pub use field::fit_field;
 pub use output::OutputFolder;
 pub use parameters::{Optimiser, Trainable};
-pub use recipe::{AutoencoderRecipe, CascadeRecipe, DataRecipe, DenoiserRecipe, FieldRecipe, OptimiserRecipe, Recipe, RefinerRecipe, SameBand};
+pub use recipe::{
+    AutoencoderRecipe, CascadeRecipe, DataRecipe, DenoiserRecipe, FieldRecipe, OptimiserRecipe, Recipe, RefinerRecipe,
+    SameBand,
+};
 pub use record::Row;
 pub use split::{Split, Use};
 pub use steps::{Options, Seen, Setting, accumulate};

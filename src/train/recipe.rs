@@ -199,8 +199,8 @@ pub struct SameBand {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DenoiserRecipe {
-    /// Sizes.
-    pub sizes: DenoiserSizes,
+    /// Sizes; a cascade has its own.
+    pub sizes: Option<DenoiserSizes>,
     /// Optimiser.
     pub optimiser: OptimiserRecipe,
     /// Draws of windows kept in memory; with autoencoders encoded once, as moments: a new latent is drawn at every use.
@@ -264,7 +264,7 @@ impl Recipe {
         if [d.clouds, d.sun, d.radiometry, d.other_level].iter().any(|p| !(0.0..=1.0).contains(p)) {
             return Err(Error::request("Chances of augmentation must lie in 0…1."));
         }
-        self.denoiser.sizes.check()?;
+        self.denoiser.sizes.as_ref().map_or(Ok(()), DenoiserSizes::check)?;
         self.denoiser.optimiser.check()?;
         if let Some(a) = &self.autoencoder {
             a.sizes.check()?;
@@ -299,9 +299,19 @@ impl Recipe {
             }
         }
         let d = &self.denoiser;
-        if [d.shared_time, d.central_times, d.given, d.withheld, d.scalars_withheld, d.by_family, d.from_noise, d.partly, d.questions]
-            .iter()
-            .any(|p| !(0.0..=1.0).contains(p))
+        if [
+            d.shared_time,
+            d.central_times,
+            d.given,
+            d.withheld,
+            d.scalars_withheld,
+            d.by_family,
+            d.from_noise,
+            d.partly,
+            d.questions,
+        ]
+        .iter()
+        .any(|p| !(0.0..=1.0).contains(p))
             || d.cached_windows == 0
         {
             return Err(Error::request("Chances must lie in 0…1 and numbers of windows must be positive."));

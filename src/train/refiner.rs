@@ -71,7 +71,8 @@ impl<'a> RefinerTask<'a> {
         if self.settings.judged > 0.0 {
             let known = self.network.known(&inputs)?;
             let seen = |images: &[Tensor; 2], fixed: bool| -> Result<Tensor> {
-                let with = |k: usize| -> Result<Tensor> { Ok(Tensor::cat(&[&images[k], &known[k], &inputs.base[k]], 3)?) };
+                let with =
+                    |k: usize| -> Result<Tensor> { Ok(Tensor::cat(&[&images[k], &known[k], &inputs.base[k]], 3)?) };
                 self.judge.forward(&with(0)?, &with(1)?, fixed)
             };
             let images = |of: &dyn Fn(usize) -> Result<Tensor>| -> Result<[Tensor; 2]> {
@@ -235,12 +236,7 @@ impl Images {
     fn new(layer: &Layer, items: usize) -> Self {
         let size = layer.side * layer.side * items * layer.channels;
         let zeros = || vec![0.0; size];
-        Self {
-            parts: [zeros(), zeros(), zeros(), vec![1.0; size]],
-            side: layer.side,
-            items,
-            channels: layer.channels,
-        }
+        Self { parts: [zeros(), zeros(), zeros(), vec![1.0; size]], side: layer.side, items, channels: layer.channels }
     }
 
     fn at(&self, pixel: usize, item: usize, channel: usize) -> usize {

@@ -54,7 +54,8 @@ impl Start {
     /// # Errors
     /// When one of them is missing there.
     pub(super) fn fresh(recipe: &Recipe, table: &ModalityTable, out: &Path, device: &Device) -> Result<Self> {
-        let sizes = recipe.denoiser.sizes.clone();
+        let missing = || Error::request("The recipe has no [denoiser.sizes].");
+        let sizes = recipe.denoiser.sizes.clone().ok_or_else(missing)?;
         let weights = BTreeMap::new();
         if recipe.field.is_some() {
             let path = out.join(FIELD_FILE);
@@ -137,7 +138,7 @@ impl Start {
             Error::file(dir, "This model is a cascade; go on with copgen train coarse and refiner, and --from")
         })?;
         if field.is_some() && sizes.local.is_none() {
-            sizes.local.clone_from(&recipe.denoiser.sizes.local);
+            sizes.local = recipe.denoiser.sizes.as_ref().and_then(|sizes| sizes.local.clone());
         }
         Ok(Self { table, sizes, autoencoders, field, latents, weights, base })
     }

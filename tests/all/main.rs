@@ -9,6 +9,7 @@ mod common;
 
 mod bad_input;
 mod bench;
+mod cascade;
 #[cfg(feature = "window")]
 mod cells;
 #[cfg(feature = "window")]

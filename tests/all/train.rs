@@ -227,5 +227,6 @@ fn bad_recipes_are_refused_with_the_reason() {
     assert!(message.contains("abacus"), "{message}");
     // The published recipe is one, and of the published size.
     let (recipe, table) = copgen::train::Recipe::open(&project("models/recipes/base.toml")).expect("recipe");
-    assert_eq!((recipe.denoiser.sizes.width, recipe.denoiser.sizes.depth, table.window_m()), (1024, 20, 1920.0));
+    let sizes = recipe.denoiser.sizes.expect("sizes");
+    assert_eq!((sizes.width, sizes.depth, table.window_m()), (1024, 20, 1920.0));
 }

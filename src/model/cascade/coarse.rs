@@ -238,7 +238,8 @@ impl Coarse {
             None => scalars.next().map_or_else(Vec::new, <[f32]>::to_vec),
             Some(part) => {
                 let scale = self.deviation(i) as f32;
-                let channel = |c: usize| (0..count).map(move |cell| data[cell * self.cells.channels + part.first + c] * scale);
+                let channel =
+                    |c: usize| (0..count).map(move |cell| data[cell * self.cells.channels + part.first + c] * scale);
                 (0..part.latent).flat_map(channel).collect()
             }
         };
@@ -266,7 +267,9 @@ impl NoisePredictor for Coarse {
     fn noise_knowing(&self, latents: &[Tensor], times: &[Vec<f32>], known: &[Option<Known>]) -> Result<Vec<Tensor>> {
         let side = self.cells.side;
         let cells = |known: &Option<Known>| -> Result<Option<KnownCells>> {
-            let Some((latent, set)) = known.as_ref().map(Known::as_cells).transpose()?.flatten() else { return Ok(None) };
+            let Some((latent, set)) = known.as_ref().map(Known::as_cells).transpose()?.flatten() else {
+                return Ok(None);
+            };
             Ok(Some(KnownCells { mask: Mask::from_fn(side, side, |cell| set[cell] > 0.5), latent }))
         };
         let known: Vec<Option<KnownCells>> = known.iter().map(cells).collect::<Result<_>>()?;

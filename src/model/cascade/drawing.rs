@@ -1,8 +1,8 @@
 //! Cells of physical values, and physical values of cells: what a cascade has instead of autoencoders.
 
+use super::CoarseSizes;
 use super::cells::{Cells, Part, Standard, bilinear, resample};
 use super::refiner::{NOISE_CHANNELS, Refiner, RefinerInput, RefinerSizes, Usage};
-use super::CoarseSizes;
 use crate::error::{Error, Result};
 use crate::modality::{Mask, Modality, ModalityTable, Raster, Value, filled_however, to_network};
 use crate::model::manifest::WeightFile;
@@ -37,7 +37,8 @@ impl CascadeEntry {
             let spreads = if part.has_spreads() { part.channels } else { 0 };
             let fits = |s: &&Standard| {
                 let all = s.pixels.iter().chain(&s.spreads);
-                let usable = |[mean, deviation]: &[f32; 2]| mean.is_finite() && *deviation > 0.0 && deviation.is_finite();
+                let usable =
+                    |[mean, deviation]: &[f32; 2]| mean.is_finite() && *deviation > 0.0 && deviation.is_finite();
                 s.pixels.len() == part.channels && s.spreads.len() == spreads && { all }.all(usable)
             };
             if self.standards.get(&m.key).filter(fits).is_none() {
