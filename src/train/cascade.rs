@@ -13,8 +13,13 @@ use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::modality::ModalityTable;
 use crate::model::cascade::{CascadeEntry, Cells, Coarse, Refiner, Standard};
-use crate::model::{LoadedWeights, Manifest, WeightFile, read_weights, weight_file, write_manifest, write_weights};
+use crate::model::{
+    LoadedWeights, MANIFEST_FILE, Manifest, TensorData, WeightFile, read_weights, weight_file, write_manifest,
+    write_weights,
+};
+use candle_core::Device;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// File of the coarse network in a folder that is trained into.
 const COARSE_FILE: &str = "coarse.safetensors";
@@ -46,8 +51,8 @@ pub fn train_coarse(
     let (start, standards) = match place.from {
         None => (BTreeMap::new(), standards(&windows, &Cells::new(table)?)?),
         Some(from) => {
-            let standards = read_standards(from, table)?;
-            (LoadedWeights::open(&from.join(COARSE_FILE), None, place.device)?.into_tensors(), standards)
+            let Begun { standards, weights } = begun(from, COARSE_FILE, table, place.device)?;
+            (weights, standards)
         }
     };
     write_standards(out, table, &standards)?;
@@ -78,12 +83,11 @@ pub fn train_refiner(
 ) -> Result<()> {
     let settings = &sizes(recipe)?.refiner;
     let out = place.out.dir();
-    let standards = read_standards(place.from.unwrap_or(out), table)?;
-    write_standards(out, table, &standards)?;
-    let start = match place.from {
-        None => BTreeMap::new(),
-        Some(from) => LoadedWeights::open(&from.join(REFINER_FILE), None, place.device)?.into_tensors(),
+    let Begun { standards, weights: start } = match place.from {
+        None => Begun { standards: read_standards(out, table)?, weights: BTreeMap::new() },
+        Some(from) => begun(from, REFINER_FILE, table, place.device)?,
     };
+    write_standards(out, table, &standards)?;
     progress(&Progress::Remark("reading the windows to train on".into()))?;
     let windows = CachedWindows::read(recipe, table, place.scenes)?;
     let optimiser = &settings.optimiser;
@@ -137,7 +141,7 @@ pub fn finish_cascade(recipe: &Recipe, table: &ModalityTable, out: &OutputFolder
     write_manifest(dir, &manifest)
 }
 
-fn write_standards(dir: &std::path::Path, table: &ModalityTable, standards: &[Option<Standard>]) -> Result<()> {
+fn write_standards(dir: &Path, table: &ModalityTable, standards: &[Option<Standard>]) -> Result<()> {
     let named: BTreeMap<&str, &Standard> =
         table.iter().zip(standards).filter_map(|(m, s)| Some((m.key.as_str(), s.as_ref()?))).collect();
     let path = dir.join(STANDARDS_FILE);
@@ -145,7 +149,29 @@ fn write_standards(dir: &std::path::Path, table: &ModalityTable, standards: &[Op
     write_atomically(&path, text.as_bytes())
 }
 
-fn read_standards(dir: &std::path::Path, table: &ModalityTable) -> Result<Vec<Option<Standard>>> {
+/// What a training goes on from: standards, and the weights of one network, of a folder that was trained into or of a
+/// finished model (which has no judge any more: the next refiner gets a fresh one).
+fn begun(from: &Path, file: &str, table: &ModalityTable, device: &Device) -> Result<Begun> {
+    let named = |mut named: BTreeMap<String, Standard>| table.iter().map(|m| named.remove(&m.key)).collect();
+    let open = |path: &Path, sha256: Option<&str>| -> Result<BTreeMap<String, TensorData>> {
+        Ok(LoadedWeights::open(path, sha256, device)?.into_tensors())
+    };
+    if from.join(STANDARDS_FILE).exists() || !from.join(MANIFEST_FILE).exists() {
+        return Ok(Begun { standards: read_standards(from, table)?, weights: open(&from.join(file), None)? });
+    }
+    let manifest = Manifest::open(from)?;
+    let cascade = manifest.cascade.ok_or_else(|| Error::file(from, "This model is no cascade"))?;
+    let own = if file == REFINER_FILE { &cascade.refiner_weights } else { &manifest.denoiser_weights };
+    let weights = open(&from.join(&own.file), Some(&own.sha256))?;
+    Ok(Begun { standards: named(cascade.standards), weights })
+}
+
+struct Begun {
+    standards: Vec<Option<Standard>>,
+    weights: BTreeMap<String, TensorData>,
+}
+
+fn read_standards(dir: &Path, table: &ModalityTable) -> Result<Vec<Option<Standard>>> {
     let path = dir.join(STANDARDS_FILE);
     let text = crate::files::read_text(&path).map_err(|e| Error::io(&path, "read", &e))?;
     let mut named: BTreeMap<String, Standard> =

@@ -105,6 +105,16 @@ fn a_cascade_is_trained_made_a_model_and_asked() {
     // Trained further without the optimiser's state.
     success(workshop.train("coarse", "further").arg("--from").arg(&model));
     assert_ne!(std::fs::read(workshop.path("further").join("coarse.safetensors")).expect("weights"), before);
+    // From the model alone, without what the training left beside it.
+    let alone = workshop.path("alone");
+    std::fs::create_dir(&alone).expect("folder");
+    for name in ["manifest.json", "coarse.safetensors", "drawing.safetensors"] {
+        std::fs::copy(model.join(name), alone.join(name)).expect("copy");
+    }
+    for what in ["coarse", "refiner"] {
+        success(workshop.train(what, "further").arg("--from").arg(&alone));
+    }
+    success(&mut workshop.train("finish", "further"));
     // The recipe of another kind does not fit.
     let message = failure(workshop.train("denoiser", "other").arg("--from").arg(&model), 1);
     assert!(message.contains("cascade"), "{message}");
