@@ -272,8 +272,10 @@ fn rounded(model: &Model, dtype: DType, dir: &Path) -> Result<Model> {
     let sha256 = write_tensors(&dir.join(DENOISER_FILE), &weights, None)?;
     let mut manifest = model.manifest.clone();
     manifest.denoiser_weights = WeightFile { file: DENOISER_FILE.into(), sha256 };
-    if let Some(field) = &manifest.field {
-        std::fs::copy(model.dir.join(&field.file), dir.join(&field.file)).map_err(|e| Error::io(dir, "write", &e))?;
+    // Autoencoders are not asked of this copy.
+    let others = manifest.files().into_keys().filter(|file| *file != Path::new(DENOISER_FILE));
+    for file in others.filter(|_| !manifest.has_autoencoders()) {
+        std::fs::copy(model.dir.join(file), dir.join(file)).map_err(|e| Error::io(dir, "write", &e))?;
     }
     write_manifest(dir, &manifest)?;
     Model::open(dir, model.engine())
