@@ -207,7 +207,7 @@ impl Generate {
             return Err(Error::request("At most 100000 realisations can be asked for in one run."));
         }
         let place = match (&self.scene, &self.major_tom, &self.cell) {
-            (Some(dir), ..) => Place::scene(dir, self.window),
+            (Some(dir), ..) => Place { stand_ins: self.accept_sigma0, ..Place::scene(dir, self.window) },
             (None, Some(root), Some(cell)) => {
                 let data = PlaceData::MajorTom { root: root.clone(), cell: cell.clone() };
                 Place { data, extent: Extent::Window(self.window), stand_ins: self.accept_sigma0 }

@@ -5,6 +5,7 @@ use super::{device, interrupt};
 use crate::error::{Error, Result};
 use crate::evaluate::{contact_sheet, held_windows};
 use crate::hub::model_folder;
+use crate::modality::ModalityTable;
 use crate::model::{DeviceChoice, Engine, FIELD_FILE, Model, write_weights};
 use crate::train::{
     Denoising, Options, OutputFolder, Progress, Recipe, Seen, Setting, checkpoint_file, finish_cascade, fit_field,
@@ -33,25 +34,9 @@ pub(super) enum Train {
         common: Common,
     },
     /// The coarse network of a cascade.
-    Coarse {
-        #[command(flatten)]
-        common: Common,
-        #[command(flatten)]
-        steps: Steps,
-        /// Go on from the weights in this folder, without the state of the optimiser.
-        #[arg(long)]
-        from: Option<PathBuf>,
-    },
+    Coarse(CascadeNetwork),
     /// The refiner of a cascade.
-    Refiner {
-        #[command(flatten)]
-        common: Common,
-        #[command(flatten)]
-        steps: Steps,
-        /// Go on from the weights in this folder, without the state of the optimiser.
-        #[arg(long)]
-        from: Option<PathBuf>,
-    },
+    Refiner(CascadeNetwork),
     /// The model folder of a cascade whose networks are trained.
     Finish {
         /// The recipe (TOML).
@@ -76,6 +61,40 @@ pub(super) enum Train {
         #[arg(long)]
         low_rank: Option<usize>,
     },
+}
+
+/// A network of a cascade.
+#[derive(Debug, clap::Args)]
+pub(super) struct CascadeNetwork {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    steps: Steps,
+    /// Go on from the weights in this folder, without the state of the optimiser.
+    #[arg(long)]
+    from: Option<PathBuf>,
+}
+
+/// How a network of a cascade is trained.
+type TrainNetwork = fn(&Recipe, &ModalityTable, &Denoising, &mut dyn FnMut(&Progress) -> Result<()>) -> Result<()>;
+
+impl CascadeNetwork {
+    fn run(&self, train: TrainNetwork) -> Result<()> {
+        let Self { common, steps, from } = self;
+        let (recipe, table) = Recipe::open(&common.recipe)?;
+        let (device, options) = (device(steps.device)?, steps.options());
+        let out = OutputFolder::open(&common.out)?;
+        let place = Denoising {
+            scenes: &common.scenes,
+            out: &out,
+            from: from.as_deref(),
+            low_rank: None,
+            device: &device,
+            options: &options,
+        };
+        let mut shown = Shown::new(steps.log_every)?;
+        train(&recipe, &table, &place, &mut |p| shown.show(p))
+    }
 }
 
 /// What all need.
@@ -152,36 +171,8 @@ impl Train {
                 write_weights(&out.dir().join(FIELD_FILE), &field.tensors(), false)?;
                 println!("{FIELD_FILE}: {} channels, {:.0} s", field.layout.channels, started.elapsed().as_secs_f64());
             }
-            Self::Coarse { common, steps, from } => {
-                let (recipe, table) = Recipe::open(&common.recipe)?;
-                let (device, options) = (device(steps.device)?, steps.options());
-                let out = OutputFolder::open(&common.out)?;
-                let place = Denoising {
-                    scenes: &common.scenes,
-                    out: &out,
-                    from: from.as_deref(),
-                    low_rank: None,
-                    device: &device,
-                    options: &options,
-                };
-                let mut shown = Shown::new(steps.log_every)?;
-                train_coarse(&recipe, &table, &place, &mut |p| shown.show(p))?;
-            }
-            Self::Refiner { common, steps, from } => {
-                let (recipe, table) = Recipe::open(&common.recipe)?;
-                let (device, options) = (device(steps.device)?, steps.options());
-                let out = OutputFolder::open(&common.out)?;
-                let place = Denoising {
-                    scenes: &common.scenes,
-                    out: &out,
-                    from: from.as_deref(),
-                    low_rank: None,
-                    device: &device,
-                    options: &options,
-                };
-                let mut shown = Shown::new(steps.log_every)?;
-                train_refiner(&recipe, &table, &place, &mut |p| shown.show(p))?;
-            }
+            Self::Coarse(network) => network.run(train_coarse)?,
+            Self::Refiner(network) => network.run(train_refiner)?,
             Self::Finish { recipe, out, scenes } => {
                 let (recipe, table) = Recipe::open(&recipe)?;
                 finish_cascade(&recipe, &table, &OutputFolder::open(&out)?)?;

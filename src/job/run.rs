@@ -307,7 +307,6 @@ impl Job<'_> {
             })?;
         (self.send)(Event::Stage(Stage::Decoding));
         for (item, &index) in realisations.iter().enumerate() {
-            stop_if(self.cancel)?;
             let mut wanted = vec![None; table.len()];
             for i in request.roles.with(Role::Generated) {
                 wanted[i] = latents[i].as_ref().map(|latent| latent.narrow(0, item, 1)).transpose()?;
@@ -320,7 +319,7 @@ impl Job<'_> {
                 let stream = Stream { purpose: NoisePurpose::Drawing, ..stream(request, "", index) };
                 stream.cells(channels, rows, columns, &observation.footprint)
             });
-            let mut values = model.draw(&wanted, &known, &noise, &request.post)?;
+            let mut values = model.draw(&wanted, &known, &noise, &request.post, &|| stop_if(cancel))?;
             for (i, value) in values.iter_mut().enumerate() {
                 if let Some(drawn) = value.take() {
                     *value = Some(with_kept(&table[i], request.keep.get(&i), kept(i), drawn)?);

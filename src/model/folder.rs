@@ -268,26 +268,31 @@ impl Model {
     }
 
     /// Physical values of one realisation: `latents` are the scaled latents `(1, C, h, w)` of what was sampled and is
-    /// wanted, `known` what is given and what is known of the others, both by table index.
+    /// wanted, `known` what is given and what is known of the others, both by table index. `pause` is called before each
+    /// piece of work; an error from it ends the drawing.
     ///
     /// # Errors
-    /// As [`decode`](Self::decode).
+    /// As [`decode`](Self::decode); those of `pause`.
     pub fn draw(
         &self,
         latents: &[Option<Tensor>],
         known: &[Option<&Value>],
         noise: &[f32],
         post: &PostOptions,
+        pause: &dyn Fn() -> Result<()>,
     ) -> Result<Vec<Option<Value>>> {
         let table = &self.manifest.modalities;
         let Some(cascade) = &self.cascade else {
-            let each =
-                |(i, latent): (usize, &Option<Tensor>)| latent.as_ref().map(|l| self.decode(i, l, post)).transpose();
+            let each = |(i, latent): (usize, &Option<Tensor>)| {
+                pause()?;
+                latent.as_ref().map(|latent| self.decode(i, latent, post)).transpose()
+            };
             return latents.iter().enumerate().map(each).collect();
         };
         let flat = |latent: &Tensor| -> Result<Vec<f32>> { Ok(latent.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?) };
         let latents: Vec<Option<Vec<f32>>> =
             latents.iter().map(|latent| latent.as_ref().map(flat).transpose()).collect::<Result<_>>()?;
+        pause()?;
         let drawn = cascade.draw(&Drawing { latents: &latents, known, noise })?;
         let value = |i: usize| -> Result<Option<Value>> {
             match (&latents[i], &drawn[i]) {

@@ -128,7 +128,7 @@ impl<'a> CoarseTask<'a> {
         let (table, cells) = (&self.windows.table, self.network.cells());
         let partly = uniform(&mut generator) < settings.partly;
         let finest = table.iter().map(|m| m.pixels).max().unwrap_or(1);
-        let mask = known_pixels(finest, &mut generator).resized(cells.side, cells.side);
+        let mask = partly.then(|| known_pixels(finest, &mut generator).resized(cells.side, cells.side));
         let (mut noisy, mut levels, mut known) = (Vec::new(), Vec::new(), Vec::new());
         let mut target = Target {
             data: vec![0.0; cells.count() * cells.channels],
@@ -174,7 +174,7 @@ impl<'a> CoarseTask<'a> {
             };
             let valid = values[i].as_ref().and_then(Value::image).and_then(|raster| raster.valid().cloned());
             let valid = valid.map(|valid| valid.resized(cells.side, cells.side));
-            let own_mask = (partly && counts(i)).then_some(&mask);
+            let own_mask = mask.as_ref().filter(|_| counts(i));
             if counts(i) {
                 for k in 0..part.latent {
                     let each = weight as f32 / (cells.count() * part.latent) as f32
@@ -308,7 +308,7 @@ impl Task for CoarseTask<'_> {
         let optimiser = &self.windows.recipe.denoiser.optimiser;
         let items: Vec<(Vec<Option<Value>>, &Item)> =
             part.iter().map(|item| (self.windows.augmented(item), item)).collect();
-        self.loss_of(&items, (optimiser.batch * optimiser.accumulation) as f64)
+        self.loss_of(&items, optimiser.items() as f64)
     }
 
     fn validation(&self) -> Result<Option<f64>> {
@@ -322,7 +322,9 @@ impl Task for CoarseTask<'_> {
                 part.iter().map(|item| (self.windows.validation[item.window].clone(), item)).collect();
             Ok(f64::from(self.loss_of(&own, items.len() as f64)?.to_scalar::<f32>()?))
         })?;
-        self.tell_first_guess()?;
+        if tracing::enabled!(tracing::Level::INFO) {
+            self.tell_first_guess()?;
+        }
         Ok(Some(losses.iter().sum()))
     }
 }
@@ -362,10 +364,7 @@ struct Target {
 ///
 /// # Errors
 /// When a value does not fit its modality.
-pub(super) fn standards(
-    windows: &CachedWindows,
-    cells: &crate::model::cascade::Cells,
-) -> Result<Vec<Option<Standard>>> {
+pub(super) fn standards(windows: &CachedWindows, cells: &Cells) -> Result<Vec<Option<Standard>>> {
     /// Windows are enough to know a mean and a deviation by.
     const ENOUGH: usize = 400;
     let numbers: Vec<usize> = (0..windows.table.len()).collect();

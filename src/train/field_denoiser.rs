@@ -251,7 +251,7 @@ impl Task for FieldTask<'_> {
         };
         let values: Vec<Vec<Option<Value>>> = part.iter().map(augmented).collect();
         let items: Vec<(&[Option<Value>], &Item)> = values.iter().map(Vec::as_slice).zip(part).collect();
-        self.loss_of(&items, (optimiser.batch * optimiser.accumulation) as f64)
+        self.loss_of(&items, optimiser.items() as f64)
     }
 
     fn validation(&self) -> Result<Option<f64>> {

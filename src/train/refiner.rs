@@ -136,7 +136,7 @@ impl<'a> RefinerTask<'a> {
         for (number, (values, item)) in items.iter().enumerate() {
             let mut generator = ChaCha12Rng::seed_from_u64(item.seed ^ 0x7265_6669_6e65);
             let partly = uniform(&mut generator) < self.windows.recipe.denoiser.partly;
-            let mask = known_pixels(fine.side, &mut generator);
+            let mask = partly.then(|| known_pixels(fine.side, &mut generator));
             let noise = normal(NOISE_CHANNELS * fine.side * fine.side, &mut generator);
             let draws = |i: usize| values[i].is_some() && matches!(item.states[i], State::Noised(_));
             let members = || fine.members.iter().chain(&half.members);
@@ -164,8 +164,8 @@ impl<'a> RefinerTask<'a> {
                     let jitter = normal(cells.len(), &mut generator);
                     cells.iter_mut().zip(jitter).for_each(|(v, n)| *v += CELL_JITTER * n);
                 }
-                let own = mask.resized(part.pixels, part.pixels);
-                let known = (usage == Usage::Drawn && partly).then_some(own);
+                let own_mask = mask.as_ref().filter(|_| usage == Usage::Drawn);
+                let known = own_mask.map(|mask| mask.resized(part.pixels, part.pixels));
                 let at = [fine, half].iter().position(|layer| layer.side == part.pixels);
                 if let Some(at) = at.filter(|_| usage != Usage::Absent) {
                     let layer = [fine, half][at];
@@ -286,6 +286,6 @@ impl Task for RefinerTask<'_> {
         let optimiser = &self.settings.optimiser;
         let items: Vec<(Vec<Option<Value>>, &Item)> =
             part.iter().map(|item| (self.windows.augmented(item), item)).collect();
-        self.loss_of(&items, (optimiser.batch * optimiser.accumulation) as f64)
+        self.loss_of(&items, optimiser.items() as f64)
     }
 }

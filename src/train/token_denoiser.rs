@@ -88,7 +88,7 @@ impl Task for TokenTask<'_> {
     fn loss(&self, part: &Vec<Item>) -> Result<Tensor> {
         let optimiser = &self.recipe.denoiser.optimiser;
         let sum = loss_of(&self.denoiser, &self.cache, &self.schedule, part)?;
-        Ok((sum / (optimiser.batch * optimiser.accumulation) as f64)?)
+        Ok((sum / optimiser.items() as f64)?)
     }
 }
 

@@ -371,3 +371,15 @@ fn what_a_killed_run_left_is_removed_by_the_next_and_a_living_one_is_left_alone(
     success(generate(&scene(COMPLETE), &out, &other).arg("--overwrite"));
     assert!(hidden(&out).is_empty(), "{:?}", hidden(&out));
 }
+
+#[test]
+fn sigma0_stands_in_for_gamma0_only_where_that_is_accepted() {
+    let out = tempfile::tempdir().expect("folder");
+    let place = scene("worldcereal_be_2021-06");
+    let arguments = ["--given", "S1RTC", "--generate", "LULC", "--samples", "1", "--steps", "1"];
+    let message = failure(&mut generate(&place, out.path(), &arguments), 1);
+    assert!(message.contains("S1GRD"), "{message}");
+    assert!(files(out.path()).is_empty());
+    success(generate(&place, out.path(), &arguments).arg("--accept-sigma0"));
+    assert_eq!(files(out.path()).len(), 1);
+}
