@@ -377,7 +377,7 @@ fn sigma0_stands_in_for_gamma0_only_where_that_is_accepted() {
     let out = tempfile::tempdir().expect("folder");
     let place = scene("worldcereal_be_2021-06");
     let arguments = ["--given", "S1RTC", "--generate", "LULC", "--samples", "1", "--steps", "1"];
-    let message = failure(&mut generate(&place, out.path(), &arguments), 1);
+    let message = failure(&mut generate(&place, out.path(), &arguments), 2);
     assert!(message.contains("S1GRD"), "{message}");
     assert!(files(out.path()).is_empty());
     success(generate(&place, out.path(), &arguments).arg("--accept-sigma0"));
