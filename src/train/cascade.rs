@@ -6,9 +6,9 @@ use super::denoiser::{Denoising, fingerprint_of};
 use super::judge::{Judge, PREFIX as JUDGE};
 use super::output::OutputFolder;
 use super::parameters::{Optimiser, Trainable};
-use super::recipe::{CascadeRecipe, Recipe};
+use super::recipe::{CascadeRecipe, OptimiserRecipe, Recipe};
 use super::refiner::RefinerTask;
-use super::steps::{Training, run};
+use super::steps::{Task, Training, run};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::modality::ModalityTable;
@@ -59,14 +59,8 @@ pub fn train_coarse(
     let optimiser = &recipe.denoiser.optimiser;
     let mut parameters = Trainable::new(recipe.seed, start, place.device).with_precision(optimiser.precision);
     let network = Coarse::new(table, &sizes.coarse, &mut parameters, place.device)?;
-    let fingerprint = fingerprint_of(recipe, &format!("coarse {standards:?} {:?}", place.from), place.scenes)?;
-    let training =
-        Training { what: "coarse", out, recipe: optimiser, fingerprint: &fingerprint, options: place.options };
-    let task = CoarseTask::new(windows, network, standards);
-    let mut keep =
-        |optimiser: &Optimiser, _| write_weights(&out.join(COARSE_FILE), &optimiser.averaged()?, true).map(drop);
-    let trained = run(training, parameters, &task, &mut keep, progress)?;
-    write_weights(&out.join(COARSE_FILE), &trained.averaged()?, true).map(drop)
+    let task = CoarseTask::new(windows, network, standards.clone());
+    train_network("coarse", (recipe, optimiser), place, &standards, parameters, &task, progress)
 }
 
 /// Trains the refiner, and leaves it in the output folder. It needs no trained coarse network, only what standardises
@@ -95,14 +89,27 @@ pub fn train_refiner(
     let network = Refiner::new(table, &settings.sizes, &mut parameters, place.device)?;
     let [fine, half] = RefinerTask::judged_channels(&network);
     let judge = Judge::new(fine, half, settings.judge_width, &mut parameters)?;
-    let fingerprint = fingerprint_of(recipe, &format!("refiner {standards:?} {:?}", place.from), place.scenes)?;
-    let training =
-        Training { what: "refiner", out, recipe: optimiser, fingerprint: &fingerprint, options: place.options };
-    let task = RefinerTask::new(windows, settings, network, judge, standards);
+    let task = RefinerTask::new(windows, settings, network, judge, standards.clone());
+    train_network("refiner", (recipe, optimiser), place, &standards, parameters, &task, progress)
+}
+
+/// Runs the training of a network of this name, whose averaged weights lie in the output folder whenever it was looked at.
+fn train_network<T: Task>(
+    what: &str,
+    (recipe, optimiser): (&Recipe, &OptimiserRecipe),
+    place: &Denoising,
+    standards: &[Option<Standard>],
+    parameters: Trainable,
+    task: &T,
+    progress: &mut dyn FnMut(&Progress) -> Result<()>,
+) -> Result<()> {
+    let out = place.out.dir();
+    let fingerprint = fingerprint_of(recipe, &format!("{what} {standards:?} {:?}", place.from), place.scenes)?;
+    let training = Training { what, out, recipe: optimiser, fingerprint: &fingerprint, options: place.options };
     let save = |optimiser: &Optimiser| -> Result<()> {
-        write_weights(&out.join(REFINER_FILE), &optimiser.averaged()?, true).map(drop)
+        write_weights(&out.join(format!("{what}.safetensors")), &optimiser.averaged()?, true).map(drop)
     };
-    let trained = run(training, parameters, &task, &mut |optimiser, _| save(optimiser), progress)?;
+    let trained = run(training, parameters, task, &mut |optimiser, _| save(optimiser), progress)?;
     save(&trained)
 }
 
@@ -152,7 +159,6 @@ fn write_standards(dir: &Path, table: &ModalityTable, standards: &[Option<Standa
 /// What a training goes on from: standards, and the weights of one network, of a folder that was trained into or of a
 /// finished model (which has no judge any more: the next refiner gets a fresh one).
 fn begun(from: &Path, file: &str, table: &ModalityTable, device: &Device) -> Result<Begun> {
-    let named = |mut named: BTreeMap<String, Standard>| table.iter().map(|m| named.remove(&m.key)).collect();
     let open = |path: &Path, sha256: Option<&str>| -> Result<BTreeMap<String, TensorData>> {
         Ok(LoadedWeights::open(path, sha256, device)?.into_tensors())
     };
@@ -163,7 +169,7 @@ fn begun(from: &Path, file: &str, table: &ModalityTable, device: &Device) -> Res
     let cascade = manifest.cascade.ok_or_else(|| Error::file(from, "This model is no cascade"))?;
     let own = if file == REFINER_FILE { &cascade.refiner_weights } else { &manifest.denoiser_weights };
     let weights = open(&from.join(&own.file), Some(&own.sha256))?;
-    Ok(Begun { standards: named(cascade.standards), weights })
+    Ok(Begun { standards: in_order(table, cascade.standards), weights })
 }
 
 struct Begun {
@@ -174,7 +180,12 @@ struct Begun {
 fn read_standards(dir: &Path, table: &ModalityTable) -> Result<Vec<Option<Standard>>> {
     let path = dir.join(STANDARDS_FILE);
     let text = crate::files::read_text(&path).map_err(|e| Error::io(&path, "read", &e))?;
-    let mut named: BTreeMap<String, Standard> =
+    let named: BTreeMap<String, Standard> =
         serde_json::from_str(&text).map_err(|e| Error::file(&path, format!("These are no standards: {e}")))?;
-    Ok(table.iter().map(|m| named.remove(&m.key)).collect())
+    Ok(in_order(table, named))
+}
+
+/// Standards by key, in the order of the table.
+fn in_order(table: &ModalityTable, mut named: BTreeMap<String, Standard>) -> Vec<Option<Standard>> {
+    table.iter().map(|m| named.remove(&m.key)).collect()
 }

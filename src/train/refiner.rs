@@ -11,7 +11,7 @@ use super::steps::Task;
 use super::windows::uniform;
 use crate::error::Result;
 use crate::modality::{Mask, Value, to_network};
-use crate::model::cascade::{Layer, NOISE_CHANNELS, Refiner, RefinerInput, RefinerInputs, Standard, Usage};
+use crate::model::cascade::{Layer, NOISE_CHANNELS, Refiner, RefinerInput, RefinerInputs, SMOOTH, Standard, Usage};
 use candle_core::Tensor;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -20,8 +20,6 @@ use rand_chacha::rand_core::SeedableRng;
 const ITEMS_TOGETHER: usize = 4;
 /// Deviation by which the cells of what is drawn are moved: those of a sampling are not exact either.
 const CELL_JITTER: f32 = 0.1;
-/// Added to a deviation before its logarithm is taken.
-const SMOOTH: f64 = 0.02;
 
 /// The task; its networks hold the parameters under training.
 pub(super) struct RefinerTask<'a> {
@@ -106,7 +104,8 @@ impl<'a> RefinerTask<'a> {
             let spread = |x: &Tensor| -> Result<Tensor> {
                 let mean = pooled(x, side)?;
                 let variance = (pooled(&x.sqr()?, side)? - mean.sqr()?)?.relu()?;
-                Ok((((variance + SMOOTH * SMOOTH)?.sqrt()?) + SMOOTH)?.log()?)
+                let smooth = f64::from(SMOOTH);
+                Ok((((variance + smooth * smooth)?.sqrt()?) + smooth)?.log()?)
             };
             let each = (drawn.dim(0)? / side).pow(2) as f64;
             let weights = (pooled(weights, side)? * each)?;

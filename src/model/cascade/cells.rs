@@ -5,7 +5,10 @@ use crate::modality::{Modality, ModalityTable};
 use serde::{Deserialize, Serialize};
 
 /// Added to a deviation before its logarithm is taken, in units of the channel's deviation.
-const SMOOTH: f32 = 0.02;
+pub const SMOOTH: f32 = 0.02;
+
+/// How much more relief within a window weighs than elevation itself.
+const RELIEF: f32 = 10.0;
 
 /// How much is left of a latent, and how much noise is in it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -201,6 +204,12 @@ impl Standard {
         }
         standard
     }
+}
+
+/// What stands above and below the mean of a window, enlarged: small beside all elevations, it says most of the ground.
+pub(super) fn relief(cells: &[f32]) -> Vec<f32> {
+    let mean = cells.iter().sum::<f32>() / cells.len() as f32;
+    cells.iter().map(|v| (v - mean) * RELIEF).collect()
 }
 
 /// Square images `(channels, from, from)` on another grid of the same ground, by area: `(channels, to, to)`.

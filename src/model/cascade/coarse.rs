@@ -1,6 +1,6 @@
 //! The coarse network of a cascade: a U-Net that predicts the cells of all modalities from noisy ones.
 
-use super::cells::{Cells, Level, Part};
+use super::cells::{Cells, Level, Part, relief};
 use super::layers::{Attention, Residual, groups};
 use crate::error::{Error, Result};
 use crate::modality::{Mask, ModalityTable};
@@ -11,9 +11,6 @@ use crate::model::parameters::{Init, Parameters, Scope};
 use crate::model::schedule::{Schedule, TRAIN_STEPS};
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
-
-/// How much more relief within a window weighs than elevation itself.
-const RELIEF: f32 = 10.0;
 
 /// Variance of the numbers of a location or date: three of them on a sphere.
 const SCALAR_DEVIATION: f64 = 0.577;
@@ -189,10 +186,8 @@ impl Coarse {
                 values[cell * stride + self.cells.channels + part.number] = own;
             }
             if part.relief {
-                let at = |cell: usize| values[cell * stride + part.first];
-                let mean = (0..count).map(at).sum::<f32>() / count as f32;
-                let relief: Vec<f32> = (0..count).map(|cell| (at(cell) - mean) * RELIEF).collect();
-                for (cell, v) in relief.into_iter().enumerate() {
+                let own: Vec<f32> = (0..count).map(|cell| values[cell * stride + part.first]).collect();
+                for (cell, v) in relief(&own).into_iter().enumerate() {
                     values[cell * stride + self.cells.channels + images + reliefs] = v;
                 }
                 reliefs += 1;

@@ -16,7 +16,7 @@ mod refiner;
 #[cfg(test)]
 mod tests;
 
-pub use cells::{Cells, Level, Part, Standard};
+pub use cells::{Cells, Level, Part, SMOOTH, Standard};
 pub use coarse::{Coarse, CoarseInputs, CoarseSizes, KnownCells};
 pub use drawing::{Cascade, CascadeEntry, Drawing};
 pub use refiner::{Layer, NOISE_CHANNELS, Refiner, RefinerInput, RefinerInputs, RefinerSizes, Usage};

@@ -1,6 +1,6 @@
 //! The refiner of a cascade: draws pixels from cells, from what is given at full resolution, and from noise.
 
-use super::cells::{Cells, Part, bilinear};
+use super::cells::{Cells, Part, bilinear, relief};
 use super::layers::{Residual, groups};
 use crate::error::{Error, Result};
 use crate::modality::{Mask, ModalityTable};
@@ -8,9 +8,6 @@ use crate::model::layers::{Conv3, GroupNorm, Projection, Sampling, linear_from, 
 use crate::model::parameters::{Init, Parameters, Scope};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-
-/// How much more relief within a window weighs than elevation itself.
-const RELIEF: f32 = 10.0;
 
 /// Channels of noise at the finest pixels.
 pub const NOISE_CHANNELS: usize = 4;
@@ -295,10 +292,7 @@ impl Refiner {
         if input.usage == Usage::Absent {
             return None;
         }
-        let own = &input.cells[..self.cells.count()];
-        let mean = own.iter().sum::<f32>() / own.len() as f32;
-        let relief: Vec<f32> = own.iter().map(|v| (v - mean) * RELIEF).collect();
-        Some(bilinear(&relief, self.cells.side, self.fine.side))
+        Some(bilinear(&relief(&input.cells[..self.cells.count()]), self.cells.side, self.fine.side))
     }
 
     /// What is known of the pixels of both layers, as it went in: values, then where they are known.
