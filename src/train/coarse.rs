@@ -30,8 +30,12 @@ const MOST_WEIGHT: f64 = 8.0;
 const SPREAD_WEIGHT: f32 = 0.3;
 /// How much more errors inside a window weigh than that of its mean: of what is measured, and of elevation.
 const STRUCTURE_WEIGHTS: [f32; 2] = [3.0, 30.0];
-/// Deviation by which a given location is moved, on the unit sphere: 600 km. Of few places a network would learn each by heart.
-const LOCATION_JITTER: f32 = 0.1;
+/// Deviation by which a given location or date is moved on its sphere: 600 km or six days. Of few places a network would learn
+/// each by heart.
+const SCALAR_JITTER: f32 = 0.1;
+/// Deviation by which a channel of given radar or elevation is moved as a whole, standardised: by its exact mean, too, a
+/// network would know the scene, and with it the scene's colour.
+const LEVEL_JITTER: f32 = 0.3;
 
 /// Windows in memory, and the changes they go through.
 pub(super) struct CachedWindows<'a> {
@@ -164,8 +168,8 @@ impl<'a> CoarseTask<'a> {
             let Some(part) = &cells.parts[i] else {
                 target.scalars.extend_from_slice(&standardised);
                 target.scalar_weights.extend([if counts(i) { (weight * 0.1 / 3.0) as f32 } else { 0.0 }; 3]);
-                if m.is_location() && level == Level::GIVEN {
-                    latent.iter_mut().zip(&noise).for_each(|(v, n)| *v += LOCATION_JITTER * n);
+                if level == Level::GIVEN {
+                    latent.iter_mut().zip(&noise).for_each(|(v, n)| *v += SCALAR_JITTER * n);
                 }
                 noisy.push(mixed(&latent, &noise, level));
                 levels.push(level);
@@ -186,6 +190,12 @@ impl<'a> CoarseTask<'a> {
                         let valid = valid.as_ref().is_none_or(|valid| valid.at(cell));
                         target.weights[at] = if hidden && valid { each } else { 0.0 };
                     }
+                }
+            }
+            if level == Level::GIVEN && matches!(m.about.subject, Subject::Radar | Subject::Elevation) {
+                let channels = latent.chunks_exact_mut(cells.count()).zip(noise.chunks_exact(cells.count()));
+                for (channel, noise) in channels.take(part.channels) {
+                    channel.iter_mut().for_each(|v| *v += LEVEL_JITTER * scale * noise[0]);
                 }
             }
             noisy.push(mixed(&latent, &noise, level));
@@ -232,15 +242,17 @@ impl<'a> CoarseTask<'a> {
 
 impl CoarseTask<'_> {
     /// Tells how well the first guess of surface reflectance does from radar and land cover, or one of them, under a clear
-    /// sky: correlation with the truth inside a window and channel, and squared error of standardised cells beside that of
+    /// sky, and from reflectance with the atmosphere above it: correlation with the truth inside a window and channel, and squared error of standardised cells beside that of
     /// the mean of all windows; on windows that are trained on, and on others.
     fn tell_first_guess(&self) -> Result<()> {
         let table = &self.windows.table;
         let Some(target) = table.finest(Subject::SurfaceReflectance) else { return Ok(()) };
         let all = [Subject::Radar, Subject::LandCover, Subject::Clouds];
-        for subjects in [&all[..], &all[1..], &[Subject::Radar, Subject::Clouds]] {
+        let above = [Subject::TopOfAtmosphere];
+        for subjects in [&all[..], &all[1..], &[Subject::Radar, Subject::Clouds], &above] {
             let telling = |subjects: &[Subject]| subjects.iter().flat_map(|s| table.telling_of(*s)).collect::<Vec<_>>();
-            let (given, needed) = (telling(subjects), telling(&all));
+            let given = telling(subjects);
+            let needed = if subjects == above { given.clone() } else { telling(&all) };
             for (windows, of) in [(&self.windows.train, "seen"), (&self.windows.validation, "unseen")] {
                 let holds = |w: &&Vec<Option<Value>>| needed.iter().all(|&i| w[i].is_some()) && w[target].is_some();
                 let windows: Vec<&Vec<Option<Value>>> = windows.iter().filter(holds).take(VALIDATION_ITEMS).collect();
