@@ -3,7 +3,7 @@
 use super::bar::Bar;
 use super::{device, interrupt};
 use crate::error::{Error, Result};
-use crate::evaluate::{contact_sheet, held_windows};
+use crate::evaluate::{Choice, contact_sheet, held_windows};
 use crate::hub::model_folder;
 use crate::modality::ModalityTable;
 use crate::model::{DeviceChoice, Engine, FIELD_FILE, Model, write_weights};
@@ -177,7 +177,7 @@ impl Train {
                 let (recipe, table) = Recipe::open(&recipe)?;
                 finish_cascade(&recipe, &table, &OutputFolder::open(&out)?)?;
                 if let Some(scenes) = scenes {
-                    let windows = held_windows(&scenes, &table, &recipe.data, 1)?;
+                    let windows = held_windows(&scenes, &table, &recipe.data, &Choice::of_tests(1))?;
                     let model = Model::open(&out, &Engine::cpu())?;
                     contact_sheet(&model, &windows, &out.join("sheet.png"), &*interrupt()?)?;
                 }
@@ -205,7 +205,12 @@ impl Train {
                     }
                     let model = Model::open(dir, &Engine::Candle(device.clone(), crate::model::Precision::F32))?;
                     if windows.is_none() {
-                        let held = held_windows(&common.scenes, &model.manifest.modalities, &recipe.data, 1);
+                        let held = held_windows(
+                            &common.scenes,
+                            &model.manifest.modalities,
+                            &recipe.data,
+                            &Choice::of_tests(1),
+                        );
                         windows = Some(held.unwrap_or_default());
                     }
                     match windows.as_deref() {

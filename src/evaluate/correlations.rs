@@ -62,15 +62,23 @@ impl Correlations {
 
 /// Ends of the middle nineteen twentieths of the mean over places drawn with replacement; `None` below three places.
 pub(super) fn interval(places: &[f64]) -> Option<[f64; 2]> {
-    if places.len() < 3 {
+    let n = places.len();
+    interval_of(n, &mut |below| (0..n).map(|_| places[below(n)]).sum::<f64>() / n as f64)
+}
+
+/// Draws a number below another.
+pub(super) type Draw<'a> = dyn FnMut(usize) -> usize + 'a;
+
+/// The same of any figure of places that are drawn with replacement.
+pub(super) fn interval_of(places: usize, figure: &mut dyn FnMut(&mut Draw) -> f64) -> Option<[f64; 2]> {
+    if places < 3 {
         return None;
     }
     let mut generator = training_generator(0, "bootstrap", "", 0);
-    let mut draw = || places[(generator.next_u64() % places.len() as u64) as usize];
-    let mut means: Vec<f64> =
-        (0..DRAWS).map(|_| (0..places.len()).map(|_| draw()).sum::<f64>() / places.len() as f64).collect();
-    means.sort_by(f64::total_cmp);
-    Some([means[DRAWS / 40], means[DRAWS - 1 - DRAWS / 40]])
+    let mut below = |n: usize| (generator.next_u64() % n as u64) as usize;
+    let mut figures: Vec<f64> = (0..DRAWS).map(|_| figure(&mut below)).collect();
+    figures.sort_by(f64::total_cmp);
+    Some([figures[DRAWS / 40], figures[DRAWS - 1 - DRAWS / 40]])
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! How good a model is, on places it was never trained on, beside simple baselines (specification G).
 
 mod baselines;
+mod classifier;
 mod cloud_free;
 mod correlations;
 mod hidden;
@@ -15,6 +16,7 @@ mod solvers;
 mod stochastic;
 mod task;
 mod task_input;
+mod told_apart;
 mod windows;
 
 pub use baselines::{Regression, Training};
@@ -25,7 +27,7 @@ pub use solver_table::SolverTable;
 pub use solvers::compare_solvers;
 pub use task::Task;
 pub use task_input::Evaluation;
-pub use windows::{HeldWindow, held_windows};
+pub use windows::{Choice, HeldWindow, held_windows};
 
 use crate::error::{Error, Result};
 use crate::modality::Subject;
@@ -52,6 +54,7 @@ pub fn evaluate(evaluation: &Evaluation, tasks: &[Task], progress: &mut dyn FnMu
             Task::RadarCover => input.seen_by_radar(&[Subject::Radar, Subject::LandCover]),
             Task::RadarAlone => input.seen_by_radar(&[Subject::Radar]),
             Task::Level => input.level(),
+            Task::ToldApart => input.told_apart(),
             Task::Cover => input.cover(),
             Task::Where => input.place_and_date(),
             Task::Certainty => input.certainty(),

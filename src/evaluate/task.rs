@@ -22,6 +22,8 @@ pub enum Task {
     RadarAlone,
     /// Sentinel-2 L2A at 10 m from L1C alone.
     Level,
+    /// Whether a classifier tells Sentinel-2 L2A from radar from real windows.
+    ToldApart,
     /// Land cover from Sentinel-2 L2A.
     Cover,
     /// Location and date from everything else.
@@ -39,7 +41,7 @@ pub enum Task {
 
 impl Task {
     /// All of them, in the order of the report.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Reconstruct,
         Self::Rest,
         Self::Others,
@@ -49,6 +51,7 @@ impl Task {
         Self::RadarCover,
         Self::RadarAlone,
         Self::Level,
+        Self::ToldApart,
         Self::Cover,
         Self::Where,
         Self::Certainty,
@@ -69,6 +72,7 @@ impl Task {
             Self::RadarCover => "radar_cover",
             Self::RadarAlone => "radar_alone",
             Self::Level => "level",
+            Self::ToldApart => "told_apart",
             Self::Cover => "cover",
             Self::Where => "where",
             Self::Certainty => "certainty",
@@ -90,6 +94,7 @@ impl Task {
             Self::RadarCover => "Sentinel-2 L2A at 10 m from radar and land cover, under a clear sky",
             Self::RadarAlone => "Sentinel-2 L2A at 10 m from radar alone, under a clear sky",
             Self::Level => "Sentinel-2 L2A at 10 m from L1C alone",
+            Self::ToldApart => "whether Sentinel-2 L2A from radar is told from real windows by a small classifier",
             Self::Cover => "land cover from Sentinel-2 L2A",
             Self::Where => "location and date from everything else",
             Self::Certainty => "spread of Sentinel-2 L2A as more is given",

@@ -1,7 +1,7 @@
 //! What every task works with: the windows that were held out, training windows for the baselines, and realisations.
 
 use super::baselines::Training;
-use super::windows::{HeldWindow, held_windows};
+use super::windows::{Choice, HeldWindow, held_windows};
 use crate::ensemble::Realisation;
 use crate::error::Result;
 use crate::job::{Event, Keep, Place, Request, SetValue, run};
@@ -33,9 +33,10 @@ pub struct Evaluation<'a> {
 }
 
 impl Evaluation<'_> {
-    fn sampling(&self) -> Sampling {
+    /// So many realisations, in this evaluation's way.
+    pub(super) fn sampling(&self, samples: usize) -> Sampling {
         let stand_ins = self.recipe.data.accept_grd_as_rtc;
-        Sampling { samples: self.samples, seed: self.seed, options: self.options.clone(), stand_ins }
+        Sampling { samples, seed: self.seed, options: self.options.clone(), stand_ins }
     }
 }
 
@@ -58,7 +59,7 @@ impl<'a> TaskInput<'a> {
         let table = &evaluation.model.manifest.modalities;
         Ok(Self {
             evaluation,
-            windows: held_windows(evaluation.scenes, table, &evaluation.recipe.data, 2)?,
+            windows: held_windows(evaluation.scenes, table, &evaluation.recipe.data, &Choice::of_tests(2))?,
             training: Training::draw(evaluation.recipe, table, evaluation.scenes)?,
         })
     }
@@ -92,7 +93,7 @@ impl<'a> TaskInput<'a> {
     ) -> Result<Vec<Arc<Realisation>>> {
         let e = self.evaluation;
         let generated: Vec<usize> = keep.keys().copied().collect();
-        let sampling = e.sampling();
+        let sampling = e.sampling(e.samples);
         realisations_keeping(e.model, window, given, &generated, set, keep, &sampling, e.cancel)
     }
 
@@ -105,8 +106,7 @@ impl<'a> TaskInput<'a> {
         set: &[(usize, SetValue)],
     ) -> Result<Vec<Arc<Realisation>>> {
         let e = self.evaluation;
-        let sampling = e.sampling();
-        realisations(e.model, window, given, generated, set, &sampling, e.cancel)
+        realisations(e.model, window, given, generated, set, &e.sampling(e.samples), e.cancel)
     }
 }
 

@@ -58,16 +58,39 @@ impl HeldWindow {
     }
 }
 
-/// Windows of all held-out scenes, as far apart as they can be, at most `side`² per scene.
+/// Which windows are meant.
+#[derive(Debug, Clone, Copy)]
+pub struct Choice<'a> {
+    /// What their scenes are for.
+    pub uses: &'a [Use],
+    /// The most of them along a side of a scene, as far apart as they can be.
+    pub along_a_side: usize,
+    /// Whether they may show the same ground.
+    pub overlapping: bool,
+}
+
+impl Choice<'_> {
+    /// Windows that figures come from: none shows the ground of another.
+    pub const fn of_tests(along_a_side: usize) -> Self {
+        Self { uses: &[Use::Test], along_a_side, overlapping: false }
+    }
+}
+
+/// These windows of all scenes of a folder.
 ///
 /// # Errors
-/// When the folder cannot be read or no held-out scene holds a window.
-pub fn held_windows(dir: &Path, table: &ModalityTable, recipe: &DataRecipe, side: usize) -> Result<Vec<HeldWindow>> {
+/// When the folder cannot be read or no such scene holds a window.
+pub fn held_windows(
+    dir: &Path,
+    table: &ModalityTable,
+    recipe: &DataRecipe,
+    choice: &Choice,
+) -> Result<Vec<HeldWindow>> {
     let mut windows = Vec::new();
     for dir in folders(dir)? {
         let options = SceneOptions { accept_stand_ins: recipe.accept_grd_as_rtc, ..SceneOptions::of(table) };
         let Ok(scene) = Scene::open_with(&dir, &options) else { continue };
-        if !recipe.is_for(scene.name(), Use::Test) {
+        if !choice.uses.iter().any(|purpose| recipe.is_for(scene.name(), *purpose)) {
             continue;
         }
         let extent = scene.footprint();
@@ -77,8 +100,8 @@ pub fn held_windows(dir: &Path, table: &ModalityTable, recipe: &DataRecipe, side
         if play.iter().any(|p| *p < 0.0) || available.is_empty() {
             continue;
         }
-        // Not closer than a window: overlapping windows would count the same ground twice.
-        let count = |p: f64| ((p * step / table.window_m()).floor() as usize + 1).min(side);
+        let apart = if choice.overlapping { step } else { table.window_m() };
+        let count = |p: f64| ((p * step / apart).floor() as usize + 1).min(choice.along_a_side);
         let [across, down] = play.map(count);
         let at = |k: usize, n: usize, p: f64| {
             if n < 2 { (p / 2.0).floor() } else { (p * k as f64 / (n - 1) as f64).floor() }

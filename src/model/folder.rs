@@ -1,7 +1,7 @@
 //! A model folder in use: manifest, denoiser, and autoencoders loaded when first needed.
 
 use super::autoencoder::{Codec, Moments};
-use super::cascade::{Cascade, Coarse, Drawing};
+use super::cascade::{Cascade, Cells, Coarse, Drawing, Gaussian};
 use super::denoiser::NoisePredictor;
 use super::engine::Engine;
 use super::field::{FieldDenoiser, Statistics};
@@ -67,7 +67,10 @@ impl Model {
                 let mut refiner = open(&entry.refiner_weights)?;
                 cascade = Some(Cascade::new(table, entry, &mut refiner, device)?);
                 refiner.finish()?;
-                Box::new(Coarse::new(table, &entry.coarse, &mut weights, device)?)
+                let path = dir.join(&entry.statistics.file);
+                let channels = Cells::new(table)?.channels;
+                let linear = Gaussian::open(&path, Some(&entry.statistics.sha256), channels)?;
+                Box::new(Coarse::new(table, &entry.coarse, linear, &mut weights, device)?)
             }
             (None, None, _) => return Err(Error::file(dir, "The manifest has no sizes of a denoiser")),
         };

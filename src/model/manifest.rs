@@ -157,8 +157,8 @@ pub struct Manifest {
 impl Manifest {
     /// Every weight file once, with its hash: several modalities may share an autoencoder.
     pub fn files(&self) -> BTreeMap<&Path, &str> {
-        let refiner = self.cascade.as_ref().map(|cascade| &cascade.refiner_weights);
-        let own = [Some(&self.denoiser_weights), self.field.as_ref(), refiner].into_iter().flatten();
+        let of_cascade = self.cascade.iter().flat_map(|cascade| [&cascade.refiner_weights, &cascade.statistics]);
+        let own = [Some(&self.denoiser_weights), self.field.as_ref()].into_iter().flatten().chain(of_cascade);
         let all = own.chain(self.autoencoders.values().map(|entry| &entry.weights));
         all.map(|file| (file.file.as_path(), file.sha256.as_str())).collect()
     }

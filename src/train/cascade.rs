@@ -1,6 +1,7 @@
 //! Training of a cascade: the coarse network, then the refiner, and the model folder they end in.
 
 use super::Progress;
+use super::cell_moments::cell_statistics;
 use super::coarse::{CachedWindows, CoarseTask, standards};
 use super::denoiser::{Denoising, fingerprint_of};
 use super::judge::{Judge, PREFIX as JUDGE};
@@ -12,7 +13,7 @@ use super::steps::{Task, Training, run};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::modality::ModalityTable;
-use crate::model::cascade::{CascadeEntry, Cells, Coarse, Refiner, Standard};
+use crate::model::cascade::{CascadeEntry, Cells, Coarse, Gaussian, Refiner, Standard};
 use crate::model::{
     LoadedWeights, MANIFEST_FILE, Manifest, TensorData, WeightFile, read_weights, weight_file, write_manifest,
     write_weights,
@@ -26,6 +27,9 @@ const COARSE_FILE: &str = "coarse.safetensors";
 
 /// File of the refiner, and of the judge it was trained against, in a folder that is trained into.
 const REFINER_FILE: &str = "refiner.safetensors";
+
+/// File of the statistics of cells, in a folder that is trained into.
+const STATISTICS_FILE: &str = "statistics.safetensors";
 
 /// File of what standardises each modality, by key, in a folder that is trained into.
 const STANDARDS_FILE: &str = "standards.json";
@@ -48,17 +52,25 @@ pub fn train_coarse(
     let out = place.out.dir();
     progress(&Progress::Remark("reading the windows to train on".into()))?;
     let windows = CachedWindows::read(recipe, table, place.scenes)?;
-    let (start, standards) = match place.from {
-        None => (BTreeMap::new(), standards(&windows, &Cells::new(table)?)?),
+    let cells = Cells::new(table)?;
+    let (start, standards, linear) = match place.from {
+        None => {
+            let standards = standards(&windows, &cells)?;
+            let linear = cell_statistics(&windows, &cells, &standards)?;
+            (BTreeMap::new(), standards, linear)
+        }
         Some(from) => {
-            let Begun { standards, weights } = begun(from, COARSE_FILE, table, place.device)?;
-            (weights, standards)
+            let Begun { standards, weights, statistics } = begun(from, COARSE_FILE, table, place.device)?;
+            let WeightFile { file, sha256 } = statistics;
+            let sha256 = Some(sha256.as_str()).filter(|sha256| !sha256.is_empty());
+            (weights, standards, Gaussian::open(&from.join(file), sha256, cells.channels)?)
         }
     };
     write_standards(out, table, &standards)?;
+    write_weights(&out.join(STATISTICS_FILE), &linear.tensors(), false)?;
     let optimiser = &recipe.denoiser.optimiser;
     let mut parameters = Trainable::new(recipe.seed, start, place.device).with_precision(optimiser.precision);
-    let network = Coarse::new(table, &sizes.coarse, &mut parameters, place.device)?;
+    let network = Coarse::new(table, &sizes.coarse, linear, &mut parameters, place.device)?;
     let task = CoarseTask::new(windows, network, standards.clone());
     train_network("coarse", (recipe, optimiser), place, &standards, parameters, &task, progress)
 }
@@ -77,9 +89,12 @@ pub fn train_refiner(
 ) -> Result<()> {
     let settings = &sizes(recipe)?.refiner;
     let out = place.out.dir();
-    let Begun { standards, weights: start } = match place.from {
-        None => Begun { standards: read_standards(out, table)?, weights: BTreeMap::new() },
-        Some(from) => begun(from, REFINER_FILE, table, place.device)?,
+    let (standards, start) = match place.from {
+        None => (read_standards(out, table)?, BTreeMap::new()),
+        Some(from) => {
+            let begun = begun(from, REFINER_FILE, table, place.device)?;
+            (begun.standards, begun.weights)
+        }
     };
     write_standards(out, table, &standards)?;
     progress(&Progress::Remark("reading the windows to train on".into()))?;
@@ -141,6 +156,7 @@ pub fn finish_cascade(recipe: &Recipe, table: &ModalityTable, out: &OutputFolder
             coarse: sizes.coarse.clone(),
             refiner: sizes.refiner.sizes.clone(),
             refiner_weights,
+            statistics: weight_file(dir, STATISTICS_FILE)?,
             standards,
         }),
         origin: None,
@@ -163,18 +179,24 @@ fn begun(from: &Path, file: &str, table: &ModalityTable, device: &Device) -> Res
         Ok(LoadedWeights::open(path, sha256, device)?.into_tensors())
     };
     if from.join(STANDARDS_FILE).exists() || !from.join(MANIFEST_FILE).exists() {
-        return Ok(Begun { standards: read_standards(from, table)?, weights: open(&from.join(file), None)? });
+        return Ok(Begun {
+            standards: read_standards(from, table)?,
+            weights: open(&from.join(file), None)?,
+            statistics: WeightFile { file: STATISTICS_FILE.into(), sha256: String::new() },
+        });
     }
     let manifest = Manifest::open(from)?;
     let cascade = manifest.cascade.ok_or_else(|| Error::file(from, "This model is no cascade"))?;
     let own = if file == REFINER_FILE { &cascade.refiner_weights } else { &manifest.denoiser_weights };
     let weights = open(&from.join(&own.file), Some(&own.sha256))?;
-    Ok(Begun { standards: in_order(table, cascade.standards), weights })
+    Ok(Begun { standards: in_order(table, cascade.standards), weights, statistics: cascade.statistics })
 }
 
 struct Begun {
     standards: Vec<Option<Standard>>,
     weights: BTreeMap<String, TensorData>,
+    /// Without a hash where it lies in a folder that is trained into.
+    statistics: WeightFile,
 }
 
 fn read_standards(dir: &Path, table: &ModalityTable) -> Result<Vec<Option<Standard>>> {

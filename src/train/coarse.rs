@@ -202,7 +202,7 @@ impl<'a> CoarseTask<'a> {
             levels.push(level);
             known.push(own_mask.map(|mask| KnownCells { mask: mask.clone(), latent }));
         }
-        Ok(Prepared { inputs: self.network.prepare(&noisy, &levels, &known), target })
+        Ok(Prepared { inputs: self.network.prepare(&noisy, &levels, &known)?, target })
     }
 
     fn loss_of(&self, items: &[(Vec<Option<Value>>, &Item)], divisor: f64) -> Result<Tensor> {

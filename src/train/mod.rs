@@ -4,6 +4,7 @@ mod atmosphere;
 mod augment;
 mod autoencoder;
 mod cascade;
+mod cell_moments;
 mod checkpoint;
 mod clouds;
 mod coarse;

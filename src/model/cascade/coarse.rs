@@ -1,6 +1,8 @@
-//! The coarse network of a cascade: a U-Net that predicts the cells of all modalities from noisy ones.
+//! The coarse network of a cascade: a U-Net that predicts the cells of all modalities from noisy ones. It adds to what is
+//! linear in them, which is known beforehand.
 
 use super::cells::{Cells, Level, Part, relief};
+use super::gaussian::Gaussian;
 use super::layers::{Attention, Residual, groups};
 use crate::error::{Error, Result};
 use crate::modality::{Mask, ModalityTable};
@@ -56,7 +58,7 @@ pub struct KnownCells {
 /// One item, prepared for the network.
 #[derive(Debug)]
 pub struct CoarseInputs {
-    /// `(row, column, inputs)`.
+    /// `(row, column, inputs)`; what is linear comes last.
     pub values: Vec<f32>,
     /// Levels of all modalities, and what is known of scalars.
     pub globals: Vec<f32>,
@@ -67,6 +69,7 @@ pub struct CoarseInputs {
 pub struct Coarse {
     table: ModalityTable,
     cells: Cells,
+    statistics: Gaussian,
     schedule: Schedule,
     device: Device,
     enter: Conv3,
@@ -81,27 +84,32 @@ pub struct Coarse {
     fine_out: Vec<Residual>,
     norm: GroupNorm,
     leave: Conv3,
-    direct: Projection,
     scalars: Projection,
 }
 
 impl Coarse {
-    /// Builds the network from its parameters.
+    /// Builds the network from its parameters and the statistics of cells.
     ///
     /// # Errors
     /// When the sizes do not fit together or a parameter is missing or misshapen.
     pub fn new(
         table: &ModalityTable,
         sizes: &CoarseSizes,
+        statistics: Gaussian,
         source: &mut dyn Parameters,
         device: &Device,
     ) -> Result<Self> {
         sizes.check()?;
         let cells = Cells::new(table)?;
+        if statistics.channels() != cells.channels {
+            return Err(Error::request(
+                "The statistics of a cascade's cells are of other channels than its table has.",
+            ));
+        }
         let scalars = table.len() - cells.images();
         let root = &mut Scope::root(source);
         let (w, c, e) = (sizes.width, 2 * sizes.width, 2 * sizes.width);
-        let inputs = cells.channels + cells.images() + cells.reliefs();
+        let inputs = Self::inputs(&cells);
         let blocks = |root: &mut Scope, name: &str, n: usize, width: usize| -> Result<Vec<Residual>> {
             (0..n).map(|k| Residual::new(&mut root.at(format!("{name}.{k}")), width, e)).collect()
         };
@@ -124,11 +132,15 @@ impl Coarse {
             fine_out: blocks(root, "fine_out", sizes.blocks, w)?,
             norm: GroupNorm::new(&mut root.at("norm"), w, groups(w))?,
             leave: Conv3::with_init(&mut root.at("leave"), w, cells.channels, Sampling::Same, Init::Zeros)?,
-            // What is linear in one cell has a path of its own.
-            direct: linear_from(&mut root.at("direct"), inputs, cells.channels, true, Init::Zeros)?,
             scalars: linear_from(&mut root.at("scalars"), c, (3 * scalars).max(1), true, Init::Zeros)?,
             cells,
+            statistics,
         })
+    }
+
+    /// Channels that go in: noisy cells, levels, reliefs, and what is linear.
+    fn inputs(cells: &Cells) -> usize {
+        2 * cells.channels + cells.images() + cells.reliefs()
     }
 
     /// The grid it works on.
@@ -154,10 +166,14 @@ impl Coarse {
     }
 
     /// Inputs of one item: noisy scaled latents by modality, each with its level, and cells of them that are known.
-    pub fn prepare(&self, noisy: &[Vec<f32>], levels: &[Level], known: &[Option<KnownCells>]) -> CoarseInputs {
-        let (count, images) = (self.cells.count(), self.cells.images());
-        let stride = self.cells.channels + images + self.cells.reliefs();
+    ///
+    /// # Errors
+    /// When the statistics of cells are no covariance.
+    pub fn prepare(&self, noisy: &[Vec<f32>], levels: &[Level], known: &[Option<KnownCells>]) -> Result<CoarseInputs> {
+        let (count, images, channels) = (self.cells.count(), self.cells.images(), self.cells.channels);
+        let stride = Self::inputs(&self.cells);
         let mut values = vec![0.0; count * stride];
+        let (mut observed, mut variance) = (vec![0.0; count * channels], vec![f64::INFINITY; channels]);
         let (mut globals, mut scalars, mut reliefs) = (Vec::new(), Vec::new(), 0);
         for (i, part) in self.cells.parts.iter().enumerate() {
             let (level, deviation) = (levels[i], self.deviation(i));
@@ -172,6 +188,18 @@ impl Coarse {
             let (unit, full) = (expected / deviation as f32, 1.0 / deviation as f32);
             let known = known.get(i).and_then(Option::as_ref);
             let is_known = |cell: usize| known.filter(|k| k.mask.at(cell));
+            if level != Level::ABSENT {
+                let signal = level.signal * deviation;
+                variance[part.first..part.first + part.latent].fill((level.noise / signal).powi(2));
+                for (channel, image) in noisy[i].chunks_exact(count).enumerate() {
+                    for (cell, v) in image.iter().enumerate() {
+                        observed[cell * channels + part.first + channel] = match is_known(cell) {
+                            Some(known) => known.latent[channel * count + cell] * full,
+                            None => v / signal as f32,
+                        };
+                    }
+                }
+            }
             for (channel, image) in noisy[i].chunks_exact(count).enumerate() {
                 for (cell, v) in image.iter().enumerate() {
                     values[cell * stride + part.first + channel] = match is_known(cell) {
@@ -194,7 +222,11 @@ impl Coarse {
             }
         }
         globals.extend(scalars);
-        CoarseInputs { values, globals }
+        let linear = self.statistics.estimate(&observed, &variance)?;
+        for (values, linear) in values.chunks_exact_mut(stride).zip(linear.chunks_exact(channels)) {
+            values[stride - channels..].copy_from_slice(linear);
+        }
+        Ok(CoarseInputs { values, globals })
     }
 
     /// The data of several items, standardised: `(row, column, item, channels)`, and `(item, 3 · scalars)`.
@@ -203,7 +235,7 @@ impl Coarse {
     /// When the device fails.
     pub fn predict(&self, items: &[CoarseInputs]) -> Result<(Tensor, Tensor)> {
         let (count, side, n) = (self.cells.count(), self.cells.side, items.len());
-        let stride = self.cells.channels + self.cells.images() + self.cells.reliefs();
+        let (stride, channels) = (Self::inputs(&self.cells), self.cells.channels);
         let mut values = Vec::with_capacity(count * stride * n);
         for cell in 0..count {
             for item in items {
@@ -221,7 +253,8 @@ impl Coarse {
         let scalars = self.scalars.forward(&x.mean((0, 1))?)?;
         let x = self.merge.forward(&Tensor::cat(&[&self.up.forward(&x)?, &fine], 3)?)?;
         let x = through(&self.fine_out, x)?;
-        let data = self.leave.forward_onto(&self.norm.forward_swish(&x)?, &self.direct.forward(&inputs)?)?;
+        let linear = inputs.narrow(3, stride - channels, channels)?.contiguous()?;
+        let data = self.leave.forward_onto(&self.norm.forward_swish(&x)?, &linear)?;
         Ok((data, scalars))
     }
 
@@ -279,7 +312,7 @@ impl NoisePredictor for Coarse {
                 let levels: Vec<Level> = times.iter().map(|t| self.level(t[k])).collect();
                 self.prepare(&own, &levels, &known)
             })
-            .collect();
+            .collect::<Result<_>>()?;
         let (data, scalars) = self.predict(&inputs)?;
         let mut noise: Vec<Vec<f32>> = vec![Vec::new(); self.table.len()];
         for k in 0..batch {

@@ -21,6 +21,8 @@ pub struct CascadeEntry {
     pub refiner: RefinerSizes,
     /// Weights of the refiner.
     pub refiner_weights: WeightFile,
+    /// Statistics of cells ([`Gaussian`](super::Gaussian)).
+    pub statistics: WeightFile,
     /// What standardises the images of each modality, by key.
     pub standards: BTreeMap<String, Standard>,
 }

@@ -11,6 +11,7 @@
 mod cells;
 mod coarse;
 mod drawing;
+mod gaussian;
 mod layers;
 mod refiner;
 #[cfg(test)]
@@ -19,4 +20,5 @@ mod tests;
 pub use cells::{Cells, Level, Part, SMOOTH, Standard};
 pub use coarse::{Coarse, CoarseInputs, CoarseSizes, KnownCells};
 pub use drawing::{Cascade, CascadeEntry, Drawing};
+pub use gaussian::Gaussian;
 pub use refiner::{Layer, NOISE_CHANNELS, Refiner, RefinerInput, RefinerInputs, RefinerSizes, Usage};

@@ -22,7 +22,8 @@ impl Parameters for Everywhere {
 }
 
 fn coarse() -> Coarse {
-    Coarse::new(&table(), &COARSE, &mut Everywhere(MadeUp::new(&Device::Cpu)), &Device::Cpu).expect("network")
+    let linear = Gaussian::unrelated(Cells::new(&table()).expect("cells").channels);
+    Coarse::new(&table(), &COARSE, linear, &mut Everywhere(MadeUp::new(&Device::Cpu)), &Device::Cpu).expect("network")
 }
 
 fn waves(shape: &[usize], phase: f32) -> Tensor {
@@ -102,8 +103,13 @@ fn pixels_follow_from_cells_and_noise_and_only_of_what_is_drawn() {
         Some((m.key.clone(), Standard { pixels: vec![[0.1, 0.5]; part.channels], spreads: vec![[-1.0, 0.5]; spreads] }))
     });
     let weights = crate::model::WeightFile { file: "x".into(), sha256: String::new() };
-    let entry =
-        CascadeEntry { coarse: COARSE, refiner: sizes, refiner_weights: weights, standards: standards.collect() };
+    let entry = CascadeEntry {
+        coarse: COARSE,
+        refiner: sizes,
+        statistics: weights.clone(),
+        refiner_weights: weights,
+        standards: standards.collect(),
+    };
     let cascade =
         Cascade::new(&table, &entry, &mut Everywhere(MadeUp::new(&Device::Cpu)), &Device::Cpu).expect("cascade");
     let index = |name: &str| table.index(name).expect("modality");
@@ -135,7 +141,9 @@ fn pixels_follow_from_cells_and_noise_and_only_of_what_is_drawn() {
 fn tables_that_do_not_fit_are_refused_for_the_reason_that_holds() {
     let published = ModalityTable::published();
     let sizes = CoarseSizes { width: 32, blocks: 1, middle_blocks: 1, heads: 2 };
-    let problem = Coarse::new(&published, &sizes, &mut MadeUp::new(&Device::Cpu), &Device::Cpu).expect_err("refused");
+    let linear = Gaussian::unrelated(1);
+    let problem =
+        Coarse::new(&published, &sizes, linear, &mut MadeUp::new(&Device::Cpu), &Device::Cpu).expect_err("refused");
     assert!(problem.to_string().contains("In a cascade the latent of"), "{problem}");
     let odd = CoarseSizes { width: 40, ..sizes };
     assert!(odd.check().expect_err("refused").to_string().contains("multiple of 32"));
