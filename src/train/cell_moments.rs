@@ -15,8 +15,8 @@ const MOST_WINDOWS: usize = 2000;
 const INDEPENDENT: f64 = 200.0;
 /// Independent cells of a window: neighbours are alike.
 const INDEPENDENT_CELLS: f64 = 24.0;
-/// Windows that the belief in unrelated channels is worth.
-const PRIOR_WINDOWS: f64 = 10.0;
+/// Windows that the belief in unrelated channels is worth: more would blur what goes closely together.
+const PRIOR_WINDOWS: f64 = 1.0;
 /// Variance of a mean of which nothing is known, in units of the channels'.
 const FLAT: f64 = 1e6;
 
