@@ -68,8 +68,8 @@ impl Model {
                 cascade = Some(Cascade::new(table, entry, &mut refiner, device)?);
                 refiner.finish()?;
                 let path = dir.join(&entry.statistics.file);
-                let channels = Cells::new(table)?.channels;
-                let linear = Gaussian::open(&path, Some(&entry.statistics.sha256), channels)?;
+                let cells = Cells::new(table)?;
+                let linear = Gaussian::open(&path, Some(&entry.statistics.sha256), cells.side, cells.channels)?;
                 Box::new(Coarse::new(table, &entry.coarse, linear, &mut weights, device)?)
             }
             (None, None, _) => return Err(Error::file(dir, "The manifest has no sizes of a denoiser")),

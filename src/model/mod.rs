@@ -2,6 +2,7 @@
 
 mod autoencoder;
 pub mod cascade;
+mod cosines;
 mod cost;
 mod denoiser;
 mod device;
@@ -27,6 +28,7 @@ mod tensor_data;
 mod weights;
 
 pub use autoencoder::{Autoencoder, Codec, Moments};
+pub use cosines::Cosines;
 pub use cost::about_memory;
 pub use denoiser::{Denoiser, NoisePredictor};
 pub use device::{Computing, DeviceChoice};

@@ -20,7 +20,7 @@ use crate::model::{
 };
 use candle_core::Device;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// File of the coarse network in a folder that is trained into.
 const COARSE_FILE: &str = "coarse.safetensors";
@@ -61,9 +61,11 @@ pub fn train_coarse(
         }
         Some(from) => {
             let Begun { standards, weights, statistics } = begun(from, COARSE_FILE, table, place.device)?;
-            let WeightFile { file, sha256 } = statistics;
-            let sha256 = Some(sha256.as_str()).filter(|sha256| !sha256.is_empty());
-            (weights, standards, Gaussian::open(&from.join(file), sha256, cells.channels)?)
+            let linear = match statistics {
+                Some((path, sha256)) => Gaussian::open(&path, sha256.as_deref(), cells.side, cells.channels)?,
+                None => cell_statistics(&windows, &cells, &standards)?,
+            };
+            (weights, standards, linear)
         }
     };
     write_standards(out, table, &standards)?;
@@ -182,21 +184,22 @@ fn begun(from: &Path, file: &str, table: &ModalityTable, device: &Device) -> Res
         return Ok(Begun {
             standards: read_standards(from, table)?,
             weights: open(&from.join(file), None)?,
-            statistics: WeightFile { file: STATISTICS_FILE.into(), sha256: String::new() },
+            statistics: Some((from.join(STATISTICS_FILE), None)).filter(|(path, _)| path.exists()),
         });
     }
     let manifest = Manifest::open(from)?;
     let cascade = manifest.cascade.ok_or_else(|| Error::file(from, "This model is no cascade"))?;
     let own = if file == REFINER_FILE { &cascade.refiner_weights } else { &manifest.denoiser_weights };
     let weights = open(&from.join(&own.file), Some(&own.sha256))?;
-    Ok(Begun { standards: in_order(table, cascade.standards), weights, statistics: cascade.statistics })
+    let statistics = Some((from.join(cascade.statistics.file), Some(cascade.statistics.sha256)));
+    Ok(Begun { standards: in_order(table, cascade.standards), weights, statistics })
 }
 
 struct Begun {
     standards: Vec<Option<Standard>>,
     weights: BTreeMap<String, TensorData>,
-    /// Without a hash where it lies in a folder that is trained into.
-    statistics: WeightFile,
+    /// The file of the cells' statistics, if there is one, and its hash, if that is known.
+    statistics: Option<(PathBuf, Option<String>)>,
 }
 
 fn read_standards(dir: &Path, table: &ModalityTable) -> Result<Vec<Option<Standard>>> {

@@ -4,6 +4,7 @@ use super::coarse::CachedWindows;
 use super::moments::{Moments, Prior, maximise, rough_mean};
 use crate::error::Result;
 use crate::modality::to_network;
+use crate::model::Cosines;
 use crate::model::cascade::{Cells, Gaussian, Standard};
 use crate::parallel;
 use nalgebra::{DMatrix, DVector};
@@ -13,14 +14,12 @@ use std::collections::BTreeMap;
 const MOST_WINDOWS: usize = 2000;
 /// Independent windows that all of them count for: many are of one place.
 const INDEPENDENT: f64 = 200.0;
-/// Independent cells of a window: neighbours are alike.
-const INDEPENDENT_CELLS: f64 = 24.0;
 /// Windows that the belief in unrelated channels is worth: more would blur what goes closely together.
 const PRIOR_WINDOWS: f64 = 1.0;
 /// Variance of a mean of which nothing is known, in units of the channels'.
 const FLAT: f64 = 1e6;
 
-/// Mean and covariance of standardised cells, by expectation maximisation.
+/// Mean and covariance of standardised cells at each scale, by expectation maximisation.
 ///
 /// # Errors
 /// When a value does not fit its modality, or a covariance cannot be inverted.
@@ -44,37 +43,35 @@ pub(super) fn cell_statistics(
         }
         Ok((stack, values))
     })?;
-    let n = cells.channels;
-    let (mut between, mut within) = (BTreeMap::new(), BTreeMap::new());
-    for (stack, values) in held.into_iter().filter(|(stack, _)| !stack.is_empty()) {
-        let mut own = DMatrix::from_row_iterator(stack.len(), cells.count(), values.into_iter().map(f64::from));
-        let mean: DVector<f64> = own.column_mean();
-        own.column_iter_mut().for_each(|mut cell| cell -= &mean);
-        let nothing = DVector::zeros(stack.len());
-        let of = |all: &mut BTreeMap<Vec<usize>, Moments>, weight: f64, mean: &DVector<f64>, columns: &DMatrix<f64>| {
+    let (n, side) = (cells.channels, cells.side);
+    let (members, cosines) = (Gaussian::coefficients(side), Cosines::new([side]));
+    let mut bands = vec![BTreeMap::new(); members.len()];
+    for (stack, mut values) in held.into_iter().filter(|(stack, _)| !stack.is_empty()) {
+        cosines.forward(&mut values, side);
+        let at = |channel: usize, k: usize| f64::from(values[channel * cells.count() + k]);
+        for (band, (all, members)) in bands.iter_mut().zip(&members).enumerate() {
+            let columns = DMatrix::from_fn(stack.len(), members.len(), |channel, k| at(channel, members[k]));
+            let mean = if band == 0 { columns.column(0).into_owned() } else { DVector::zeros(stack.len()) };
             let moments = all.entry(stack.clone()).or_insert_with(|| Moments::empty(stack.clone()));
-            moments.add(weight, mean, columns, 1.0 / columns.ncols() as f64);
-        };
-        of(&mut between, weight, &mean, &DMatrix::from_columns(std::slice::from_ref(&mean)));
-        of(&mut within, weight * INDEPENDENT_CELLS, &nothing, &own);
+            // Coefficients of one window are not independent: they count as the root of their number.
+            let count = members.len() as f64;
+            moments.add(weight * count.sqrt(), &mean, &columns, 1.0 / count);
+        }
     }
-    let averaged =
-        |all: BTreeMap<Vec<usize>, Moments>| all.into_values().map(Moments::averaged).collect::<Vec<Moments>>();
-    let (between, within) = (averaged(between), averaged(within));
-    let rough = rough_mean(&between, n);
-    let unrelated = unrelated(between.iter().map(|m| m.clone().about(&rough)), n);
-    let mean_covariance = &unrelated * FLAT;
-    let (mean, between) =
-        maximise(&between, &Prior { mean: rough, mean_covariance, covariance: &unrelated, windows: PRIOR_WINDOWS })?;
-    let unrelated = self::unrelated(within.iter().cloned(), n);
-    let prior = Prior {
-        mean: DVector::zeros(n),
-        mean_covariance: DMatrix::zeros(n, n),
-        covariance: &unrelated,
-        windows: PRIOR_WINDOWS,
-    };
-    let (_, within) = maximise(&within, &prior)?;
-    Gaussian::new(mean.iter().map(|v| *v as f32).collect(), between, within)
+    let (mut mean, mut covariance) = (Vec::new(), Vec::new());
+    for (band, all) in bands.into_iter().enumerate() {
+        let moments: Vec<Moments> = all.into_values().map(Moments::averaged).collect();
+        let level = if band == 0 { rough_mean(&moments, n) } else { DVector::zeros(n) };
+        let unrelated = unrelated(moments.iter().map(|m| m.clone().about(&level)), n);
+        let mean_covariance = &unrelated * if band == 0 { FLAT } else { 0.0 };
+        let prior = Prior { mean: level, mean_covariance, covariance: &unrelated, windows: PRIOR_WINDOWS };
+        let (level, own) = maximise(&moments, &prior)?;
+        if band == 0 {
+            mean = level.iter().map(|v| (v / side as f64) as f32).collect();
+        }
+        covariance.push(own);
+    }
+    Gaussian::new(side, mean, covariance)
 }
 
 /// The variance of each channel that moments about their mean tell, and nothing between channels.

@@ -1,11 +1,12 @@
 //! What cells are expected to be as far as that is linear: the start that the coarse network corrects.
 
 use crate::error::{Error, Result};
+use crate::model::cosines::Cosines;
 use crate::model::tensor_data::TensorData;
 use crate::model::weights::LoadedWeights;
 use crate::model::{Init, Parameters};
 use candle_core::{DType, Device};
-use nalgebra::{Cholesky, DMatrix, DVector};
+use nalgebra::{Cholesky, DMatrix};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -16,35 +17,56 @@ const FLOOR: f64 = 1e-4;
 /// The least variance of a channel: of classes that were never seen.
 const LEAST: f64 = 1e-6;
 
-/// Mean and covariance of the channels of standardised cells, those of a window's mean and those of what its cells have
-/// beside it apart. Cells of one window are taken to be independent: what neighbours say of each other the network
-/// has to learn.
-#[derive(Debug, Clone, PartialEq)]
+/// Ends of the bands of frequencies, in half waves a window: its mean, and five octaves.
+const BANDS: [f64; 6] = [0.5, 1.5, 3.0, 6.0, 12.0, f64::INFINITY];
+
+/// Mean and covariance of the channels of standardised cells, at each scale: cosine coefficients of a window are taken to be
+/// independent, their covariance that of their band of frequencies.
+#[derive(Debug, Clone)]
 pub struct Gaussian {
-    mean: DVector<f32>,
-    between: DMatrix<f64>,
-    within: DMatrix<f64>,
+    side: usize,
+    mean: Vec<f32>,
+    covariance: Vec<DMatrix<f64>>,
+    cosines: Cosines,
 }
 
 impl Gaussian {
-    /// From the mean of all windows, the covariance of their means, and that of cells about the mean of their window; all
-    /// of one number of channels.
+    /// From the mean of all windows and the covariance of coefficients (of an orthonormal transform) in each band; all of
+    /// one number of channels, on a grid of so many cells along a side.
     ///
     /// # Errors
     /// When sizes differ or a number is not finite.
-    pub fn new(mean: Vec<f32>, between: DMatrix<f64>, within: DMatrix<f64>) -> Result<Self> {
-        let shape = (mean.len(), mean.len());
-        let finite = mean.iter().all(|v| v.is_finite()) && between.iter().chain(&within).all(|v| v.is_finite());
-        if between.shape() != shape || within.shape() != shape || !finite {
-            return Err(Error::request(format!("These are not statistics of {} channels of cells.", mean.len())));
+    pub fn new(side: usize, mean: Vec<f32>, covariance: Vec<DMatrix<f64>>) -> Result<Self> {
+        let n = mean.len();
+        let fits = covariance.len() == Self::bands()
+            && covariance.iter().all(|c| c.shape() == (n, n) && c.iter().all(|v| v.is_finite()))
+            && mean.iter().all(|v| v.is_finite());
+        if !fits {
+            return Err(Error::request(format!("These are not statistics of {n} channels of cells.")));
         }
-        Ok(Self { mean: DVector::from_vec(mean), between, within })
+        Ok(Self { side, mean, covariance, cosines: Cosines::new([side]) })
     }
 
     /// Channels that say nothing of each other.
-    pub fn unrelated(channels: usize) -> Self {
-        let half = DMatrix::identity(channels, channels) * 0.5;
-        Self { mean: DVector::zeros(channels), between: half.clone(), within: half }
+    pub fn unrelated(side: usize, channels: usize) -> Self {
+        let covariance = vec![DMatrix::identity(channels, channels); Self::bands()];
+        Self { side, mean: vec![0.0; channels], covariance, cosines: Cosines::new([side]) }
+    }
+
+    /// Number of bands.
+    pub fn bands() -> usize {
+        BANDS.len()
+    }
+
+    /// Which of a window's coefficients are in each band.
+    pub fn coefficients(side: usize) -> Vec<Vec<usize>> {
+        let mut all = vec![Vec::new(); Self::bands()];
+        for k in 0..side * side {
+            let radius = ((k / side) as f64).hypot((k % side) as f64);
+            let band = BANDS.iter().position(|end| radius < *end).unwrap_or(Self::bands() - 1);
+            all[band].push(k);
+        }
+        all
     }
 
     /// Channels it is of.
@@ -56,22 +78,20 @@ impl Gaussian {
     ///
     /// # Errors
     /// When it is missing, damaged, or of another number of channels.
-    pub fn open(path: &Path, sha256: Option<&str>, channels: usize) -> Result<Self> {
+    pub fn open(path: &Path, sha256: Option<&str>, side: usize, channels: usize) -> Result<Self> {
         let mut source = LoadedWeights::open(path, sha256, &Device::Cpu)?;
         let mut get = |name: &str, shape: &[usize]| -> Result<Vec<f32>> {
             Ok(source.get(name, shape, Init::Zeros)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
         };
         let mean = get("mean", &[channels])?;
-        let mut square = |name: &str| -> Result<DMatrix<f64>> {
-            let values = get(name, &[channels, channels])?.into_iter().map(f64::from);
-            Ok(DMatrix::from_iterator(channels, channels, values))
-        };
-        let (between, within) = (square("between")?, square("within")?);
+        let all = get("covariance", &[Self::bands(), channels, channels])?;
         source.finish()?;
-        Self::new(mean, between, within).map_err(|e| Error::file(path, e.to_string()))
+        let square = |c: &[f32]| DMatrix::from_iterator(channels, channels, c.iter().map(|v| f64::from(*v)));
+        let covariance = all.chunks_exact((channels * channels).max(1)).map(square).collect();
+        Self::new(side, mean, covariance).map_err(|e| Error::file(path, e.to_string()))
     }
 
-    /// `mean (channels)`, `between (channels, channels)`, `within (channels, channels)`.
+    /// `mean (channels)`, `covariance (bands, channels, channels)`.
     pub fn tensors(&self) -> BTreeMap<String, TensorData> {
         let n = self.channels();
         let tensor = |shape: Vec<usize>, values: &mut dyn Iterator<Item = f32>| TensorData {
@@ -80,11 +100,10 @@ impl Gaussian {
             bytes: values.flat_map(f32::to_le_bytes).collect(),
         };
         // Symmetric: the order of rows and columns does not matter.
-        let square = |of: &DMatrix<f64>| tensor(vec![n, n], &mut of.iter().map(|v| *v as f32));
+        let mut all = self.covariance.iter().flatten().map(|v| *v as f32);
         BTreeMap::from([
             ("mean".to_owned(), tensor(vec![n], &mut self.mean.iter().copied())),
-            ("between".to_owned(), square(&self.between)),
-            ("within".to_owned(), square(&self.within)),
+            ("covariance".to_owned(), tensor(vec![Self::bands(), n, n], &mut all)),
         ])
     }
 
@@ -95,21 +114,26 @@ impl Gaussian {
     /// # Errors
     /// When the statistics are no covariance.
     pub fn estimate(&self, noisy: &[f32], noise: &[f64]) -> Result<Vec<f32>> {
-        let n = self.channels();
+        let (n, cells) = (self.channels(), self.side * self.side);
         let seen: Vec<usize> = (0..n).filter(|&c| noise[c].is_finite()).collect();
-        let cells = noisy.len() / n.max(1);
         if seen.is_empty() {
-            return Ok(self.mean.as_slice().repeat(cells));
+            return Ok(self.mean.repeat(cells));
         }
-        let observed = DMatrix::from_fn(seen.len(), cells, |i, cell| noisy[cell * n + seen[i]] - self.mean[seen[i]]);
-        let mean = observed.column_mean();
-        let mut about = observed;
-        about.column_iter_mut().for_each(|mut cell| cell -= &mean);
-        let own = |share: f64| seen.iter().map(|&c| noise[c] * share).collect::<Vec<_>>();
-        let level = &self.mean + gain(&self.between, &seen, &own(1.0 / cells as f64))? * mean;
-        let mut expected = gain(&self.within, &seen, &own(1.0))? * about;
-        expected.column_iter_mut().for_each(|mut cell| cell += &level);
-        Ok(expected.as_slice().to_vec())
+        let of = |&c: &usize| (0..cells).map(move |cell| noisy[cell * n + c] - self.mean[c]);
+        let mut observed: Vec<f32> = seen.iter().flat_map(of).collect();
+        self.cosines.forward(&mut observed, self.side);
+        let own: Vec<f64> = seen.iter().map(|&c| noise[c]).collect();
+        let mut expected = vec![0.0; n * cells];
+        for (covariance, members) in self.covariance.iter().zip(Self::coefficients(self.side)) {
+            let band = DMatrix::from_fn(seen.len(), members.len(), |i, k| observed[i * cells + members[k]]);
+            let found = gain(covariance, &seen, &own)? * band;
+            for (k, member) in members.iter().enumerate() {
+                found.column(k).iter().enumerate().for_each(|(c, v)| expected[c * cells + member] = *v);
+            }
+        }
+        self.cosines.inverse(&mut expected, self.side);
+        let cell = |cell: usize| (0..n).map(move |c| (c, cell));
+        Ok((0..cells).flat_map(cell).map(|(c, cell)| expected[c * cells + cell] + self.mean[c]).collect())
     }
 }
 
@@ -129,33 +153,49 @@ fn gain(covariance: &DMatrix<f64>, seen: &[usize], noise: &[f64]) -> Result<DMat
 mod tests {
     use super::*;
 
-    /// Two channels: the second is half the first, and a little of its own.
+    const SIDE: usize = 8;
+
+    /// Two channels: the second is half the first and a little of its own; windows differ by more than cells do.
     fn pair() -> Gaussian {
         let of = |scale: f64| DMatrix::from_row_slice(2, 2, &[1.0, 0.5, 0.5, 0.26]) * scale;
-        Gaussian::new(vec![1.0, -1.0], of(1.0), of(0.1)).expect("statistics")
+        let covariance = [64.0, 8.0, 1.0, 0.1, 0.1, 0.1].map(of).to_vec();
+        Gaussian::new(SIDE, vec![1.0, -1.0], covariance).expect("statistics")
+    }
+
+    fn cells(first: impl Fn(usize) -> f32) -> Vec<f32> {
+        (0..SIDE * SIDE).flat_map(|cell| [first(cell), 99.0]).collect()
     }
 
     #[test]
     fn what_is_linear_in_what_is_given_is_told_and_what_is_not_there_is_the_mean() {
-        let cells = [3.0, 99.0, 2.0, -99.0];
-        let found = pair().estimate(&cells, &[0.0, f64::INFINITY]).expect("estimate");
-        for (cell, first) in [(0, 3.0), (1, 2.0)] {
-            assert!((found[2 * cell] - first).abs() < 1e-3, "{found:?}");
-            assert!((found[2 * cell + 1] - (-1.0 + (first - 1.0) / 2.0)).abs() < 1e-3, "{found:?}");
+        let first = |cell: usize| 2.0 + (cell as f32 * 0.7).sin();
+        let found = pair().estimate(&cells(first), &[0.0, f64::INFINITY]).expect("estimate");
+        for (cell, found) in found.chunks_exact(2).enumerate() {
+            assert!((found[0] - first(cell)).abs() < 2e-3, "{cell}: {found:?}");
+            assert!((found[1] - (-1.0 + (first(cell) - 1.0) / 2.0)).abs() < 2e-3, "{cell}: {found:?}");
         }
-        let nothing = pair().estimate(&cells, &[f64::INFINITY; 2]).expect("estimate");
-        assert_eq!(nothing, [1.0, -1.0, 1.0, -1.0]);
+        let nothing = pair().estimate(&cells(first), &[f64::INFINITY; 2]).expect("estimate");
+        assert_eq!(nothing, [1.0, -1.0].repeat(SIDE * SIDE));
     }
 
     #[test]
-    fn noise_is_averaged_away_from_the_mean_of_a_window_first() {
-        // A level of 2 above the mean in all of a hundred cells, one of them 2 higher still.
-        let mut cells = [3.0, 0.0].repeat(100);
-        cells[0] = 5.0;
-        let found = pair().estimate(&cells, &[1.0, f64::INFINITY]).expect("estimate");
-        assert!((found[2] - 3.0).abs() < 0.05, "{found:?}");
-        // Of what one cell has beside the others a tenth out of eleven is believed.
-        assert!((found[0] - found[2] - 2.0 / 11.0).abs() < 0.01, "{found:?}");
+    fn what_is_broad_is_believed_before_what_is_fine() {
+        // A level of 2 above the mean, and a chequerboard of 1 on top, under noise of 1.
+        let board = |cell: usize| if (cell / SIDE + cell % SIDE).is_multiple_of(2) { 1.0 } else { -1.0 };
+        let found = pair().estimate(&cells(|cell| 3.0 + board(cell)), &[1.0, f64::INFINITY]).expect("estimate");
+        let mean = found.chunks_exact(2).map(|c| c[0]).sum::<f32>() / (SIDE * SIDE) as f32;
+        assert!((mean - 1.0 - 2.0 * 64.0 / 65.0).abs() < 0.01, "{mean}");
+        let fine = found.chunks_exact(2).enumerate().map(|(cell, c)| (c[0] - mean) * board(cell)).sum::<f32>();
+        assert!(fine / ((SIDE * SIDE) as f32) < 0.2, "{fine}");
+    }
+
+    #[test]
+    fn every_coefficient_is_in_one_band() {
+        let all = Gaussian::coefficients(24);
+        assert_eq!(all[0], [0]);
+        let mut members: Vec<usize> = all.concat();
+        members.sort_unstable();
+        assert_eq!(members, (0..576).collect::<Vec<_>>());
     }
 
     #[test]
@@ -163,12 +203,13 @@ mod tests {
         let dir = tempfile::tempdir().expect("folder");
         let path = dir.path().join("statistics.safetensors");
         crate::model::write_weights(&path, &pair().tensors(), false).expect("write");
-        let back = Gaussian::open(&path, None, 2).expect("read");
-        let estimate = |of: &Gaussian| of.estimate(&[3.0, 0.0], &[0.0, f64::INFINITY]).expect("estimate");
+        let back = Gaussian::open(&path, None, SIDE, 2).expect("read");
+        let estimate = |of: &Gaussian| of.estimate(&cells(|_| 3.0), &[0.0, f64::INFINITY]).expect("estimate");
         assert!(estimate(&back).iter().zip(estimate(&pair())).all(|(a, b)| (a - b).abs() < 1e-5));
-        assert!(Gaussian::open(&path, None, 3).is_err());
-        let two = DMatrix::zeros(2, 2);
-        assert!(Gaussian::new(vec![0.0; 3], two.clone(), two.clone()).is_err());
-        assert!(Gaussian::new(vec![f32::NAN; 2], two.clone(), two).is_err());
+        assert!(Gaussian::open(&path, None, SIDE, 3).is_err());
+        let two = || vec![DMatrix::identity(2, 2); Gaussian::bands()];
+        assert!(Gaussian::new(SIDE, vec![0.0; 3], two()).is_err());
+        assert!(Gaussian::new(SIDE, vec![f32::NAN; 2], two()).is_err());
+        assert!(Gaussian::new(SIDE, vec![0.0; 2], two()[1..].to_vec()).is_err());
     }
 }

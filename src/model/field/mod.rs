@@ -17,7 +17,6 @@ mod posterior;
 mod statistics;
 #[cfg(test)]
 mod tests;
-mod transform;
 
 pub use denoiser::{FieldDenoiser, Inputs, LocalInputs};
 pub use layout::{FrequencyGroup, Layout, Part};
@@ -25,4 +24,3 @@ pub use local::{Block, CellGrid, Local, LocalSizes};
 pub use places::Places;
 pub use posterior::{Estimate, Level, Posterior};
 pub use statistics::{Regime, Statistics};
-pub use transform::Cosines;

@@ -1,9 +1,9 @@
 //! What is known about the field: level, spectrum, and how channels go together at each scale.
 
 use super::layout::Layout;
-use super::transform::Cosines;
 use crate::error::{Error, Result};
 use crate::modality::ModalityTable;
+use crate::model::cosines::Cosines;
 use crate::model::parameters::{Init, Parameters};
 use crate::model::tensor_data::TensorData;
 use crate::model::weights::LoadedWeights;
