@@ -45,6 +45,10 @@ pub(super) struct Verdict {
 /// # Errors
 /// When the device fails.
 pub(super) fn told_apart(real: &[Picture], other: &[Picture], channels: usize) -> Result<Option<Verdict>> {
+    told_apart_after(STEPS, real, other, channels)
+}
+
+fn told_apart_after(steps: usize, real: &[Picture], other: &[Picture], channels: usize) -> Result<Option<Verdict>> {
     let places: BTreeSet<&str> = real.iter().chain(other).map(|p| p.place.as_str()).collect();
     let fold: BTreeMap<&str, usize> = places.iter().enumerate().map(|(k, place)| (*place, k % 2)).collect();
     let of_fold = |set: &[Picture], wanted: usize| -> Vec<Picture> {
@@ -59,7 +63,7 @@ pub(super) fn told_apart(real: &[Picture], other: &[Picture], channels: usize) -
         if learned.iter().chain(&asked).any(Vec::is_empty) {
             return Ok(None);
         }
-        let classifier = Classifier::learn(&learned, channels, &standards, judged as u64)?;
+        let classifier = Classifier::learn(steps, &learned, channels, &standards, judged as u64)?;
         for (set, pictures) in asked.iter().enumerate() {
             for picture in pictures {
                 let score = classifier.score(picture, channels, &standards)?;
@@ -144,14 +148,20 @@ impl Classifier {
         Ok(found.squeeze(1)?)
     }
 
-    fn learn(sets: &[Vec<Picture>; 2], channels: usize, standards: &[[f32; 2]], number: u64) -> Result<Self> {
+    fn learn(
+        steps: usize,
+        sets: &[Vec<Picture>; 2],
+        channels: usize,
+        standards: &[[f32; 2]],
+        number: u64,
+    ) -> Result<Self> {
         let mut generator = training_generator(0, "classifier", "", number);
         let network = Self::new(channels, &mut generator)?;
         let rate = ParamsAdamW { lr: 2e-3, weight_decay: 1e-2, ..Default::default() };
         let mut optimiser = AdamW::new(network.variables(), rate)?;
         let answers = [0f32, 1.0].map(|answer| [answer; BATCH]).concat();
         let answers = Tensor::from_vec(answers, 2 * BATCH, &Device::Cpu)?;
-        for _ in 0..STEPS {
+        for _ in 0..steps {
             let (mut values, mut side) = (Vec::new(), CROP);
             for set in sets {
                 for _ in 0..BATCH {
@@ -230,7 +240,8 @@ mod tests {
         };
         let sets: [Vec<Picture>; 3] =
             [false, false, true].map(|blurred| (0..24).map(|k| picture(k, blurred)).collect());
-        let verdict = |other: &[Picture]| told_apart(&sets[0], other, 2).expect("verdict").expect("six places");
+        let verdict =
+            |other: &[Picture]| told_apart_after(60, &sets[0], other, 2).expect("verdict").expect("six places");
         let (alike, blurred) = (verdict(&sets[1]), verdict(&sets[2]));
         assert!((0.25..0.75).contains(&alike.area), "{alike:?}");
         assert!(blurred.area > 0.95, "{blurred:?}");
