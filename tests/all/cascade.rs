@@ -108,7 +108,7 @@ fn a_cascade_is_trained_made_a_model_and_asked() {
     // From the model alone, without what the training left beside it.
     let alone = workshop.path("alone");
     std::fs::create_dir(&alone).expect("folder");
-    for name in ["manifest.json", "coarse.safetensors", "drawing.safetensors"] {
+    for name in ["manifest.json", "coarse.safetensors", "statistics.safetensors", "drawing.safetensors"] {
         std::fs::copy(model.join(name), alone.join(name)).expect("copy");
     }
     for what in ["coarse", "refiner"] {

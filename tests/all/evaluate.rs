@@ -61,7 +61,7 @@ fn the_default_preset_solves_unless_another_is_chosen_and_the_report_says_which(
 #[test]
 fn what_cannot_be_evaluated_is_refused_with_the_reason() {
     let message = failure(evaluate("models/demo", "models/recipes/demo.toml").args(["--task", "guess"]), 2);
-    let known = "reconstruct, rest, others, bands, radar, clear_radar, radar_cover, radar_alone, level, cover, where, certainty, dates, clear";
+    let known = "reconstruct, rest, others, bands, radar, clear_radar, radar_cover, radar_alone, level, told_apart, cover, where, certainty, dates, clear";
     assert!(message.contains("guess") && message.contains(known), "{message}");
     // Another recipe holds nothing out.
     let message = failure(&mut evaluate("models/demo", "models/recipes/base.toml"), 1);
