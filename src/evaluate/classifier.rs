@@ -1,10 +1,10 @@
 //! A small convolutional network that learns to tell two sets of pictures apart. Pictures that it cannot tell apart look alike.
 
 use super::correlations::interval_of;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sampler::training_generator;
 use candle_core::{Device, Tensor, Var};
-use candle_nn::{AdamW, Optimizer, ParamsAdamW, loss, ops};
+use candle_nn::{AdamW, Optimizer, ParamsAdamW, ops};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::RngCore;
 use rand_distr::{Distribution, StandardNormal};
@@ -172,8 +172,7 @@ impl Classifier {
                 }
             }
             let pictures = Tensor::from_vec(values, (2 * BATCH, channels, side, side), &Device::Cpu)?;
-            let off = loss::binary_cross_entropy_with_logit(&network.forward(&pictures)?, &answers)?;
-            optimiser.backward_step(&off)?;
+            optimiser.backward_step(&cross_entropy(&network.forward(&pictures)?, &answers)?)?;
         }
         Ok(network)
     }
@@ -181,8 +180,18 @@ impl Classifier {
     fn score(&self, picture: &Picture, channels: usize, standards: &[[f32; 2]]) -> Result<f64> {
         let (values, side) = crop(picture, channels, standards, None);
         let picture = Tensor::from_vec(values, (1, channels, side, side), &Device::Cpu)?;
-        Ok(f64::from(self.forward(&picture)?.to_vec1::<f32>()?[0]))
+        let score = f64::from(self.forward(&picture)?.to_vec1::<f32>()?[0]);
+        if score.is_finite() {
+            return Ok(score);
+        }
+        Err(Error::Compute("The classifier that tells realisations from real windows gave no number.".into()))
     }
+}
+
+/// Mean cross-entropy of logits and answers of 0 and 1: finite however sure the network is.
+fn cross_entropy(logits: &Tensor, answers: &Tensor) -> Result<Tensor> {
+    let sure = (logits.abs()?.neg()?.exp()? + 1.0)?.log()?;
+    Ok(((logits.relu()? - (logits * answers)?)? + sure)?.mean_all()?)
 }
 
 /// A turned crop of a picture, standardised, and its side; with no generator the whole picture as it lies.
@@ -225,6 +234,21 @@ mod tests {
         assert_eq!(area_under_curve(&[0.0, 1.0], &[2.0, 3.0]), 1.0);
         assert_eq!(area_under_curve(&[2.0, 3.0], &[0.0, 1.0]), 0.0);
         assert_eq!(area_under_curve(&[1.0, 2.0], &[1.0, 2.0]), 0.5);
+    }
+
+    #[test]
+    fn whoever_is_sure_stays_finite() {
+        let tensor = |values: [f32; 2]| Tensor::new(&values, &Device::Cpu).expect("tensor");
+        let loss = |logits| cross_entropy(&tensor(logits), &tensor([0.0, 1.0])).and_then(|l| Ok(l.to_scalar::<f32>()?));
+        assert!((loss([0.0, 0.0]).expect("loss") - 2f32.ln()).abs() < 1e-6);
+        assert_eq!(loss([-1e4, 1e4]).expect("loss"), 0.0);
+        assert!((loss([1e4, -1e4]).expect("loss") - 1e4).abs() < 1.0);
+        // Sets that any pixel tells apart.
+        let flat = |value: f32| -> Vec<Picture> {
+            (0..8).map(|k| Picture { place: format!("place {}", k % 4), values: vec![value; 64] }).collect()
+        };
+        let verdict = told_apart_after(100, &flat(0.0), &flat(9.0), 1).expect("verdict").expect("four places");
+        assert_eq!(verdict.area, 1.0);
     }
 
     #[test]
