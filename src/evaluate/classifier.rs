@@ -51,15 +51,15 @@ pub(super) fn told_apart(real: &[Picture], other: &[Picture], channels: usize) -
 fn told_apart_after(steps: usize, real: &[Picture], other: &[Picture], channels: usize) -> Result<Option<Verdict>> {
     let places: BTreeSet<&str> = real.iter().chain(other).map(|p| p.place.as_str()).collect();
     let fold: BTreeMap<&str, usize> = places.iter().enumerate().map(|(k, place)| (*place, k % 2)).collect();
-    let of_fold = |set: &[Picture], wanted: usize| -> Vec<Picture> {
-        set.iter().filter(|p| fold[p.place.as_str()] == wanted).cloned().collect()
-    };
+    fn of_fold<'a>(set: &'a [Picture], fold: &BTreeMap<&str, usize>, wanted: usize) -> Vec<&'a Picture> {
+        set.iter().filter(|p| fold[p.place.as_str()] == wanted).collect()
+    }
     let standards = standards(real, channels);
     // By place: scores of either set, comparable within a fold.
     let mut scores: [BTreeMap<String, [Vec<f64>; 2]>; 2] = Default::default();
     for (judged, scores) in scores.iter_mut().enumerate() {
-        let learned = [of_fold(real, 1 - judged), of_fold(other, 1 - judged)];
-        let asked = [of_fold(real, judged), of_fold(other, judged)];
+        let learned = [real, other].map(|set| of_fold(set, &fold, 1 - judged));
+        let asked = [real, other].map(|set| of_fold(set, &fold, judged));
         if learned.iter().chain(&asked).any(Vec::is_empty) {
             return Ok(None);
         }
@@ -150,7 +150,7 @@ impl Classifier {
 
     fn learn(
         steps: usize,
-        sets: &[Vec<Picture>; 2],
+        sets: &[Vec<&Picture>; 2],
         channels: usize,
         standards: &[[f32; 2]],
         number: u64,
@@ -165,7 +165,7 @@ impl Classifier {
             let (mut values, mut side) = (Vec::new(), CROP);
             for set in sets {
                 for _ in 0..BATCH {
-                    let picture = &set[(generator.next_u64() % set.len() as u64) as usize];
+                    let picture = set[(generator.next_u64() % set.len() as u64) as usize];
                     let (crop, own) = crop(picture, channels, standards, Some(&mut generator));
                     values.extend(crop);
                     side = own;

@@ -1,9 +1,8 @@
 //! Fits the statistics of a cascade's cells to windows that lack some modalities.
 
-use super::coarse::CachedWindows;
-use super::moments::{Moments, Prior, maximise, rough_mean};
+use super::coarse::{CachedWindows, standardised_cells};
+use super::moments::{Moments, Prior, maximise, rough_mean, squares};
 use crate::error::Result;
-use crate::modality::to_network;
 use crate::model::Cosines;
 use crate::model::cascade::{Cells, Gaussian, Standard};
 use crate::parallel;
@@ -36,9 +35,7 @@ pub(super) fn cell_statistics(
         let (mut stack, mut values) = (Vec::new(), Vec::new());
         for (i, value) in windows.train[window].iter().enumerate() {
             let (Some(value), Some(part), Some(standard)) = (value, &cells.parts[i], &standards[i]) else { continue };
-            let mut image = to_network(&windows.table[i], value)?;
-            standard.standardise(&mut image);
-            values.extend(cells.of_image(part, standard, &image));
+            values.extend(standardised_cells(&windows.table[i], cells, part, standard, value)?);
             stack.extend(part.first..part.first + part.latent);
         }
         Ok((stack, values))
@@ -62,7 +59,8 @@ pub(super) fn cell_statistics(
     for (band, all) in bands.into_iter().enumerate() {
         let moments: Vec<Moments> = all.into_values().map(Moments::averaged).collect();
         let level = if band == 0 { rough_mean(&moments, n) } else { DVector::zeros(n) };
-        let unrelated = unrelated(moments.iter().map(|m| m.clone().about(&level)), n);
+        let about: Vec<Moments> = moments.iter().map(|m| m.clone().about(&level)).collect();
+        let unrelated = unrelated(&about, n);
         let mean_covariance = &unrelated * if band == 0 { FLAT } else { 0.0 };
         let prior = Prior { mean: level, mean_covariance, covariance: &unrelated, windows: PRIOR_WINDOWS };
         let (level, own) = maximise(&moments, &prior)?;
@@ -75,13 +73,7 @@ pub(super) fn cell_statistics(
 }
 
 /// The variance of each channel that moments about their mean tell, and nothing between channels.
-fn unrelated(moments: impl Iterator<Item = Moments>, n: usize) -> DMatrix<f64> {
-    let (mut sum, mut count) = (DVector::zeros(n), DVector::from_element(n, 1e-9));
-    for m in moments {
-        for (i, &c) in m.stack.iter().enumerate() {
-            sum[c] += m.weight * m.second[(i, i)];
-            count[c] += m.weight;
-        }
-    }
-    DMatrix::from_diagonal(&sum.component_div(&count).map(|v| v.max(1e-4)))
+fn unrelated(moments: &[Moments], n: usize) -> DMatrix<f64> {
+    let (sum, count) = squares(moments, vec![1e-9; n]);
+    DMatrix::from_diagonal(&DVector::from_fn(n, |c, _| (sum[c] / count[c]).max(1e-4)))
 }

@@ -10,9 +10,9 @@ use super::split::Use;
 use super::steps::Task;
 use super::windows::{Windows, turned_value, uniform};
 use crate::error::Result;
-use crate::modality::{ModalityTable, Subject, Value, to_network};
+use crate::modality::{Modality, ModalityTable, Subject, Value, to_network};
 use crate::model::TRAIN_STEPS;
-use crate::model::cascade::{Cells, Coarse, CoarseInputs, KnownCells, Level, Standard};
+use crate::model::cascade::{Cells, Coarse, CoarseInputs, KnownCells, Level, Part, Standard};
 use crate::parallel;
 use crate::sampler::training_generator;
 use candle_core::Tensor;
@@ -150,16 +150,10 @@ impl<'a> CoarseTask<'a> {
                 (State::Noised(n), _) => self.network.level(n as f32),
             };
             let deviation = self.network.deviation(i);
-            let standardised = match &values[i] {
-                None => vec![0.0; noise.len()],
-                Some(value) => {
-                    let mut data = to_network(m, value)?;
-                    if let (Some(part), Some(standard)) = (&cells.parts[i], &self.standards[i]) {
-                        standard.standardise(&mut data);
-                        data = cells.of_image(part, standard, &data);
-                    }
-                    data
-                }
+            let standardised = match (&values[i], &cells.parts[i], &self.standards[i]) {
+                (None, ..) => vec![0.0; noise.len()],
+                (Some(value), Some(part), Some(standard)) => standardised_cells(m, cells, part, standard, value)?,
+                (Some(value), ..) => to_network(m, value)?,
             };
             let scale = if m.is_scalar() { 1.0 } else { deviation as f32 };
             let mut latent: Vec<f32> = standardised.iter().map(|v| v * scale).collect();
@@ -242,8 +236,9 @@ impl<'a> CoarseTask<'a> {
 
 impl CoarseTask<'_> {
     /// Tells how well the first guess of surface reflectance does from radar and land cover, or one of them, under a clear
-    /// sky, and from reflectance with the atmosphere above it: correlation with the truth inside a window and channel, and squared error of standardised cells beside that of
-    /// the mean of all windows; on windows that are trained on, and on others.
+    /// sky, and from reflectance with the atmosphere above it: correlation with the truth inside a window and channel, and
+    /// squared error of standardised cells beside that of the mean of all windows; on windows that are trained on, and on
+    /// others.
     fn tell_first_guess(&self) -> Result<()> {
         let table = &self.windows.table;
         let Some(target) = table.finest(Subject::SurfaceReflectance) else { return Ok(()) };
@@ -370,6 +365,22 @@ struct Target {
     weights: Vec<f32>,
     scalars: Vec<f32>,
     scalar_weights: Vec<f32>,
+}
+
+/// The latent of a value before it is scaled.
+///
+/// # Errors
+/// When the value does not fit its modality.
+pub(super) fn standardised_cells(
+    m: &Modality,
+    cells: &Cells,
+    part: &Part,
+    standard: &Standard,
+    value: &Value,
+) -> Result<Vec<f32>> {
+    let mut image = to_network(m, value)?;
+    standard.standardise(&mut image);
+    Ok(cells.of_image(part, standard, &image))
 }
 
 /// Fits what standardises each modality to the windows to train on.

@@ -59,6 +59,18 @@ pub(super) fn rough_mean(moments: &[Moments], n: usize) -> DVector<f64> {
     sum.component_div(&count)
 }
 
+/// By channel, the weighted sum of squares over the windows that hold it, and their weights, which are added to `count`.
+pub(super) fn squares(moments: &[Moments], mut count: Vec<f64>) -> (Vec<f64>, Vec<f64>) {
+    let mut sum = vec![0.0; count.len()];
+    for m in moments {
+        for (i, &c) in m.stack.iter().enumerate() {
+            sum[c] += m.weight * m.second[(i, i)];
+            count[c] += m.weight;
+        }
+    }
+    (sum, count)
+}
+
 /// What is assumed before anything is seen: a normal distribution of the mean, and a covariance worth some windows.
 pub(super) struct Prior<'a> {
     /// Mean, also of channels that are never seen.

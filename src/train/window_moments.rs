@@ -1,6 +1,6 @@
 //! Moments of the windows that a field is fitted to: by radial bin, and over all scales together.
 
-use super::moments::Moments;
+use super::moments::{self, Moments};
 use super::recipe::FieldRecipe;
 use crate::modality::ModalityTable;
 use crate::model::field::Layout;
@@ -65,14 +65,8 @@ pub(super) fn gather(layout: &Layout, windows: impl Iterator<Item = Held>) -> (V
 
 /// Weighted sums of squares by channel, and the weights, which are added to `count`. The same band of two families counts
 /// for one: what is seen of either in some scenes holds for both.
-pub(super) fn squares(moments: &[Moments], mut count: Vec<f64>, same: &[Vec<usize>; 2]) -> (Vec<f64>, Vec<f64>) {
-    let mut sum = vec![0.0; count.len()];
-    for m in moments {
-        for (i, &c) in m.stack.iter().enumerate() {
-            sum[c] += m.weight * m.second[(i, i)];
-            count[c] += m.weight;
-        }
-    }
+pub(super) fn squares(moments: &[Moments], count: Vec<f64>, same: &[Vec<usize>; 2]) -> (Vec<f64>, Vec<f64>) {
+    let (mut sum, mut count) = moments::squares(moments, count);
     for (&a, &b) in same[0].iter().zip(&same[1]) {
         for values in [&mut sum, &mut count] {
             let both = values[a] + values[b];

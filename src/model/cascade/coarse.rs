@@ -188,25 +188,19 @@ impl Coarse {
             let (unit, full) = (expected / deviation as f32, 1.0 / deviation as f32);
             let known = known.get(i).and_then(Option::as_ref);
             let is_known = |cell: usize| known.filter(|k| k.mask.at(cell));
+            let signal = level.signal * deviation;
             if level != Level::ABSENT {
-                let signal = level.signal * deviation;
                 variance[part.first..part.first + part.latent].fill((level.noise / signal).powi(2));
-                for (channel, image) in noisy[i].chunks_exact(count).enumerate() {
-                    for (cell, v) in image.iter().enumerate() {
-                        observed[cell * channels + part.first + channel] = match is_known(cell) {
-                            Some(known) => known.latent[channel * count + cell] * full,
-                            None => v / signal as f32,
-                        };
-                    }
-                }
             }
             for (channel, image) in noisy[i].chunks_exact(count).enumerate() {
                 for (cell, v) in image.iter().enumerate() {
-                    values[cell * stride + part.first + channel] = match is_known(cell) {
-                        Some(known) => known.latent[channel * count + cell] * full,
-                        None if level == Level::ABSENT => 0.0,
-                        None => v * unit,
+                    let [expected, undone] = match is_known(cell) {
+                        Some(known) => [known.latent[channel * count + cell] * full; 2],
+                        None if level == Level::ABSENT => [0.0; 2],
+                        None => [v * unit, v / signal as f32],
                     };
+                    values[cell * stride + part.first + channel] = expected;
+                    observed[cell * channels + part.first + channel] = undone;
                 }
             }
             for cell in 0..count {

@@ -27,6 +27,8 @@ pub struct Gaussian {
     side: usize,
     mean: Vec<f32>,
     covariance: Vec<DMatrix<f64>>,
+    /// Which coefficients are in each band.
+    members: Vec<Vec<usize>>,
     cosines: Cosines,
 }
 
@@ -44,13 +46,14 @@ impl Gaussian {
         if !fits {
             return Err(Error::request(format!("These are not statistics of {n} channels of cells.")));
         }
-        Ok(Self { side, mean, covariance, cosines: Cosines::new([side]) })
+        Ok(Self { side, mean, covariance, members: Self::coefficients(side), cosines: Cosines::new([side]) })
     }
 
     /// Channels that say nothing of each other.
-    pub fn unrelated(side: usize, channels: usize) -> Self {
+    #[cfg(test)]
+    pub(super) fn unrelated(side: usize, channels: usize) -> Self {
         let covariance = vec![DMatrix::identity(channels, channels); Self::bands()];
-        Self { side, mean: vec![0.0; channels], covariance, cosines: Cosines::new([side]) }
+        Self::new(side, vec![0.0; channels], covariance).expect("statistics")
     }
 
     /// Number of bands.
@@ -124,7 +127,7 @@ impl Gaussian {
         self.cosines.forward(&mut observed, self.side);
         let own: Vec<f64> = seen.iter().map(|&c| noise[c]).collect();
         let mut expected = vec![0.0; n * cells];
-        for (covariance, members) in self.covariance.iter().zip(Self::coefficients(self.side)) {
+        for (covariance, members) in self.covariance.iter().zip(&self.members) {
             let band = DMatrix::from_fn(seen.len(), members.len(), |i, k| observed[i * cells + members[k]]);
             let found = gain(covariance, &seen, &own)? * band;
             for (k, member) in members.iter().enumerate() {
