@@ -24,12 +24,14 @@ use std::path::Path;
 const ITEMS_TOGETHER: usize = 8;
 /// Windows the validation loss is taken over.
 const VALIDATION_ITEMS: usize = 128;
-/// The most that little noise lets an error weigh beside the error of a first guess.
-const MOST_WEIGHT: f64 = 8.0;
+/// Times at which errors are told: of a first guess, and where what varies inside a window is decided.
+const TOLD_TIMES: [usize; 3] = [TRAIN_STEPS, 250, 60];
+/// Of less than this that is open, errors do not count for more.
+const LEAST_OPEN: f32 = 0.1;
 /// Weight of how much cells vary, beside what they are.
 const SPREAD_WEIGHT: f32 = 0.3;
-/// How much more errors inside a window weigh than that of its mean: of what is measured, and of elevation.
-const STRUCTURE_WEIGHTS: [f32; 2] = [3.0, 30.0];
+/// Weight of the mean of a window, beside what varies about it.
+const MEAN_WEIGHT: f32 = 0.3;
 /// Deviation by which a given location or date is moved on its sphere: 600 km or six days. Of few places a network would learn
 /// each by heart.
 const SCALAR_JITTER: f32 = 0.1;
@@ -136,12 +138,13 @@ impl<'a> CoarseTask<'a> {
         let (mut noisy, mut levels, mut known) = (Vec::new(), Vec::new(), Vec::new());
         let mut target = Target {
             data: vec![0.0; cells.count() * cells.channels],
-            weights: vec![0.0; cells.count() * cells.channels],
+            told: vec![0.0; cells.count() * cells.channels],
+            weights: vec![0.0; cells.channels],
             scalars: Vec::new(),
             scalar_weights: Vec::new(),
         };
         let counts = |i: usize| values[i].is_some() && matches!(item.states[i], State::Noised(_));
-        let share = 1.0 / (0..table.len()).filter(|&i| counts(i)).count().max(1) as f64;
+        let share = 1.0 / (0..table.len()).filter(|&i| counts(i)).count().max(1) as f32;
         for (i, m) in table.iter().enumerate() {
             let noise = normal(m.latent.iter().product(), &mut generator);
             let level = match (item.states[i], &values[i]) {
@@ -157,11 +160,9 @@ impl<'a> CoarseTask<'a> {
             };
             let scale = if m.is_scalar() { 1.0 } else { deviation as f32 };
             let mut latent: Vec<f32> = standardised.iter().map(|v| v * scale).collect();
-            let snr = (level.signal * deviation / level.noise.max(1e-9)).powi(2);
-            let weight = share * (1.0 + snr).sqrt().min(MOST_WEIGHT);
             let Some(part) = &cells.parts[i] else {
                 target.scalars.extend_from_slice(&standardised);
-                target.scalar_weights.extend([if counts(i) { (weight * 0.1 / 3.0) as f32 } else { 0.0 }; 3]);
+                target.scalar_weights.extend([if counts(i) { share * 0.1 / 3.0 } else { 0.0 }; 3]);
                 if level == Level::GIVEN {
                     latent.iter_mut().zip(&noise).for_each(|(v, n)| *v += SCALAR_JITTER * n);
                 }
@@ -174,15 +175,17 @@ impl<'a> CoarseTask<'a> {
             let valid = valid.map(|valid| valid.resized(cells.side, cells.side));
             let own_mask = mask.as_ref().filter(|_| counts(i));
             if counts(i) {
+                let told = |cell: usize| {
+                    own_mask.is_none_or(|mask| !mask.at(cell)) && valid.as_ref().is_none_or(|valid| valid.at(cell))
+                };
+                let told: Vec<usize> = (0..cells.count()).filter(|&cell| told(cell)).collect();
                 for k in 0..part.latent {
-                    let each = weight as f32 / (cells.count() * part.latent) as f32
-                        * if k >= part.channels { SPREAD_WEIGHT } else { 1.0 };
-                    for cell in 0..cells.count() {
+                    let kind = if k >= part.channels { SPREAD_WEIGHT } else { 1.0 };
+                    target.weights[part.first + k] = share * kind / part.latent as f32;
+                    for &cell in &told {
                         let at = cell * cells.channels + part.first + k;
                         target.data[at] = standardised[k * cells.count() + cell];
-                        let hidden = own_mask.is_none_or(|mask| !mask.at(cell));
-                        let valid = valid.as_ref().is_none_or(|valid| valid.at(cell));
-                        target.weights[at] = if hidden && valid { each } else { 0.0 };
+                        target.told[at] = 1.0 / told.len() as f32;
                     }
                 }
             }
@@ -215,13 +218,20 @@ impl<'a> CoarseTask<'a> {
             }
             Ok(Tensor::from_vec(all, data.shape(), data.device())?)
         };
-        let weights = side_by_side(&|t| &t.weights)?;
+        let told = side_by_side(&|t| &t.told)?;
         let error = (&data - side_by_side(&|t| &t.data)?)?;
-        let mut loss = (error.sqr()? * &weights)?.sum_all()?;
-        // What varies inside a window is a small part of all that varies.
-        let centred = error.broadcast_sub(&error.mean_keepdim((0, 1))?)?;
-        let structure = Tensor::new(structure_weights(cells).as_slice(), data.device())?;
-        loss = (loss + (centred.sqr()? * &weights)?.broadcast_mul(&structure)?.sum_all()?)?;
+        let mean = (&error * &told)?.sum_keepdim((0, 1))?;
+        let about = (error.broadcast_sub(&mean)?.sqr()? * &told)?.sum_keepdim((0, 1))?;
+        // In units of what is open, once: an error of what is all but told counts for more than its size, but not for all.
+        let weights = |which: usize, kind: f32| -> Result<Tensor> {
+            let of = |(input, target): (&CoarseInputs, &Target)| -> Vec<f32> {
+                input.deviations.iter().zip(&target.weights).map(|(d, w)| kind * w / d[which].max(LEAST_OPEN)).collect()
+            };
+            let all: Vec<f32> = inputs.iter().zip(&targets).flat_map(of).collect();
+            Ok(Tensor::from_vec(all, mean.shape(), data.device())?)
+        };
+        let mut loss =
+            ((mean.sqr()? * weights(0, MEAN_WEIGHT)?)?.sum_all()? + (about * weights(1, 1.0)?)?.sum_all()?)?;
         let of_scalars = |part: &dyn Fn(&Target) -> &[f32]| -> Result<Tensor> {
             let all: Vec<f32> = targets.iter().flat_map(|t| part(t).iter().copied()).collect();
             Ok(Tensor::from_vec(all, scalars.shape(), scalars.device())?)
@@ -235,73 +245,83 @@ impl<'a> CoarseTask<'a> {
 }
 
 impl CoarseTask<'_> {
-    /// Tells how well the first guess of surface reflectance does from radar and land cover, or one of them, under a clear
-    /// sky, and from reflectance with the atmosphere above it: correlation with the truth inside a window and channel, and
-    /// squared error of standardised cells beside that of the mean of all windows; on windows that are trained on, and on
+    /// Tells how well the network predicts surface reflectance, whose noise is all there is of it or less, from radar, land
+    /// cover, both, nothing else or what a satellite sees of it: squared error beside that of what is linear, as a share of
+    /// the truth's square, of the means of windows and of what varies about them; on windows that are trained on, and on
     /// others.
-    fn tell_first_guess(&self) -> Result<()> {
+    fn tell_errors(&self) -> Result<()> {
         let table = &self.windows.table;
-        let Some(target) = table.finest(Subject::SurfaceReflectance) else { return Ok(()) };
+        let telling = |subjects: &[Subject]| subjects.iter().flat_map(|s| table.telling_of(*s)).collect::<Vec<_>>();
         let all = [Subject::Radar, Subject::LandCover, Subject::Clouds];
-        let above = [Subject::TopOfAtmosphere];
-        for subjects in [&all[..], &all[1..], &[Subject::Radar, Subject::Clouds], &above] {
-            let telling = |subjects: &[Subject]| subjects.iter().flat_map(|s| table.telling_of(*s)).collect::<Vec<_>>();
+        let asked = telling(&[Subject::SurfaceReflectance]);
+        for subjects in
+            [&all[..], &all[1..], &[Subject::Radar, Subject::Clouds], &all[2..], &[Subject::TopOfAtmosphere]]
+        {
             let given = telling(subjects);
-            let needed = if subjects == above { given.clone() } else { telling(&all) };
+            let held = if given.iter().any(|i| table[*i].about.is_optical()) { given.clone() } else { telling(&all) };
             for (windows, of) in [(&self.windows.train, "seen"), (&self.windows.validation, "unseen")] {
-                let holds = |w: &&Vec<Option<Value>>| needed.iter().all(|&i| w[i].is_some()) && w[target].is_some();
+                let holds = |w: &&Vec<Option<Value>>| held.iter().chain(&asked).all(|&i| w[i].is_some());
                 let windows: Vec<&Vec<Option<Value>>> = windows.iter().filter(holds).take(VALIDATION_ITEMS).collect();
-                let [correlation, error, variance] = self.first_guess(&windows, &given, target)?;
-                tracing::info!(
-                    "first guess of {} from {subjects:?}, {of}: correlation {correlation:.3}, squared error {error:.3} of {variance:.3} ({} windows)",
-                    table[target].name,
-                    windows.len()
-                );
+                for time in TOLD_TIMES.into_iter().filter(|_| !windows.is_empty()) {
+                    let [level, about] = self.errors(&windows, &given, &asked, time)?;
+                    tracing::info!(
+                        "from {subjects:?}, {of}, time {time}: means {:.3} (linear {:.3}), about them {:.3} (linear {:.3}), {} windows",
+                        level[0],
+                        level[1],
+                        about[0],
+                        about[1],
+                        windows.len()
+                    );
+                }
             }
         }
         Ok(())
     }
 
-    /// Correlation, squared error, and square of the truth.
-    fn first_guess(&self, windows: &[&Vec<Option<Value>>], given: &[usize], target: usize) -> Result<[f64; 3]> {
-        let (cells, Some(part)) = (self.network.cells(), &self.network.cells().parts[target]) else {
-            return Ok([0.0; 3]);
-        };
+    /// Squared errors of the network and of what is linear, of the means of windows and about them.
+    fn errors(
+        &self,
+        windows: &[&Vec<Option<Value>>],
+        given: &[usize],
+        asked: &[usize],
+        time: usize,
+    ) -> Result<[[f64; 2]; 2]> {
+        let cells = self.network.cells();
         let state = |i: usize| match i {
-            _ if i == target => State::Noised(TRAIN_STEPS),
+            _ if asked.contains(&i) => State::Noised(time),
             _ if given.contains(&i) => State::Given,
             _ => State::Absent,
         };
         let states: Vec<State> = (0..self.windows.table.len()).map(state).collect();
-        let figures = parallel::map(windows, |values| {
+        let parts: Vec<&Part> = asked.iter().filter_map(|&i| cells.parts[i].as_ref()).collect();
+        let sums = parallel::map(windows, |values| {
             let item = Item { window: 0, turn: 0, states: states.clone(), seed: 1 };
-            let Prepared { inputs, target: truth } = self.prepare(values, &item)?;
+            let Prepared { inputs, target } = self.prepare(values, &item)?;
+            let linear = inputs.linear(cells);
             let data: Vec<f32> = self.network.predict(&[inputs])?.0.flatten_all()?.to_vec1()?;
-            let channel = |of: &[f32], k: usize| -> Vec<f64> {
-                (0..cells.count()).map(|cell| f64::from(of[cell * cells.channels + part.first + k])).collect()
-            };
-            let mut sums = [0.0; 3];
-            for k in 0..part.channels {
-                let (a, b) = (channel(&data, k), channel(&truth.data, k));
-                let square = |v: &mut dyn Iterator<Item = f64>| v.map(|v| v * v).sum::<f64>() / cells.count() as f64;
-                sums[0] += correlation(&a, &b);
-                sums[1] += square(&mut a.iter().zip(&b).map(|(a, b)| a - b));
-                sums[2] += square(&mut b.iter().copied());
+            let mut sums = [[0.0; 3]; 2];
+            for channel in parts.iter().flat_map(|part| part.first..part.first + part.channels) {
+                let of = |cell: usize| {
+                    let at = cell * cells.channels + channel;
+                    [data[at] - target.data[at], linear[at] - target.data[at], target.data[at]].map(f64::from)
+                };
+                let mean = (0..cells.count()).map(of).fold([0.0; 3], |mut sum, v| {
+                    sum.iter_mut().zip(v).for_each(|(s, v)| *s += v / cells.count() as f64);
+                    sum
+                });
+                for k in 0..3 {
+                    sums[0][k] += mean[k] * mean[k];
+                    sums[1][k] += (0..cells.count()).map(|cell| (of(cell)[k] - mean[k]).powi(2)).sum::<f64>();
+                }
             }
-            Ok(sums.map(|s| s / part.channels as f64))
+            Ok(sums)
         })?;
-        let mean = |k: usize| figures.iter().map(|f| f[k]).sum::<f64>() / figures.len().max(1) as f64;
-        Ok([mean(0), mean(1), mean(2)])
+        let share = |which: usize, k: usize| {
+            let sum = |k: usize| sums.iter().map(|s| s[which][k]).sum::<f64>();
+            sum(k) / sum(2).max(f64::MIN_POSITIVE)
+        };
+        Ok([0, 1].map(|which| [0, 1].map(|k| share(which, k))))
     }
-}
-
-/// Pearson's; 0 where one does not vary.
-fn correlation(a: &[f64], b: &[f64]) -> f64 {
-    let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
-    let (ma, mb) = (mean(a), mean(b));
-    let sum = |f: &dyn Fn(f64, f64) -> f64| a.iter().zip(b).map(|(a, b)| f(a - ma, b - mb)).sum::<f64>();
-    let scale = (sum(&|a, _| a * a) * sum(&|_, b| b * b)).sqrt();
-    if scale > 1e-12 { sum(&|a, b| a * b) / scale } else { 0.0 }
 }
 
 impl Task for CoarseTask<'_> {
@@ -330,21 +350,10 @@ impl Task for CoarseTask<'_> {
             Ok(f64::from(self.loss_of(&own, items.len() as f64)?.to_scalar::<f32>()?))
         })?;
         if tracing::enabled!(tracing::Level::INFO) {
-            self.tell_first_guess()?;
+            self.tell_errors()?;
         }
         Ok(Some(losses.iter().sum()))
     }
-}
-
-/// By channel of the grid: what errors about the mean of a window weigh beside their weight as errors.
-fn structure_weights(cells: &Cells) -> Vec<f32> {
-    let mut weights = Vec::with_capacity(cells.channels);
-    for part in cells.parts.iter().flatten() {
-        let [measured, relief] = STRUCTURE_WEIGHTS;
-        let own = if part.relief { relief } else { measured };
-        weights.extend((0..part.latent).map(|k| if k < part.channels { own } else { 0.0 }));
-    }
-    weights
 }
 
 /// A latent at a level; pure noise where it is not there.
@@ -360,8 +369,11 @@ struct Prepared {
 }
 
 struct Target {
-    /// `(row, column, channels)`.
+    /// `(row, column, channels)`; 0 where it is not told.
     data: Vec<f32>,
+    /// `(row, column, channels)`: a cell's share of all cells of the channel whose truth is told.
+    told: Vec<f32>,
+    /// By channel.
     weights: Vec<f32>,
     scalars: Vec<f32>,
     scalar_weights: Vec<f32>,

@@ -3,7 +3,7 @@
 use super::recipe::DenoiserRecipe;
 use super::windows::{below, uniform};
 use crate::modality::{Modality, ModalityTable};
-use crate::model::TRAIN_STEPS;
+use crate::model::{Schedule, TRAIN_STEPS};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::RngCore;
 use rand_distr::{Distribution, StandardNormal};
@@ -11,6 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Items of a batch that are computed together on a CPU.
 pub(super) const ITEMS_TOGETHER: usize = 4;
+
+/// The least time of those that are even in their levels.
+const LEAST_TIME: f64 = 0.005;
 
 /// What one item of a batch is made of, drawn before the parts of the batch are computed side by side.
 #[derive(Debug, Clone)]
@@ -45,10 +48,17 @@ pub(super) fn draw_items(
     count: usize,
     generator: &mut ChaCha12Rng,
 ) -> Vec<Item> {
+    let schedule = Schedule::new();
     let mut item = || {
         let window = below(generator, windows);
         let central = uniform(generator) < settings.central_times;
+        let even_levels = uniform(generator) < settings.even_levels;
         let time = |generator: &mut ChaCha12Rng| {
+            if even_levels {
+                let [low, high] = [LEAST_TIME, 1.0].map(|t| schedule.lambda(t));
+                let t = schedule.inverse_lambda(low + (high - low) * uniform(generator));
+                return ((t * TRAIN_STEPS as f64) as usize).clamp(1, TRAIN_STEPS);
+            }
             if !central {
                 return 1 + below(generator, TRAIN_STEPS);
             }

@@ -213,6 +213,10 @@ pub struct DenoiserRecipe {
     /// little to learn.
     #[serde(default)]
     pub central_times: f64,
+    /// Share of items whose times are drawn evenly in the logarithm of signal over noise: half of what an image is made of
+    /// is decided in the last quarter of the times.
+    #[serde(default)]
+    pub even_levels: f64,
     /// Chance that a modality enters clean at time 0, as a condition does when sampling; 0 as published. It varies from
     /// item to item between nothing and twice this.
     #[serde(default)]
@@ -302,6 +306,7 @@ impl Recipe {
         if [
             d.shared_time,
             d.central_times,
+            d.even_levels,
             d.given,
             d.withheld,
             d.scalars_withheld,

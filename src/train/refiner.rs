@@ -18,6 +18,8 @@ use rand_chacha::rand_core::SeedableRng;
 
 /// Items of a step that are computed together.
 const ITEMS_TOGETHER: usize = 4;
+/// Period, in the finest pixels, of the places that the judge looks at.
+const GRID: usize = 4;
 /// Deviation by which the cells of what is drawn are moved: those of a sampling are not exact either.
 const CELL_JITTER: f32 = 0.1;
 
@@ -68,9 +70,12 @@ impl<'a> RefinerTask<'a> {
         let mut loss = self.difference(&drawn, &truth)?;
         if self.settings.judged > 0.0 {
             let known = self.network.known(&inputs)?;
+            let [rows, columns] = [1, 4].map(|n| items.first().map_or(0, |(_, item)| (item.seed / n % 4) as usize));
             let seen = |images: &[Tensor; 2], fixed: bool| -> Result<Tensor> {
-                let with =
-                    |k: usize| -> Result<Tensor> { Ok(Tensor::cat(&[&images[k], &known[k], &inputs.base[k]], 3)?) };
+                let with = |k: usize| -> Result<Tensor> {
+                    let all = Tensor::cat(&[&images[k], &known[k], &inputs.base[k]], 3)?;
+                    shifted(&all, [rows >> k, columns >> k], GRID >> k)
+                };
                 self.judge.forward(&with(0)?, &with(1)?, fixed)
             };
             let images = |of: &dyn Fn(usize) -> Result<Tensor>| -> Result<[Tensor; 2]> {
@@ -220,6 +225,13 @@ impl<'a> RefinerTask<'a> {
         };
         Ok((self.network.prepare(&prepared)?, truth))
     }
+}
+
+/// An image without a border of so many pixels in all, beginning at this one: a judge that looks at every second pixel would
+/// teach the refiner a pattern of just that period, if it always looked at the same ones.
+fn shifted(image: &Tensor, [row, column]: [usize; 2], border: usize) -> Result<Tensor> {
+    let side = image.dim(0)?.saturating_sub(border);
+    Ok(image.narrow(0, row, side)?.narrow(1, column, side)?.contiguous()?)
 }
 
 /// What is known of a layer's pixels, `(row, column, item, channel)`: values, which are drawn, their weights, and which

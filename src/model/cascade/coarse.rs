@@ -1,5 +1,6 @@
 //! The coarse network of a cascade: a U-Net that predicts the cells of all modalities from noisy ones. It adds to what is
-//! linear in them, which is known beforehand.
+//! linear in them, which is known beforehand, in units of what that leaves open (as in Karras et al. 2022, arXiv 2206.00364):
+//! where little is open it cannot do much harm.
 
 use super::cells::{Cells, Level, Part, relief};
 use super::gaussian::Gaussian;
@@ -62,6 +63,16 @@ pub struct CoarseInputs {
     pub values: Vec<f32>,
     /// Levels of all modalities, and what is known of scalars.
     pub globals: Vec<f32>,
+    /// By channel of the grid: how far the truth is expected to be from what is linear, in the mean of a window and about it.
+    pub deviations: Vec<[f32; 2]>,
+}
+
+impl CoarseInputs {
+    /// What is linear: `(row, column, channels)`, standardised.
+    pub fn linear(&self, cells: &Cells) -> Vec<f32> {
+        let own = |input: &[f32]| input[input.len() - cells.channels..].to_vec();
+        self.values.chunks_exact(Coarse::inputs(cells)).flat_map(own).collect()
+    }
 }
 
 /// The network.
@@ -217,10 +228,10 @@ impl Coarse {
         }
         globals.extend(scalars);
         let linear = self.statistics.estimate(&observed, &variance)?;
-        for (values, linear) in values.chunks_exact_mut(stride).zip(linear.chunks_exact(channels)) {
+        for (values, linear) in values.chunks_exact_mut(stride).zip(linear.values.chunks_exact(channels)) {
             values[stride - channels..].copy_from_slice(linear);
         }
-        Ok(CoarseInputs { values, globals })
+        Ok(CoarseInputs { values, globals, deviations: linear.deviations })
     }
 
     /// The data of several items, standardised: `(row, column, item, channels)`, and `(item, 3 · scalars)`.
@@ -247,8 +258,15 @@ impl Coarse {
         let scalars = self.scalars.forward(&x.mean((0, 1))?)?;
         let x = self.merge.forward(&Tensor::cat(&[&self.up.forward(&x)?, &fine], 3)?)?;
         let x = through(&self.fine_out, x)?;
-        let linear = inputs.narrow(3, stride - channels, channels)?.contiguous()?;
-        let data = self.leave.forward_onto(&self.norm.forward_swish(&x)?, &linear)?;
+        let linear = inputs.narrow(3, stride - channels, channels)?;
+        let added = self.leave.forward(&self.norm.forward_swish(&x)?)?;
+        let [level, about] = [0, 1].map(|which| -> Result<Tensor> {
+            let all: Vec<f32> = items.iter().flat_map(|i| i.deviations.iter().map(|d| d[which])).collect();
+            Ok(Tensor::from_vec(all, (1, 1, n, channels), &self.device)?)
+        });
+        let (level, about) = (level?, about?);
+        let mean = added.mean_keepdim((0, 1))?.broadcast_mul(&(level - &about)?)?;
+        let data = (linear + added.broadcast_mul(&about)?)?.broadcast_add(&mean)?;
         Ok((data, scalars))
     }
 

@@ -17,6 +17,9 @@ const FLOOR: f64 = 1e-4;
 /// The least variance of a channel: of classes that were never seen.
 const LEAST: f64 = 1e-6;
 
+/// The least deviation that is left open: of 1, a thing's own.
+const LEAST_DEVIATION: f32 = 0.03;
+
 /// Ends of the bands of frequencies, in half waves a window: its mean, and five octaves.
 const BANDS: [f64; 6] = [0.5, 1.5, 3.0, 6.0, 12.0, f64::INFINITY];
 
@@ -110,38 +113,58 @@ impl Gaussian {
         ])
     }
 
-    /// The best linear estimate of cells `(row, column, channels)` from noisy ones, standardised. `noise` is by channel
+    /// The best linear estimate of cells from noisy ones `(row, column, channels)`, standardised. `noise` is by channel
     /// the variance of the noise beside a signal of full strength: 0 for what is given, infinite for what is not there
     /// (whatever stands in its place).
     ///
     /// # Errors
     /// When the statistics are no covariance.
-    pub fn estimate(&self, noisy: &[f32], noise: &[f64]) -> Result<Vec<f32>> {
+    pub fn estimate(&self, noisy: &[f32], noise: &[f64]) -> Result<Estimate> {
         let (n, cells) = (self.channels(), self.side * self.side);
         let seen: Vec<usize> = (0..n).filter(|&c| noise[c].is_finite()).collect();
-        if seen.is_empty() {
-            return Ok(self.mean.repeat(cells));
-        }
         let of = |&c: &usize| (0..cells).map(move |cell| noisy[cell * n + c] - self.mean[c]);
         let mut observed: Vec<f32> = seen.iter().flat_map(of).collect();
         self.cosines.forward(&mut observed, self.side);
         let own: Vec<f64> = seen.iter().map(|&c| noise[c]).collect();
         let mut expected = vec![0.0; n * cells];
-        for (covariance, members) in self.covariance.iter().zip(&self.members) {
-            let band = DMatrix::from_fn(seen.len(), members.len(), |i, k| observed[i * cells + members[k]]);
-            let found = gain(covariance, &seen, &own)? * band;
+        let mut open = vec![[0.0; 2]; n];
+        for (band, (covariance, members)) in self.covariance.iter().zip(&self.members).enumerate() {
+            let observed = DMatrix::from_fn(seen.len(), members.len(), |i, k| observed[i * cells + members[k]]);
+            let gain = gain(covariance, &seen, &own)?;
+            let found = &gain * observed;
             for (k, member) in members.iter().enumerate() {
                 found.column(k).iter().enumerate().for_each(|(c, v)| expected[c * cells + member] = *v);
+            }
+            for (c, open) in open.iter_mut().enumerate() {
+                let told: f64 =
+                    seen.iter().enumerate().map(|(i, &s)| f64::from(gain[(c, i)]) * covariance[(c, s)]).sum();
+                let share = members.len() as f64 / cells as f64;
+                open[usize::from(band > 0)] += share * (covariance[(c, c)] - told).max(0.0);
             }
         }
         self.cosines.inverse(&mut expected, self.side);
         let cell = |cell: usize| (0..n).map(move |c| (c, cell));
-        Ok((0..cells).flat_map(cell).map(|(c, cell)| expected[c * cells + cell] + self.mean[c]).collect())
+        let values = (0..cells).flat_map(cell).map(|(c, cell)| expected[c * cells + cell] + self.mean[c]).collect();
+        let deviations =
+            open.into_iter().map(|open| open.map(|variance| (variance.sqrt() as f32).max(LEAST_DEVIATION)));
+        Ok(Estimate { values, deviations: deviations.collect() })
     }
+}
+
+/// What is linear in noisy cells, and what it leaves open.
+#[derive(Debug, Clone)]
+pub struct Estimate {
+    /// `(row, column, channels)`, standardised.
+    pub values: Vec<f32>,
+    /// By channel: deviation of the truth from it, of the mean of a window and of what varies about it.
+    pub deviations: Vec<[f32; 2]>,
 }
 
 /// From noisy values of the channels that are seen to all channels.
 fn gain(covariance: &DMatrix<f64>, seen: &[usize], noise: &[f64]) -> Result<DMatrix<f32>> {
+    if seen.is_empty() {
+        return Ok(DMatrix::zeros(covariance.nrows(), 0));
+    }
     let cross = covariance.select_columns(seen);
     let mut system = cross.select_rows(seen);
     for (i, noise) in noise.iter().enumerate() {
@@ -173,12 +196,19 @@ mod tests {
     fn what_is_linear_in_what_is_given_is_told_and_what_is_not_there_is_the_mean() {
         let first = |cell: usize| 2.0 + (cell as f32 * 0.7).sin();
         let found = pair().estimate(&cells(first), &[0.0, f64::INFINITY]).expect("estimate");
-        for (cell, found) in found.chunks_exact(2).enumerate() {
+        for (cell, found) in found.values.chunks_exact(2).enumerate() {
             assert!((found[0] - first(cell)).abs() < 2e-3, "{cell}: {found:?}");
             assert!((found[1] - (-1.0 + (first(cell) - 1.0) / 2.0)).abs() < 2e-3, "{cell}: {found:?}");
         }
         let nothing = pair().estimate(&cells(first), &[f64::INFINITY; 2]).expect("estimate");
-        assert_eq!(nothing, [1.0, -1.0].repeat(SIDE * SIDE));
+        assert_eq!(nothing.values, [1.0, -1.0].repeat(SIDE * SIDE));
+        // Open is what the first does not tell of the second, of the mean of the window and of the rest of it.
+        let [level, rest] = found.deviations[1];
+        assert!((level * level - 0.01).abs() < 2e-3, "{level}");
+        let all = nothing.deviations[1];
+        assert!((all[0] * all[0] - 0.26).abs() < 1e-3, "{all:?}");
+        assert!(((rest / all[1]).powi(2) - 0.01 / 0.26).abs() < 1e-2, "{rest} of {all:?}");
+        assert!(found.deviations[0].iter().all(|d| *d < 0.04));
     }
 
     #[test]
@@ -186,6 +216,7 @@ mod tests {
         // A level of 2 above the mean, and a chequerboard of 1 on top, under noise of 1.
         let board = |cell: usize| if (cell / SIDE + cell % SIDE).is_multiple_of(2) { 1.0 } else { -1.0 };
         let found = pair().estimate(&cells(|cell| 3.0 + board(cell)), &[1.0, f64::INFINITY]).expect("estimate");
+        let found = found.values;
         let mean = found.chunks_exact(2).map(|c| c[0]).sum::<f32>() / (SIDE * SIDE) as f32;
         assert!((mean - 1.0 - 2.0 * 64.0 / 65.0).abs() < 0.01, "{mean}");
         let fine = found.chunks_exact(2).enumerate().map(|(cell, c)| (c[0] - mean) * board(cell)).sum::<f32>();
@@ -207,7 +238,7 @@ mod tests {
         let path = dir.path().join("statistics.safetensors");
         crate::model::write_weights(&path, &pair().tensors(), false).expect("write");
         let back = Gaussian::open(&path, None, SIDE, 2).expect("read");
-        let estimate = |of: &Gaussian| of.estimate(&cells(|_| 3.0), &[0.0, f64::INFINITY]).expect("estimate");
+        let estimate = |of: &Gaussian| of.estimate(&cells(|_| 3.0), &[0.0, f64::INFINITY]).expect("estimate").values;
         assert!(estimate(&back).iter().zip(estimate(&pair())).all(|(a, b)| (a - b).abs() < 1e-5));
         assert!(Gaussian::open(&path, None, SIDE, 3).is_err());
         let two = || vec![DMatrix::identity(2, 2); Gaussian::bands()];
