@@ -13,7 +13,7 @@ use super::steps::{Task, Training, run};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::modality::ModalityTable;
-use crate::model::cascade::{CascadeEntry, Cells, Coarse, Gaussian, Refiner, Standard};
+use crate::model::cascade::{CascadeEntry, Cells, Coarse, Mixture, Refiner, Standard};
 use crate::model::{
     LoadedWeights, MANIFEST_FILE, Manifest, TensorData, WeightFile, read_weights, weight_file, write_manifest,
     write_weights,
@@ -62,7 +62,7 @@ pub fn train_coarse(
         Some(from) => {
             let Begun { standards, weights, statistics } = begun(from, COARSE_FILE, table, place.device)?;
             let linear = match statistics {
-                Some((path, sha256)) => Gaussian::open(&path, sha256.as_deref(), cells.side, cells.channels)?,
+                Some((path, sha256)) => Mixture::open(&path, sha256.as_deref(), cells.side, cells.channels)?,
                 None => cell_statistics(&windows, &cells, &standards)?,
             };
             (weights, standards, linear)

@@ -1,13 +1,15 @@
-//! Fits the statistics of a cascade's cells to windows that lack some modalities.
+//! Fits the statistics of a cascade's cells to windows that lack some modalities: first to all of them, then to each kind.
 
 use super::coarse::{CachedWindows, standardised_cells};
 use super::items::Item;
-use super::moments::{Moments, Prior, maximise, rough_mean, squares};
+use super::k_means::k_means;
+use super::moments::{Moments, Prior, maximise, rough_mean, scaled, squares};
 use crate::error::Result;
-use crate::modality::Subject;
+use crate::modality::{ModalityTable, Subject};
 use crate::model::Cosines;
-use crate::model::cascade::{Cells, Gaussian, Standard};
+use crate::model::cascade::{Cells, Kind, Mixture, Standard};
 use crate::parallel;
+use crate::sampler::training_generator;
 use nalgebra::{DMatrix, DVector};
 use std::collections::BTreeMap;
 
@@ -24,7 +26,24 @@ const BELIEVED: [f64; 2] = [0.5, 0.95];
 /// Variance of a mean of which nothing is known, in units of the channels'.
 const FLAT: f64 = 1e6;
 
-/// Mean and covariance of standardised cells at each scale, by expectation maximisation.
+/// Kinds of windows that are told apart.
+const KINDS: usize = 6;
+/// Windows that the covariance of all windows is worth to a kind.
+const POOLED_WINDOWS: f64 = 12.0;
+/// Windows the usual deviation is worth.
+const HELD_BACK: f64 = 4.0;
+/// Kinds are of what an optical sensor sees. That they differ in anything else takes so many times more to show.
+const NOT_SEEN: f64 = 10.0;
+
+/// What is held of a window.
+struct Held {
+    /// Channels.
+    stack: Vec<usize>,
+    /// Cosine coefficients of their standardised cells, `(channel, cell)`.
+    coefficients: Vec<f32>,
+}
+
+/// Mean and covariance of standardised cells at each scale, by expectation maximisation, of each kind of window.
 ///
 /// # Errors
 /// When a value does not fit its modality, or a covariance cannot be inverted.
@@ -32,27 +51,50 @@ pub(super) fn cell_statistics(
     windows: &CachedWindows,
     cells: &Cells,
     standards: &[Option<Standard>],
-) -> Result<Gaussian> {
+) -> Result<Mixture> {
+    let held = held(windows, cells, standards)?;
+    let (table, all) = (&windows.table, (0..held.len()).collect::<Vec<_>>());
+    let pooled = pooled(cells, &held, &all)?;
+    let labels = labels(windows, cells, &held, &pooled)?;
+    let kinds: Vec<usize> = (0..KINDS).filter(|k| labels.contains(&Some(*k))).collect();
+    if kinds.len() < 2 {
+        return Mixture::new(cells.side, vec![believed(table, cells, pooled)]);
+    }
+    let seen = labels.iter().flatten().count() as f64;
+    let fitted = parallel::map(&kinds, |&k| {
+        let own: Vec<usize> = (0..held.len()).filter(|&w| labels[w] == Some(k)).collect();
+        let kind = of_kind(table, cells, &held, &own, &pooled)?;
+        Ok(believed(table, cells, Kind { share: own.len() as f64 / seen, ..kind }))
+    })?;
+    Mixture::new(cells.side, fitted)
+}
+
+/// What some windows hold: as they are trained on, with clouds that are not there.
+fn held(windows: &CachedWindows, cells: &Cells, standards: &[Option<Standard>]) -> Result<Vec<Held>> {
     let every = windows.train.len().div_ceil(MOST_WINDOWS).max(1);
     let chosen: Vec<usize> = (0..windows.train.len()).step_by(every).collect();
-    let weight = INDEPENDENT / chosen.len().max(1) as f64;
-    // Channels that a window holds, and `(channel, cell)` of them: as it is trained on, with clouds that are not there.
+    let cosines = Cosines::new([cells.side]);
     let held = parallel::map(&chosen, |&window| {
-        let (mut stack, mut values) = (Vec::new(), Vec::new());
+        let (mut stack, mut coefficients) = (Vec::new(), Vec::new());
         let item = Item { window, turn: window % 8, states: Vec::new(), seed: window as u64 };
         for (i, value) in windows.augmented(&item).iter().enumerate() {
             let (Some(value), Some(part), Some(standard)) = (value, &cells.parts[i], &standards[i]) else { continue };
-            values.extend(standardised_cells(&windows.table[i], cells, part, standard, value)?);
+            coefficients.extend(standardised_cells(&windows.table[i], cells, part, standard, value)?);
             stack.extend(part.first..part.first + part.latent);
         }
-        Ok((stack, values))
+        cosines.forward(&mut coefficients, cells.side);
+        Ok(Held { stack, coefficients })
     })?;
-    let (n, side) = (cells.channels, cells.side);
-    let (members, cosines) = (Gaussian::coefficients(side), Cosines::new([side]));
+    Ok(held.into_iter().filter(|window| !window.stack.is_empty()).collect())
+}
+
+/// Moments of some of the windows in each band of frequencies.
+fn moments(cells: &Cells, held: &[Held], chosen: &[usize]) -> Vec<Vec<Moments>> {
+    let weight = INDEPENDENT / held.len().max(1) as f64;
+    let members = Mixture::coefficients(cells.side);
     let mut bands = vec![BTreeMap::new(); members.len()];
-    for (stack, mut values) in held.into_iter().filter(|(stack, _)| !stack.is_empty()) {
-        cosines.forward(&mut values, side);
-        let at = |channel: usize, k: usize| f64::from(values[channel * cells.count() + k]);
+    for Held { stack, coefficients } in chosen.iter().map(|&window| &held[window]) {
+        let at = |channel: usize, k: usize| f64::from(coefficients[channel * cells.count() + k]);
         for (band, (all, members)) in bands.iter_mut().zip(&members).enumerate() {
             let columns = DMatrix::from_fn(stack.len(), members.len(), |channel, k| at(channel, members[k]));
             let mean = if band == 0 { columns.column(0).into_owned() } else { DVector::zeros(stack.len()) };
@@ -62,34 +104,129 @@ pub(super) fn cell_statistics(
             moments.add(weight * count.sqrt(), &mean, &columns, 1.0 / count);
         }
     }
-    let kinds = kinds(windows, cells);
+    bands.into_iter().map(|all| all.into_values().map(Moments::averaged).collect()).collect()
+}
+
+/// One kind for all windows.
+fn pooled(cells: &Cells, held: &[Held], all: &[usize]) -> Result<Kind> {
+    let n = cells.channels;
     let (mut mean, mut covariance) = (Vec::new(), Vec::new());
-    for (band, all) in bands.into_iter().enumerate() {
-        let moments: Vec<Moments> = all.into_values().map(Moments::averaged).collect();
+    for (band, moments) in moments(cells, held, all).into_iter().enumerate() {
         let level = if band == 0 { rough_mean(&moments, n) } else { DVector::zeros(n) };
         let about: Vec<Moments> = moments.iter().map(|m| m.clone().about(&level)).collect();
         let unrelated = unrelated(&about, n);
         let mean_covariance = &unrelated * if band == 0 { FLAT } else { 0.0 };
         let prior = Prior { mean: level, mean_covariance, covariance: &unrelated, windows: PRIOR_WINDOWS };
         let (level, own) = maximise(&moments, &prior)?;
-        let believed = BELIEVED[band.min(1)];
-        let own = own.map_with_location(|i, j, v| if kinds[i] == kinds[j] { v } else { believed * v });
         if band == 0 {
-            mean = level.iter().map(|v| (v / side as f64) as f32).collect();
+            mean = level.iter().map(|v| (v / cells.side as f64) as f32).collect();
         }
         covariance.push(own);
     }
-    Gaussian::new(side, mean, covariance)
+    Ok(Kind { share: 1.0, mean, covariance })
 }
 
-/// By channel: what kind of measurement it belongs to; the optical levels are of one kind.
-fn kinds(windows: &CachedWindows, cells: &Cells) -> Vec<Option<Subject>> {
-    let mut kinds = vec![None; cells.channels];
-    for (m, part) in windows.table.iter().zip(&cells.parts) {
-        let Some(part) = part.as_ref().filter(|_| !m.about.is_optical()) else { continue };
-        kinds[part.first..part.first + part.latent].fill(Some(m.about.subject));
+/// One kind of some windows. Channels go together as in all windows; how much they vary is the kind's own.
+fn of_kind(table: &ModalityTable, cells: &Cells, held: &[Held], own: &[usize], pooled: &Kind) -> Result<Kind> {
+    let (n, side) = (cells.channels, cells.side as f64);
+    let seen: Vec<bool> =
+        measurements(table, cells).iter().map(|m| matches!(m, None | Some(Subject::Clouds))).collect();
+    let (mut mean, mut covariance) = (Vec::new(), Vec::new());
+    for ((band, moments), pooled_covariance) in
+        moments(cells, held, own).into_iter().enumerate().zip(&pooled.covariance)
+    {
+        let usual = DVector::from_fn(n, |c, _| if band == 0 { f64::from(pooled.mean[c]) * side } else { 0.0 });
+        let mut level = usual.clone();
+        if band == 0 {
+            let rough = rough_mean(&moments, n);
+            moments.iter().flat_map(|m| &m.stack).for_each(|&c| level[c] = rough[c]);
+        }
+        let about: Vec<Moments> = moments.iter().map(|m| m.clone().about(&level)).collect();
+        let prior_covariance = scaled(pooled_covariance, &own_deviations(&about, pooled_covariance, &seen));
+        // A mean that few windows tell keeps to that of all, and what the optical sensor does not see all the more.
+        let sure = |c: usize| if seen[c] { 1.0 } else { NOT_SEEN };
+        let mean_covariance = match band {
+            0 => DMatrix::from_fn(n, n, |i, j| pooled_covariance[(i, j)] / (sure(i) * sure(j)).sqrt()),
+            _ => DMatrix::zeros(n, n),
+        };
+        let prior = Prior { mean: usual, mean_covariance, covariance: &prior_covariance, windows: POOLED_WINDOWS };
+        let (level, own) = maximise(&moments, &prior)?;
+        if band == 0 {
+            mean = level.iter().map(|v| (v / side) as f32).collect();
+        }
+        covariance.push(own);
     }
-    kinds
+    Ok(Kind { share: 1.0, mean, covariance })
+}
+
+/// Deviations in one kind, relative to those of all windows. Where little is seen, an optical channel varies as the others do in
+/// this kind, and anything else as in all windows.
+fn own_deviations(moments: &[Moments], pooled: &DMatrix<f64>, seen: &[bool]) -> Vec<f64> {
+    let n = seen.len();
+    let (sum, count) = squares(moments, vec![0.0; n]);
+    let sum: Vec<f64> = sum.iter().enumerate().map(|(c, sum)| sum / pooled[(c, c)].max(1e-12)).collect();
+    let of_seen = |values: &[f64]| -> f64 { values.iter().zip(seen).filter(|(_, s)| **s).map(|(v, _)| v).sum() };
+    let usual = (of_seen(&sum) / of_seen(&count).max(1e-9)).max(1e-6);
+    let own = |c: usize| {
+        let usual = if seen[c] { usual } else { 1.0 };
+        let windows = if seen[c] { HELD_BACK } else { NOT_SEEN * HELD_BACK };
+        ((sum[c] + windows * usual) / (count[c] + windows)).sqrt().clamp(0.05, 5.0)
+    };
+    (0..n).map(own).collect()
+}
+
+/// Which kind each window is of, as far as all windows' statistics tell the colour of what an optical sensor sees there from
+/// everything the window holds; none where it holds nothing of it.
+fn labels(windows: &CachedWindows, cells: &Cells, held: &[Held], pooled: &Kind) -> Result<Vec<Option<usize>>> {
+    let table = &windows.table;
+    let optical: Vec<usize> = table
+        .iter()
+        .zip(&cells.parts)
+        .filter_map(|(m, part)| part.as_ref().filter(|_| m.about.is_optical()))
+        .flat_map(|part| part.first..part.first + part.channels)
+        .collect();
+    let one = Mixture::new(cells.side, vec![pooled.clone()])?;
+    let cosines = Cosines::new([cells.side]);
+    let shown: Vec<usize> = (0..held.len()).filter(|&w| held[w].stack.iter().any(|c| optical.contains(c))).collect();
+    let points = parallel::map(&shown, |&window| {
+        let mut values = held[window].coefficients.clone();
+        // The mean of a window is all that counts.
+        values.iter_mut().enumerate().filter(|(k, _)| k % cells.count() > 0).for_each(|(_, v)| *v = 0.0);
+        cosines.inverse(&mut values, cells.side);
+        let mut noisy = vec![0.0; cells.count() * cells.channels];
+        let mut noise = vec![f64::INFINITY; cells.channels];
+        for (channel, values) in held[window].stack.iter().zip(values.chunks_exact(cells.count())) {
+            noise[*channel] = 0.0;
+            values.iter().enumerate().for_each(|(cell, v)| noisy[cell * cells.channels + channel] = *v);
+        }
+        let found = one.estimate(&noisy, &noise)?.values;
+        Ok(optical.iter().map(|&c| f64::from(found[c])).collect::<Vec<f64>>())
+    })?;
+    let mut generator = training_generator(windows.recipe.seed, "kinds", "", 0);
+    let found = k_means(&points, &vec![1.0; points.len()], KINDS, &mut generator);
+    let mut labels = vec![None; held.len()];
+    shown.iter().zip(found).for_each(|(&window, kind)| labels[window] = Some(kind));
+    Ok(labels)
+}
+
+/// A kind of which only so much is believed across kinds of measurement.
+fn believed(table: &ModalityTable, cells: &Cells, kind: Kind) -> Kind {
+    let measurements = measurements(table, cells);
+    let less = |(band, covariance): (usize, DMatrix<f64>)| {
+        let factor = BELIEVED[band.min(1)];
+        covariance.map_with_location(|i, j, v| if measurements[i] == measurements[j] { v } else { factor * v })
+    };
+    Kind { covariance: kind.covariance.into_iter().enumerate().map(less).collect(), ..kind }
+}
+
+/// By channel: what kind of measurement it belongs to; `None` for the optical levels, which are of one kind.
+fn measurements(table: &ModalityTable, cells: &Cells) -> Vec<Option<Subject>> {
+    let mut all = vec![None; cells.channels];
+    for (m, part) in table.iter().zip(&cells.parts) {
+        let Some(part) = part.as_ref().filter(|_| !m.about.is_optical()) else { continue };
+        all[part.first..part.first + part.latent].fill(Some(m.about.subject));
+    }
+    all
 }
 
 /// The variance of each channel that moments about their mean tell, and nothing between channels.

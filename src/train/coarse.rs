@@ -30,8 +30,6 @@ const TOLD_TIMES: [usize; 3] = [TRAIN_STEPS, 250, 60];
 const LEAST_OPEN: f32 = 0.1;
 /// Weight of how much cells vary, beside what they are.
 const SPREAD_WEIGHT: f32 = 0.3;
-/// Weight of the mean of a window, beside what varies about it.
-const MEAN_WEIGHT: f32 = 0.3;
 /// Deviation by which a given location or date is moved on its sphere: 600 km or six days. Of few places a network would learn
 /// each by heart.
 const SCALAR_JITTER: f32 = 0.1;
@@ -223,15 +221,11 @@ impl<'a> CoarseTask<'a> {
         let mean = (&error * &told)?.sum_keepdim((0, 1))?;
         let about = (error.broadcast_sub(&mean)?.sqr()? * &told)?.sum_keepdim((0, 1))?;
         // In units of what is open, once: an error of what is all but told counts for more than its size, but not for all.
-        let weights = |which: usize, kind: f32| -> Result<Tensor> {
-            let of = |(input, target): (&CoarseInputs, &Target)| -> Vec<f32> {
-                input.deviations.iter().zip(&target.weights).map(|(d, w)| kind * w / d[which].max(LEAST_OPEN)).collect()
-            };
-            let all: Vec<f32> = inputs.iter().zip(&targets).flat_map(of).collect();
-            Ok(Tensor::from_vec(all, mean.shape(), data.device())?)
+        let of = |(input, target): (&CoarseInputs, &Target)| -> Vec<f32> {
+            input.open.iter().zip(&target.weights).map(|(open, w)| w / open.max(LEAST_OPEN)).collect()
         };
-        let mut loss =
-            ((mean.sqr()? * weights(0, MEAN_WEIGHT)?)?.sum_all()? + (about * weights(1, 1.0)?)?.sum_all()?)?;
+        let weights: Vec<f32> = inputs.iter().zip(&targets).flat_map(of).collect();
+        let mut loss = (about * Tensor::from_vec(weights, mean.shape(), data.device())?)?.sum_all()?;
         let of_scalars = |part: &dyn Fn(&Target) -> &[f32]| -> Result<Tensor> {
             let all: Vec<f32> = targets.iter().flat_map(|t| part(t).iter().copied()).collect();
             Ok(Tensor::from_vec(all, scalars.shape(), scalars.device())?)
@@ -245,10 +239,9 @@ impl<'a> CoarseTask<'a> {
 }
 
 impl CoarseTask<'_> {
-    /// Tells how well the network predicts the finest surface reflectance, whose noise is all there is of it or less, from radar, land
-    /// cover, both, nothing else or what a satellite sees of it: squared error beside that of what is linear, as a share of
-    /// the truth's square, of the means of windows and of what varies about them; on windows that are trained on, and on
-    /// others.
+    /// Tells how well the network predicts what the finest surface reflectance varies by inside a window, whose noise is all
+    /// there is of it or less, from radar, land cover, both, nothing else or what a satellite sees of it: squared error beside
+    /// that of the statistics alone, as a share of the truth's square; on windows that are trained on, and on others.
     fn tell_errors(&self) -> Result<()> {
         let table = &self.windows.table;
         let telling = |subjects: &[Subject]| subjects.iter().flat_map(|s| table.telling_of(*s)).collect::<Vec<_>>();
@@ -264,13 +257,9 @@ impl CoarseTask<'_> {
                 let windows: Vec<&Vec<Option<Value>>> =
                     windows.iter().filter(holds).take(VALIDATION_ITEMS / 2).collect();
                 for time in TOLD_TIMES.into_iter().filter(|_| !windows.is_empty()) {
-                    let [level, about] = self.errors(&windows, &given, asked, time)?;
+                    let [network, statistics] = self.errors(&windows, &given, asked, time)?;
                     tracing::info!(
-                        "from {subjects:?}, {of}, time {time}: means {:.3} (linear {:.3}), about them {:.3} (linear {:.3}), {} windows",
-                        level[0],
-                        level[1],
-                        about[0],
-                        about[1],
+                        "from {subjects:?}, {of}, time {time}: {network:.3}, statistics alone {statistics:.3} ({} windows)",
                         windows.len()
                     );
                 }
@@ -279,16 +268,10 @@ impl CoarseTask<'_> {
         Ok(())
     }
 
-    /// Squared errors of the network and of what is linear, of the means of windows and about them.
-    fn errors(
-        &self,
-        windows: &[&Vec<Option<Value>>],
-        given: &[usize],
-        asked: usize,
-        time: usize,
-    ) -> Result<[[f64; 2]; 2]> {
+    /// Squared errors of the network and of the statistics alone.
+    fn errors(&self, windows: &[&Vec<Option<Value>>], given: &[usize], asked: usize, time: usize) -> Result<[f64; 2]> {
         let (table, cells) = (&self.windows.table, self.network.cells());
-        let Some(part) = &cells.parts[asked] else { return Ok([[0.0; 2]; 2]) };
+        let Some(part) = &cells.parts[asked] else { return Ok([0.0; 2]) };
         let state = |i: usize| match i {
             _ if table[i].family == table[asked].family => State::Noised(time),
             _ if given.contains(&i) => State::Given,
@@ -298,30 +281,23 @@ impl CoarseTask<'_> {
         let sums = parallel::map(windows, |values| {
             let item = Item { window: 0, turn: 0, states: states.clone(), seed: 1 };
             let Prepared { inputs, target } = self.prepare(values, &item)?;
-            let linear = inputs.linear(cells);
+            let told = inputs.told(cells);
             let data: Vec<f32> = self.network.predict(&[inputs])?.0.flatten_all()?.to_vec1()?;
-            let mut sums = [[0.0; 3]; 2];
+            let mut sums = [0.0; 3];
             for channel in part.first..part.first + part.channels {
-                let of = |cell: usize| {
+                let of = |k: usize, cell: usize| {
                     let at = cell * cells.channels + channel;
-                    [data[at] - target.data[at], linear[at] - target.data[at], target.data[at]].map(f64::from)
+                    f64::from([data[at] - target.data[at], told[at] - target.data[at], target.data[at]][k])
                 };
-                let mean = (0..cells.count()).map(of).fold([0.0; 3], |mut sum, v| {
-                    sum.iter_mut().zip(v).for_each(|(s, v)| *s += v / cells.count() as f64);
-                    sum
-                });
-                for k in 0..3 {
-                    sums[0][k] += mean[k] * mean[k];
-                    sums[1][k] += (0..cells.count()).map(|cell| (of(cell)[k] - mean[k]).powi(2)).sum::<f64>();
+                for (k, sum) in sums.iter_mut().enumerate() {
+                    let mean = (0..cells.count()).map(|cell| of(k, cell)).sum::<f64>() / cells.count() as f64;
+                    *sum += (0..cells.count()).map(|cell| (of(k, cell) - mean).powi(2)).sum::<f64>();
                 }
             }
             Ok(sums)
         })?;
-        let share = |which: usize, k: usize| {
-            let sum = |k: usize| sums.iter().map(|s| s[which][k]).sum::<f64>();
-            sum(k) / sum(2).max(f64::MIN_POSITIVE)
-        };
-        Ok([0, 1].map(|which| [0, 1].map(|k| share(which, k))))
+        let sum = |k: usize| sums.iter().map(|s| s[k]).sum::<f64>();
+        Ok([0, 1].map(|k| sum(k) / sum(2).max(f64::MIN_POSITIVE)))
     }
 }
 

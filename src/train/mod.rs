@@ -13,6 +13,7 @@ mod field;
 mod field_denoiser;
 mod items;
 mod judge;
+mod k_means;
 mod masks;
 mod moments;
 mod output;

@@ -1,9 +1,9 @@
 //! Regimes: kinds of windows, each with statistics of its own, told apart by what an optical sensor sees.
 
+use super::k_means::k_means;
 use super::moments::{Moments, Prior, maximise, rough_mean, scaled};
 use super::recipe::FieldRecipe;
 use super::window_moments::{Held, gather, same_channels, squares};
-use super::windows::{below, uniform};
 use crate::error::Result;
 use crate::modality::{ModalityTable, Subject};
 use crate::model::field::{Estimate, Layout, Level, Part, Posterior, Regime, Statistics};
@@ -159,43 +159,6 @@ fn kinds(
         optical.iter().flat_map(own).map(|(i, at)| f64::from(e.coefficients[i][at])).collect()
     };
     let points: Vec<Vec<f64>> = estimates(pooled, drawn)?.iter().map(level).collect();
-    let distance = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| (x - y).powi(2)).sum::<f64>();
-    let nearest = |centres: &[Vec<f64>], p: &[f64]| -> (usize, f64) {
-        let all = centres.iter().map(|c| distance(c, p)).enumerate();
-        all.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, 0.0))
-    };
     let weights: Vec<f64> = drawn.iter().map(|window| window.weight).collect();
-    let mut best = (f64::INFINITY, vec![0; points.len()]);
-    for _ in 0..STARTS {
-        // Far from each other to begin with (k-means++).
-        let mut centres = vec![points[below(generator, points.len())].clone()];
-        while centres.len() < settings.regimes {
-            let far: Vec<f64> = points.iter().zip(&weights).map(|(p, w)| w * nearest(&centres, p).1).collect();
-            let mut at = uniform(generator) * far.iter().sum::<f64>();
-            let chosen = far.iter().position(|d| {
-                at -= d;
-                at < 0.0
-            });
-            centres.push(points[chosen.unwrap_or(0)].clone());
-        }
-        let mut labels = vec![0; points.len()];
-        for _ in 0..30 {
-            labels = points.iter().map(|p| nearest(&centres, p).0).collect();
-            for (k, centre) in centres.iter_mut().enumerate() {
-                let own = || points.iter().zip(&weights).zip(&labels).filter(|(_, l)| **l == k).map(|(p, _)| p);
-                let total: f64 = own().map(|(_, w)| w).sum();
-                if total > 0.0 {
-                    *centre = (0..centre.len()).map(|d| own().map(|(p, w)| w * p[d]).sum::<f64>() / total).collect();
-                }
-            }
-        }
-        let spread = points.iter().zip(&weights).map(|(p, w)| w * nearest(&centres, p).1).sum();
-        if spread < best.0 {
-            best = (spread, labels);
-        }
-    }
-    Ok(best.1)
+    Ok(k_means(&points, &weights, settings.regimes, generator))
 }
-
-/// Searches for kinds, of which the best is taken.
-const STARTS: usize = 8;

@@ -21,7 +21,7 @@ pub struct CascadeEntry {
     pub refiner: RefinerSizes,
     /// Weights of the refiner.
     pub refiner_weights: WeightFile,
-    /// Statistics of cells ([`Gaussian`](super::Gaussian)).
+    /// Statistics of cells ([`Mixture`](super::Mixture)).
     pub statistics: WeightFile,
     /// What standardises the images of each modality, by key.
     pub standards: BTreeMap<String, Standard>,

@@ -11,8 +11,8 @@
 mod cells;
 mod coarse;
 mod drawing;
-mod gaussian;
 mod layers;
+mod mixture;
 mod refiner;
 #[cfg(test)]
 mod tests;
@@ -20,5 +20,5 @@ mod tests;
 pub use cells::{Cells, Level, Part, SMOOTH, Standard};
 pub use coarse::{Coarse, CoarseInputs, CoarseSizes, KnownCells};
 pub use drawing::{Cascade, CascadeEntry, Drawing};
-pub use gaussian::Gaussian;
+pub use mixture::{Kind, Mixture};
 pub use refiner::{Layer, NOISE_CHANNELS, Refiner, RefinerInput, RefinerInputs, RefinerSizes, Usage};

@@ -23,7 +23,7 @@ impl Parameters for Everywhere {
 
 fn coarse() -> Coarse {
     let cells = Cells::new(&table()).expect("cells");
-    let linear = Gaussian::unrelated(cells.side, cells.channels);
+    let linear = Mixture::unrelated(cells.side, cells.channels);
     Coarse::new(&table(), &COARSE, linear, &mut Everywhere(MadeUp::new(&Device::Cpu)), &Device::Cpu).expect("network")
 }
 
@@ -142,7 +142,7 @@ fn pixels_follow_from_cells_and_noise_and_only_of_what_is_drawn() {
 fn tables_that_do_not_fit_are_refused_for_the_reason_that_holds() {
     let published = ModalityTable::published();
     let sizes = CoarseSizes { width: 32, blocks: 1, middle_blocks: 1, heads: 2 };
-    let linear = Gaussian::unrelated(8, 1);
+    let linear = Mixture::unrelated(8, 1);
     let problem =
         Coarse::new(&published, &sizes, linear, &mut MadeUp::new(&Device::Cpu), &Device::Cpu).expect_err("refused");
     assert!(problem.to_string().contains("In a cascade the latent of"), "{problem}");
