@@ -1,13 +1,18 @@
-//! The refiner of a cascade: draws pixels from cells, from what is given at full resolution, and from noise.
+//! The refiner of a cascade: draws pixels from what is broad in cells, from what is given at full resolution, and from noise.
 
 use super::cells::{Cells, Part, bilinear, relief};
 use super::layers::{Residual, groups};
 use crate::error::{Error, Result};
 use crate::modality::{Mask, ModalityTable};
+use crate::model::cosines::Cosines;
 use crate::model::layers::{Conv3, GroupNorm, Projection, Sampling, linear_from, pointwise};
 use crate::model::parameters::{Init, Parameters, Scope};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+
+/// Half waves a window up to which the refiner follows drawn cells, and from which on it takes nothing from them. Edges of
+/// fields lie between: a coarse network of this size samples blobs there, and the judge that the refiner learned from sees edges.
+const FOLLOWED: [f32; 2] = [8.0, 14.0];
 
 /// Channels of noise at the finest pixels.
 pub const NOISE_CHANNELS: usize = 4;
@@ -113,6 +118,7 @@ pub struct RefinerInputs {
 #[derive(Debug)]
 pub struct Refiner {
     cells: Cells,
+    cosines: Cosines,
     fine: Layer,
     half: Layer,
     elevation: Option<usize>,
@@ -194,6 +200,7 @@ impl Refiner {
             // What is linear in one pixel has a path of its own.
             direct: linear_from(&mut root.at("direct"), fine_inputs, fine.channels, true, Init::Zeros)?,
             direct_half: linear_from(&mut root.at("direct_half"), half_inputs, half.channels, true, Init::Zeros)?,
+            cosines: Cosines::new([cells.side]),
             cells,
             fine,
             half,
@@ -234,6 +241,8 @@ impl Refiner {
         let mut half_base = Canvas::new(self.half.side, n, self.half.channels);
         let mut states = Vec::with_capacity(n * self.cells.images());
         for (item, (inputs, noise)) in items.iter().enumerate() {
+            let followed: Vec<RefinerInput> = inputs.iter().map(|input| self.followed(input)).collect();
+            let inputs = followed.as_slice();
             for (input, part) in inputs.iter().zip(&self.cells.parts) {
                 let Some(part) = part else { continue };
                 states.push(input.usage.number());
@@ -257,6 +266,22 @@ impl Refiner {
             base: [tensor(fine_base)?, tensor(half_base)?],
             states: Tensor::from_vec(states, (n, self.cells.images()), &self.device)?,
         })
+    }
+
+    /// An input with what is broad in drawn cells alone.
+    fn followed(&self, input: &RefinerInput) -> RefinerInput {
+        let mut followed = input.clone();
+        if input.usage == Usage::Drawn {
+            let side = self.cells.side;
+            self.cosines.forward(&mut followed.cells, side);
+            let [all, none] = FOLLOWED;
+            for (k, v) in followed.cells.iter_mut().enumerate() {
+                let radius = ((k / side % side) as f32).hypot((k % side) as f32);
+                *v *= ((none - radius) / (none - all)).clamp(0.0, 1.0);
+            }
+            self.cosines.inverse(&mut followed.cells, side);
+        }
+        followed
     }
 
     /// What is known of the pixels of a layer, and what its cells make of all of them.
