@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// The bundled recipe, tiny.
 const TINY: [(&str, &str); 14] = [
     ("width = 96", "width = 32"),
-    ("width = 32\ncell_blocks = 2", "width = 16\ncell_blocks = 1"),
+    ("width = 32\ncell_blocks = 4", "width = 16\ncell_blocks = 1"),
     ("blocks = 2\nmiddle_blocks = 2", "blocks = 1\nmiddle_blocks = 1"),
     ("heads = 4\n\n[cascade.refiner]", "heads = 2\n\n[cascade.refiner]"),
     ("judge_width = 48", "judge_width = 8"),

@@ -60,6 +60,27 @@ fn nothing_is_learned_from_the_noise_that_stands_for_what_is_not_there() {
 }
 
 #[test]
+fn the_mean_of_a_window_is_left_to_the_statistics_and_noise_is_hardly_trusted() {
+    let network = coarse();
+    let cells = network.cells().clone();
+    let noisy: Vec<Vec<f32>> = latents(1, 0.0).iter().map(flat).collect();
+    let added = |time: f32| {
+        let inputs = network.prepare(&noisy, &vec![network.level(time); table().len()], &[]).expect("inputs");
+        let told = inputs.told(&cells);
+        let data = flat(&network.predict(&[inputs]).expect("data").0);
+        data.iter().zip(&told).map(|(d, t)| d - t).collect::<Vec<f32>>()
+    };
+    let [early, late] = [900.0, 100.0].map(added);
+    let size = |added: &[f32]| (added.iter().map(|v| v * v).sum::<f32>() / added.len() as f32).sqrt();
+    assert!(size(&late) > 1e-3, "{}", size(&late));
+    assert!(size(&early) < 0.7 * size(&late), "{} {}", size(&early), size(&late));
+    for channel in 0..cells.channels {
+        let mean = late.iter().skip(channel).step_by(cells.channels).sum::<f32>() / cells.count() as f32;
+        assert!(mean.abs() < 1e-4, "{channel}: {mean}");
+    }
+}
+
+#[test]
 fn an_item_does_not_depend_on_its_neighbours() {
     let network = coarse();
     let (one, other) = (latents(1, 0.0), latents(1, 5.0));
