@@ -69,8 +69,8 @@ impl Model {
                 refiner.finish()?;
                 let path = dir.join(&entry.statistics.file);
                 let cells = Cells::new(table)?;
-                let linear = Mixture::open(&path, Some(&entry.statistics.sha256), cells.side, cells.channels)?;
-                Box::new(Coarse::new(table, &entry.coarse, linear, &mut weights, device)?)
+                let statistics = Mixture::open(&path, Some(&entry.statistics.sha256), cells.side, cells.channels)?;
+                Box::new(Coarse::new(table, &entry.coarse, statistics, &mut weights, device)?)
             }
             (None, None, _) => return Err(Error::file(dir, "The manifest has no sizes of a denoiser")),
         };
@@ -168,7 +168,7 @@ impl Model {
     }
 
     /// Posterior of a physical value's latent, not scaled; `None` where the latent follows from the value alone: for
-    /// scalars, and for everything in a Mixture field or a cascade.
+    /// scalars, and for everything in a Gaussian field or a cascade.
     ///
     /// # Errors
     /// When the value has the wrong kind or size, or the device fails.

@@ -53,26 +53,26 @@ pub fn train_coarse(
     progress(&Progress::Remark("reading the windows to train on".into()))?;
     let windows = CachedWindows::read(recipe, table, place.scenes)?;
     let cells = Cells::new(table)?;
-    let (start, standards, linear) = match place.from {
+    let (start, standards, statistics) = match place.from {
         None => {
             let standards = standards(&windows, &cells)?;
-            let linear = cell_statistics(&windows, &cells, &standards)?;
-            (BTreeMap::new(), standards, linear)
+            let statistics = cell_statistics(&windows, &cells, &standards)?;
+            (BTreeMap::new(), standards, statistics)
         }
         Some(from) => {
             let Begun { standards, weights, statistics } = begun(from, COARSE_FILE, table, place.device)?;
-            let linear = match statistics {
+            let statistics = match statistics {
                 Some((path, sha256)) => Mixture::open(&path, sha256.as_deref(), cells.side, cells.channels)?,
                 None => cell_statistics(&windows, &cells, &standards)?,
             };
-            (weights, standards, linear)
+            (weights, standards, statistics)
         }
     };
     write_standards(out, table, &standards)?;
-    write_weights(&out.join(STATISTICS_FILE), &linear.tensors(), false)?;
+    write_weights(&out.join(STATISTICS_FILE), &statistics.tensors(), false)?;
     let optimiser = &recipe.denoiser.optimiser;
     let mut parameters = Trainable::new(recipe.seed, start, place.device).with_precision(optimiser.precision);
-    let network = Coarse::new(table, &sizes.coarse, linear, &mut parameters, place.device)?;
+    let network = Coarse::new(table, &sizes.coarse, statistics, &mut parameters, place.device)?;
     let task = CoarseTask::new(windows, network, standards.clone());
     train_network("coarse", (recipe, optimiser), place, &standards, parameters, &task, progress)
 }

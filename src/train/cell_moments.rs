@@ -4,10 +4,10 @@ use super::coarse::{CachedWindows, standardised_cells};
 use super::items::Item;
 use super::k_means::k_means;
 use super::moments::{Moments, Prior, maximise, rough_mean, scaled, squares};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::modality::{ModalityTable, Subject};
 use crate::model::Cosines;
-use crate::model::cascade::{Cells, Kind, Mixture, Standard};
+use crate::model::cascade::{Cells, Kind, Mixture, Seen, Standard};
 use crate::parallel;
 use crate::sampler::training_generator;
 use nalgebra::{DMatrix, DVector};
@@ -53,8 +53,11 @@ pub(super) fn cell_statistics(
     standards: &[Option<Standard>],
 ) -> Result<Mixture> {
     let held = held(windows, cells, standards)?;
-    let (table, all) = (&windows.table, (0..held.len()).collect::<Vec<_>>());
-    let pooled = pooled(cells, &held, &all)?;
+    if held.is_empty() {
+        return Err(Error::request("No window to train on holds an image; check the folder of scenes and the recipe."));
+    }
+    let table = &windows.table;
+    let pooled = pooled(cells, &held)?;
     let labels = labels(windows, cells, &held, &pooled)?;
     let kinds: Vec<usize> = (0..KINDS).filter(|k| labels.contains(&Some(*k))).collect();
     if kinds.len() < 2 {
@@ -63,8 +66,7 @@ pub(super) fn cell_statistics(
     let seen = labels.iter().flatten().count() as f64;
     let fitted = parallel::map(&kinds, |&k| {
         let own: Vec<usize> = (0..held.len()).filter(|&w| labels[w] == Some(k)).collect();
-        let kind = of_kind(table, cells, &held, &own, &pooled)?;
-        Ok(believed(table, cells, Kind { share: own.len() as f64 / seen, ..kind }))
+        Ok(believed(table, cells, of_kind(table, cells, &held, &own, own.len() as f64 / seen, &pooled)?))
     })?;
     Mixture::new(cells.side, fitted)
 }
@@ -108,10 +110,10 @@ fn moments(cells: &Cells, held: &[Held], chosen: &[usize]) -> Vec<Vec<Moments>> 
 }
 
 /// One kind for all windows.
-fn pooled(cells: &Cells, held: &[Held], all: &[usize]) -> Result<Kind> {
-    let n = cells.channels;
+fn pooled(cells: &Cells, held: &[Held]) -> Result<Kind> {
+    let (n, all) = (cells.channels, (0..held.len()).collect::<Vec<_>>());
     let (mut mean, mut covariance) = (Vec::new(), Vec::new());
-    for (band, moments) in moments(cells, held, all).into_iter().enumerate() {
+    for (band, moments) in moments(cells, held, &all).into_iter().enumerate() {
         let level = if band == 0 { rough_mean(&moments, n) } else { DVector::zeros(n) };
         let about: Vec<Moments> = moments.iter().map(|m| m.clone().about(&level)).collect();
         let unrelated = unrelated(&about, n);
@@ -127,7 +129,14 @@ fn pooled(cells: &Cells, held: &[Held], all: &[usize]) -> Result<Kind> {
 }
 
 /// One kind of some windows. Channels go together as in all windows; how much they vary is the kind's own.
-fn of_kind(table: &ModalityTable, cells: &Cells, held: &[Held], own: &[usize], pooled: &Kind) -> Result<Kind> {
+fn of_kind(
+    table: &ModalityTable,
+    cells: &Cells,
+    held: &[Held],
+    own: &[usize],
+    share: f64,
+    pooled: &Kind,
+) -> Result<Kind> {
     let (n, side) = (cells.channels, cells.side as f64);
     let seen: Vec<bool> =
         measurements(table, cells).iter().map(|m| matches!(m, None | Some(Subject::Clouds))).collect();
@@ -156,7 +165,7 @@ fn of_kind(table: &ModalityTable, cells: &Cells, held: &[Held], own: &[usize], p
         }
         covariance.push(own);
     }
-    Ok(Kind { share: 1.0, mean, covariance })
+    Ok(Kind { share, mean, covariance })
 }
 
 /// Deviations in one kind, relative to those of all windows. Where little is seen, an optical channel varies as the others do in
@@ -186,20 +195,17 @@ fn labels(windows: &CachedWindows, cells: &Cells, held: &[Held], pooled: &Kind) 
         .flat_map(|part| part.first..part.first + part.channels)
         .collect();
     let one = Mixture::new(cells.side, vec![pooled.clone()])?;
-    let cosines = Cosines::new([cells.side]);
     let shown: Vec<usize> = (0..held.len()).filter(|&w| held[w].stack.iter().any(|c| optical.contains(c))).collect();
     let points = parallel::map(&shown, |&window| {
-        let mut values = held[window].coefficients.clone();
         // The mean of a window is all that counts.
-        values.iter_mut().enumerate().filter(|(k, _)| k % cells.count() > 0).for_each(|(_, v)| *v = 0.0);
-        cosines.inverse(&mut values, cells.side);
         let mut noisy = vec![0.0; cells.count() * cells.channels];
-        let mut noise = vec![f64::INFINITY; cells.channels];
-        for (channel, values) in held[window].stack.iter().zip(values.chunks_exact(cells.count())) {
-            noise[*channel] = 0.0;
-            values.iter().enumerate().for_each(|(cell, v)| noisy[cell * cells.channels + channel] = *v);
+        let mut seen = vec![Seen::under(f64::INFINITY); cells.channels];
+        for (channel, own) in held[window].stack.iter().zip(held[window].coefficients.chunks_exact(cells.count())) {
+            seen[*channel] = Seen::under(0.0);
+            let mean = own[0] / cells.side as f32;
+            (0..cells.count()).for_each(|cell| noisy[cell * cells.channels + channel] = mean);
         }
-        let found = one.estimate(&noisy, &noise)?.values;
+        let found = one.means(&noisy, &seen)?;
         Ok(optical.iter().map(|&c| f64::from(found[c])).collect::<Vec<f64>>())
     })?;
     let mut generator = training_generator(windows.recipe.seed, "kinds", "", 0);

@@ -26,7 +26,7 @@ const ITEMS_TOGETHER: usize = 8;
 const VALIDATION_ITEMS: usize = 128;
 /// Times at which errors are told: of a first guess, and where what varies inside a window is decided.
 const TOLD_TIMES: [usize; 3] = [TRAIN_STEPS, 250, 60];
-/// Of less than this that is open, errors do not count for more.
+/// Of less than this that is open, beside a channel's own variation, errors do not count for more.
 const LEAST_OPEN: f32 = 0.1;
 /// Weight of how much cells vary, beside what they are.
 const SPREAD_WEIGHT: f32 = 0.3;
@@ -125,12 +125,11 @@ impl<'a> CoarseTask<'a> {
         Self { windows, network, standards }
     }
 
-    /// Inputs, targets and weights of one item.
-    fn prepare(&self, values: &[Option<Value>], item: &Item) -> Result<Prepared> {
-        let settings = &self.windows.recipe.denoiser;
+    /// Inputs, targets and weights of one item, of which some pixels are known with this chance.
+    fn prepare(&self, values: &[Option<Value>], item: &Item, partly: f64) -> Result<Prepared> {
         let mut generator = ChaCha12Rng::seed_from_u64(item.seed);
         let (table, cells) = (&self.windows.table, self.network.cells());
-        let partly = uniform(&mut generator) < settings.partly;
+        let partly = uniform(&mut generator) < partly;
         let finest = table.iter().map(|m| m.pixels).max().unwrap_or(1);
         let mask = partly.then(|| known_pixels(finest, &mut generator).resized(cells.side, cells.side));
         let (mut noisy, mut levels, mut known) = (Vec::new(), Vec::new(), Vec::new());
@@ -138,6 +137,7 @@ impl<'a> CoarseTask<'a> {
             data: vec![0.0; cells.count() * cells.channels],
             told: vec![0.0; cells.count() * cells.channels],
             weights: vec![0.0; cells.channels],
+            left_out: vec![1.0; cells.channels],
             scalars: Vec::new(),
             scalar_weights: Vec::new(),
         };
@@ -180,6 +180,7 @@ impl<'a> CoarseTask<'a> {
                 for k in 0..part.latent {
                     let kind = if k >= part.channels { SPREAD_WEIGHT } else { 1.0 };
                     target.weights[part.first + k] = share * kind / part.latent as f32;
+                    target.left_out[part.first + k] = f32::from(u8::from(own_mask.is_none()));
                     for &cell in &told {
                         let at = cell * cells.channels + part.first + k;
                         target.data[at] = standardised[k * cells.count() + cell];
@@ -201,8 +202,9 @@ impl<'a> CoarseTask<'a> {
     }
 
     fn loss_of(&self, items: &[(Vec<Option<Value>>, &Item)], divisor: f64) -> Result<Tensor> {
+        let partly = self.windows.recipe.denoiser.partly;
         let prepared: Vec<Prepared> =
-            items.iter().map(|(values, item)| self.prepare(values, item)).collect::<Result<_>>()?;
+            items.iter().map(|(values, item)| self.prepare(values, item, partly)).collect::<Result<_>>()?;
         let (inputs, targets): (Vec<CoarseInputs>, Vec<Target>) =
             prepared.into_iter().map(|p| (p.inputs, p.target)).unzip();
         let (data, scalars) = self.network.predict(&inputs)?;
@@ -218,14 +220,18 @@ impl<'a> CoarseTask<'a> {
         };
         let told = side_by_side(&|t| &t.told)?;
         let error = (&data - side_by_side(&|t| &t.data)?)?;
+        // The mean of a window is not the network's, but where some of it is known, how the rest differs from that is.
         let mean = (&error * &told)?.sum_keepdim((0, 1))?;
-        let about = (error.broadcast_sub(&mean)?.sqr()? * &told)?.sum_keepdim((0, 1))?;
+        let by_channel = |of: Vec<f32>| -> Result<Tensor> { Ok(Tensor::from_vec(of, mean.shape(), data.device())?) };
+        let left_out = by_channel(targets.iter().flat_map(|t| t.left_out.iter().copied()).collect())?;
+        let about = (error.broadcast_sub(&(&mean * left_out)?)?.sqr()? * &told)?.sum_keepdim((0, 1))?;
         // In units of what is open, once: an error of what is all but told counts for more than its size, but not for all.
+        let whole = self.network.statistics().about();
         let of = |(input, target): (&CoarseInputs, &Target)| -> Vec<f32> {
-            input.open.iter().zip(&target.weights).map(|(open, w)| w / open.max(LEAST_OPEN)).collect()
+            let each = |((open, whole), w): ((&f32, &f32), &f32)| w / (whole * open.max(LEAST_OPEN * whole));
+            input.open.iter().zip(whole).zip(&target.weights).map(each).collect()
         };
-        let weights: Vec<f32> = inputs.iter().zip(&targets).flat_map(of).collect();
-        let mut loss = (about * Tensor::from_vec(weights, mean.shape(), data.device())?)?.sum_all()?;
+        let mut loss = (about * by_channel(inputs.iter().zip(&targets).flat_map(of).collect())?)?.sum_all()?;
         let of_scalars = |part: &dyn Fn(&Target) -> &[f32]| -> Result<Tensor> {
             let all: Vec<f32> = targets.iter().flat_map(|t| part(t).iter().copied()).collect();
             Ok(Tensor::from_vec(all, scalars.shape(), scalars.device())?)
@@ -239,9 +245,9 @@ impl<'a> CoarseTask<'a> {
 }
 
 impl CoarseTask<'_> {
-    /// Tells how well the network predicts what the finest surface reflectance varies by inside a window, whose noise is all
-    /// there is of it or less, from radar, land cover, both, nothing else or what a satellite sees of it: squared error beside
-    /// that of the statistics alone, as a share of the truth's square; on windows that are trained on, and on others.
+    /// Tells how far predictions of the finest surface reflectance are from the truth, apart from the mean of a window, at
+    /// several times: from radar, land cover, both, nothing else, or what a satellite sees of it; on windows that are trained
+    /// on, and on others.
     fn tell_errors(&self) -> Result<()> {
         let table = &self.windows.table;
         let telling = |subjects: &[Subject]| subjects.iter().flat_map(|s| table.telling_of(*s)).collect::<Vec<_>>();
@@ -259,7 +265,7 @@ impl CoarseTask<'_> {
                 for time in TOLD_TIMES.into_iter().filter(|_| !windows.is_empty()) {
                     let [network, statistics] = self.errors(&windows, &given, asked, time)?;
                     tracing::info!(
-                        "from {subjects:?}, {of}, time {time}: {network:.3}, statistics alone {statistics:.3} ({} windows)",
+                        "squared error from {subjects:?}, {of}, time {time}: {network:.3} of the truth's variance, statistics alone {statistics:.3} ({} windows)",
                         windows.len()
                     );
                 }
@@ -278,20 +284,24 @@ impl CoarseTask<'_> {
             _ => State::Absent,
         };
         let states: Vec<State> = (0..table.len()).map(state).collect();
-        let sums = parallel::map(windows, |values| {
-            let item = Item { window: 0, turn: 0, states: states.clone(), seed: 1 };
-            let Prepared { inputs, target } = self.prepare(values, &item)?;
+        let numbered: Vec<_> = windows.iter().enumerate().collect();
+        let sums = parallel::map(&numbered, |(number, values)| {
+            let item = Item { window: 0, turn: 0, states: states.clone(), seed: *number as u64 };
+            let Prepared { inputs, target } = self.prepare(values, &item, 0.0)?;
             let told = inputs.told(cells);
             let data: Vec<f32> = self.network.predict(&[inputs])?.0.flatten_all()?.to_vec1()?;
             let mut sums = [0.0; 3];
             for channel in part.first..part.first + part.channels {
-                let of = |k: usize, cell: usize| {
-                    let at = cell * cells.channels + channel;
+                let at = |cell: usize| cell * cells.channels + channel;
+                let of = |k: usize, at: usize| {
                     f64::from([data[at] - target.data[at], told[at] - target.data[at], target.data[at]][k])
                 };
+                let mean_of = |f: &dyn Fn(usize) -> f64| -> f64 {
+                    (0..cells.count()).map(|cell| f64::from(target.told[at(cell)]) * f(at(cell))).sum()
+                };
                 for (k, sum) in sums.iter_mut().enumerate() {
-                    let mean = (0..cells.count()).map(|cell| of(k, cell)).sum::<f64>() / cells.count() as f64;
-                    *sum += (0..cells.count()).map(|cell| (of(k, cell) - mean).powi(2)).sum::<f64>();
+                    let mean = mean_of(&|at| of(k, at));
+                    *sum += mean_of(&|at| (of(k, at) - mean).powi(2));
                 }
             }
             Ok(sums)
@@ -352,6 +362,8 @@ struct Target {
     told: Vec<f32>,
     /// By channel.
     weights: Vec<f32>,
+    /// By channel: 1 where the error of the mean is left out, else 0.
+    left_out: Vec<f32>,
     scalars: Vec<f32>,
     scalar_weights: Vec<f32>,
 }

@@ -52,12 +52,12 @@ pub(super) fn draw_items(
     let mut item = || {
         let window = below(generator, windows);
         let central = uniform(generator) < settings.central_times;
-        let even_levels = uniform(generator) < settings.even_levels;
+        let even_levels = settings.even_levels > 0.0 && uniform(generator) < settings.even_levels;
         let time = |generator: &mut ChaCha12Rng| {
             if even_levels {
                 let [low, high] = [LEAST_TIME, 1.0].map(|t| schedule.lambda(t));
                 let t = schedule.inverse_lambda(low + (high - low) * uniform(generator));
-                return ((t * TRAIN_STEPS as f64) as usize).clamp(1, TRAIN_STEPS);
+                return ((t * TRAIN_STEPS as f64).round() as usize).clamp(1, TRAIN_STEPS);
             }
             if !central {
                 return 1 + below(generator, TRAIN_STEPS);

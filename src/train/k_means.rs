@@ -1,4 +1,4 @@
-//! Points of a kind.
+//! Sorts points into kinds.
 
 use super::windows::{below, uniform};
 use rand_chacha::ChaCha12Rng;

@@ -42,7 +42,7 @@ struct Truth {
     weights: [Tensor; 2],
     /// By class modality of the finest layer: first channel, channels, and the true classes as 1 and 0 times their weight.
     classes: Vec<(usize, usize, Tensor)>,
-    /// 1 where neither real nor drawn images are to show what is drawn: classes.
+    /// 0 where neither real nor drawn images are to show what is drawn: classes.
     shown: [Tensor; 2],
     /// By item: whether there is anything to judge.
     judged: Tensor,
@@ -70,11 +70,12 @@ impl<'a> RefinerTask<'a> {
         let mut loss = self.difference(&drawn, &truth)?;
         if self.settings.judged > 0.0 {
             let known = self.network.known(&inputs)?;
-            let [rows, columns] = [1, 4].map(|n| items.first().map_or(0, |(_, item)| (item.seed / n % 4) as usize));
+            let seed = items.first().map_or(0, |(_, item)| item.seed as usize);
+            let (row, column) = (seed % GRID, seed / GRID % GRID);
             let seen = |images: &[Tensor; 2], fixed: bool| -> Result<Tensor> {
                 let with = |k: usize| -> Result<Tensor> {
                     let all = Tensor::cat(&[&images[k], &known[k], &inputs.base[k]], 3)?;
-                    shifted(&all, [rows >> k, columns >> k], GRID >> k)
+                    shifted(&all, [row >> k, column >> k], GRID >> k)
                 };
                 self.judge.forward(&with(0)?, &with(1)?, fixed)
             };

@@ -1,10 +1,11 @@
-//! The coarse network of a cascade: a U-Net that predicts the cells of all modalities from noisy ones. It adds structure to what
-//! their statistics tell, in units of what these leave open (as in Karras et al. 2022, arXiv 2206.00364): where little is open
-//! it cannot do much harm. The mean of a window is left to the statistics: of a hundred places a network learns each by heart.
+//! The coarse network of a cascade: a U-Net that predicts the cells of all modalities from noisy ones. It adds structure
+//! to what their statistics tell, in units of what these leave open (as in Karras et al. 2022, arXiv 2206.00364): where
+//! little is open it cannot do much harm. The mean of a window is left to the statistics: of a hundred places a network
+//! learns each by heart.
 
 use super::cells::{Cells, Level, Part, relief};
 use super::layers::{Attention, Residual, groups};
-use super::mixture::Mixture;
+use super::mixture::{Mixture, Seen};
 use crate::error::{Error, Result};
 use crate::modality::{Mask, ModalityTable};
 use crate::model::denoiser::{NoisePredictor, check_inputs};
@@ -15,12 +16,13 @@ use crate::model::schedule::{Schedule, TRAIN_STEPS};
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-/// Noise, as a variance beside that of a signal of full strength, in which the network is trusted with half of what it adds,
-/// squared. What it makes of noise and of what is given alone it knows by heart from its training places (measured on others,
-/// where it made the squared error of such a first guess 4 % greater than the statistics alone, and 3 % less in noise of 5).
+/// Noise, as a variance beside that of a signal of full strength, in which what the network adds is divided by the root of
+/// two. What it makes of noise and of what is given alone it knows by heart from its training places (measured on others,
+/// where it made the squared error of such a first guess 4 % greater than the statistics alone, and 3 % less in noise
+/// of 5).
 const TRUSTED: f64 = 20.0;
 
-/// Variance of the numbers of a location or date: three of them on a sphere.
+/// Standard deviation of the numbers of a location or date: three of them on a sphere.
 const SCALAR_DEVIATION: f64 = 0.577;
 
 /// Sizes of the coarse network.
@@ -68,7 +70,8 @@ pub struct CoarseInputs {
     pub values: Vec<f32>,
     /// Levels of all modalities, and what is known of scalars.
     pub globals: Vec<f32>,
-    /// By channel of the grid: how far the truth is expected to be from what the statistics tell, about the mean of a window.
+    /// By channel of the grid: how far the truth is expected to be from what the statistics tell, apart from the window's
+    /// mean.
     pub open: Vec<f32>,
     /// By channel of the grid: how much the network is trusted, 0…1.
     pub trust: Vec<f32>,
@@ -161,6 +164,11 @@ impl Coarse {
         2 * cells.channels + cells.images() + cells.reliefs()
     }
 
+    /// What it adds to.
+    pub fn statistics(&self) -> &Mixture {
+        &self.statistics
+    }
+
     /// The grid it works on.
     pub fn cells(&self) -> &Cells {
         &self.cells
@@ -191,7 +199,8 @@ impl Coarse {
         let (count, images, channels) = (self.cells.count(), self.cells.images(), self.cells.channels);
         let stride = Self::inputs(&self.cells);
         let mut values = vec![0.0; count * stride];
-        let (mut observed, mut variance) = (vec![0.0; count * channels], vec![f64::INFINITY; channels]);
+        let (mut observed, mut seen) = (vec![0.0; count * channels], vec![Seen::under(f64::INFINITY); channels]);
+        let mut trust = vec![0.0; channels];
         let (mut globals, mut scalars, mut reliefs) = (Vec::new(), Vec::new(), 0);
         for (i, part) in self.cells.parts.iter().enumerate() {
             let (level, deviation) = (levels[i], self.deviation(i));
@@ -207,15 +216,27 @@ impl Coarse {
             let known = known.get(i).and_then(Option::as_ref);
             let is_known = |cell: usize| known.filter(|k| k.mask.at(cell));
             let signal = level.signal * deviation;
-            if level != Level::ABSENT {
-                variance[part.first..part.first + part.latent].fill((level.noise / signal).powi(2));
-            }
+            let noise = if level == Level::ABSENT { f64::INFINITY } else { (level.noise / signal).powi(2) };
+            let known_cells: Vec<usize> = (0..count).filter(|&cell| is_known(cell).is_some()).collect();
+            let own = part.first..part.first + part.latent;
+            seen[own.clone()].fill(Seen { noise, known: known_cells.len() as f64 / count as f64 });
+            // What is not there is all noise.
+            let most = (self.schedule.alpha(1.0) * deviation).powi(-2);
+            trust[own].fill((1.0 / (1.0 + noise.min(most) / TRUSTED).sqrt()) as f32);
             for (channel, image) in noisy[i].chunks_exact(count).enumerate() {
+                // Where nothing else is known, other cells are as those that are known, give or take what cells vary by.
+                let of_known = |known: &KnownCells| {
+                    known_cells.iter().map(|cell| known.latent[channel * count + cell] * full).sum::<f32>()
+                        / known_cells.len().max(1) as f32
+                };
+                let others = known.map_or(0.0, of_known);
+                let vary = f64::from(self.statistics.about()[part.first + channel]).powi(2);
+                let weight = if known_cells.is_empty() { 1.0 } else { (vary / (vary + noise)) as f32 };
                 for (cell, v) in image.iter().enumerate() {
                     let [expected, undone] = match is_known(cell) {
                         Some(known) => [known.latent[channel * count + cell] * full; 2],
-                        None if level == Level::ABSENT => [0.0; 2],
-                        None => [v * unit, v / signal as f32],
+                        None if level == Level::ABSENT => [0.0, others],
+                        None => [v * unit, weight * v / signal as f32 + (1.0 - weight) * others],
                     };
                     values[cell * stride + part.first + channel] = expected;
                     observed[cell * channels + part.first + channel] = undone;
@@ -234,15 +255,11 @@ impl Coarse {
             }
         }
         globals.extend(scalars);
-        let told = self.statistics.estimate(&observed, &variance)?;
+        let told = self.statistics.estimate(&observed, &seen)?;
         for (values, told) in values.chunks_exact_mut(stride).zip(told.values.chunks_exact(channels)) {
             values[stride - channels..].copy_from_slice(told);
         }
-        let open = told.deviations.iter().map(|[_, about]| *about).collect();
-        // What is not there is all noise.
-        let most = Level { signal: self.schedule.alpha(1.0), noise: 1.0 };
-        let trust = |v: &f64| (1.0 / (1.0 + v.min((most.noise / most.signal).powi(2)) / TRUSTED).sqrt()) as f32;
-        Ok(CoarseInputs { values, globals, open, trust: variance.iter().map(trust).collect() })
+        Ok(CoarseInputs { values, globals, open: told.open, trust })
     }
 
     /// The data of several items, standardised: `(row, column, item, channels)`, and `(item, 3 · scalars)`.

@@ -1,4 +1,4 @@
-//! What cells are expected to be by their statistics alone: the start that the coarse network corrects.
+//! What cells are expected to be by their statistics alone: that to which the coarse network adds structure.
 
 use crate::error::{Error, Result};
 use crate::model::cosines::Cosines;
@@ -17,8 +17,8 @@ const FLOOR: f64 = 1e-4;
 /// The least variance of a channel: of classes that were never seen.
 const LEAST: f64 = 1e-6;
 
-/// The least deviation that is left open: of 1, a thing's own.
-const LEAST_DEVIATION: f32 = 0.03;
+/// The least deviation that is left open, beside a channel's own.
+const LEAST_OPEN: f64 = 0.03;
 
 /// Ends of the bands of frequencies, in half waves a window: its mean, and five octaves.
 const BANDS: [f64; 6] = [0.5, 1.5, 3.0, 6.0, 12.0, f64::INFINITY];
@@ -27,8 +27,11 @@ const BANDS: [f64; 6] = [0.5, 1.5, 3.0, 6.0, 12.0, f64::INFINITY];
 /// them then says little (the predictive density is Student's t, not the Gaussian).
 const KNOWN_FROM: f64 = 6.0;
 
-/// Kinds less probable than this are left out of an estimate.
+/// Kinds that are less probable than the likeliest one by this factor are left out of an estimate.
 const NEGLIGIBLE: f64 = 1e-3;
+
+/// The most kinds that a file may hold.
+const MOST_KINDS: usize = 64;
 
 /// One kind of window: snow, sea, fields, closed clouds.
 #[derive(Debug, Clone)]
@@ -41,12 +44,14 @@ pub struct Kind {
     pub covariance: Vec<DMatrix<f64>>,
 }
 
-/// Kinds of windows, each with mean and covariance of the channels of standardised cells, at each scale: cosine coefficients of
-/// a window are taken to be independent, their covariance that of their band of frequencies.
+/// Kinds of windows, each with mean and covariance of the channels of standardised cells, at each scale: cosine
+/// coefficients of a window are taken to be independent, their covariance that of their band of frequencies.
 #[derive(Debug, Clone)]
 pub struct Mixture {
     side: usize,
     kinds: Vec<Kind>,
+    /// By channel: how much cells vary about the mean of their window, over all kinds.
+    about: Vec<f32>,
     /// Which coefficients are in each band.
     members: Vec<Vec<usize>>,
     cosines: Cosines,
@@ -57,10 +62,35 @@ pub struct Mixture {
 pub struct Estimate {
     /// `(row, column, channels)`, standardised.
     pub values: Vec<f32>,
-    /// By channel: deviation of the truth from it, of the mean of a window and of what varies about it.
-    pub deviations: Vec<[f32; 2]>,
-    /// Probability of each kind.
-    pub shares: Vec<f64>,
+    /// By channel: deviation of the truth from it, apart from the mean of the window.
+    pub open: Vec<f32>,
+}
+
+/// What is seen of one channel.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Seen {
+    /// Variance of the noise beside a signal of full strength: 0 for what is given, infinite for what is not there.
+    pub noise: f64,
+    /// Share of its cells that are known without noise, 0…1.
+    pub known: f64,
+}
+
+impl Seen {
+    /// All of it under noise of this variance.
+    pub fn under(noise: f64) -> Self {
+        Self { noise, known: 0.0 }
+    }
+
+    fn any(self) -> bool {
+        self.noise.is_finite() || self.known > 0.0
+    }
+
+    /// Variance of the noise of its coefficients in a band of which they have this variance: what is known of some cells tells
+    /// the more of a coefficient, the more there are.
+    fn noise_in_band(self, variance: f64) -> f64 {
+        let of_known = variance * (1.0 - self.known) / self.known;
+        if self.known > 0.0 { 1.0 / (1.0 / self.noise + 1.0 / of_known) } else { self.noise }
+    }
 }
 
 impl Mixture {
@@ -73,6 +103,7 @@ impl Mixture {
         let fits = |kind: &Kind| {
             kind.covariance.len() == Self::bands()
                 && kind.covariance.iter().all(|c| c.shape() == (n, n) && c.iter().all(|v| v.is_finite()))
+                && kind.covariance.iter().all(|c| c.diagonal().iter().all(|v| *v >= 0.0))
                 && kind.mean.len() == n
                 && kind.mean.iter().all(|v| v.is_finite())
                 && kind.share > 0.0
@@ -81,7 +112,12 @@ impl Mixture {
         if kinds.is_empty() || !kinds.iter().all(fits) {
             return Err(Error::request(format!("These are not statistics of {n} channels of cells.")));
         }
-        Ok(Self { side, kinds, members: Self::coefficients(side), cosines: Cosines::new([side]) })
+        let members = Self::coefficients(side);
+        let share = |band: usize| members[band].len() as f64 / (side * side) as f64;
+        let of = |kind: &Kind, c: usize| (1..Self::bands()).map(|b| share(b) * kind.covariance[b][(c, c)]).sum::<f64>();
+        let about = |c: usize| kinds.iter().map(|kind| kind.share * of(kind, c)).sum::<f64>().max(LEAST).sqrt() as f32;
+        let about = (0..n).map(about).collect();
+        Ok(Self { side, kinds, about, members, cosines: Cosines::new([side]) })
     }
 
     /// One kind, whose channels say nothing of each other.
@@ -119,6 +155,9 @@ impl Mixture {
     pub fn open(path: &Path, sha256: Option<&str>, side: usize, channels: usize) -> Result<Self> {
         let mut source = LoadedWeights::open(path, sha256, &Device::Cpu)?;
         let count = source.tensors().get("share").and_then(|share| share.shape.first().copied()).unwrap_or(0);
+        if !(1..=MOST_KINDS).contains(&count) {
+            return Err(Error::file(path, "It holds no statistics of kinds of windows; it may be of an older version"));
+        }
         let mut get = |name: &str, shape: &[usize]| -> Result<Vec<f32>> {
             Ok(source.get(name, shape, Init::Zeros)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
         };
@@ -155,73 +194,111 @@ impl Mixture {
         ])
     }
 
+    /// By channel: how much cells vary about the mean of their window, over all kinds.
+    pub fn about(&self) -> &[f32] {
+        &self.about
+    }
+
     /// What cells are expected to be, standardised, given noisy ones `(row, column, channels)`: by kind the best linear
-    /// estimate, weighed by how probable each is. `noise` is by channel the variance of the noise beside a signal of full
-    /// strength: 0 for what is given, infinite for what is not there (whatever stands in its place).
+    /// estimate, weighed by how probable each kind is, which the mean of the window tells. Where a channel is not there,
+    /// anything may stand in its place.
     ///
     /// # Errors
-    /// When the statistics are no covariance.
-    pub fn estimate(&self, noisy: &[f32], noise: &[f64]) -> Result<Estimate> {
-        let (n, cells) = (self.channels(), self.side * self.side);
-        let seen: Vec<usize> = (0..n).filter(|&c| noise[c].is_finite()).collect();
-        let own: Vec<f64> = seen.iter().map(|&c| noise[c]).collect();
-        let of = |&c: &usize| (0..cells).map(move |cell| noisy[cell * n + c]);
-        let mut observed: Vec<f32> = seen.iter().flat_map(of).collect();
-        self.cosines.forward(&mut observed, self.side);
-        // The mean of a window is its first coefficient.
-        let side = self.side as f32;
-        let off = |kind: &Kind| DVector::from_fn(seen.len(), |i, _| observed[i * cells] - side * kind.mean[seen[i]]);
-        let levels =
-            self.kinds.iter().map(|kind| Gain::new(&kind.covariance[0], &seen, &own)).collect::<Result<Vec<_>>>()?;
-        let likely = |(kind, gain): (&Kind, &Gain)| kind.share.ln() + gain.log_density(&off(kind));
-        let shares = shares(&self.kinds.iter().zip(&levels).map(likely).collect::<Vec<_>>());
+    /// When the statistics are no covariance, or what is given is not finite.
+    pub fn estimate(&self, noisy: &[f32], seen: &[Seen]) -> Result<Estimate> {
+        let (n, cells, side) = (self.channels(), self.side * self.side, self.side as f32);
+        let Start { stack, observed, levels, shares } = self.start(noisy, seen)?;
         let mut expected = vec![0.0; n * cells];
-        let mut open = vec![[0.0; 2]; n];
-        let mut squares = vec![0.0; n];
+        let mut open = vec![0.0; n];
         let likely = self.kinds.iter().zip(levels).zip(&shares).filter(|(_, share)| **share > 0.0);
         for ((kind, level), &share) in likely {
-            for (band, (covariance, members)) in kind.covariance.iter().zip(&self.members).enumerate() {
-                let count = members.len() as f64 / cells as f64;
+            for (band, members) in self.members.iter().enumerate() {
                 if band == 0 {
-                    let found = &level.matrix * off(kind);
+                    let found = &level.matrix * kind.off(&stack, &observed, self.side);
                     for (c, found) in found.iter().enumerate() {
-                        let coefficient = side * kind.mean[c] + found;
-                        expected[c * cells] += share as f32 * coefficient;
-                        squares[c] += share * f64::from(coefficient).powi(2) * count;
-                        open[c][0] += share * count * level.left[c];
+                        expected[c * cells] += share as f32 * (side * kind.mean[c] + found);
                     }
                     continue;
                 }
-                let gain = Gain::new(covariance, &seen, &own)?;
-                let observed = DMatrix::from_fn(seen.len(), members.len(), |i, k| observed[i * cells + members[k]]);
-                let found = &gain.matrix * observed;
+                let gain = Gain::new(kind, band, &stack, seen)?;
+                let own = DMatrix::from_fn(stack.len(), members.len(), |i, k| observed[i * cells + members[k]]);
+                let found = &gain.matrix * own;
                 for (k, member) in members.iter().enumerate() {
                     let into = found.column(k);
                     into.iter().enumerate().for_each(|(c, v)| expected[c * cells + member] += share as f32 * v);
+                    // Kinds differ in what they expect.
+                    let squares = open.iter_mut().zip(into.iter());
+                    squares.for_each(|(open, v)| *open += share * f64::from(*v).powi(2) / cells as f64);
                 }
-                open.iter_mut().zip(&gain.left).for_each(|(open, left)| open[1] += share * count * left);
+                let count = members.len() as f64 / cells as f64;
+                open.iter_mut().zip(&gain.left).for_each(|(open, left)| *open += share * count * left);
             }
         }
         for (c, open) in open.iter_mut().enumerate() {
-            // Kinds differ in what they expect.
-            open[0] += (squares[c] - f64::from(expected[c * cells]).powi(2) / cells as f64).max(0.0);
+            let told = expected[c * cells + 1..(c + 1) * cells].iter().map(|v| f64::from(v * v)).sum::<f64>();
+            *open -= told / cells as f64;
         }
         self.cosines.inverse(&mut expected, self.side);
         let cell = |cell: usize| (0..n).map(move |c| (c, cell));
         let values = (0..cells).flat_map(cell).map(|(c, cell)| expected[c * cells + cell]).collect();
-        let deviations =
-            open.into_iter().map(|open| open.map(|variance| (variance.sqrt() as f32).max(LEAST_DEVIATION)));
-        Ok(Estimate { values, deviations: deviations.collect(), shares })
+        let least = |c: usize| LEAST_OPEN * f64::from(self.about[c]);
+        let open = open.iter().enumerate().map(|(c, open)| open.max(0.0).sqrt().max(least(c)) as f32).collect();
+        Ok(Estimate { values, open })
+    }
+
+    /// What the means of windows are expected to be, by channel.
+    ///
+    /// # Errors
+    /// As [`estimate`](Self::estimate).
+    pub fn means(&self, noisy: &[f32], seen: &[Seen]) -> Result<Vec<f32>> {
+        let Start { stack, observed, levels, shares } = self.start(noisy, seen)?;
+        let mut means = vec![0.0; self.channels()];
+        for ((kind, level), share) in self.kinds.iter().zip(&levels).zip(&shares) {
+            let found = &level.matrix * kind.off(&stack, &observed, self.side) / self.side as f32;
+            means.iter_mut().enumerate().for_each(|(c, mean)| *mean += *share as f32 * (kind.mean[c] + found[c]));
+        }
+        Ok(means)
+    }
+
+    /// What is seen, as coefficients, and what its mean tells.
+    fn start(&self, noisy: &[f32], seen: &[Seen]) -> Result<Start> {
+        let (n, cells) = (self.channels(), self.side * self.side);
+        let stack: Vec<usize> = (0..n).filter(|&c| seen[c].any()).collect();
+        let of = |&c: &usize| (0..cells).map(move |cell| noisy[cell * n + c]);
+        let mut observed: Vec<f32> = stack.iter().flat_map(of).collect();
+        self.cosines.forward(&mut observed, self.side);
+        let levels = self.kinds.iter().map(|kind| Gain::new(kind, 0, &stack, seen)).collect::<Result<Vec<_>>>()?;
+        let likely =
+            |(kind, gain): (&Kind, &Gain)| kind.share.ln() + gain.log_density(&kind.off(&stack, &observed, self.side));
+        let logs: Vec<f64> = self.kinds.iter().zip(&levels).map(likely).collect();
+        let highest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let weight = |log: &f64| Some((log - highest).exp()).filter(|w| *w > NEGLIGIBLE).unwrap_or(0.0);
+        let weights: Vec<f64> = logs.iter().map(weight).collect();
+        let sum: f64 = weights.iter().sum();
+        if sum.is_nan() || sum <= 0.0 {
+            return Err(Error::Compute("No kind of window fits what is given; its numbers may not be finite.".into()));
+        }
+        Ok(Start { stack, observed, levels, shares: weights.iter().map(|w| w / sum).collect() })
     }
 }
 
-/// Probabilities of their logarithms, up to a constant; 0 where they are negligible.
-fn shares(logs: &[f64]) -> Vec<f64> {
-    let highest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let weights: Vec<f64> =
-        logs.iter().map(|l| Some((l - highest).exp()).filter(|w| *w > NEGLIGIBLE).unwrap_or(0.0)).collect();
-    let sum: f64 = weights.iter().sum();
-    weights.iter().map(|w| w / sum).collect()
+/// What is seen of a window.
+struct Start {
+    /// Channels that are seen.
+    stack: Vec<usize>,
+    /// Their coefficients, `(channel, cell)`.
+    observed: Vec<f32>,
+    /// By kind: what their means tell of all means.
+    levels: Vec<Gain>,
+    /// By kind: how probable it is; 0 where that is negligible.
+    shares: Vec<f64>,
+}
+
+impl Kind {
+    /// First coefficients, which are the means of windows, less what this kind expects.
+    fn off(&self, stack: &[usize], observed: &[f32], side: usize) -> DVector<f32> {
+        DVector::from_fn(stack.len(), |i, _| observed[i * side * side] - side as f32 * self.mean[stack[i]])
+    }
 }
 
 /// What the coefficients of one band that are seen tell of all of them.
@@ -235,16 +312,19 @@ struct Gain {
 }
 
 impl Gain {
-    fn new(covariance: &DMatrix<f64>, seen: &[usize], noise: &[f64]) -> Result<Self> {
+    fn new(kind: &Kind, band: usize, stack: &[usize], seen: &[Seen]) -> Result<Self> {
+        let covariance = &kind.covariance[band];
         let n = covariance.nrows();
-        if seen.is_empty() {
+        if stack.is_empty() {
             let left = covariance.diagonal().iter().copied().collect();
             return Ok(Self { matrix: DMatrix::zeros(n, 0), left, lower: DMatrix::zeros(0, 0) });
         }
-        let cross = covariance.select_columns(seen);
-        let mut system = cross.select_rows(seen);
-        for (i, noise) in noise.iter().enumerate() {
-            system[(i, i)] += FLOOR * system[(i, i)] + LEAST + noise;
+        let cross = covariance.select_columns(stack);
+        let mut system = cross.select_rows(stack);
+        for (i, &c) in stack.iter().enumerate() {
+            // The mean of some cells differs from that of all by what varies most broadly.
+            let broadest = kind.covariance[band.max(1)][(c, c)];
+            system[(i, i)] += FLOOR * system[(i, i)] + LEAST + seen[c].noise_in_band(broadest);
         }
         let solver = Cholesky::new(system)
             .ok_or_else(|| Error::Compute("The statistics of the model's cells are no covariance.".into()))?;
@@ -282,11 +362,17 @@ mod tests {
         Mixture::new(SIDE, vec![pair(1.0, [1.0, -1.0], 1.0)]).expect("statistics")
     }
 
+    /// A calm dark kind, and a bright one ten times as varied.
+    fn kinds() -> Vec<Kind> {
+        vec![pair(0.7, [-2.0, -3.0], 0.01), pair(0.3, [4.0, 5.0], 0.1)]
+    }
+
     fn cells(first: impl Fn(usize) -> f32) -> Vec<f32> {
         (0..SIDE * SIDE).flat_map(|cell| [first(cell), 99.0]).collect()
     }
 
-    const FIRST: [f64; 2] = [0.0, f64::INFINITY];
+    const NOTHING: [Seen; 2] = [Seen { noise: f64::INFINITY, known: 0.0 }; 2];
+    const FIRST: [Seen; 2] = [Seen { noise: 0.0, known: 0.0 }, NOTHING[1]];
 
     #[test]
     fn what_is_linear_in_what_is_given_is_told_and_what_is_not_there_is_the_mean() {
@@ -296,25 +382,25 @@ mod tests {
             assert!((found[0] - first(cell)).abs() < 2e-3, "{cell}: {found:?}");
             assert!((found[1] - (-1.0 + (first(cell) - 1.0) / 2.0)).abs() < 2e-3, "{cell}: {found:?}");
         }
-        let nothing = one().estimate(&cells(first), &[f64::INFINITY; 2]).expect("estimate");
+        let means = one().means(&cells(first), &FIRST).expect("means");
+        let mean = found.values.chunks_exact(2).map(|c| c[1]).sum::<f32>() / (SIDE * SIDE) as f32;
+        assert!((means[1] - mean).abs() < 1e-4, "{means:?} {mean}");
+        let nothing = one().estimate(&cells(first), &NOTHING).expect("estimate");
         for found in nothing.values.chunks_exact(2) {
             assert!((found[0] - 1.0).abs() < 1e-5 && (found[1] + 1.0).abs() < 1e-5, "{found:?}");
         }
-        // Open is what the first does not tell of the second, of the mean of the window and of the rest of it.
-        let [level, rest] = found.deviations[1];
-        assert!((level * level - 0.01).abs() < 2e-3, "{level}");
-        let all = nothing.deviations[1];
-        assert!((all[0] * all[0] - 0.26).abs() < 1e-3, "{all:?}");
-        assert!(((rest / all[1]).powi(2) - 0.01 / 0.26).abs() < 1e-2, "{rest} of {all:?}");
-        assert!(found.deviations[0].iter().all(|d| *d < 0.04));
+        // Open is what the first does not tell of the second.
+        assert!(((found.open[1] / nothing.open[1]).powi(2) - 0.01 / 0.26).abs() < 1e-2, "{:?}", found.open);
+        assert!((nothing.open[1] / one().about()[1] - 1.0).abs() < 1e-4, "{:?} {:?}", nothing.open, one().about());
+        assert!(found.open[0] < 0.04 * nothing.open[0]);
     }
 
     #[test]
     fn what_is_broad_is_believed_before_what_is_fine() {
         // A level of 2 above the mean, and a chequerboard of 1 on top, under noise of 1.
         let board = |cell: usize| if (cell / SIDE + cell % SIDE).is_multiple_of(2) { 1.0 } else { -1.0 };
-        let found = one().estimate(&cells(|cell| 3.0 + board(cell)), &[1.0, f64::INFINITY]).expect("estimate");
-        let found = found.values;
+        let seen = [Seen::under(1.0), NOTHING[1]];
+        let found = one().estimate(&cells(|cell| 3.0 + board(cell)), &seen).expect("estimate").values;
         let mean = found.chunks_exact(2).map(|c| c[0]).sum::<f32>() / (SIDE * SIDE) as f32;
         assert!((mean - 1.0 - 2.0 * 64.0 / 65.0).abs() < 0.01, "{mean}");
         let fine = found.chunks_exact(2).enumerate().map(|(cell, c)| (c[0] - mean) * board(cell)).sum::<f32>();
@@ -323,21 +409,24 @@ mod tests {
 
     #[test]
     fn a_kind_is_told_by_what_is_given_and_says_what_it_expects_of_the_rest() {
-        // A calm dark kind, and a bright one ten times as varied.
-        let kinds = vec![pair(0.7, [-2.0, -3.0], 0.01), pair(0.3, [4.0, 5.0], 0.1)];
-        let both = Mixture::new(SIDE, kinds).expect("statistics");
-        let nothing = both.estimate(&cells(|_| 0.0), &[f64::INFINITY; 2]).expect("estimate");
-        assert!((nothing.shares[0] - 0.7).abs() < 1e-9 && (nothing.values[0] - (0.3 * 4.0 - 0.7 * 2.0)).abs() < 1e-3);
-        // What the kinds differ in is open.
-        assert!((nothing.deviations[1][0] - (0.21f32 * 64.0 + 0.007 * 0.26 + 0.03 * 0.26).sqrt()).abs() < 0.05);
-        for (level, expected, kind) in [(-2.0, -3.0, 0), (4.0, 5.0, 1)] {
+        let both = Mixture::new(SIDE, kinds()).expect("statistics");
+        let nothing = both.means(&cells(|_| 0.0), &NOTHING).expect("means");
+        assert!((nothing[0] - (0.3 * 4.0 - 0.7 * 2.0)).abs() < 1e-3, "{nothing:?}");
+        let open = [(-2.0, -3.0), (4.0, 5.0)].map(|(level, expected)| {
             let found = both.estimate(&cells(|_| level), &FIRST).expect("estimate");
-            assert!(found.shares[kind] > 0.99, "{:?}", found.shares);
             assert!((found.values[1] - expected).abs() < 0.05, "{}", found.values[1]);
-        }
-        let calm = both.estimate(&cells(|_| -2.0), &FIRST).expect("estimate").deviations[1];
-        let varied = both.estimate(&cells(|_| 4.0), &FIRST).expect("estimate").deviations[1];
-        assert!(calm[1] < 0.5 * varied[1], "{calm:?} {varied:?}");
+            found.open[1]
+        });
+        assert!(open[0] < 0.5 * open[1], "{open:?}");
+        assert!(both.estimate(&cells(|_| f32::NAN), &FIRST).is_err());
+    }
+
+    #[test]
+    fn some_cells_tell_the_level_of_the_others() {
+        let told = |known: f64| one().means(&cells(|_| 3.0), &[Seen { noise: f64::INFINITY, known }, NOTHING[1]]);
+        let [none, little, half, all] = [0.0, 0.1, 0.5, 1.0].map(|known| told(known).expect("means")[0]);
+        assert!((none - 1.0).abs() < 1e-5 && none < little && little < half && half <= all, "{none} {little} {half}");
+        assert!((half - 3.0).abs() < 0.3 && (all - 3.0).abs() < 0.01, "{half} {all}");
     }
 
     #[test]
@@ -353,7 +442,6 @@ mod tests {
     fn statistics_come_back_from_their_file_and_others_are_refused() {
         let dir = tempfile::tempdir().expect("folder");
         let path = dir.path().join("statistics.safetensors");
-        let kinds = || vec![pair(0.7, [-2.0, -3.0], 0.01), pair(0.3, [4.0, 5.0], 0.1)];
         let both = Mixture::new(SIDE, kinds()).expect("statistics");
         crate::model::write_weights(&path, &both.tensors(), false).expect("write");
         let back = Mixture::open(&path, None, SIDE, 2).expect("read");

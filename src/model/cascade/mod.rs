@@ -2,8 +2,9 @@
 //!
 //! The *coarse* network samples what every modality is at cells of 40 m, their means and how much they vary within ([`Cells`]),
 //! as the published denoiser samples latents. It predicts the data, not the noise: what a small network is asked for
-//! has to be something a small network can hold. The *refiner* then draws the pixels: once, from the cells, from everything that is
-//! given at full resolution, and from noise of its own.
+//! has to be something a small network can hold. The *refiner* then draws the pixels: once, from what is broad in these cells,
+//! from everything that is given at full resolution, and from noise of its own. Pixels larger than its own (elevation, bands
+//! of 60 m) are made of the cells.
 //!
 //! Not in the published model. What is decided by the whole window (colours, fields, where the water lies) has few numbers at
 //! 40 m and is worth many evaluations; what is finer depends on its surroundings alone (arXiv 2303.02984) and needs one.
@@ -20,5 +21,5 @@ mod tests;
 pub use cells::{Cells, Level, Part, SMOOTH, Standard};
 pub use coarse::{Coarse, CoarseInputs, CoarseSizes, KnownCells};
 pub use drawing::{Cascade, CascadeEntry, Drawing};
-pub use mixture::{Kind, Mixture};
+pub use mixture::{Kind, Mixture, Seen};
 pub use refiner::{Layer, NOISE_CHANNELS, Refiner, RefinerInput, RefinerInputs, RefinerSizes, Usage};

@@ -9,9 +9,11 @@ use crate::model::layers::{Conv3, GroupNorm, Projection, Sampling, linear_from, 
 use crate::model::parameters::{Init, Parameters, Scope};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
-/// Half waves a window up to which the refiner follows drawn cells, and from which on it takes nothing from them. Edges of
-/// fields lie between: a coarse network of this size samples blobs there, and the judge that the refiner learned from sees edges.
+/// Half waves a window up to which the refiner follows drawn cells, and from which on it takes nothing from them. Edges
+/// of fields lie between: a coarse network of this size samples blobs there, while the judge that the refiner learned
+/// from knows edges.
 const FOLLOWED: [f32; 2] = [8.0, 14.0];
 
 /// Channels of noise at the finest pixels.
@@ -241,19 +243,18 @@ impl Refiner {
         let mut half_base = Canvas::new(self.half.side, n, self.half.channels);
         let mut states = Vec::with_capacity(n * self.cells.images());
         for (item, (inputs, noise)) in items.iter().enumerate() {
-            let followed: Vec<RefinerInput> = inputs.iter().map(|input| self.followed(input)).collect();
-            let inputs = followed.as_slice();
-            for (input, part) in inputs.iter().zip(&self.cells.parts) {
+            let followed: Vec<Cow<[f32]>> = inputs.iter().map(|input| self.followed(input)).collect();
+            for ((input, own), part) in inputs.iter().zip(&followed).zip(&self.cells.parts) {
                 let Some(part) = part else { continue };
                 states.push(input.usage.number());
                 cells.fill(item, self.cells.channels + part.number, input.usage.number());
                 if input.usage != Usage::Absent {
-                    cells.put(item, part.first, &input.cells);
+                    cells.put(item, part.first, own);
                 }
             }
-            self.put_layer(&self.fine, item, inputs, &mut fine, &mut fine_base);
-            self.put_layer(&self.half, item, inputs, &mut half, &mut half_base);
-            if let Some(relief) = self.relief(inputs) {
+            self.put_layer(&self.fine, item, (inputs, &followed), [&mut fine, &mut fine_base]);
+            self.put_layer(&self.half, item, (inputs, &followed), [&mut half, &mut half_base]);
+            if let Some(relief) = self.relief(inputs, &followed) {
                 fine.put(item, self.fine.channels + self.fine.members.len(), &relief);
             }
             fine.put(item, fine_inputs - NOISE_CHANNELS, noise);
@@ -268,30 +269,36 @@ impl Refiner {
         })
     }
 
-    /// An input with what is broad in drawn cells alone.
-    fn followed(&self, input: &RefinerInput) -> RefinerInput {
-        let mut followed = input.clone();
-        if input.usage == Usage::Drawn {
-            let side = self.cells.side;
-            self.cosines.forward(&mut followed.cells, side);
-            let [all, none] = FOLLOWED;
-            for (k, v) in followed.cells.iter_mut().enumerate() {
-                let radius = ((k / side % side) as f32).hypot((k % side) as f32);
-                *v *= ((none - radius) / (none - all)).clamp(0.0, 1.0);
-            }
-            self.cosines.inverse(&mut followed.cells, side);
+    /// The cells of an input; of drawn ones, what is broad.
+    fn followed<'a>(&self, input: &'a RefinerInput) -> Cow<'a, [f32]> {
+        if input.usage != Usage::Drawn {
+            return Cow::Borrowed(&input.cells);
         }
-        followed
+        let (mut cells, side) = (input.cells.clone(), self.cells.side);
+        self.cosines.forward(&mut cells, side);
+        let [all, none] = FOLLOWED;
+        for (k, v) in cells.iter_mut().enumerate() {
+            let radius = ((k / side % side) as f32).hypot((k % side) as f32);
+            *v *= ((none - radius) / (none - all)).clamp(0.0, 1.0);
+        }
+        self.cosines.inverse(&mut cells, side);
+        Cow::Owned(cells)
     }
 
     /// What is known of the pixels of a layer, and what its cells make of all of them.
-    fn put_layer(&self, layer: &Layer, item: usize, inputs: &[RefinerInput], known: &mut Canvas, base: &mut Canvas) {
+    fn put_layer(
+        &self,
+        layer: &Layer,
+        item: usize,
+        (inputs, followed): (&[RefinerInput], &[Cow<[f32]>]),
+        [known, base]: [&mut Canvas; 2],
+    ) {
         for (number, &(i, first)) in layer.members.iter().enumerate() {
             let (Some(part), input) = (&self.cells.parts[i], &inputs[i]) else { continue };
             if input.usage == Usage::Absent {
                 continue;
             }
-            let smooth = self.smooth(part, &input.cells);
+            let smooth = self.smooth(part, &followed[i]);
             if let Some((pixels, mask)) = &input.pixels {
                 let size = layer.side * layer.side;
                 let is_known = |k: usize| mask.as_ref().is_none_or(|mask| mask.at(k % size));
@@ -312,12 +319,12 @@ impl Refiner {
     }
 
     /// Elevation above the window's mean at the finest pixels.
-    fn relief(&self, inputs: &[RefinerInput]) -> Option<Vec<f32>> {
-        let input = &inputs[self.elevation?];
-        if input.usage == Usage::Absent {
+    fn relief(&self, inputs: &[RefinerInput], followed: &[Cow<[f32]>]) -> Option<Vec<f32>> {
+        let elevation = self.elevation?;
+        if inputs[elevation].usage == Usage::Absent {
             return None;
         }
-        Some(bilinear(&relief(&input.cells[..self.cells.count()]), self.cells.side, self.fine.side))
+        Some(bilinear(&relief(&followed[elevation][..self.cells.count()]), self.cells.side, self.fine.side))
     }
 
     /// What is known of the pixels of both layers, as it went in: values, then where they are known.

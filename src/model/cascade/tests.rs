@@ -23,8 +23,9 @@ impl Parameters for Everywhere {
 
 fn coarse() -> Coarse {
     let cells = Cells::new(&table()).expect("cells");
-    let linear = Mixture::unrelated(cells.side, cells.channels);
-    Coarse::new(&table(), &COARSE, linear, &mut Everywhere(MadeUp::new(&Device::Cpu)), &Device::Cpu).expect("network")
+    let statistics = Mixture::unrelated(cells.side, cells.channels);
+    Coarse::new(&table(), &COARSE, statistics, &mut Everywhere(MadeUp::new(&Device::Cpu)), &Device::Cpu)
+        .expect("network")
 }
 
 fn waves(shape: &[usize], phase: f32) -> Tensor {
@@ -163,9 +164,9 @@ fn pixels_follow_from_cells_and_noise_and_only_of_what_is_drawn() {
 fn tables_that_do_not_fit_are_refused_for_the_reason_that_holds() {
     let published = ModalityTable::published();
     let sizes = CoarseSizes { width: 32, blocks: 1, middle_blocks: 1, heads: 2 };
-    let linear = Mixture::unrelated(8, 1);
+    let statistics = Mixture::unrelated(8, 1);
     let problem =
-        Coarse::new(&published, &sizes, linear, &mut MadeUp::new(&Device::Cpu), &Device::Cpu).expect_err("refused");
+        Coarse::new(&published, &sizes, statistics, &mut MadeUp::new(&Device::Cpu), &Device::Cpu).expect_err("refused");
     assert!(problem.to_string().contains("In a cascade the latent of"), "{problem}");
     let odd = CoarseSizes { width: 40, ..sizes };
     assert!(odd.check().expect_err("refused").to_string().contains("multiple of 32"));
