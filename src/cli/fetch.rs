@@ -6,7 +6,9 @@ use crate::grid::GridCell;
 use crate::modality::Catalogue;
 use crate::modality::Location;
 use crate::net::Network;
-use crate::source::{Acquisition, Area, Kept, Order, Query, Survey, best, days, fetch, providers, survey};
+use crate::source::{
+    Acquisition, Area, Kept, Order, Query, Survey, best, days, fetch, middle, providers, remarks, survey,
+};
 use jiff::civil::Date;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -119,7 +121,7 @@ impl Fetch {
         eprintln!("Asking {} …", asked.join(", "));
         let survey = survey(&network, &providers, &families, &query, &stop)?;
         survey.problems.iter().for_each(|problem| eprintln!("note: {problem}"));
-        let chosen = self.chosen(&survey)?;
+        let chosen = self.chosen(&survey, middle(from, to))?;
         print(&survey, &chosen);
         if self.list {
             return Ok(ExitCode::SUCCESS);
@@ -142,6 +144,7 @@ impl Fetch {
             bar.set_message(progress.what);
         })?;
         bar.finish_and_clear();
+        remarks(&dir)?.iter().for_each(|remark| eprintln!("note: {remark}"));
         println!("{}", dir.display());
         if let Some(kept) = kept.filter(|kept| kept.holds(&dir)) {
             for removed in kept.make_room(&dir)? {
@@ -152,8 +155,8 @@ impl Fetch {
     }
 
     /// The best of each family, or what was asked for.
-    fn chosen(&self, survey: &Survey) -> Result<BTreeMap<String, usize>> {
-        let mut chosen = best(&survey.found);
+    fn chosen(&self, survey: &Survey, asked: Date) -> Result<BTreeMap<String, usize>> {
+        let mut chosen = best(&survey.found, Some(asked));
         for text in &self.choose {
             let (family, number) = choice(text)?;
             let Some(number) = number else {

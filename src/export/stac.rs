@@ -63,16 +63,9 @@ impl Exporter<'_> {
             "assets": self.assets(files),
         });
         if let Ok(corners) = lineage.footprint.corners() {
-            let mut ring: Vec<[f64; 2]> = corners.iter().map(|at| [at.lon, at.lat]).collect();
-            // Rings run counter-clockwise (RFC 7946) and close.
-            ring.reverse();
-            ring.push(ring[0]);
-            let [lon, lat] = [0, 1].map(|axis| {
-                let values = || ring.iter().map(|at| at[axis]);
-                [values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max)]
-            });
-            item["geometry"] = json!({ "type": "Polygon", "coordinates": [ring] });
-            item["bbox"] = json!([lon[0], lat[0], lon[1], lat[1]]);
+            let (geometry, bounds) = outline(corners.map(|at| [at.lon, at.lat]));
+            item["geometry"] = geometry;
+            item["bbox"] = json!(bounds);
         }
         item
     }
@@ -114,5 +107,66 @@ impl Exporter<'_> {
             value("solver"),
             value("seed")
         )
+    }
+}
+/// A GeoJSON geometry and a box of a piece of ground with these corners (longitude, latitude, clockwise). What lies across
+/// 180 degrees is cut there, and its box begins in the east (RFC 7946, 3.1.9 and 5.2).
+fn outline(mut corners: [[f64; 2]; 4]) -> (Value, [f64; 4]) {
+    let range = |corners: &[[f64; 2]], axis: usize| {
+        let values = || corners.iter().map(|at| at[axis]);
+        [values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max)]
+    };
+    // Rings run counter-clockwise (RFC 7946) and close.
+    let closed = |mut ring: Vec<[f64; 2]>| {
+        ring.reverse();
+        ring.extend(ring.first().copied());
+        json!([ring])
+    };
+    let [south, north] = range(&corners, 1);
+    let [west, east] = range(&corners, 0);
+    if east - west <= 180.0 {
+        return (json!({ "type": "Polygon", "coordinates": closed(corners.to_vec()) }), [west, south, east, north]);
+    }
+    corners.iter_mut().filter(|at| at[0] < 0.0).for_each(|at| at[0] += 360.0);
+    let [west, east] = range(&corners, 0);
+    let parts = [(true, 0.0), (false, -360.0)].map(|(eastern, turn)| {
+        let keeps = |lon: f64| if eastern { lon <= 180.0 } else { lon >= 180.0 };
+        let mut ring: Vec<[f64; 2]> = Vec::new();
+        for (i, at) in corners.iter().enumerate() {
+            let next = corners[(i + 1) % corners.len()];
+            if keeps(at[0]) {
+                ring.push([at[0] + turn, at[1]]);
+            }
+            if keeps(at[0]) != keeps(next[0]) {
+                let share = (180.0 - at[0]) / (next[0] - at[0]);
+                ring.push([180.0 + turn, at[1] + share * (next[1] - at[1])]);
+            }
+        }
+        closed(ring)
+    });
+    (json!({ "type": "MultiPolygon", "coordinates": parts }), [west, south, east - 360.0, north])
+}
+
+#[cfg(test)]
+mod outline_tests {
+    use super::*;
+
+    #[test]
+    fn ground_across_180_degrees_is_cut_there() {
+        let (plain, bounds) = outline([[11.0, 47.0], [12.0, 47.0], [12.0, 46.0], [11.0, 46.0]]);
+        assert_eq!(bounds, [11.0, 46.0, 12.0, 47.0]);
+        assert_eq!(
+            plain["coordinates"][0],
+            json!([[11.0, 46.0], [12.0, 46.0], [12.0, 47.0], [11.0, 47.0], [11.0, 46.0]])
+        );
+        let (cut, bounds) = outline([[179.0, 1.0], [-179.0, 1.0], [-179.0, -1.0], [179.0, -1.0]]);
+        assert_eq!(bounds, [179.0, -1.0, -179.0, 1.0]);
+        assert_eq!(cut["type"], "MultiPolygon");
+        for (part, ends) in [(0, [179.0, 180.0]), (1, [-180.0, -179.0])] {
+            let ring = cut["coordinates"][part][0].as_array().expect("ring");
+            assert_eq!((ring.len(), &ring[0]), (5, &ring[4]));
+            let lons: Vec<f64> = ring.iter().filter_map(|at| at[0].as_f64()).collect();
+            assert!(lons.iter().all(|lon| ends.contains(lon)), "{lons:?}");
+        }
     }
 }

@@ -53,6 +53,33 @@ impl Crs {
         Ok(srs.is_projected() && !mercator && (srs.linear_units() - 1.0).abs() < 1e-6)
     }
 
+    /// Whether it is a zone of UTM on WGS 84.
+    pub fn is_utm(&self) -> bool {
+        self.utm().is_some()
+    }
+
+    /// How many metres on the ground a metre of this projected system is at a place of it: the two of east and north that
+    /// differ more from 1. To a hundredth: the Earth is taken to be a sphere.
+    ///
+    /// # Errors
+    /// When the system cannot be projected from.
+    pub fn metres_of_a_metre(&self, (x, y): (f64, f64)) -> Result<f64> {
+        const STEP: f64 = 1000.0;
+        /// Mean radius of the Earth, metres.
+        const RADIUS: f64 = 6_371_008.8;
+        let mut points = [(x, y), (x + STEP, y), (x, y + STEP)];
+        self.project(&mut points, true)?;
+        let [here, others @ ..] = points.map(|(lon, lat)| (lon.to_radians(), lat.to_radians()));
+        let distance = |(lon, lat): (f64, f64)| {
+            let half = |a: f64, b: f64| ((a - b) / 2.0).sin().powi(2);
+            let chord = half(lat, here.1) + lat.cos() * here.1.cos() * half(lon, here.0);
+            2.0 * RADIUS * chord.sqrt().min(1.0).asin() / STEP
+        };
+        let off = |scale: f64| (scale - 1.0).abs();
+        let [east, north] = others.map(distance);
+        Ok(if off(east) > off(north) { east } else { north })
+    }
+
     /// Projects points between this system and longitude/latitude in degrees, in place.
     fn project(&self, points: &mut [(f64, f64)], to_degrees: bool) -> Result<()> {
         let failed =
@@ -101,6 +128,23 @@ impl Crs {
         self.project(&mut points, false)?;
         Ok(points[0])
     }
+}
+
+/// Whether coordinate systems can be looked up at all.
+///
+/// # Errors
+/// When PROJ has no data base that fits it: programs such as conda and QGIS lead others to their own.
+pub fn check_systems() -> Result<()> {
+    static KNOWN: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    if *KNOWN.get_or_init(|| gdal::spatial_ref::SpatialRef::from_epsg(32632).is_ok()) {
+        return Ok(());
+    }
+    let leads = ["PROJ_DATA", "PROJ_LIB"].into_iter().filter(|name| std::env::var_os(name).is_some());
+    let advice = match leads.collect::<Vec<_>>()[..] {
+        [] => "install it (on Debian proj-data)".to_owned(),
+        ref names => format!("{} may lead to that of another program; unset it and start anew", names.join(" and ")),
+    };
+    Err(Error::Compute(format!("The data base of coordinate systems (proj.db of PROJ) cannot be used; {advice}.")))
 }
 
 impl Footprint {

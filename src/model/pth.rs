@@ -23,14 +23,26 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, TensorData>> {
     let bad = |what: String| Error::file(path, format!("This is not a readable PyTorch weight file: {what}"));
     let file = crate::files::open(path).map_err(|e| Error::io(path, "open", &e))?;
     let length = file.metadata().map_err(|e| Error::io(path, "read", &e))?.len();
-    let mut archive = zip::ZipArchive::new(std::io::BufReader::new(file))
-        .map_err(|e| bad(format!("no zip container ({e}); it may be truncated")))?;
+    let mut archive = zip::ZipArchive::new(std::io::BufReader::new(file)).map_err(|e| match stand_in(path) {
+        Some(what) => Error::file(path, what),
+        None => bad(format!("no zip container ({e}); it may be truncated")),
+    })?;
     let index_name = archive
         .file_names()
         .filter_map(|name| Some(name.ok()?.into_owned()))
         .find(|name| name == "data.pkl" || name.ends_with("/data.pkl"))
         .ok_or_else(|| bad("it has no data.pkl inside".into()))?;
     let root = index_name.trim_end_matches("data.pkl").to_owned();
+    if let Ok(order) = archive.by_name(&format!("{root}byteorder")) {
+        let mut text = String::new();
+        order.take(16).read_to_string(&mut text).map_err(|e| bad(format!("its byte order is damaged ({e})")))?;
+        if text.trim() == "big" {
+            return Err(bad(
+                "its numbers are written in big-endian byte order; load and save it once on a little-endian machine"
+                    .into(),
+            ));
+        }
+    }
     let mut index = Vec::new();
     archive
         .by_name(&index_name)
@@ -81,6 +93,27 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, TensorData>> {
         }
     }
     Ok(tensors)
+}
+
+/// What a file is that lies in the place of weights, if that can be told from how it begins.
+fn stand_in(path: &Path) -> Option<&'static str> {
+    let mut start = Vec::new();
+    crate::files::open(path).ok()?.take(64).read_to_end(&mut start).ok()?;
+    let begins = |with: &[u8]| start.starts_with(with);
+    let page = String::from_utf8_lossy(&start).trim_start().to_ascii_lowercase();
+    match () {
+        () if begins(b"version https://git-lfs.github.com/spec/") => Some(
+            "This is a pointer of Git LFS, not the weights themselves; fetch them with \"git lfs pull\", or download the file",
+        ),
+        () if page.starts_with("<!doctype") || page.starts_with("<html") => {
+            Some("This is a web page, not weights; the download may have led to a login or an error page")
+        }
+        // The magic number with which PyTorch before 1.6 began, in a pickle of protocol 2.
+        () if begins(b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9") => Some(
+            "These weights are in the format of PyTorch before 1.6; load them there and save them anew (torch.save)",
+        ),
+        () => None,
+    }
 }
 
 /// The bytes of a storage; what is wrong with them else.

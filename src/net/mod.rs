@@ -2,6 +2,7 @@
 
 mod address;
 mod fault;
+mod json;
 mod part;
 mod retry;
 
@@ -284,7 +285,8 @@ impl Network {
             }
             self.whole(ask.url, &mut answer, LONGEST_TEXT, stop)
         })?;
-        serde_json::from_slice(&bytes).map_err(|e| fault::unexpected(ask.url, &format!("no description of data ({e})")))
+        serde_json::from_slice(&json::usual(bytes))
+            .map_err(|e| fault::unexpected(ask.url, &format!("no description of data ({e})")))
     }
 
     fn whole(&self, url: &str, answer: &mut HttpResponse, most: u64, stop: &AtomicBool) -> Result<Vec<u8>> {

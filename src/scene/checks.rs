@@ -3,6 +3,13 @@
 use super::raster_file::RasterFile;
 use crate::modality::{Modality, Raster, Subject};
 
+/// Reflectance that no ground reaches: real clouds and roofs were seen with 2.8.
+const MOST_REFLECTANCE: f32 = 3.2;
+/// Linear power that half of a window never reaches: cities have some 1.
+const MOST_POWER: f32 = 20.0;
+/// From the shore of the Dead Sea to Mount Everest, and something more, metres.
+const ELEVATIONS: [f32; 2] = [-450.0, 8900.0];
+
 /// Notes what merely looks wrong about the values of a window. `offset_possible`: whether the product may carry the
 /// Sentinel-2 offset of newer processing baselines.
 pub(super) fn values(m: &Modality, raster: &Raster, file: &RasterFile, offset_possible: bool, notes: &mut Vec<String>) {
@@ -35,6 +42,14 @@ pub(super) fn values(m: &Modality, raster: &Raster, file: &RasterFile, offset_po
         } else if min >= 1000.0 && offset_possible {
             notes.push(format!("{name}: no value is below {min} DN; the offset of 1000 of processing baselines from 04.00 on may not have been removed."));
         }
+        let most = MOST_REFLECTANCE * dn_per_unit;
+        let beyond = sorted.len() - sorted.partition_point(|v| *v <= most);
+        if beyond > 0 {
+            notes.push(format!(
+                "{name}: {beyond} of {} values are above {most} DN, a reflectance beyond what clouds and roofs reach; they may have wrapped around, or mean no data.",
+                sorted.len()
+            ));
+        }
         let cirrus = |channel: &String| about.band(channel).is_some_and(|band| band.cirrus);
         if let Some(i) = m.channels.iter().position(cirrus) {
             let least = raster.valid_values(i).fold(f32::INFINITY, f32::min);
@@ -52,8 +67,24 @@ pub(super) fn values(m: &Modality, raster: &Raster, file: &RasterFile, offset_po
             notes.push(format!(
                 "{name}: the median is {median}; this looks like decibels, expected linear power (10^(dB/10))."
             ));
+        } else if median < 0.0 {
+            notes.push(format!(
+                "{name}: the median is {median}; power is never below 0, so these may be decibels times 100; expected linear power (10^(dB/10))."
+            ));
+        } else if median > MOST_POWER {
+            notes.push(format!(
+                "{name}: the median is {median}, a power beyond what any ground sends back; these may be amplitudes or digital numbers, expected linear power."
+            ));
         }
     } else if about.subject == Subject::Elevation && !m.is_picture() {
+        let [lowest, highest] = ELEVATIONS;
+        let beyond = sorted.iter().filter(|v| !(lowest..=highest).contains(*v)).count();
+        if beyond > 0 {
+            notes.push(format!(
+                "{name}: {beyond} of {} values lie outside {lowest}…{highest} m (from {min} to {max}), where there is no ground on Earth; they may mean no data, or another unit.",
+                sorted.len()
+            ));
+        }
         let low = sorted.partition_point(|v| *v <= 0.0) as f64 / n;
         if low > 0.0 {
             notes.push(format!(

@@ -9,6 +9,10 @@ use std::path::PathBuf;
 
 /// Pixel sizes may differ from the nominal one by this share (some scenes have 9.995 m).
 const PIXEL_TOLERANCE: f64 = 0.002;
+/// Pixels whose sizes differ by a smaller share are the same.
+const SAME_PIXEL: f64 = 1e-6;
+/// Metres of a coordinate system may differ from those on the ground by this share.
+const STRETCHED: f64 = 0.02;
 /// Largest misfit of two grids, in pixels.
 const ALIGNMENT_TOLERANCE: f64 = 0.01;
 
@@ -115,6 +119,22 @@ impl Layer {
                 ),
             ));
         }
+        if let (Some(crs), Some([left, top, dx, dy])) = (&header.crs, header.grid)
+            && !crs.is_utm()
+        {
+            let middle = (left + dx * header.width as f64 / 2.0, top + dy * header.height as f64 / 2.0);
+            let metres = crs.metres_of_a_metre(middle)?;
+            if metres.is_nan() || (metres - 1.0).abs() > STRETCHED {
+                return Err(Error::file(
+                    &header.path,
+                    format!(
+                        "1000 m of its coordinate system {} are {:.0} m on the ground there; warp it to a UTM zone first (gdalwarp -t_srs EPSG:326zz -tr {pixel_m} {pixel_m})",
+                        crs.short(),
+                        metres * 1000.0
+                    ),
+                ));
+            }
+        }
         for pixel in header.grid.iter().flat_map(|[_, _, dx, dy]| [*dx, -dy]) {
             if (pixel / pixel_m - 1.0).abs() > PIXEL_TOLERANCE {
                 return Err(Error::file(
@@ -157,7 +177,8 @@ impl Layer {
         let wrong = |what: String| Err(Error::file(&header.path, what));
         let (mut column, mut row) = (window.left / m.ground_m, -window.top / m.ground_m);
         self.check_pixels(&m.name, m.ground_m)?;
-        if let Some([left, top, ..]) = header.grid {
+        let mut alignment = self.alignment.min(0.5);
+        if let Some([left, top, dx, dy]) = header.grid {
             if header.crs != window.crs {
                 let name = |crs: &Option<crate::grid::Crs>| crs.as_ref().map_or("none".into(), crate::grid::Crs::short);
                 return wrong(format!(
@@ -166,17 +187,19 @@ impl Layer {
                     name(&window.crs)
                 ));
             }
-            (column, row) = ((window.left - left) / m.ground_m, (top - window.top) / m.ground_m);
+            // By its own pixels: over a scene of a thousand, one that is two thousandths shorter adds up to two.
+            (column, row) = ((window.left - left) / dx, (window.top - top) / dy);
+            if [dx, -dy].iter().any(|pixel| (pixel / m.ground_m - 1.0).abs() > SAME_PIXEL) {
+                alignment = 0.5 + ALIGNMENT_TOLERANCE;
+            }
         } else if window.crs.is_some() {
             return wrong("It has no georeference, while the other rasters of the scene have one".into());
         }
         let misfit = (column - column.round()).abs().max((row - row.round()).abs());
-        if misfit > self.alignment.min(0.5) {
+        if misfit > alignment {
             return wrong(format!(
                 "Its pixels do not line up with the window: off by {:.2} of a {} m pixel, at most {:.2} are accepted; align it first (gdalwarp -tap)",
-                misfit,
-                m.ground_m,
-                self.alignment.min(0.5)
+                misfit, m.ground_m, alignment
             ));
         }
         if misfit > ALIGNMENT_TOLERANCE {
@@ -192,11 +215,27 @@ impl Layer {
         }
         let (rows, columns) = window.pixels(m.ground_m)?;
         let mut data = Vec::with_capacity(m.channels.len() * rows * columns);
-        let mut gap: Option<Gap> = None;
+        if header.by_order {
+            notes.push(format!(
+                "{}: its bands have no names; they were taken in the order {}; give them names if that is another one.",
+                header.path.file_name().unwrap_or_default().to_string_lossy(),
+                m.channels.join(", ")
+            ));
+        }
+        let (mut gap, mut moved): (Option<Gap>, bool) = (None, false);
         for channel in &m.channels {
             let (file, band) = self.locate(m, channel)?;
             let mut values = file.read(&[band], (column as usize, row as usize), (columns, rows))?;
             values.iter_mut().filter(|v| m.about.is_no_data(**v)).for_each(|v| *v = f32::NAN);
+            let conversion = file.numbers[band].conversion(m).map_err(|problem| Error::file(&file.path, problem))?;
+            conversion.apply(&mut values);
+            moved |= conversion.moves();
+            if let Some(done) = conversion.note() {
+                let note = format!("{}: {done}.", file.path.file_name().unwrap_or_default().to_string_lossy());
+                if !notes.contains(&note) {
+                    notes.push(note);
+                }
+            }
             let share = values.iter().filter(|v| v.is_nan()).count() as f64 / values.len().max(1) as f64;
             if share > gap.as_ref().map_or(0.0, |gap| gap.share) {
                 gap = Some(Gap { file: file.path.clone(), band: channel.clone(), share });
@@ -210,7 +249,7 @@ impl Layer {
             raster = raster.with_valid(&valid)?;
             notes.push(gap.note(m, &raster));
         }
-        checks::values(m, &raster, header, offset_possible, notes);
+        checks::values(m, &raster, header, offset_possible && !moved, notes);
         Ok((raster, gap))
     }
 }

@@ -29,6 +29,9 @@ pub(super) struct Metadata {
     /// What a careful reader should know.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// What was done to the numbers, in sentences; anything else in their place says nothing.
+    #[serde(default)]
+    conversions: serde_json::Value,
 }
 
 impl Metadata {
@@ -56,6 +59,14 @@ impl Metadata {
         let texts = texts.chain(self.dates.values_mut().flatten());
         texts.for_each(|text| *text = printable(text).into_owned());
         self
+    }
+
+    /// Whether the scene says itself that its numbers are without the offset of newer Sentinel-2 baselines: that there was none,
+    /// or that it was removed.
+    pub(super) fn settles_offset(&self, family: &str) -> bool {
+        let conversions = self.conversions.as_array().into_iter().flatten().filter_map(|text| text.as_str());
+        let said = conversions.chain(self.origins.get(family).map(String::as_str)).map(str::to_lowercase);
+        said.filter(|text| text.contains("offset")).any(|text| text.contains("no offset") || text.contains("removed"))
     }
 
     /// Date text of a family.

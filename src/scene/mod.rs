@@ -10,6 +10,7 @@ mod layer;
 mod loose;
 mod major_tom;
 mod metadata;
+mod numbers;
 mod pictures;
 mod raster_file;
 mod read_back;
@@ -347,9 +348,10 @@ impl Scene {
         &self.parts.notes
     }
 
-    /// Whether a product could carry the offset of processing baselines from 04.00 on (25 January 2022).
+    /// Whether a product could carry the offset of processing baselines from 04.00 on. Its day says nothing of it: what was seen
+    /// before January 2022 has been processed anew with such baselines.
     fn offset_possible(&self, m: &Group) -> bool {
-        m.about.offset.is_some() && self.parts.metadata.day(&m.family).is_none_or(|day| day.year() >= 2022)
+        m.about.offset.is_some() && !self.parts.metadata.settles_offset(&m.family)
     }
 
     fn missing(&self, table: &ModalityTable, m: &Modality) -> Error {

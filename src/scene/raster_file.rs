@@ -1,8 +1,10 @@
 //! One GeoTIFF: what it says about itself, and pixels of a window.
 
+use super::numbers::Numbers;
 use crate::error::{Error, Result};
 use crate::grid::Crs;
-use gdal::raster::RasterBand;
+use gdal::raster::{GdalDataType, RasterBand};
+use gdal::spatial_ref::SpatialRef;
 use gdal::{Dataset, DatasetOptions, Metadata};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -30,6 +32,10 @@ pub(super) struct RasterFile {
     pub byte: bool,
     /// Whether a band's values stand for colours of a table.
     pub palette: bool,
+    /// Whether several bands have names by their order alone.
+    pub by_order: bool,
+    /// What each band says of its numbers.
+    pub numbers: Vec<Numbers>,
     /// Whether it says of itself that it was generated.
     pub synthetic: bool,
 }
@@ -50,38 +56,70 @@ impl RasterFile {
     /// Reads the header.
     ///
     /// # Errors
-    /// When the file is missing, no raster, rotated, or south-up.
+    /// When the file is missing, no raster, of complex numbers, rotated, south-up, or has no place but by control points.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let dataset = open(path)?;
         let (width, height) = dataset.raster_size();
         let mut bands = Vec::new();
-        let (mut byte, mut palette) = (true, false);
+        let (mut byte, mut palette, mut numbers) = (true, false, Vec::new());
         for (i, band) in dataset.rasterbands().enumerate() {
             let band = band.map_err(|e| Error::file(path, format!("Band {} cannot be opened: {e}", i + 1)))?;
-            byte &= band.band_type() == gdal::raster::GdalDataType::UInt8;
+            byte &= band.band_type() == GdalDataType::UInt8;
             palette |= band.color_table().is_some();
+            if band.band_type() == GdalDataType::Unknown {
+                return Err(Error::file(
+                    path,
+                    format!(
+                        "Band {} holds complex numbers, which are no measurement yet; make power of them first",
+                        i + 1
+                    ),
+                ));
+            }
+            numbers.push(Numbers::of(&band));
             bands.push(band.description().unwrap_or_default());
         }
         if width == 0 || height == 0 || bands.is_empty() {
             return Err(Error::file(path, "The raster has no pixels"));
         }
-        let crs = dataset.spatial_ref().ok().and_then(|srs| match srs.authority() {
-            Ok(code) => Some(Crs(code)),
-            Err(_) => srs.to_wkt().ok().filter(|wkt| !wkt.is_empty()).map(Crs),
-        });
+        let system = dataset.spatial_ref().ok();
+        if system.is_some() {
+            crate::grid::check_systems()?;
+        }
+        let crs = system.and_then(|srs| horizontal(&srs));
         // GDAL reports the identity for rasters without a transform.
         let grid = match dataset.geo_transform() {
+            Ok(t) if !t.iter().all(|v| v.is_finite()) => {
+                return Err(Error::file(path, "Its place is not a number; give it one (gdal_edit.py -a_ullr)"));
+            }
             Ok(t) if t != [0.0, 1.0, 0.0, 0.0, 0.0, 1.0] => {
                 if t[2] != 0.0 || t[4] != 0.0 || t[1] <= 0.0 || t[5] >= 0.0 {
                     return Err(Error::file(path, "The raster is rotated or not north-up; warp it first (gdalwarp)"));
                 }
                 Some([t[0], t[3], t[1], t[5]])
             }
+            _ if !dataset.gcps().is_empty() => {
+                return Err(Error::file(
+                    path,
+                    "It lies on the ground by control points alone, so its pixels have no size in metres; warp it first (gdalwarp -t_srs)",
+                ));
+            }
             _ => None,
         };
         let crs = if grid.is_some() { crs } else { None };
         let synthetic = dataset.metadata_item("synthetic", "").is_some_and(|value| value == "yes");
-        Ok(Self { path: path.to_path_buf(), width, height, grid, crs, bands, byte, palette, synthetic })
+        Ok(Self {
+            path: path.to_path_buf(),
+            width,
+            height,
+            grid,
+            crs,
+            bands,
+            byte,
+            palette,
+            by_order: false,
+            numbers,
+            synthetic,
+        })
     }
 
     /// The same with these names for its bands, if it has as many and none is described.
@@ -89,6 +127,7 @@ impl RasterFile {
     pub(super) fn called(mut self, channels: &[String]) -> Self {
         if self.bands.iter().all(String::is_empty) && self.bands.len() == channels.len() {
             self.bands = channels.to_vec();
+            self.by_order = channels.len() > 1;
         }
         self
     }
@@ -160,6 +199,36 @@ pub(crate) fn pixels(band: &RasterBand, at: (isize, isize), size: (usize, usize)
         values.iter_mut().zip(mask.data()).filter(|(_, mask)| **mask == 0).for_each(|(v, _)| *v = f32::NAN);
     }
     Ok(values)
+}
+
+/// A coordinate system without heights: by its code where there is one, or one can be found.
+fn horizontal(srs: &SpatialRef) -> Option<Crs> {
+    let wkt = srs.to_wkt().ok().filter(|wkt| !wkt.is_empty())?;
+    // The system of heights comes after that of places.
+    let of_places = || wkt.find("PROJCS[").or_else(|| wkt.find("GEOGCS[")).and_then(|at| node(&wkt[at..]));
+    let places = Some(()).filter(|()| srs.is_compound()).and_then(|()| of_places());
+    let mut own = places.and_then(|wkt| SpatialRef::from_wkt(wkt).ok()).unwrap_or_else(|| srs.clone());
+    let code = own.authority().or_else(|_| own.auto_identify_epsg().and_then(|()| own.authority()));
+    Some(Crs(code.unwrap_or_else(|_| places.unwrap_or(&wkt).to_owned())))
+}
+
+/// The node of a WKT that begins here, with everything in its brackets.
+fn node(wkt: &str) -> Option<&str> {
+    let (mut depth, mut quoted) = (0usize, false);
+    for (at, c) in wkt.char_indices() {
+        match c {
+            '"' => quoted = !quoted,
+            '[' if !quoted => depth += 1,
+            ']' if !quoted => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    return Some(&wkt[..=at]);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 fn open(path: &Path) -> Result<Dataset> {

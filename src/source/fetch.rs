@@ -1,5 +1,7 @@
 //! What was chosen, read on the grid of a piece of ground and kept as a scene folder with its provenance.
 
+use super::facts::Facts;
+use super::holes;
 use super::mask::cloud_code;
 use super::pixel_grid::{PixelGrid, Resampling};
 use super::providers::{Product, Provider};
@@ -9,16 +11,15 @@ use super::stac::{Acquisition, Item, SCENE_CLASSES};
 use crate::error::{Error, Result};
 use crate::files::{hex, make_folder, write_atomically};
 use crate::grid::{Crs, Footprint, GridCell};
-use crate::modality::{Catalogue, Family, Group, Location, Subject};
+use crate::modality::{Catalogue, Group, Location, Subject};
 use crate::net::Network;
 use crate::scene::{GeoTiff, Pixels, WINDOW_STEP_M};
-use crate::text::address_without_secrets;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 /// Files read side by side.
 const SIDE_BY_SIDE: usize = 4;
@@ -26,7 +27,7 @@ const SIDE_BY_SIDE: usize = 4;
 const LEAST_M: f64 = 1920.0;
 
 /// Raised when what is made of the same order changes, so that what was made before is not taken for it.
-const EDITION: u8 = 2;
+const EDITION: u8 = 3;
 /// Northing of the equator in the southern zones of UTM, metres.
 const SOUTHERN_EQUATOR_M: f64 = 10_000_000.0;
 
@@ -125,6 +126,8 @@ struct Band {
     parts: Vec<(String, Resampling)>,
     /// Names of items whose offset was removed.
     corrected: BTreeSet<String>,
+    /// Side of the source's pixels in metres, where they are clearly coarser than ours.
+    coarser: Option<f64>,
 }
 
 /// What an acquisition comes from.
@@ -244,6 +247,9 @@ fn read_all(
     bands.into_iter().map(|(_, band)| band).collect()
 }
 
+/// Source pixels that are so many times as wide as ours are told of.
+const COARSER: f64 = 1.5;
+
 /// One band: item after item until the ground is covered.
 fn read_band(
     network: &Network,
@@ -254,10 +260,12 @@ fn read_band(
     stop: &AtomicBool,
 ) -> Result<Band> {
     let (width, height) = grid.size();
-    let mut band = Band { values: vec![f32::NAN; width * height], parts: Vec::new(), corrected: BTreeSet::new() };
+    let mut band =
+        Band { values: vec![f32::NAN; width * height], parts: Vec::new(), corrected: BTreeSet::new(), coarser: None };
     // JPEG 2000 files do not say that 0 is no data.
     let silent = job.modality.about.whole_numbers;
-    let kind = PixelKind { classes: job.modality.classes().is_some(), nothing: silent.then_some(0.0) };
+    let echo = job.modality.about.decibel && !source.product.decibel;
+    let kind = PixelKind { classes: job.modality.classes().is_some(), nothing: (silent || echo).then_some(0.0) };
     for item in &chosen.items {
         let Some(href) = item.assets.get(job.channel) else { continue };
         let layer = read(network, &source.access, href, grid, kind, stop)?;
@@ -270,6 +278,8 @@ fn read_band(
         }
         if used {
             band.parts.push((item.id.clone(), layer.resampling));
+            let coarser = Some(layer.source_m).filter(|side| *side > COARSER * grid.pixel_m);
+            band.coarser = coarser.into_iter().chain(band.coarser).reduce(f64::max);
             if offset(job, item) > 0.0 {
                 band.corrected.insert(item.id.clone());
             }
@@ -310,6 +320,8 @@ fn converted(product: &Product, job: &Job, item: &Item, stored: f32) -> f32 {
         // What the offset would push below stays data.
         () if about.whole_numbers => (value - offset(job, item)).max(1.0),
         () if about.decibel && product.decibel => 10f32.powf(value / 10.0),
+        // No echo is exactly nothing: frames are filled up with it.
+        () if about.decibel && stored == 0.0 => f32::NAN,
         () => value,
     }
 }
@@ -333,14 +345,23 @@ fn write(
             .or_insert_with(|| Facts::new(chosen, sources[first.acquisition].product, &m.about));
         let missing = own.iter().flat_map(|(_, band)| &band.values).filter(|v| v.is_nan()).count();
         let all: usize = own.iter().map(|(_, band)| band.values.len()).sum();
-        facts.missing = facts.missing.max(missing as f64 / all.max(1) as f64);
+        let share = missing as f64 / all.max(1) as f64;
+        if share > facts.missing {
+            (facts.missing, facts.poorest) = (share, m.name.clone());
+        }
         for (_, band) in &own {
             facts.parts.extend(band.parts.iter().map(|(id, how)| (id.clone(), how.name())));
+            facts.coarsest = band.coarser.into_iter().chain(facts.coarsest).reduce(f64::max);
             facts.corrected.extend(band.corrected.iter().cloned());
         }
-        let filled: Vec<Vec<f32>> = own.iter().map(|(_, band)| filled(m, &band.values)).collect();
-        let names = m.channels.iter().cloned();
         let grid = grid(order, m);
+        let mut filled: Vec<Vec<f32>> = Vec::new();
+        for (_, band) in &own {
+            let (values, open) = holes::filled(m, &band.values, grid.size().0);
+            facts.open = facts.open.max(open as f64 / values.len().max(1) as f64);
+            filled.push(values);
+        }
+        let names = m.channels.iter().cloned();
         let file = GeoTiff {
             footprint: &order.footprint,
             pixel_m: m.ground_m,
@@ -371,103 +392,14 @@ fn write(
     write_atomically(&dir.join("scene.json"), format!("{description:#}").as_bytes())
 }
 
-/// Where there is nothing, the catalogue may say what stands there: the sea has no elevation tiles, land cover has a class
-/// for it.
-fn filled(m: &Group, values: &[f32]) -> Vec<f32> {
-    let fill = m.about.fill.as_ref().map_or(f32::NAN, |fill| fill.value);
-    values.iter().map(|&v| if v.is_nan() { fill } else { v }).collect()
-}
-
 /// How it is stored; what has nothing and no filling becomes the declared no-data value.
 fn pixels(m: &Group) -> Pixels {
-    let hole = m.about.hole().filter(|_| m.about.fill.is_none());
+    let hole = m.about.hole().filter(|_| m.about.fill.is_none() || m.classes().is_none());
     match (m.classes(), hole) {
         (Some(classes), Some(none)) => Pixels::ClassesWithHoles(classes.to_vec(), none as u8),
         (Some(classes), None) => Pixels::Classes(classes.to_vec()),
         (None, _) if m.about.whole_numbers => Pixels::Scaled { scale: 1.0 / f64::from(m.about.per_unit) },
         (None, Some(none)) => Pixels::WithHoles(none),
         (None, None) => Pixels::Float,
-    }
-}
-
-/// What is said about a family of rasters.
-struct Facts {
-    provider: String,
-    collection: String,
-    family: Arc<Family>,
-    date: String,
-    attribution: String,
-    licence: String,
-    addresses: BTreeMap<String, BTreeMap<String, String>>,
-    baselines: BTreeMap<String, f32>,
-    parts: BTreeSet<(String, &'static str)>,
-    corrected: BTreeSet<String>,
-    missing: f64,
-}
-
-impl Facts {
-    fn new(chosen: &Acquisition, product: &Product, family: &Arc<Family>) -> Self {
-        let addresses = |item: &Item| {
-            item.assets.iter().map(|(channel, href)| (channel.clone(), address_without_secrets(href))).collect()
-        };
-        Self {
-            provider: chosen.provider.clone(),
-            collection: chosen.collection.clone(),
-            family: family.clone(),
-            date: chosen.instant.clone().unwrap_or_else(|| chosen.day.clone()),
-            attribution: product.credit(&chosen.day),
-            licence: product.licence.clone(),
-            addresses: chosen.items.iter().map(|item| (item.id.clone(), addresses(item))).collect(),
-            baselines: chosen.items.iter().filter_map(|item| Some((item.id.clone(), item.baseline?))).collect(),
-            parts: BTreeSet::new(),
-            corrected: BTreeSet::new(),
-            missing: 0.0,
-        }
-    }
-
-    /// Items that were used.
-    fn items(&self) -> BTreeSet<&String> {
-        self.parts.iter().map(|(id, _)| id).collect()
-    }
-
-    fn sentence(&self) -> String {
-        let items: Vec<&str> = self.items().into_iter().map(String::as_str).collect();
-        let how: BTreeSet<&str> = self.parts.iter().map(|(_, how)| *how).collect();
-        let mut text = format!("{}, {}, {}", self.provider, self.collection, items.join(" and "));
-        let baselines: BTreeSet<String> =
-            self.items().iter().filter_map(|id| Some(format!("{:05.2}", self.baselines.get(*id)?))).collect();
-        for baseline in baselines {
-            text += &format!(", processing baseline {baseline}");
-        }
-        let offset = self.family.offset.unwrap_or_default();
-        if offset > 0.0 && self.items().iter().any(|id| !self.baselines.contains_key(*id)) {
-            text += &format!(", processing baseline unknown, so an offset of {offset} may be left");
-        }
-        if !self.corrected.is_empty() {
-            text += &format!(", offset of {offset} removed");
-        }
-        text += &format!(", {}", how.into_iter().collect::<Vec<_>>().join(" and "));
-        if self.missing > 0.0 {
-            let filled = self.family.fill.iter().map(|fill| fill.meaning.as_str()).find(|meaning| !meaning.is_empty());
-            let filled = filled.map(|meaning| format!(", {meaning}")).unwrap_or_default();
-            text += &format!(", {:.1} % without data{filled}", self.missing * 100.0);
-        }
-        text
-    }
-
-    fn record(&self) -> serde_json::Value {
-        let used: BTreeMap<&String, _> =
-            self.items().into_iter().map(|id| (id, self.addresses.get(id).cloned().unwrap_or_default())).collect();
-        json!({
-            "provider": self.provider,
-            "collection": self.collection,
-            "items": used,
-            "resampling": self.parts.iter().map(|(id, how)| json!([id, how])).collect::<Vec<_>>(),
-            "baselines": self.baselines,
-            "offset_removed_from": self.corrected,
-            "without_data": self.missing,
-            "attribution": self.attribution,
-            "licence": self.licence,
-        })
     }
 }

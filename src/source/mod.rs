@@ -4,7 +4,9 @@
 //! is where they stay. Providers are configuration (`assets/sources.toml`).
 //! `major_tom` reads single cells out of Major TOM's parquet files.
 
+mod facts;
 mod fetch;
+mod holes;
 mod in_memory;
 mod kept;
 pub mod major_tom;
@@ -19,12 +21,13 @@ mod stac;
 mod survey;
 mod warp;
 
+pub use facts::remarks;
 pub use fetch::{Area, FetchProgress, Order, fetch};
 pub use kept::{InUse, Kept, KeptScene};
 pub use mask::cloud_code;
 pub use pixel_grid::{PixelGrid, Resampling};
 pub use providers::{Access, Product, Provider, Time, providers, providers_in};
-pub use query::{Query, days};
+pub use query::{Query, days, middle};
 pub use remote::WarpedBand;
 pub use stac::{Acquisition, Found, search, thumbnail};
 pub use survey::{Survey, best, survey};

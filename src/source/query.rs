@@ -66,6 +66,12 @@ pub fn days(from: Option<Date>, to: Option<Date>) -> (Date, Date) {
     (from.unwrap_or_else(|| to.checked_sub(jiff::Span::new().years(1)).unwrap_or(to)), to)
 }
 
+/// The day in the middle of these.
+pub fn middle(from: Date, to: Date) -> Date {
+    let half = from.until(to).map_or(0, |span| span.get_days() / 2);
+    from.checked_add(jiff::Span::new().days(half)).unwrap_or(to)
+}
+
 /// Share of the ground that these points stand for, 0…1.
 pub(super) fn share(covered: u128) -> f32 {
     covered.count_ones() as f32 / (PROBES * PROBES) as f32
@@ -96,6 +102,15 @@ mod tests {
         assert!((0.4..=0.6).contains(&half), "{half}");
         let hole = json!([whole[0], [[10.5, 45.5], [12.5, 45.5], [12.5, 47.5], [10.5, 47.5], [10.5, 45.5]]]);
         assert_eq!(covers(&outline(hole)), 0.0);
+        // A collection covers what its polygons cover, and parts that overlap cover the overlap.
+        let collected = json!({"geometry": {"type": "GeometryCollection", "geometries": [
+            {"type": "Polygon", "coordinates": [[[10, 45], [11.5, 45], [11.5, 48], [10, 48], [10, 45]]]},
+            {"type": "LineString", "coordinates": [[10, 45], [13, 48]]}]}, "bbox": [10, 45, 13, 48]});
+        assert!((0.4..=0.6).contains(&covers(&Outline::of(&collected).expect("outline"))));
+        let two = json!({"geometry": {"type": "MultiPolygon", "coordinates": [
+            [[[10, 45], [11.8, 45], [11.8, 48], [10, 48], [10, 45]]],
+            [[[11.2, 45], [13, 45], [13, 48], [11.2, 48], [11.2, 45]]]]}});
+        assert_eq!(covers(&Outline::of(&two).expect("outline")), 1.0);
         let boxed = Outline::of(&json!({"bbox": [10, 45, 0, 13, 48, 4000]})).expect("box");
         assert_eq!(covers(&boxed), 1.0);
     }

@@ -24,6 +24,8 @@ pub struct WarpedBand {
     pub values: Vec<f32>,
     /// How they got there.
     pub resampling: Resampling,
+    /// Side of the source's pixels, metres.
+    pub source_m: f64,
 }
 
 /// What is known of the pixels of a file that it may not say itself.
@@ -186,7 +188,7 @@ fn on_grid(name: &str, grid: &PixelGrid, kind: PixelKind) -> Result<WarpedBand, 
     let values = read.data().iter().map(|&v| if v > NOTHING { v } else { f32::NAN }).collect();
     // Not before: what is remembered of a file may go when it is closed.
     drop(dataset);
-    Ok(WarpedBand { values, resampling })
+    Ok(WarpedBand { values, resampling, source_m: pixel_m })
 }
 
 fn system(definition: &str) -> Result<SpatialRef, Trouble> {
@@ -225,7 +227,7 @@ fn direct(dataset: &Dataset, (column, row): (isize, isize), grid: &PixelGrid) ->
             values[begin..begin + size.0].copy_from_slice(line);
         }
     }
-    Ok(WarpedBand { values, resampling: Resampling::None })
+    Ok(WarpedBand { values, resampling: Resampling::None, source_m: grid.pixel_m })
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ const PAGES: usize = 5;
 const LARGEST_THUMBNAIL: u64 = 8 << 20;
 /// From this processing baseline on, Sentinel-2 products carry an offset (25 January 2022).
 const OFFSET_FROM: f32 = 4.0;
+/// From this one on, they were not processed by ESA, and the number says nothing of the offset.
+const OTHERS_FROM: f32 = 90.0;
 /// Tiles of one pass were seen within this time.
 const ONE_PASS: SignedDuration = SignedDuration::from_mins(15);
 
@@ -85,10 +87,29 @@ pub(super) const SCENE_CLASSES: &str = "SCL";
 
 #[derive(Deserialize)]
 struct ItemCollection {
-    #[serde(default)]
-    features: Vec<Value>,
+    /// Missing where the server says that something went wrong.
+    features: Option<Vec<Value>>,
     #[serde(default)]
     links: Vec<Link>,
+    /// Items that there are.
+    #[serde(default, rename = "numberMatched")]
+    matched: Option<u64>,
+    /// The rest: what went wrong.
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
+}
+
+impl ItemCollection {
+    /// What a server says in place of items.
+    fn complaint(&self) -> String {
+        let named = |names: &[&str]| names.iter().find_map(|name| self.others.get(*name)?.as_str());
+        let said = [named(&["code", "title", "error"]), named(&["description", "detail", "message"])];
+        let said: Vec<&str> = said.into_iter().flatten().collect();
+        match said.is_empty() {
+            true => "no list of items".to_owned(),
+            false => format!("no list of items but the words: {}", printable(&said.join(": "))),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -168,23 +189,30 @@ fn pages(
     }
     let mut url = format!("{}/search", provider.api.trim_end_matches('/'));
     let mut body = Some(question.clone());
-    let catalogue = Catalogue::of_user();
+    let (catalogue, mut seen) = (Catalogue::of_user(), 0);
     for _ in 0..PAGES {
         let ask = HttpRequest { body: body.as_ref(), ..HttpRequest::get(&url) };
         let mut answer: ItemCollection = network.json(&ask, stop)?;
-        answer.features.iter_mut().for_each(|feature| resolve_assets(feature, &url));
-        answer.features.iter().filter_map(|feature| read(&catalogue, product, query, feature)).for_each(&mut *take);
+        let Some(mut features) = answer.features.take() else { return Err(unexpected(&url, &answer.complaint())) };
+        features.iter_mut().for_each(|feature| resolve_assets(feature, &url));
+        features.iter().filter_map(|feature| read(&catalogue, product, query, feature)).for_each(&mut *take);
+        seen += features.len();
         let next = answer.links.into_iter().find(|link| link.rel == "next");
-        let Some(next) = next.filter(|_| !answer.features.is_empty()) else { return Ok(true) };
+        let Some(next) = next.filter(|_| !features.is_empty()) else {
+            // Some servers end at a page and only say by a number that there is more.
+            return Ok(answer.matched.is_none_or(|matched| seen as u64 >= matched));
+        };
         let href = resolved(&url, &next.href)?;
         if !same_host(&href, &url) {
             let elsewhere = format!("continued on another server ({})", address_without_secrets(&href));
             return Err(unexpected(&url, &elsewhere));
         }
-        body = match (next.method.as_deref(), next.body) {
-            (Some("POST"), Some(more)) if next.merge => Some(merged(&question, &more)),
-            (Some("POST"), more) => more,
-            _ => None,
+        // Who gives a body means it to be sent.
+        let posts = next.method.as_deref().map_or(next.body.is_some(), |method| method.eq_ignore_ascii_case("post"));
+        body = match next.body {
+            _ if !posts => None,
+            Some(more) if next.merge => Some(merged(&question, &more)),
+            more => more,
         };
         url = href;
     }
@@ -261,8 +289,8 @@ fn read(catalogue: &Catalogue, product: &Product, query: &Query, feature: &Value
     let number = |value: &Value| value.as_f64().or_else(|| value.as_str()?.parse().ok()).map(|v| v as f32);
     let item = Item {
         id: text(&feature["id"])?,
-        baseline: product.baseline.as_ref().and_then(|name| number(&properties[name])),
-        offset_applied: product.offset_applied.as_ref().is_some_and(|name| properties[name] == true),
+        baseline: product.baseline.as_ref().and_then(|name| number(&properties[name])).filter(|b| *b < OTHERS_FROM),
+        offset_applied: product.offset_applied.as_ref().is_some_and(|name| says_yes(&properties[name])),
         assets,
         covered,
     };
@@ -281,6 +309,12 @@ fn read(catalogue: &Catalogue, product: &Product, query: &Query, feature: &Value
         updated: text(&properties["updated"]).or_else(|| text(&properties["created"])).unwrap_or_default(),
         item,
     })
+}
+
+/// Whether a property says yes: catalogues that were made from other formats write it as a word or a number.
+fn says_yes(value: &Value) -> bool {
+    let word = value.as_str().map(|text| text.trim().to_ascii_lowercase());
+    *value == true || value.as_f64() == Some(1.0) || word.is_some_and(|word| ["true", "1", "yes"].contains(&&*word))
 }
 
 /// Items of one pass of one satellite belong together: tiles side by side, or one tile processed twice.
@@ -412,6 +446,21 @@ mod tests {
     #[test]
     fn images_whose_offset_is_uncertain_are_left_out_where_the_source_says_so() {
         let items = [json!({"b": "03.01"}), json!({"b": "05.09"}), json!({"b": "05.09", "gone": true})];
+        for (says, carries) in [
+            (json!({"b": "05.09"}), true),
+            (json!({"b": "05.09", "gone": false}), true),
+            (json!({"b": "05.09", "gone": "true"}), false),
+            (json!({"b": "05.09", "gone": "True"}), false),
+            (json!({"b": "05.09", "gone": 1}), false),
+            (json!({"b": "03.01"}), false),
+            // Not processed by ESA: nobody knows.
+            (json!({"b": "99.99"}), false),
+        ] {
+            let item = seen("a", "2023-04-19T10:00:00Z", 10.0, 13.0, says.clone());
+            let item = read(&catalogue(), &reflectance("").1, &query(), &item).expect("item").item;
+            assert_eq!(item.carries_offset(), carries, "{says}");
+            assert_eq!(item.baseline.is_some(), says["b"] != "99.99");
+        }
         let kept = |more: &str| {
             let (_, product) = reflectance(more);
             let all = items.iter().map(|parsed| seen("a", "2023-04-19T10:00:00Z", 10.0, 13.0, parsed.clone()));

@@ -101,8 +101,9 @@ fn joined(mut failures: Vec<(&Provider, bool, Error)>) -> Error {
 }
 
 /// What to take of each family: the least clouded surface reflectance that covers the ground, and what was seen or
-/// mapped nearest in time to it. By family, the place in the list.
-pub fn best(found: &BTreeMap<String, Vec<Acquisition>>) -> BTreeMap<String, usize> {
+/// mapped nearest in time to it; without any, nearest to the day that was asked for, or the newest. By family, the place in
+/// the list.
+pub fn best(found: &BTreeMap<String, Vec<Acquisition>>, asked: Option<Date>) -> BTreeMap<String, usize> {
     let pick = |family: &str, cost: &dyn Fn(&Acquisition) -> f64| -> Option<usize> {
         let all = found.get(family)?;
         let cost = |a: &Acquisition| (a.coverage < WHOLE, cost(a));
@@ -122,6 +123,7 @@ pub fn best(found: &BTreeMap<String, Vec<Acquisition>>) -> BTreeMap<String, usiz
             chosen.insert(family.clone(), i);
         }
     }
+    let day = day.or(asked);
     for family in found.keys() {
         if !chosen.contains_key(family)
             && let Some(i) = pick(family, &|a| distance(a, day))
@@ -180,12 +182,14 @@ mod tests {
         add(acquisition("LULC", "2017", None, 1.0));
         add(acquisition("LULC", "2023", None, 1.0));
         add(acquisition("DEM", "", None, 1.0));
-        let best = best(&found);
+        let best = best(&found, None);
         for (family, i) in [("S2L2A", 1), ("S2L1C", 1), ("S1RTC", 1), ("LULC", 1), ("DEM", 0)] {
             assert_eq!(best[family], i, "{family}");
         }
         found.retain(|family, _| family == "LULC");
-        assert_eq!(super::best(&found)["LULC"], 1, "the newest map");
-        assert!(super::best(&BTreeMap::new()).is_empty());
+        assert_eq!(super::best(&found, None)["LULC"], 1, "the newest map");
+        let asked = jiff::civil::date(2017, 3, 16);
+        assert_eq!(super::best(&found, Some(asked))["LULC"], 0, "the map of the year that was asked for");
+        assert!(super::best(&BTreeMap::new(), None).is_empty());
     }
 }

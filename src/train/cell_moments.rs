@@ -26,8 +26,9 @@ const BELIEVED: [f64; 2] = [0.5, 0.95];
 /// Variance of a mean of which nothing is known, in units of the channels'.
 const FLAT: f64 = 1e6;
 
-/// Kinds of windows that are told apart.
-const KINDS: usize = 6;
+/// Kinds of windows that are told apart. Of 6, 12 and 24 the last were best on validation places (squared error of optical
+/// bands in noise, from radar and land cover: 0.362, 0.359 and 0.347 of their variance).
+const KINDS: usize = 24;
 /// Windows that the covariance of all windows is worth to a kind.
 const POOLED_WINDOWS: f64 = 12.0;
 /// Windows the usual deviation is worth.

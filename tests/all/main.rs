@@ -33,6 +33,7 @@ mod partly;
 #[cfg(feature = "window")]
 mod partly_window;
 mod remote_rasters;
+mod said;
 mod scenes;
 #[cfg(all(feature = "window", target_os = "linux"))]
 mod screenshots;

@@ -1,7 +1,7 @@
 //! Open data of a place: searched, chosen, read and kept, with servers as good and as bad as real ones.
 
 use crate::common::catalogue::{CELL, Catalogue, elevation, ground, real};
-use crate::common::server::{Fault, Reply, Seen, Server};
+use crate::common::server::{Body, Fault, Reply, Seen, Server};
 use crate::common::{copgen, failure, files, generate, success};
 use copgen::grid::{Crs, GridCell};
 use copgen::modality::{Location, ModalityTable, Value};
@@ -404,6 +404,53 @@ fn a_catalogue_without_end_is_read_in_part_and_that_is_told() {
     let found = survey(&Network::default(), &providers, &["DEM".to_owned()], &query, &go_on).expect("survey");
     assert_eq!(found.found["DEM"].len(), 1, "pages of one map belong together");
     assert!(found.problems[0].contains("more images than are looked at"), "{:?}", found.problems);
+}
+
+#[test]
+fn catalogues_that_say_things_in_their_own_way_are_understood() {
+    let item = |url: &str, id: &str| {
+        json!({
+            "id": id, "bbox": [-180, -90, 180, 90], "properties": {},
+            "assets": {"data": {"href": format!("{url}/{id}.tif"), "raster:bands": [{"nodata": "ODD"}]}},
+        })
+    };
+    let day = jiff::civil::date(2023, 1, 1);
+    let query = Query { corners: ground().corners().expect("corners"), from: day, to: day, most_cloud: 100.0 };
+    let go_on = std::sync::atomic::AtomicBool::new(false);
+    let found = |server: &Server| {
+        let found = survey(&Network::default(), &elevation_of(server), &["DEM".to_owned()], &query, &go_on);
+        found.map_err(|e| e.to_string())
+    };
+    // A next page whose method is written small, and numbers that are none.
+    let server = Server::start();
+    let url = server.url.clone();
+    server.handle("/search", move |seen: &Seen| {
+        let question: serde_json::Value = serde_json::from_slice(&seen.body).expect("a question");
+        let link = json!({"rel": "next", "method": "post", "merge": true, "href": format!("{url}/search"), "body": {"page": 2}});
+        let (id, links) = if question["page"] == 2 { ("second", vec![]) } else { ("first", vec![link]) };
+        let answer = json!({"type": "FeatureCollection", "features": [item(&url, id)], "links": links});
+        Reply { body: Body::Bytes(Arc::new(answer.to_string().replace("\"ODD\"", "NaN").into_bytes())), ..Reply::json(&answer) }
+    });
+    let both = found(&server).expect("survey");
+    assert_eq!(both.found["DEM"][0].items.len(), 2);
+    assert!(both.problems.is_empty(), "{:?}", both.problems);
+    // One that ends at a page, and says by a number that there is more.
+    let server = Server::start();
+    let url = server.url.clone();
+    server.handle("/search", move |_: &Seen| {
+        let answer =
+            json!({"type": "FeatureCollection", "features": [item(&url, "a")], "links": [], "numberMatched": 350});
+        Reply::json(&answer)
+    });
+    let part = found(&server).expect("survey");
+    assert!(part.problems[0].contains("more images than are looked at"), "{:?}", part.problems);
+    // One that answers with what went wrong, as if all were well.
+    let server = Server::start();
+    server.handle("/search", |_: &Seen| {
+        Reply::json(&json!({"code": "QueryError", "description": "The search timed out."}))
+    });
+    let problem = found(&server).expect_err("no items");
+    assert!(problem.contains("QueryError: The search timed out."), "{problem}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::app::state::session::Session;
 use crate::app::state::ticket::Requests;
 use crate::files::size_text;
 use crate::modality::Catalogue;
-use crate::source::{Acquisition, Order, Survey, best, days};
+use crate::source::{Acquisition, Order, Survey, best, days, middle};
 use egui::{RichText, TextureHandle, Ui, vec2};
 use egui_extras::DatePickerButton;
 use jiff::civil::Date;
@@ -83,7 +83,8 @@ impl Default for DataForm {
 impl DataForm {
     /// Takes what a search has found, and chooses the best of it.
     pub fn surveyed(&mut self, site: Site, survey: Survey) {
-        self.chosen = best(&survey.found).into_iter().map(|(family, i)| (family, Some(i))).collect();
+        let asked = Some(middle(self.from, self.to));
+        self.chosen = best(&survey.found, asked).into_iter().map(|(family, i)| (family, Some(i))).collect();
         self.found = Some((site, survey));
     }
 

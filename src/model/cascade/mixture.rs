@@ -6,7 +6,7 @@ use crate::model::tensor_data::TensorData;
 use crate::model::weights::LoadedWeights;
 use crate::model::{Init, Parameters};
 use candle_core::{DType, Device};
-use nalgebra::{Cholesky, DMatrix, DVector};
+use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -207,11 +207,10 @@ impl Mixture {
     /// When the statistics are no covariance, or what is given is not finite.
     pub fn estimate(&self, noisy: &[f32], seen: &[Seen]) -> Result<Estimate> {
         let (n, cells, side) = (self.channels(), self.side * self.side, self.side as f32);
-        let Start { stack, observed, levels, shares } = self.start(noisy, seen)?;
+        let Start { stack, observed, likely } = self.start(noisy, seen)?;
         let mut expected = vec![0.0; n * cells];
         let mut open = vec![0.0; n];
-        let likely = self.kinds.iter().zip(levels).zip(&shares).filter(|(_, share)| **share > 0.0);
-        for ((kind, level), &share) in likely {
+        for Likely { kind, share, level } in likely {
             for (band, members) in self.members.iter().enumerate() {
                 if band == 0 {
                     let found = &level.matrix * kind.off(&stack, &observed, self.side);
@@ -220,7 +219,7 @@ impl Mixture {
                     }
                     continue;
                 }
-                let gain = Gain::new(kind, band, &stack, seen)?;
+                let gain = Gain::new(&kind.covariance[band], &stack, &system(kind, band, &stack, seen)?);
                 let own = DMatrix::from_fn(stack.len(), members.len(), |i, k| observed[i * cells + members[k]]);
                 let found = &gain.matrix * own;
                 for (k, member) in members.iter().enumerate() {
@@ -251,26 +250,27 @@ impl Mixture {
     /// # Errors
     /// As [`estimate`](Self::estimate).
     pub fn means(&self, noisy: &[f32], seen: &[Seen]) -> Result<Vec<f32>> {
-        let Start { stack, observed, levels, shares } = self.start(noisy, seen)?;
+        let Start { stack, observed, likely } = self.start(noisy, seen)?;
         let mut means = vec![0.0; self.channels()];
-        for ((kind, level), share) in self.kinds.iter().zip(&levels).zip(&shares) {
+        for Likely { kind, share, level } in likely {
             let found = &level.matrix * kind.off(&stack, &observed, self.side) / self.side as f32;
-            means.iter_mut().enumerate().for_each(|(c, mean)| *mean += *share as f32 * (kind.mean[c] + found[c]));
+            means.iter_mut().enumerate().for_each(|(c, mean)| *mean += share as f32 * (kind.mean[c] + found[c]));
         }
         Ok(means)
     }
 
     /// What is seen, as coefficients, and what its mean tells.
-    fn start(&self, noisy: &[f32], seen: &[Seen]) -> Result<Start> {
+    fn start(&self, noisy: &[f32], seen: &[Seen]) -> Result<Start<'_>> {
         let (n, cells) = (self.channels(), self.side * self.side);
         let stack: Vec<usize> = (0..n).filter(|&c| seen[c].any()).collect();
         let of = |&c: &usize| (0..cells).map(move |cell| noisy[cell * n + c]);
         let mut observed: Vec<f32> = stack.iter().flat_map(of).collect();
         self.cosines.forward(&mut observed, self.side);
-        let levels = self.kinds.iter().map(|kind| Gain::new(kind, 0, &stack, seen)).collect::<Result<Vec<_>>>()?;
-        let likely =
-            |(kind, gain): (&Kind, &Gain)| kind.share.ln() + gain.log_density(&kind.off(&stack, &observed, self.side));
-        let logs: Vec<f64> = self.kinds.iter().zip(&levels).map(likely).collect();
+        let systems = self.kinds.iter().map(|kind| system(kind, 0, &stack, seen)).collect::<Result<Vec<_>>>()?;
+        let likely = |(kind, system): (&Kind, &Cholesky<f64, Dyn>)| {
+            kind.share.ln() + log_density(system, &kind.off(&stack, &observed, self.side))
+        };
+        let logs: Vec<f64> = self.kinds.iter().zip(&systems).map(likely).collect();
         let highest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let weight = |log: &f64| Some((log - highest).exp()).filter(|w| *w > NEGLIGIBLE).unwrap_or(0.0);
         let weights: Vec<f64> = logs.iter().map(weight).collect();
@@ -278,20 +278,33 @@ impl Mixture {
         if sum.is_nan() || sum <= 0.0 {
             return Err(Error::Compute("No kind of window fits what is given; its numbers may not be finite.".into()));
         }
-        Ok(Start { stack, observed, levels, shares: weights.iter().map(|w| w / sum).collect() })
+        let all = self.kinds.iter().zip(systems).zip(weights);
+        let likely = all.filter(|(_, weight)| *weight > 0.0).map(|((kind, system), weight)| Likely {
+            kind,
+            share: weight / sum,
+            level: Gain::new(&kind.covariance[0], &stack, &system),
+        });
+        Ok(Start { likely: likely.collect(), stack, observed })
     }
 }
 
 /// What is seen of a window.
-struct Start {
+struct Start<'a> {
     /// Channels that are seen.
     stack: Vec<usize>,
     /// Their coefficients, `(channel, cell)`.
     observed: Vec<f32>,
-    /// By kind: what their means tell of all means.
-    levels: Vec<Gain>,
-    /// By kind: how probable it is; 0 where that is negligible.
-    shares: Vec<f64>,
+    /// Kinds that it may be of.
+    likely: Vec<Likely<'a>>,
+}
+
+/// A kind that a window may be of.
+struct Likely<'a> {
+    kind: &'a Kind,
+    /// How probable it is.
+    share: f64,
+    /// What the means that are seen tell of all means.
+    level: Gain,
 }
 
 impl Kind {
@@ -301,48 +314,47 @@ impl Kind {
     }
 }
 
+/// The covariance of the coefficients of a band that are seen, with their noise.
+fn system(kind: &Kind, band: usize, stack: &[usize], seen: &[Seen]) -> Result<Cholesky<f64, Dyn>> {
+    let mut system = kind.covariance[band].select_rows(stack).select_columns(stack);
+    for (i, &c) in stack.iter().enumerate() {
+        // The mean of some cells differs from that of all by what varies most broadly.
+        let broadest = kind.covariance[band.max(1)][(c, c)];
+        system[(i, i)] += FLOOR * system[(i, i)] + LEAST + seen[c].noise_in_band(broadest);
+    }
+    Cholesky::new(system).ok_or_else(|| Error::Compute("The statistics of the model's cells are no covariance.".into()))
+}
+
+/// Logarithm of the density of what is seen, less its mean, up to a constant. What each channel adds to those before it is
+/// judged by itself: a strange land cover does not silence the cloud mask.
+fn log_density(system: &Cholesky<f64, Dyn>, off: &DVector<f32>) -> f64 {
+    let (lower, off) = (system.l_dirty(), off.map(f64::from));
+    // A lower factor has no zero on its diagonal.
+    let added = lower.solve_lower_triangular(&off).unwrap_or(off);
+    let log_determinant: f64 = lower.diagonal().iter().map(|v| v.ln()).sum();
+    let each = |v: f64| 0.5 * (KNOWN_FROM + 1.0) * (v * v / KNOWN_FROM).ln_1p();
+    -log_determinant - added.iter().copied().map(each).sum::<f64>()
+}
+
 /// What the coefficients of one band that are seen tell of all of them.
 struct Gain {
     /// From what is seen, less its mean, to everything, less its mean.
     matrix: DMatrix<f32>,
     /// By channel, the variance that is left.
     left: Vec<f64>,
-    /// The lower Cholesky factor of the covariance of what is seen.
-    lower: DMatrix<f64>,
 }
 
 impl Gain {
-    fn new(kind: &Kind, band: usize, stack: &[usize], seen: &[Seen]) -> Result<Self> {
-        let covariance = &kind.covariance[band];
+    fn new(covariance: &DMatrix<f64>, stack: &[usize], system: &Cholesky<f64, Dyn>) -> Self {
         let n = covariance.nrows();
         if stack.is_empty() {
-            let left = covariance.diagonal().iter().copied().collect();
-            return Ok(Self { matrix: DMatrix::zeros(n, 0), left, lower: DMatrix::zeros(0, 0) });
+            return Self { matrix: DMatrix::zeros(n, 0), left: covariance.diagonal().iter().copied().collect() };
         }
         let cross = covariance.select_columns(stack);
-        let mut system = cross.select_rows(stack);
-        for (i, &c) in stack.iter().enumerate() {
-            // The mean of some cells differs from that of all by what varies most broadly.
-            let broadest = kind.covariance[band.max(1)][(c, c)];
-            system[(i, i)] += FLOOR * system[(i, i)] + LEAST + seen[c].noise_in_band(broadest);
-        }
-        let solver = Cholesky::new(system)
-            .ok_or_else(|| Error::Compute("The statistics of the model's cells are no covariance.".into()))?;
-        let gain = solver.solve(&cross.transpose()).transpose();
+        let gain = system.solve(&cross.transpose()).transpose();
         let told = |c: usize| gain.row(c).dot(&cross.row(c));
         let left = (0..n).map(|c| (covariance[(c, c)] - told(c)).max(0.0)).collect();
-        Ok(Self { matrix: gain.map(|v| v as f32), left, lower: solver.unpack() })
-    }
-
-    /// Logarithm of the density of what is seen, less its mean, up to a constant. What each channel adds to those before it is
-    /// judged by itself: a strange land cover does not silence the cloud mask.
-    fn log_density(&self, off: &DVector<f32>) -> f64 {
-        let off = off.map(f64::from);
-        // A lower factor has no zero on its diagonal.
-        let added = self.lower.solve_lower_triangular(&off).unwrap_or(off);
-        let log_determinant: f64 = self.lower.diagonal().iter().map(|v| v.ln()).sum();
-        let each = |v: f64| 0.5 * (KNOWN_FROM + 1.0) * (v * v / KNOWN_FROM).ln_1p();
-        -log_determinant - added.iter().copied().map(each).sum::<f64>()
+        Self { matrix: gain.map(|v| v as f32), left }
     }
 }
 

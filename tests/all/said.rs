@@ -1,0 +1,261 @@
+//! What rasters say about themselves (scale, offset, unit, kind of number, place, coordinate system) is asked: the right
+//! pixels, or a refusal that says why; and beside each a plain twin that stays silent.
+
+use crate::common::{self, COMPLETE};
+use copgen::modality::ModalityTable;
+use copgen::scene::{Scene, Window};
+use gdal::raster::{Buffer, GdalDataType};
+use gdal::spatial_ref::SpatialRef;
+use gdal::{Dataset, DriverManager, Metadata};
+use std::path::Path;
+
+/// A file of the complete scene that is written anew.
+struct Rewritten {
+    bands: Vec<(String, Vec<f64>)>,
+    size: (usize, usize),
+    transform: [f64; 6],
+    system: String,
+    kind: GdalDataType,
+    scale: Option<[f64; 2]>,
+    unit: &'static str,
+}
+
+impl Rewritten {
+    fn of(name: &str) -> Self {
+        let like = Dataset::open(common::scene(COMPLETE).join(format!("{name}.tif"))).expect("raster");
+        let size = like.raster_size();
+        let bands = like.rasterbands().map(|band| {
+            let band = band.expect("band");
+            let values = band.read_as::<f64>((0, 0), size, size, None).expect("pixels").data().to_vec();
+            (band.description().expect("name"), values)
+        });
+        Self {
+            bands: bands.collect(),
+            size,
+            transform: like.geo_transform().expect("transform"),
+            system: like.spatial_ref().and_then(|system| system.authority()).expect("system"),
+            kind: GdalDataType::Float32,
+            scale: None,
+            unit: "",
+        }
+    }
+
+    fn map(mut self, change: impl Fn(f64) -> f64) -> Self {
+        self.bands.iter_mut().flat_map(|(_, values)| values).for_each(|v| *v = change(*v));
+        self
+    }
+
+    fn write(&self, scene: &Path, name: &str) {
+        let driver = DriverManager::get_driver_by_name("GTiff").expect("driver");
+        let path = scene.join(format!("{name}.tif"));
+        let (width, height, n) = (self.size.0, self.size.1, self.bands.len());
+        let mut dataset = match self.kind {
+            GdalDataType::UInt16 => driver.create_with_band_type::<u16, _>(&path, width, height, n),
+            GdalDataType::Int16 => driver.create_with_band_type::<i16, _>(&path, width, height, n),
+            _ => driver.create_with_band_type::<f32, _>(&path, width, height, n),
+        }
+        .expect("file");
+        dataset.set_geo_transform(&self.transform).expect("transform");
+        dataset.set_spatial_ref(&SpatialRef::from_definition(&self.system).expect("system")).expect("system");
+        for (i, (name, values)) in self.bands.iter().enumerate() {
+            let mut band = dataset.rasterband(i + 1).expect("band");
+            band.set_description(name).expect("name");
+            if let Some([scale, offset]) = self.scale {
+                band.set_scale(scale).and_then(|()| band.set_offset(offset)).expect("scale");
+            }
+            band.write((0, 0), self.size, &mut Buffer::new(self.size, values.clone())).expect("pixels");
+        }
+        dataset.close().expect("written");
+        // GDAL keeps what a file cannot hold itself beside it.
+        let beside = scene.join(format!("{name}.tif.aux.xml"));
+        let band =
+            |k: usize| format!("<PAMRasterBand band=\"{}\"><UnitType>{}</UnitType></PAMRasterBand>", k + 1, self.unit);
+        let bands: String = (0..n).map(band).collect();
+        match self.unit.is_empty() {
+            true => drop(std::fs::remove_file(beside)),
+            false => std::fs::write(beside, format!("<PAMDataset>{bands}</PAMDataset>")).expect("unit"),
+        }
+    }
+}
+
+/// Pixels of the middle of a scene, and what is noted; or the problem.
+fn read(scene: &Path, name: &str) -> Result<(Vec<f32>, String), String> {
+    let table = ModalityTable::published();
+    let i = table.index(name).expect("modality");
+    let opened = Scene::open(scene).map_err(|e| e.to_string())?;
+    let window = opened.window(table.window_m(), Window::Centre).map_err(|e| e.to_string())?;
+    let observed = opened.read(&table, &window, &[i]).map_err(|e| e.to_string())?;
+    let given = observed.values[i].as_ref().ok_or("not there")?;
+    let raster = given.value.image().expect("raster");
+    let pixels = (0..raster.channels).flat_map(|c| raster.channel(c).to_vec()).collect();
+    Ok((pixels, observed.notes.join("\n")))
+}
+
+fn near(a: &[f32], b: &[f32], off: f32) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= off)
+}
+
+#[test]
+fn scale_offset_and_unit_are_followed_and_told() {
+    let dir = tempfile::tempdir().expect("folder");
+    let scene = common::copy_scene(COMPLETE, dir.path());
+    let own = |name: &str| read(&common::scene(COMPLETE), name).expect("as it is");
+    let changed = |name: &str, file: Rewritten| {
+        file.write(&scene, name);
+        let found = read(&scene, name).expect("read");
+        std::fs::copy(common::scene(COMPLETE).join(format!("{name}.tif")), scene.join(format!("{name}.tif")))
+            .expect("copy");
+        let _ = std::fs::remove_file(scene.join(format!("{name}.tif.aux.xml")));
+        found
+    };
+    let tags = "read as its tags say";
+    for (name, off) in [("DEM", 0.06), ("S2L2A_10m", 0.5), ("S1RTC", 1e-3)] {
+        let (plain, notes) = own(name);
+        assert!(!notes.contains(tags), "{notes}");
+        let (twin, twin_notes) = changed(name, Rewritten::of(name));
+        assert!(near(&plain, &twin, 0.0) && notes == twin_notes, "{name}: {notes} {twin_notes}");
+        let files = match name {
+            "DEM" => vec![
+                Rewritten {
+                    scale: Some([0.1, 0.0]),
+                    kind: GdalDataType::Int16,
+                    ..Rewritten::of(name).map(|v| (v * 10.0).round())
+                },
+                Rewritten { unit: "ft", ..Rewritten::of(name).map(|v| v / 0.3048) },
+                Rewritten { unit: "US survey foot", ..Rewritten::of(name).map(|v| v * 3937.0 / 1200.0) },
+                Rewritten { unit: "cm", ..Rewritten::of(name).map(|v| v * 100.0) },
+            ],
+            "S2L2A_10m" => vec![Rewritten {
+                scale: Some([1e-4, -0.1]),
+                kind: GdalDataType::UInt16,
+                ..Rewritten::of(name).map(|v| v + 1000.0)
+            }],
+            _ => vec![Rewritten { unit: "dB", ..Rewritten::of(name).map(|v| 10.0 * v.log10()) }],
+        };
+        for file in files {
+            let what = format!("{name} {:?} {}", file.scale, file.unit);
+            let (found, notes) = changed(name, file);
+            assert!(near(&plain, &found, off), "{what}: {:?} for {:?}", &found[..4], &plain[..4]);
+            assert!(notes.contains(tags), "{what}: {notes}");
+        }
+    }
+    // What our own files say of themselves changes nothing.
+    let (twin, notes) = changed("S2L2A_10m", Rewritten { scale: Some([1e-4, 0.0]), ..Rewritten::of("S2L2A_10m") });
+    assert!(near(&own("S2L2A_10m").0, &twin, 0.0) && !notes.contains(tags), "{notes}");
+}
+
+#[test]
+fn numbers_that_cannot_be_true_are_questioned() {
+    let dir = tempfile::tempdir().expect("folder");
+    let scene = common::copy_scene(COMPLETE, dir.path());
+    for (name, change, said) in [
+        ("S2L2A_10m", (|v| 64_800.0 + v / 100.0) as fn(f64) -> f64, "beyond what clouds and roofs reach"),
+        ("DEM", |v| v + 20_000.0, "where there is no ground on Earth"),
+        ("S1RTC", |v| 1000.0 * v.log10(), "decibels times 100"),
+        ("S1RTC", |v| v.sqrt() * 500.0, "amplitudes or digital numbers"),
+    ] {
+        Rewritten::of(name).map(change).write(&scene, name);
+        let notes = read(&scene, name).expect("read").1;
+        assert!(notes.contains(said), "{name}: {notes}");
+        assert!(!read(&common::scene(COMPLETE), name).expect("read").1.contains(said));
+    }
+}
+
+#[test]
+fn coordinate_systems_are_compared_by_meaning_and_metres_have_to_be_some() {
+    let dir = tempfile::tempdir().expect("folder");
+    let scene = common::copy_scene(COMPLETE, dir.path());
+    let plain = read(&common::scene(COMPLETE), "DEM").expect("as it is");
+    // With heights, and without a code.
+    let like = Rewritten::of("DEM");
+    let wkt = SpatialRef::from_definition(&like.system).and_then(|system| system.to_wkt()).expect("wkt");
+    let bare = wkt.rfind(",AUTHORITY[").map(|at| format!("{}]", &wkt[..at])).expect("a code at its end");
+    for system in [format!("{}+5773", like.system), bare] {
+        Rewritten { system: system.clone(), ..Rewritten::of("DEM") }.write(&scene, "DEM");
+        assert_eq!(read(&scene, "DEM").expect(&system), plain);
+    }
+    // The whole scene in metres that are none.
+    let moved = tempfile::tempdir().expect("folder");
+    for (system, x, y) in [("EPSG:3395", 1_113_180.0, 8_362_680.0), ("EPSG:4087", 1_113_180.0, 6_679_140.0)] {
+        let file = Rewritten::of("DEM");
+        let transform = [x, 30.0, 0.0, y, 0.0, -30.0];
+        Rewritten { system: system.into(), transform, ..file }.write(moved.path(), "DEM");
+        let problem = read(moved.path(), "DEM").expect_err(system);
+        assert!(problem.contains("on the ground there; warp it to a UTM zone first"), "{problem}");
+    }
+}
+
+#[test]
+fn pixels_that_are_a_little_smaller_are_found_where_they_lie() {
+    let dir = tempfile::tempdir().expect("folder");
+    let (n, bright) = (1500, 12_000.0);
+    let table = ModalityTable::published();
+    let i = table.index("S2L2A_10m").expect("modality");
+    let west_of_bright = |pixel: f64| {
+        let mut file = Rewritten::of("S2L2A_10m");
+        let at = (bright / pixel).round() as usize;
+        for (_, values) in &mut file.bands {
+            *values = vec![1000.0; n * n];
+            (0..20).for_each(|row| values[(at + row) * n + at..][..20].fill(9000.0));
+        }
+        (file.transform[1], file.transform[5]) = (pixel, -pixel);
+        Rewritten { size: (n, n), ..file }.write(dir.path(), "S2L2A_10m");
+        let opened = Scene::open(dir.path()).expect("scene");
+        let corner = Window::At { east_m: bright - 600.0, south_m: bright - 600.0 };
+        let window = opened.window(table.window_m(), corner).expect("window");
+        let observed = opened.read(&table, &window, &[i]).expect("values");
+        let raster = observed.values[i].as_ref().and_then(|given| given.value.image().cloned()).expect("raster");
+        raster.channel(0).iter().position(|v| *v > 3000.0).expect("bright") % raster.width
+    };
+    assert_eq!((west_of_bright(10.0), west_of_bright(9.982)), (60, 60));
+}
+
+/// A TIFF of 8 × 8 pixels without compression, with these tags besides; each of 32-bit numbers or of doubles.
+fn tiff(path: &Path, bits: u32, format: u32, doubles: &[(u16, Vec<f64>)]) {
+    let data = vec![0u8; 8 * 8 * bits as usize / 8];
+    let mut entries: Vec<(u16, u16, u32, u32)> = vec![
+        (256, 4, 1, 8),
+        (257, 4, 1, 8),
+        (258, 4, 1, bits),
+        (259, 4, 1, 1),
+        (262, 4, 1, 1),
+        (273, 4, 1, 8),
+        (277, 4, 1, 1),
+        (278, 4, 1, 8),
+        (279, 4, 1, data.len() as u32),
+        (339, 4, 1, format),
+    ];
+    let mut file = b"II*\0\0\0\0\0".to_vec();
+    file.extend(data);
+    for (tag, values) in doubles {
+        entries.push((*tag, 12, values.len() as u32, file.len() as u32));
+        file.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+    }
+    let at = file.len() as u32;
+    file[4..8].copy_from_slice(&at.to_le_bytes());
+    file.extend((entries.len() as u16).to_le_bytes());
+    for (tag, kind, count, value) in entries {
+        file.extend(tag.to_le_bytes().into_iter().chain(kind.to_le_bytes()));
+        file.extend(count.to_le_bytes().into_iter().chain(value.to_le_bytes()));
+    }
+    file.extend([0; 4]);
+    std::fs::write(path, file).expect("file");
+}
+
+#[test]
+fn complex_numbers_and_control_points_are_refused_for_what_they_are() {
+    let dir = tempfile::tempdir().expect("folder");
+    let scene = common::copy_scene(COMPLETE, dir.path());
+    let path = scene.join("S1RTC.tif");
+    let points = [[0.0, 0.0], [8.0, 0.0], [0.0, 8.0], [8.0, 8.0]];
+    let points = points.iter().flat_map(|[x, y]| [*x, *y, 0.0, 11.0 + x / 100.0, 46.0 - y / 100.0, 0.0]).collect();
+    for (bits, format, doubles, said) in [
+        (64, 6, vec![], "Band 1 holds numbers of a kind that is not read, such as complex ones"),
+        (32, 3, vec![(33922, points)], "by control points alone"),
+    ] {
+        tiff(&path, bits, format, &doubles);
+        let problem = Scene::open(&scene).err().map(|e| e.to_string()).or_else(|| read(&scene, "S1RTC").err());
+        let problem = problem.expect(said);
+        assert!(problem.contains(said) && problem.contains("S1RTC.tif"), "{problem}");
+    }
+}
