@@ -70,7 +70,7 @@ impl RasterFile {
                 return Err(Error::file(
                     path,
                     format!(
-                        "Band {} holds complex numbers, which are no measurement yet; make power of them first",
+                        "Band {} holds numbers of a kind that is not read, such as complex ones; make measurements of them first (the power of a radar image)",
                         i + 1
                     ),
                 ));

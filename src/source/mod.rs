@@ -12,6 +12,7 @@ mod kept;
 pub mod major_tom;
 mod mask;
 mod outline;
+mod pages;
 mod pixel_grid;
 mod providers;
 mod query;

@@ -1,23 +1,20 @@
 //! What a STAC catalogue holds of a place (STAC API, item search; STAC 1.0 items).
 
 use super::outline::Outline;
+use super::pages::pages;
 use super::providers::{Product, Provider, Time};
 use super::query::{Query, share};
 use crate::error::{Error, Result};
 use crate::modality::{Catalogue, Group};
-use crate::net::{HttpRequest, Network, resolved, same_host, unexpected};
-use crate::text::{address_without_secrets, printable};
+use crate::net::{HttpRequest, Network};
+use crate::text::printable;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// Items asked for at once, and pages of them.
-const PAGE: usize = 100;
-const PAGES: usize = 5;
 /// Largest picture worth showing, bytes.
 const LARGEST_THUMBNAIL: u64 = 8 << 20;
 /// From this processing baseline on, Sentinel-2 products carry an offset (25 January 2022).
@@ -85,45 +82,6 @@ impl Item {
 /// Channel name under which the scene classification is kept.
 pub(super) const SCENE_CLASSES: &str = "SCL";
 
-#[derive(Deserialize)]
-struct ItemCollection {
-    /// Missing where the server says that something went wrong.
-    features: Option<Vec<Value>>,
-    #[serde(default)]
-    links: Vec<Link>,
-    /// Items that there are.
-    #[serde(default, rename = "numberMatched")]
-    matched: Option<u64>,
-    /// The rest: what went wrong.
-    #[serde(flatten)]
-    others: BTreeMap<String, Value>,
-}
-
-impl ItemCollection {
-    /// What a server says in place of items.
-    fn complaint(&self) -> String {
-        let named = |names: &[&str]| names.iter().find_map(|name| self.others.get(*name)?.as_str());
-        let said = [named(&["code", "title", "error"]), named(&["description", "detail", "message"])];
-        let said: Vec<&str> = said.into_iter().flatten().collect();
-        match said.is_empty() {
-            true => "no list of items".to_owned(),
-            false => format!("no list of items but the words: {}", printable(&said.join(": "))),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct Link {
-    rel: String,
-    href: String,
-    #[serde(default)]
-    method: Option<String>,
-    #[serde(default)]
-    body: Option<Value>,
-    #[serde(default)]
-    merge: bool,
-}
-
 /// What a product has of a place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found {
@@ -150,12 +108,14 @@ pub fn search(
     if !boxes.iter().flatten().all(|v| v.is_finite()) {
         return Err(Error::request("This ground has no place on Earth; choose another one."));
     }
+    let catalogue = Catalogue::of_user();
     let mut items: Vec<ParsedItem> = Vec::new();
     let mut all = true;
     for bounds in boxes {
-        all &= pages(network, provider, product, bounds, query, stop, &mut |parsed| {
+        all &= pages(network, provider, product, bounds, query, stop, &mut |feature| {
             // A tile on the antimeridian lies in both boxes.
-            if !items.iter().any(|other| other.item.id == parsed.item.id) {
+            let new = |parsed: &ParsedItem| !items.iter().any(|other| other.item.id == parsed.item.id);
+            if let Some(parsed) = read(&catalogue, product, query, feature).filter(new) {
                 items.push(parsed);
             }
         })?;
@@ -169,81 +129,9 @@ pub fn search(
     Ok(Found { acquisitions: found, all, uncertain })
 }
 
-/// What lies in a box (west, south, east, north in degrees), page by page; whether that was all.
-fn pages(
-    network: &Network,
-    provider: &Provider,
-    product: &Product,
-    bounds: [f64; 4],
-    query: &Query,
-    stop: &AtomicBool,
-    take: &mut dyn FnMut(ParsedItem),
-) -> Result<bool> {
-    let mut question = json!({
-        "collections": [product.collection],
-        "bbox": bounds,
-        "limit": PAGE,
-    });
-    if product.time == Time::Acquisition {
-        question["datetime"] = json!(format!("{}T00:00:00Z/{}T23:59:59Z", query.from, query.to));
-    }
-    let mut url = format!("{}/search", provider.api.trim_end_matches('/'));
-    let mut body = Some(question.clone());
-    let (catalogue, mut seen) = (Catalogue::of_user(), 0);
-    for _ in 0..PAGES {
-        let ask = HttpRequest { body: body.as_ref(), ..HttpRequest::get(&url) };
-        let mut answer: ItemCollection = network.json(&ask, stop)?;
-        let Some(mut features) = answer.features.take() else { return Err(unexpected(&url, &answer.complaint())) };
-        features.iter_mut().for_each(|feature| resolve_assets(feature, &url));
-        features.iter().filter_map(|feature| read(&catalogue, product, query, feature)).for_each(&mut *take);
-        seen += features.len();
-        let next = answer.links.into_iter().find(|link| link.rel == "next");
-        let Some(next) = next.filter(|_| !features.is_empty()) else {
-            // Some servers end at a page and only say by a number that there is more.
-            return Ok(answer.matched.is_none_or(|matched| seen as u64 >= matched));
-        };
-        let href = resolved(&url, &next.href)?;
-        if !same_host(&href, &url) {
-            let elsewhere = format!("continued on another server ({})", address_without_secrets(&href));
-            return Err(unexpected(&url, &elsewhere));
-        }
-        // Who gives a body means it to be sent.
-        let posts = next.method.as_deref().map_or(next.body.is_some(), |method| method.eq_ignore_ascii_case("post"));
-        body = match next.body {
-            _ if !posts => None,
-            Some(more) if next.merge => Some(merged(&question, &more)),
-            more => more,
-        };
-        url = href;
-    }
-    Ok(false)
-}
-
 /// Whether an image may or may not carry the offset of newer baselines.
 fn uncertain(product: &Product, item: &Item) -> bool {
     product.newer_must_say_applied && item.carries_offset()
-}
-
-/// Makes addresses of files whole that are relative to the item, which says where it is itself (`self`), or to the answer
-/// it came in (STAC 1.0, "Relation types" and "Asset object"). What is no address stays, and is refused where it is used.
-fn resolve_assets(feature: &mut Value, answer: &str) {
-    let links = feature["links"].as_array();
-    let own = links.and_then(|links| links.iter().find(|link| link["rel"] == "self")?["href"].as_str());
-    let base = own.and_then(|own| resolved(answer, own).ok()).unwrap_or_else(|| answer.to_owned());
-    let assets = feature.get_mut("assets").and_then(Value::as_object_mut).into_iter().flatten();
-    for href in assets.filter_map(|(_, asset)| asset.get_mut("href")) {
-        if let Some(whole) = href.as_str().and_then(|href| resolved(&base, href).ok()) {
-            *href = whole.into();
-        }
-    }
-}
-
-fn merged(question: &Value, more: &Value) -> Value {
-    let mut all = question.clone();
-    if let (Some(all), Some(more)) = (all.as_object_mut(), more.as_object()) {
-        all.extend(more.clone());
-    }
-    all
 }
 
 /// What an item says besides its files.
@@ -387,6 +275,7 @@ pub fn thumbnail(network: &Network, acquisition: &Acquisition, stop: &AtomicBool
 mod tests {
     use super::*;
     use crate::modality::Location;
+    use serde_json::json;
 
     fn catalogue() -> Arc<Catalogue> {
         Catalogue::bundled()
@@ -469,20 +358,6 @@ mod tests {
         };
         assert_eq!(kept(""), 3);
         assert_eq!(kept("newer_must_say_applied = true"), 2);
-    }
-
-    #[test]
-    fn relative_addresses_of_files_are_made_whole() {
-        let item = |links: Value| {
-            let assets =
-                json!({"a": {"href": "./a.tif"}, "b": {"href": "s3://bucket/b c.tif"}, "c": {"href": 7}, "d": 7});
-            let mut item = json!({"assets": assets, "links": links});
-            resolve_assets(&mut item, "https://h/stac/search?token=t");
-            ["a", "b", "c"].map(|name| item["assets"][name]["href"].clone())
-        };
-        let of_own = item(json!([{"rel": "root", "href": "/"}, {"rel": "self", "href": "collections/c/items/1"}]));
-        assert_eq!(of_own, [json!("https://h/stac/collections/c/items/a.tif"), json!("s3://bucket/b c.tif"), json!(7)]);
-        assert_eq!(item(json!(null))[0], json!("https://h/stac/a.tif"));
     }
 
     #[test]

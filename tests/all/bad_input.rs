@@ -205,12 +205,19 @@ fn suspicious_values_are_told_and_not_changed_silently() {
     assert!(noted("S1RTC").contains("looks like decibels"));
     like("S2L2A_10m.tif", &|v| v / 10_000.0);
     assert!(noted("S2L2A_10m").contains("reflectance 0–1"));
-    // Older products cannot carry the offset.
+    // Where the scene says that there is no offset, that counts; its day says nothing, since old images are processed anew.
     like("S2L1C_60m.tif", &|v| v + 1000.0);
-    assert!(!noted("S2L1C_60m").contains("offset of 1000"));
-    let text = std::fs::read_to_string(scene.join("scene.json")).expect("description");
-    std::fs::write(scene.join("scene.json"), text.replace("2020-", "2023-")).expect("write");
-    assert!(noted("S2L1C_60m").contains("offset of 1000"));
+    for (day, conversions, told) in [
+        ("2020-06-01", "", true),
+        ("2023-06-01", "", true),
+        ("2020-06-01", "S2L1C: no offset (2020)", false),
+        ("2023-06-01", "offset of 1000 removed", false),
+        ("2023-06-01", "nothing is known of an offset", true),
+    ] {
+        let text = format!(r#"{{"dates": {{"S2L1C": "{day}"}}, "conversions": ["{conversions}"]}}"#);
+        std::fs::write(scene.join("scene.json"), text).expect("write");
+        assert_eq!(noted("S2L1C_60m").contains("offset of 1000"), told, "{day} {conversions}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod common;
 mod bad_input;
 mod bench;
 mod cascade;
+mod catalogues;
 #[cfg(feature = "window")]
 mod cells;
 #[cfg(feature = "window")]

@@ -1,16 +1,13 @@
 //! Open data of a place: searched, chosen, read and kept, with servers as good and as bad as real ones.
 
 use crate::common::catalogue::{CELL, Catalogue, elevation, ground, real};
-use crate::common::server::{Body, Fault, Reply, Seen, Server};
+use crate::common::server::Fault;
 use crate::common::{copgen, failure, files, generate, success};
 use copgen::grid::{Crs, GridCell};
 use copgen::modality::{Location, ModalityTable, Value};
-use copgen::net::Network;
 use copgen::scene::{Scene, Window};
-use copgen::source::{Area, Provider, Query, providers_in, survey};
-use serde_json::json;
+use copgen::source::Area;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The program with this catalogue as its only source.
@@ -369,114 +366,6 @@ fn ground_lies_on_the_grid_of_the_tiles_in_both_hemispheres() {
             assert_eq!(off, [0.0, 0.0], "{cell} {area:?}");
         }
     }
-}
-
-/// A provider on loopback that has elevation, and no other.
-fn elevation_of(server: &Server) -> Vec<Provider> {
-    let dir = tempfile::tempdir().expect("folder");
-    let sources = dir.path().join("sources.toml");
-    let text = format!(
-        "[[provider]]\nname = \"Loopback\"\napi = \"{}\"\n[[provider.product]]\nfamily = \"DEM\"\ncollection = \"c\"\nlicence = \"l\"\nattribution = \"a\"\ntime = \"always\"\nbands = {{ DEM = \"data\" }}\n",
-        server.url
-    );
-    std::fs::write(&sources, text).expect("sources");
-    providers_in(&sources).expect("sources").into_iter().filter(|provider| provider.name == "Loopback").collect()
-}
-
-#[test]
-fn a_catalogue_without_end_is_read_in_part_and_that_is_told() {
-    let server = Server::start();
-    let url = server.url.clone();
-    server.handle("/search", move |seen: &Seen| {
-        let page = serde_json::from_slice::<serde_json::Value>(&seen.body).expect("question")["page"].as_u64();
-        let page = page.unwrap_or(0);
-        let item = json!({
-            "id": format!("tile {page}"), "bbox": [-180, -90, 180, 90], "properties": {},
-            "assets": {"data": {"href": format!("{url}/dem.tif")}},
-        });
-        let next = json!({"rel": "next", "method": "POST", "merge": true, "href": format!("{url}/search"), "body": {"page": page + 1}});
-        Reply::json(&json!({"type": "FeatureCollection", "features": [item], "links": [next]}))
-    });
-    let providers = elevation_of(&server);
-    let day = jiff::civil::date(2023, 1, 1);
-    let query = Query { corners: ground().corners().expect("corners"), from: day, to: day, most_cloud: 100.0 };
-    let go_on = std::sync::atomic::AtomicBool::new(false);
-    let found = survey(&Network::default(), &providers, &["DEM".to_owned()], &query, &go_on).expect("survey");
-    assert_eq!(found.found["DEM"].len(), 1, "pages of one map belong together");
-    assert!(found.problems[0].contains("more images than are looked at"), "{:?}", found.problems);
-}
-
-#[test]
-fn catalogues_that_say_things_in_their_own_way_are_understood() {
-    let item = |url: &str, id: &str| {
-        json!({
-            "id": id, "bbox": [-180, -90, 180, 90], "properties": {},
-            "assets": {"data": {"href": format!("{url}/{id}.tif"), "raster:bands": [{"nodata": "ODD"}]}},
-        })
-    };
-    let day = jiff::civil::date(2023, 1, 1);
-    let query = Query { corners: ground().corners().expect("corners"), from: day, to: day, most_cloud: 100.0 };
-    let go_on = std::sync::atomic::AtomicBool::new(false);
-    let found = |server: &Server| {
-        let found = survey(&Network::default(), &elevation_of(server), &["DEM".to_owned()], &query, &go_on);
-        found.map_err(|e| e.to_string())
-    };
-    // A next page whose method is written small, and numbers that are none.
-    let server = Server::start();
-    let url = server.url.clone();
-    server.handle("/search", move |seen: &Seen| {
-        let question: serde_json::Value = serde_json::from_slice(&seen.body).expect("a question");
-        let link = json!({"rel": "next", "method": "post", "merge": true, "href": format!("{url}/search"), "body": {"page": 2}});
-        let (id, links) = if question["page"] == 2 { ("second", vec![]) } else { ("first", vec![link]) };
-        let answer = json!({"type": "FeatureCollection", "features": [item(&url, id)], "links": links});
-        Reply { body: Body::Bytes(Arc::new(answer.to_string().replace("\"ODD\"", "NaN").into_bytes())), ..Reply::json(&answer) }
-    });
-    let both = found(&server).expect("survey");
-    assert_eq!(both.found["DEM"][0].items.len(), 2);
-    assert!(both.problems.is_empty(), "{:?}", both.problems);
-    // One that ends at a page, and says by a number that there is more.
-    let server = Server::start();
-    let url = server.url.clone();
-    server.handle("/search", move |_: &Seen| {
-        let answer =
-            json!({"type": "FeatureCollection", "features": [item(&url, "a")], "links": [], "numberMatched": 350});
-        Reply::json(&answer)
-    });
-    let part = found(&server).expect("survey");
-    assert!(part.problems[0].contains("more images than are looked at"), "{:?}", part.problems);
-    // One that answers with what went wrong, as if all were well.
-    let server = Server::start();
-    server.handle("/search", |_: &Seen| {
-        Reply::json(&json!({"code": "QueryError", "description": "The search timed out."}))
-    });
-    let problem = found(&server).expect_err("no items");
-    assert!(problem.contains("QueryError: The search timed out."), "{problem}");
-}
-
-#[test]
-fn ground_on_the_antimeridian_is_asked_for_from_both_sides() {
-    let server = Server::start();
-    let url = server.url.clone();
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let told = asked.clone();
-    server.handle("/search", move |seen: &Seen| {
-        let question: serde_json::Value = serde_json::from_slice(&seen.body).expect("question");
-        told.lock().expect("list").push(question["bbox"].clone());
-        let assets = json!({"data": {"href": format!("{url}/dem.tif")}});
-        let item = json!({"id": "both sides", "bbox": [179, -17, -179, -15], "properties": {}, "assets": assets});
-        Reply::json(&json!({"type": "FeatureCollection", "features": [item], "links": []}))
-    });
-    let day = jiff::civil::date(2023, 1, 1);
-    let corner = |lat, lon| Location { lat, lon };
-    let corners = [corner(-16.0, 179.5), corner(-16.0, -179.5), corner(-16.25, -179.5), corner(-16.25, 179.5)];
-    let query = Query { corners, from: day, to: day, most_cloud: 100.0 };
-    let go_on = std::sync::atomic::AtomicBool::new(false);
-    let families = ["DEM".to_owned()];
-    let found = survey(&Network::default(), &elevation_of(&server), &families, &query, &go_on).expect("survey");
-    let [elevation] = &found.found["DEM"][..] else { panic!("{found:?}") };
-    assert_eq!((elevation.items.len(), elevation.coverage), (1, 1.0), "one tile, told twice");
-    let asked = asked.lock().expect("list");
-    assert_eq!(asked[..], [json!([179.5, -16.25, 180.0, -16.0]), json!([-180.0, -16.25, -179.5, -16.0])]);
 }
 
 #[test]
