@@ -112,8 +112,16 @@ impl Hub {
         let bytes = number("x-linked-size").or_else(|| number("content-length").filter(|_| !found.elsewhere));
         let etag = found.header("x-linked-etag").or_else(|| found.header("etag")).unwrap_or_default();
         let etag = etag.trim_start_matches("W/").trim_matches('"').to_owned();
+        let bytes = match bytes.filter(|bytes| *bytes > 0) {
+            Some(bytes) => Some(bytes),
+            // Some mirrors say nothing of a file, or that it has no length, until it is asked for.
+            None => {
+                let first = HttpRequest { to: Some(1), ..ask };
+                let answer = network.retry(stop, &mut || network.open(&first)).map_err(|e| explained(e, part))?;
+                answer.total.filter(|bytes| *bytes > 0)
+            }
+        };
         let bytes = bytes
-            .filter(|bytes| *bytes > 0)
             .ok_or_else(|| crate::net::unexpected(&url, "a file of no length, or of one that it does not tell"))?;
         let announced = Some(etag.to_lowercase()).filter(|etag| is_sha256(etag));
         if let (Some(announced), Some(known)) = (&announced, &part.sha256)
@@ -148,6 +156,39 @@ fn is_sha256(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A mirror that sends elsewhere without a word on the file.
+    fn mirror() -> String {
+        use std::io::{BufRead, BufReader, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("port");
+        let port = listener.local_addr().expect("address").port();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                let asked = lines.next().unwrap_or_default();
+                lines.take_while(|line| !line.is_empty()).for_each(drop);
+                let answer = match () {
+                    () if !asked.contains("/cdn/") => {
+                        let path = asked.split(' ').nth(1).unwrap_or("/");
+                        format!("302 Found\r\nlocation: http://localhost:{port}/cdn{path}\r\ncontent-length: 0\r\n\r\n")
+                    }
+                    () if asked.starts_with("HEAD") => "405 Method Not Allowed\r\ncontent-length: 0\r\n\r\n".into(),
+                    () => "206 Partial Content\r\ncontent-range: bytes 0-0/1005\r\ncontent-length: 1\r\n\r\nP".into(),
+                };
+                let _ = (&stream).write_all(format!("HTTP/1.1 {answer}").as_bytes());
+            }
+        });
+        format!("http://127.0.0.1:{port}")
+    }
+
+    #[test]
+    fn a_mirror_that_tells_no_length_is_asked_for_the_beginning() {
+        let text = "repository = 'a/b'\nfile = 'c.pth'\nabout_bytes = 1";
+        let part: Part = toml::from_str(text).expect("part");
+        let found =
+            Hub::at(&mirror()).describe(&Network::default(), &part, &AtomicBool::new(false)).expect("described");
+        assert_eq!((found.bytes, found.sha256), (1005, None));
+    }
 
     #[test]
     fn the_key_stays_with_the_hub() {
