@@ -208,14 +208,6 @@ impl Confusion {
     }
 }
 
-/// Great-circle distance in km on a sphere of 6371 km; degrees (specification G.1).
-pub fn haversine_km(lat1: f64, lon1: f64, lat2: f64, lon2: f64) -> f64 {
-    let half = |a: f64, b: f64| ((b - a).to_radians() / 2.0).sin().powi(2);
-    let h = half(lat1, lat2) + lat1.to_radians().cos() * lat2.to_radians().cos() * half(lon1, lon2);
-    // Rounding may carry antipodes past 1.
-    2.0 * 6371.0 * h.clamp(0.0, 1.0).sqrt().asin()
-}
-
 /// Days between two days of the year (or any two day counts) on a wheel of 365.25 days: 0…182.625.
 pub fn day_difference_circular(a: f64, b: f64) -> f64 {
     let ahead = (a - b).rem_euclid(365.25);
@@ -352,6 +344,7 @@ pub fn mmd2(real: &[Vec<f64>], generated: &[Vec<f64>]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::grid::haversine_km;
 
     fn check<const N: usize>(what: &str, found: [f64; N], expected: [f64; N]) {
         let near = |(f, e): (&f64, &f64)| f == e || (f - e).abs() < 1e-9 * (1.0 + e.abs()) || f.is_nan() && e.is_nan();

@@ -1,9 +1,10 @@
 //! Where and when: errors on the sphere and on the calendar's wheel.
 
-use super::metrics::{best_and_mean, day_difference_circular, haversine_km};
+use super::metrics::{best_and_mean, day_difference_circular};
 use super::report::Row;
 use super::task_input::TaskInput;
 use crate::error::Result;
+use crate::grid::haversine_km;
 use crate::modality::{Location, Subject, Value};
 use jiff::civil::Date;
 

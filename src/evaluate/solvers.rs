@@ -234,7 +234,7 @@ fn modality_deviation(
 
 fn kilometres(a: &Value, b: &Value) -> f64 {
     match (a, b) {
-        (Value::Location(a), Value::Location(b)) => super::metrics::haversine_km(a.lat, a.lon, b.lat, b.lon),
+        (Value::Location(a), Value::Location(b)) => crate::grid::haversine_km(a.lat, a.lon, b.lat, b.lon),
         _ => f64::NAN,
     }
 }

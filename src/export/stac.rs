@@ -109,6 +109,7 @@ impl Exporter<'_> {
         )
     }
 }
+
 /// A GeoJSON geometry and a box of a piece of ground with these corners (longitude, latitude, clockwise). What lies across
 /// 180 degrees is cut there, and its box begins in the east (RFC 7946, 3.1.9 and 5.2).
 fn outline(mut corners: [[f64; 2]; 4]) -> (Value, [f64; 4]) {
@@ -148,7 +149,7 @@ fn outline(mut corners: [[f64; 2]; 4]) -> (Value, [f64; 4]) {
 }
 
 #[cfg(test)]
-mod outline_tests {
+mod tests {
     use super::*;
 
     #[test]

@@ -65,18 +65,11 @@ impl Crs {
     /// When the system cannot be projected from.
     pub fn metres_of_a_metre(&self, (x, y): (f64, f64)) -> Result<f64> {
         const STEP: f64 = 1000.0;
-        /// Mean radius of the Earth, metres.
-        const RADIUS: f64 = 6_371_008.8;
         let mut points = [(x, y), (x + STEP, y), (x, y + STEP)];
         self.project(&mut points, true)?;
-        let [here, others @ ..] = points.map(|(lon, lat)| (lon.to_radians(), lat.to_radians()));
-        let distance = |(lon, lat): (f64, f64)| {
-            let half = |a: f64, b: f64| ((a - b) / 2.0).sin().powi(2);
-            let chord = half(lat, here.1) + lat.cos() * here.1.cos() * half(lon, here.0);
-            2.0 * RADIUS * chord.sqrt().min(1.0).asin() / STEP
-        };
+        let [here, others @ ..] = points;
+        let [east, north] = others.map(|there| haversine_km(here.1, here.0, there.1, there.0) * 1000.0 / STEP);
         let off = |scale: f64| (scale - 1.0).abs();
-        let [east, north] = others.map(distance);
         Ok(if off(east) > off(north) { east } else { north })
     }
 
@@ -128,6 +121,14 @@ impl Crs {
         self.project(&mut points, false)?;
         Ok(points[0])
     }
+}
+
+/// Great-circle distance in km on a sphere of 6371 km; degrees (specification G.1).
+pub fn haversine_km(lat1: f64, lon1: f64, lat2: f64, lon2: f64) -> f64 {
+    let half = |a: f64, b: f64| ((b - a).to_radians() / 2.0).sin().powi(2);
+    let h = half(lat1, lat2) + lat1.to_radians().cos() * lat2.to_radians().cos() * half(lon1, lon2);
+    // Rounding may carry antipodes past 1.
+    2.0 * 6371.0 * h.clamp(0.0, 1.0).sqrt().asin()
 }
 
 /// Whether coordinate systems can be looked up at all.

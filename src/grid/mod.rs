@@ -4,4 +4,4 @@ mod cell;
 mod footprint;
 
 pub use cell::{CELL_RASTER_M, GridCell};
-pub use footprint::{Crs, Footprint, check_systems};
+pub use footprint::{Crs, Footprint, check_systems, haversine_km};

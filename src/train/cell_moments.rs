@@ -3,7 +3,7 @@
 use super::coarse::{CachedWindows, standardised_cells};
 use super::items::Item;
 use super::k_means::k_means;
-use super::moments::{Moments, Prior, maximise, rough_mean, scaled, squares};
+use super::moments::{Moments, NOT_SEEN, Prior, maximise, own_deviations, rough_mean, scaled, squares};
 use crate::error::{Error, Result};
 use crate::modality::{ModalityTable, Subject};
 use crate::model::Cosines;
@@ -31,10 +31,6 @@ const FLAT: f64 = 1e6;
 const KINDS: usize = 24;
 /// Windows that the covariance of all windows is worth to a kind.
 const POOLED_WINDOWS: f64 = 12.0;
-/// Windows the usual deviation is worth.
-const HELD_BACK: f64 = 4.0;
-/// Kinds are of what an optical sensor sees. That they differ in anything else takes so many times more to show.
-const NOT_SEEN: f64 = 10.0;
 
 /// What is held of a window.
 struct Held {
@@ -152,7 +148,9 @@ fn of_kind(
             moments.iter().flat_map(|m| &m.stack).for_each(|&c| level[c] = rough[c]);
         }
         let about: Vec<Moments> = moments.iter().map(|m| m.clone().about(&level)).collect();
-        let prior_covariance = scaled(pooled_covariance, &own_deviations(&about, pooled_covariance, &seen));
+        let (mut sum, count) = squares(&about, vec![0.0; n]);
+        sum.iter_mut().enumerate().for_each(|(c, sum)| *sum /= pooled_covariance[(c, c)].max(1e-12));
+        let prior_covariance = scaled(pooled_covariance, &own_deviations(&sum, &count, &seen));
         // A mean that few windows tell keeps to that of all, and what the optical sensor does not see all the more.
         let sure = |c: usize| if seen[c] { 1.0 } else { NOT_SEEN };
         let mean_covariance = match band {
@@ -167,22 +165,6 @@ fn of_kind(
         covariance.push(own);
     }
     Ok(Kind { share, mean, covariance })
-}
-
-/// Deviations in one kind, relative to those of all windows. Where little is seen, an optical channel varies as the others do in
-/// this kind, and anything else as in all windows.
-fn own_deviations(moments: &[Moments], pooled: &DMatrix<f64>, seen: &[bool]) -> Vec<f64> {
-    let n = seen.len();
-    let (sum, count) = squares(moments, vec![0.0; n]);
-    let sum: Vec<f64> = sum.iter().enumerate().map(|(c, sum)| sum / pooled[(c, c)].max(1e-12)).collect();
-    let of_seen = |values: &[f64]| -> f64 { values.iter().zip(seen).filter(|(_, s)| **s).map(|(v, _)| v).sum() };
-    let usual = (of_seen(&sum) / of_seen(&count).max(1e-9)).max(1e-6);
-    let own = |c: usize| {
-        let usual = if seen[c] { usual } else { 1.0 };
-        let windows = if seen[c] { HELD_BACK } else { NOT_SEEN * HELD_BACK };
-        ((sum[c] + windows * usual) / (count[c] + windows)).sqrt().clamp(0.05, 5.0)
-    };
-    (0..n).map(own).collect()
 }
 
 /// Which kind each window is of, as far as all windows' statistics tell the colour of what an optical sensor sees there from

@@ -71,6 +71,25 @@ pub(super) fn squares(moments: &[Moments], mut count: Vec<f64>) -> (Vec<f64>, Ve
     (sum, count)
 }
 
+/// Windows the usual deviation is worth.
+const HELD_BACK: f64 = 4.0;
+
+/// Kinds of windows are of what an optical sensor sees. That they differ in anything else takes so many times more to show.
+pub(super) const NOT_SEEN: f64 = 10.0;
+
+/// Standard deviations in one kind of window, relative to those of all windows, of sums of squares in units of these and their
+/// counts. Where little is seen, an optical channel varies as the others do in this kind, and anything else as in all windows.
+pub(super) fn own_deviations(sum: &[f64], count: &[f64], optical: &[bool]) -> Vec<f64> {
+    let of_bands = |values: &[f64]| -> f64 { values.iter().zip(optical).filter(|(_, o)| **o).map(|(v, _)| v).sum() };
+    let bands = (of_bands(sum) / of_bands(count).max(1e-9)).max(1e-6);
+    let own = |c: usize| {
+        let usual = if optical[c] { bands } else { 1.0 };
+        let windows = if optical[c] { HELD_BACK } else { NOT_SEEN * HELD_BACK };
+        ((sum[c] + windows * usual) / (count[c] + windows)).sqrt().clamp(0.05, 5.0)
+    };
+    (0..optical.len()).map(own).collect()
+}
+
 /// What is assumed before anything is seen: a normal distribution of the mean, and a covariance worth some windows.
 pub(super) struct Prior<'a> {
     /// Mean, also of channels that are never seen.

@@ -1,7 +1,7 @@
 //! Regimes: kinds of windows, each with statistics of its own, told apart by what an optical sensor sees.
 
 use super::k_means::k_means;
-use super::moments::{Moments, Prior, maximise, rough_mean, scaled};
+use super::moments::{NOT_SEEN, Prior, maximise, own_deviations, rough_mean, scaled};
 use super::recipe::FieldRecipe;
 use super::window_moments::{Held, gather, same_channels, squares};
 use crate::error::Result;
@@ -58,7 +58,8 @@ fn fit_regimes(
             let level = if bin == 0 { rough_mean(&moments, n) } else { DVector::zeros(n) };
             let about: Vec<_> = moments.iter().map(|m| m.clone().about(&level)).collect();
             // Channels go together as in all windows; how much they vary is the regime's own.
-            let prior_covariance = scaled(pooled, &own_deviations(&about, &optical, &same));
+            let (sum, count) = squares(&about, vec![0.0; n], &same);
+            let prior_covariance = scaled(pooled, &own_deviations(&sum, &count, &optical));
             // A mean that few places tell keeps to that of all windows, and what is not seen by the optical sensor all the
             // more; details have none.
             let sure = |c: usize| settings.regime_mean_prior * if optical[c] { 1.0 } else { NOT_SEEN };
@@ -82,27 +83,6 @@ fn fit_regimes(
     }
     pooled.clone().with_regimes(table, regimes)
 }
-
-/// Standard deviations in one regime, relative to those of all windows. Where little is seen, an optical band varies as
-/// the others do in the regime, and anything else as in all windows.
-fn own_deviations(moments: &[Moments], optical: &[bool], same: &[Vec<usize>; 2]) -> Vec<f64> {
-    let n = optical.len();
-    let (sum, count) = squares(moments, vec![0.0; n], same);
-    let of_bands = |values: &[f64]| -> f64 { values.iter().zip(optical).filter(|(_, o)| **o).map(|(v, _)| v).sum() };
-    let bands = (of_bands(&sum) / of_bands(&count).max(1e-9)).max(1e-6);
-    let own = |c: usize| {
-        let usual = if optical[c] { bands } else { 1.0 };
-        let windows = if optical[c] { HELD_BACK } else { NOT_SEEN * HELD_BACK };
-        ((sum[c] + windows * usual) / (count[c] + windows)).sqrt().clamp(0.05, 5.0)
-    };
-    (0..n).map(own).collect()
-}
-
-/// Windows the usual deviation is worth.
-const HELD_BACK: f64 = 4.0;
-
-/// Regimes are kinds of what an optical sensor sees. That they differ in anything else takes so many times more to show.
-const NOT_SEEN: f64 = 10.0;
 
 /// Coefficients of latents in units of what they vary by.
 fn units(layout: &Layout, window: &Held) -> Held {

@@ -211,14 +211,11 @@ impl Mixture {
         let mut expected = vec![0.0; n * cells];
         let mut open = vec![0.0; n];
         for Likely { kind, share, level } in likely {
-            for (band, members) in self.members.iter().enumerate() {
-                if band == 0 {
-                    let found = &level.matrix * kind.off(&stack, &observed, self.side);
-                    for (c, found) in found.iter().enumerate() {
-                        expected[c * cells] += share as f32 * (side * kind.mean[c] + found);
-                    }
-                    continue;
-                }
+            let found = &level.matrix * kind.off(&stack, &observed, self.side);
+            for (c, found) in found.iter().enumerate() {
+                expected[c * cells] += share as f32 * (side * kind.mean[c] + found);
+            }
+            for (band, members) in self.members.iter().enumerate().skip(1) {
                 let gain = Gain::new(&kind.covariance[band], &stack, &system(kind, band, &stack, seen)?);
                 let own = DMatrix::from_fn(stack.len(), members.len(), |i, k| observed[i * cells + members[k]]);
                 let found = &gain.matrix * own;
