@@ -76,7 +76,7 @@ pub(super) struct Generate {
     /// cuda or metal (those need a build with that feature).
     #[arg(long, value_enum, default_value = "auto")]
     device: DeviceChoice,
-    /// How weights are held and multiplied: bf16 or i16 on the CPU, f16 on a gpu, f32 on any.
+    /// How weights are held and multiplied: bf16, i16 or i8 on the CPU, f16 on a gpu, f32 on any.
     #[arg(long, value_enum, default_value = "f32")]
     precision: Precision,
     /// Window inside the scene: metres east and south of its upper-left corner, multiples of 60; centred if left out.

@@ -17,7 +17,7 @@ pub(super) struct Verify {
     /// Where to compute: cpu, gpu (any graphics adapter), auto, cuda or metal (those need a build with that feature).
     #[arg(long, value_enum, default_value = "cpu")]
     device: DeviceChoice,
-    /// How weights are held and multiplied: bf16 or i16 on the CPU, f16 on a gpu, f32 on any.
+    /// How weights are held and multiplied: bf16, i16 or i8 on the CPU, f16 on a gpu, f32 on any.
     #[arg(long, value_enum, default_value = "f32")]
     precision: Precision,
 }

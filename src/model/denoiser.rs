@@ -1,6 +1,6 @@
 //! The denoiser: a transformer with long skips over the latent patches of all modalities (specification D).
 
-use super::kernels;
+use super::kernels::{self, BlockLayers, PackedBlock};
 use super::known::Known;
 use super::layers::{LayerNorm, Projection, linear, linear_pair, softmax};
 use super::manifest::DenoiserSizes;
@@ -262,6 +262,8 @@ struct Block {
     heads: usize,
     precision: Precision,
     trainable: bool,
+    /// All of it in one piece, where a matrix unit takes it so.
+    whole: Option<PackedBlock>,
 }
 
 impl Block {
@@ -273,7 +275,7 @@ impl Block {
         } else {
             None
         };
-        Ok(Self {
+        let mut block = Self {
             skip,
             qkv: linear(&mut scope.at("attn.qkv"), d, 3 * d, false)?,
             proj: linear(&mut scope.at("attn.proj"), d, d, true)?,
@@ -284,10 +286,30 @@ impl Block {
             heads: sizes.heads,
             precision: scope.precision(),
             trainable: scope.trainable(),
-        })
+            whole: None,
+        };
+        block.whole = block.in_one_piece()?;
+        Ok(block)
+    }
+
+    fn in_one_piece(&self) -> Result<Option<PackedBlock>> {
+        let skip = match &self.skip {
+            Some((norm, linear)) => {
+                let Some(linear) = linear.packed() else { return Ok(None) };
+                Some((linear, norm.parts()))
+            }
+            None => None,
+        };
+        let layers = [&self.qkv, &self.proj, &self.fc1, &self.fc2].map(Projection::packed);
+        let [Some(qkv), Some(proj), Some(fc1), Some(fc2)] = layers else { return Ok(None) };
+        let (norm2, norm3) = (self.norm2.parts(), self.norm3.parts());
+        PackedBlock::new(&BlockLayers { skip, qkv, proj, norm2, fc1, fc2, norm3, heads: self.heads })
     }
 
     fn forward(&self, x: &Tensor, skip: Option<&Tensor>) -> Result<Tensor> {
+        if let Some(whole) = &self.whole {
+            return whole.forward(x, skip);
+        }
         let joined = match (&self.skip, skip) {
             (Some((norm, linear)), Some(skip)) => norm.forward(&linear.forward_pair(x, skip)?)?,
             _ => x.clone(),

@@ -46,7 +46,7 @@ impl Engine {
             DeviceChoice::Metal => Self::Candle(Device::new_metal(0).map_err(missing)?, precision),
             DeviceChoice::Gpu => adapter(true)?,
             // What only a CPU can.
-            DeviceChoice::Auto if [Precision::I16, Precision::Bf16].contains(&precision) => {
+            DeviceChoice::Auto if [Precision::I16, Precision::I8, Precision::Bf16].contains(&precision) => {
                 Self::Candle(Device::Cpu, precision)
             }
             DeviceChoice::Auto => {
@@ -58,9 +58,9 @@ impl Engine {
         match (precision, &engine) {
             (Precision::F32, _)
             | (Precision::F16, Self::Shaders(_))
-            | (Precision::I16 | Precision::Bf16, Self::Candle(Device::Cpu, _)) => Ok(engine),
+            | (Precision::I16 | Precision::I8 | Precision::Bf16, Self::Candle(Device::Cpu, _)) => Ok(engine),
             (Precision::F16, _) => Err(Error::request("Half precision is there for --device gpu only.")),
-            (Precision::I16, _) => Err(Error::request("16-bit integers are there for --device cpu only.")),
+            (Precision::I16 | Precision::I8, _) => Err(Error::request("Integers are there for --device cpu only.")),
             (Precision::Bf16, _) => Err(Error::request("Bfloat16 is there for --device cpu only.")),
         }
     }

@@ -80,6 +80,14 @@ impl Projection {
         })
     }
 
+    /// The packed weight, of a layer that only computes forward on a CPU.
+    pub(super) fn packed(&self) -> Option<&PackedLinear> {
+        match &self.weight {
+            Weight::Packed(packed) => Some(packed),
+            Weight::Plain(..) => None,
+        }
+    }
+
     /// Maps the last dimension.
     ///
     /// # Errors
@@ -145,6 +153,11 @@ impl LayerNorm {
             bias: scope.get("bias", &[features], Init::Zeros)?,
             trainable: scope.trainable(),
         })
+    }
+
+    /// Weight and shift.
+    pub(super) fn parts(&self) -> [&Tensor; 2] {
+        [&self.weight, &self.bias]
     }
 
     /// Normalises the last dimension.

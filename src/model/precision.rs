@@ -17,6 +17,10 @@ pub enum Precision {
     /// 16-bit integers on a CPU: half the memory, both factors of a product rounded to 1/2896 of the largest value of up to
     /// 256 neighbours, sums exact.
     I16,
+    /// 8-bit integers on a CPU with a matrix unit (AMX): a quarter of the memory, both factors of a product rounded to 1/127 of the
+    /// largest value of the token or the output, sums exact; attention, norms, autoencoders and what everything passes through
+    /// stay finer. On other processors the same as 16-bit integers.
+    I8,
 }
 
 impl Precision {
@@ -27,6 +31,7 @@ impl Precision {
             Self::F16 => "f16",
             Self::Bf16 => "bf16",
             Self::I16 => "i16",
+            Self::I8 => "i8",
         }
     }
 }

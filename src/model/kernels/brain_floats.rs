@@ -1,22 +1,20 @@
-//! Products in bfloat16: both factors are rounded to eight bits, products are exact, sums in float32. On processors with a matrix
-//! unit it does them; on others halves are widened to float32 as they are read, which costs no less than float32, but
-//! half the memory. *Split* factors are two bfloat16 each, a value and what rounding it left: three products of the matrix unit
-//! are then as good as one in float32 (Henry et al. 2019, arXiv 1904.06376).
+//! Products in bfloat16 on processors without a matrix unit: both factors are rounded to eight bits, products are exact, sums in
+//! float32. Halves are widened to float32 as they are read, which costs no less than float32, but half the memory.
 
 use super::factors::{Finish, ResultColumns, Rows};
 use super::floats::{Onto, add_strip};
 use super::instructions::Instructions;
-use super::matrix_unit::{self, Block, COLUMNS, Multiply, ROWS, STEP};
 use super::tiles::Panels;
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
-/// A packed factor in bfloat16: pairs of neighbours along the inner dimension. Pieces are filled up with zeros to whole tiles.
+/// Columns of a panel.
+const COLUMNS: usize = 32;
+
+/// A packed factor in bfloat16: pairs of neighbours along the inner dimension.
 #[derive(Debug)]
 pub(super) struct BrainFloats {
     pairs: Panels<u32>,
-    /// What rounding left of the values, rounded in its turn, where factors are split.
-    rests: Option<Panels<u32>>,
     instructions: Instructions,
 }
 
@@ -37,7 +35,7 @@ fn pair(first: f32, second: f32) -> u32 {
 
 /// What rounding to bfloat16 leaves of a value; nothing of one that is no number or without end.
 #[inline(always)]
-fn rest(value: f32) -> f32 {
+pub(super) fn rest(value: f32) -> f32 {
     let left = value - f32::from_bits(rounded(value) << 16);
     if left.is_finite() { left } else { 0.0 }
 }
@@ -50,13 +48,7 @@ impl BrainFloats {
         columns: usize,
         value: impl Fn(usize, usize) -> f32,
     ) -> Self {
-        Self { pairs: packed(pieces, columns, value), rests: None, instructions }
-    }
-
-    /// The same with both factors split, for the matrix unit alone.
-    pub(super) fn split(pieces: &[usize], columns: usize, value: impl Fn(usize, usize) -> f32) -> Self {
-        let rests = packed(pieces, columns, |k, column| rest(value(k, column)));
-        Self { pairs: packed(pieces, columns, value), rests: Some(rests), instructions: Instructions::Amx }
+        Self { pairs: packed(pieces, columns, value), instructions }
     }
 
     /// As [`Packed::product_onto`](super::product::Packed::product_onto).
@@ -68,81 +60,14 @@ impl BrainFloats {
         out: &mut [f32],
         finish: Finish,
     ) {
-        if self.instructions == Instructions::Amx {
-            let _ready = matrix_unit::ready();
-            return self.in_tiles(matrix_unit::own(), result, rows, first, out, finish);
-        }
         let task = Task { own: self, result, rows, first, out, finish };
-        self.instructions.registers().dispatch(task);
-    }
-
-    /// With the matrix unit, or what stands for it.
-    fn in_tiles(
-        &self,
-        multiply: Multiply,
-        result: &ResultColumns,
-        rows: &impl Rows,
-        first: usize,
-        out: &mut [f32],
-        finish: Finish,
-    ) {
-        let columns = result.count;
-        let count = out.len() / columns;
-        let padded = count.next_multiple_of(ROWS);
-        let (mut near, mut left_over) = (Vec::new(), Vec::new());
-        // Blocks at the right and lower edge are not whole.
-        let mut edge = [0.0; ROWS * COLUMNS];
-        for piece in 0..self.pairs.bounds.pieces() {
-            let pairs = self.pairs.bounds.length(piece);
-            near.clear();
-            near.resize(padded * pairs, 0);
-            for (row, near) in near.chunks_exact_mut(pairs).take(count).enumerate() {
-                round_row(rows.piece(first + row, piece), near, |v| v);
-            }
-            if self.rests.is_some() {
-                left_over.clear();
-                left_over.resize(padded * pairs, 0);
-                for (row, left) in left_over.chunks_exact_mut(pairs).take(count).enumerate() {
-                    round_row(rows.piece(first + row, piece), left, rest);
-                }
-            }
-            for panel in 0..self.pairs.count() {
-                let (left, wide) = (panel * COLUMNS, COLUMNS.min(columns - panel * COLUMNS));
-                for block in 0..padded / ROWS {
-                    let across = block * ROWS * pairs..(block + 1) * ROWS * pairs;
-                    let own = &mut out[block * ROWS * columns..];
-                    let high = ROWS.min(own.len() / columns);
-                    let whole = high == ROWS && wide == COLUMNS;
-                    let step = |out: &mut [f32], stride: usize| {
-                        let (rows, steps) = (&near[across.clone()], pairs / STEP);
-                        if let Some(rests) = &self.rests {
-                            // The small products first.
-                            let (left, rest) = (&left_over[across.clone()], rests.panel(piece, panel));
-                            multiply(Block { rows: left, panel: self.pairs.panel(piece, panel), steps, out, stride });
-                            multiply(Block { rows, panel: rest, steps, out, stride });
-                        }
-                        multiply(Block { rows, panel: self.pairs.panel(piece, panel), steps, out, stride });
-                    };
-                    if whole {
-                        step(&mut own[left..], columns);
-                        continue;
-                    }
-                    edge.fill(0.0);
-                    step(&mut edge, COLUMNS);
-                    for (sums, row) in edge.chunks_exact(COLUMNS).zip(own.chunks_exact_mut(columns)).take(high) {
-                        row[left..left + wide].iter_mut().zip(sums).for_each(|(v, sum)| *v += sum);
-                    }
-                }
-            }
-        }
-        let task = Finished { result, out, finish };
         self.instructions.registers().dispatch(task);
     }
 }
 
 /// Pairs of rounded values, in panels.
 fn packed(pieces: &[usize], columns: usize, value: impl Fn(usize, usize) -> f32) -> Panels<u32> {
-    let steps = pieces.iter().map(|piece| piece.div_ceil(2).next_multiple_of(STEP));
+    let steps = pieces.iter().map(|piece| piece.div_ceil(2));
     let mut pairs = Panels::new(steps, columns, COLUMNS);
     let mut first = 0;
     for (piece, &length) in pieces.iter().enumerate() {
@@ -159,32 +84,6 @@ fn packed(pieces: &[usize], columns: usize, value: impl Fn(usize, usize) -> f32)
         first += length;
     }
     pairs
-}
-
-/// A function of a row's piece as pairs; what is beyond it stays zero.
-#[inline(always)]
-fn round_row(values: &[f32], pairs: &mut [u32], of: impl Fn(f32) -> f32) {
-    let (whole, odd) = values.as_chunks::<2>();
-    pairs.iter_mut().zip(whole).for_each(|(out, [a, b])| *out = pair(of(*a), of(*b)));
-    if let [last] = odd {
-        pairs[whole.len()] = pair(of(*last), 0.0);
-    }
-}
-
-/// What comes after the last piece.
-struct Finished<'a> {
-    result: &'a ResultColumns,
-    out: &'a mut [f32],
-    finish: Finish,
-}
-
-impl WithSimd for Finished<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        self.result.finish(self.out, 0..self.result.count, self.finish);
-    }
 }
 
 /// Some rows of a product, in registers.
@@ -281,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_matrix_unit_and_registers_of_every_width_agree_with_the_definition() {
+    fn registers_of_every_width_agree_with_the_definition() {
         for (count, width, columns) in [(1, 1, 1), (33, 37, 33), (50, 300, 70), (32, 64, 32), (5, 520, 1030)] {
             let (a, weights) = (waves(count * width, 0.7), waves(width * columns, 0.9));
             let rows = Beside::new(vec![&a], width);
@@ -305,21 +204,6 @@ mod tests {
                 let mut out = vec![0.0; count * columns];
                 packed(set).product_onto(&result, &rows, 0, &mut out, Finish::Bias);
                 check(out, set.name());
-            }
-            let mut out = vec![0.0; count * columns];
-            let stand_in = packed(Instructions::here());
-            stand_in.in_tiles(matrix_unit::emulated, &result, &rows, 0, &mut out, Finish::Bias);
-            check(out, "emulated");
-            // Split factors come as near to the exact product as float32 does.
-            let mut out = vec![0.0; count * columns];
-            let split = BrainFloats::split(&pieces, columns, |k, n| weights[k * columns + n]);
-            split.in_tiles(matrix_unit::emulated, &result, &rows, 0, &mut out, Finish::Bias);
-            for (at, found) in out.iter().enumerate() {
-                let (row, column) = (at / columns, at % columns);
-                let product = |k: usize| f64::from(a[row * width + k]) * f64::from(weights[k * columns + column]);
-                let exact =
-                    (0..width).map(product).sum::<f64>() + f64::from(result.bias.as_ref().expect("bias")[column]);
-                assert!((f64::from(*found) - exact).abs() < 1e-5 * width as f64 + 1e-6, "{found} {exact}");
             }
         }
     }

@@ -4,8 +4,12 @@
 //! the neighbour lies. Nothing is gathered, padded or doubled.
 
 use super::factors::{Beside, Finish, PIECE, Rows};
-use super::product::Packed;
+use super::instructions::Instructions;
+use super::matrix_unit::{self, Form};
+use super::product::{Packed, is_wide};
 use super::storage::{bad, values};
+use super::taps::{Image, Part, Plan};
+use super::tile_conv::TileConv;
 use crate::error::Result;
 use crate::model::Precision;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
@@ -25,9 +29,18 @@ pub enum Sampling {
 /// A convolution whose weight was packed when it was loaded.
 #[derive(Debug, Clone)]
 pub struct PackedConv {
-    packed: Arc<Packed>,
+    packed: Arc<Weights>,
     inputs: usize,
+    outputs: usize,
     sampling: Sampling,
+}
+
+#[derive(Debug)]
+enum Weights {
+    /// A product whose rows are read where the neighbours lie.
+    Rows(Packed),
+    /// The same on a matrix unit.
+    Tiles(TileConv),
 }
 
 impl PackedConv {
@@ -36,9 +49,21 @@ impl PackedConv {
         let (outputs, inputs, _, _) = weight.dims4()?;
         let values: Vec<f32> = weight.flatten_all()?.to_vec1()?;
         let value = |k: usize, column: usize| values[(column * inputs + k % inputs) * 9 + k / inputs];
-        let pieces = Beside::pieces(9, inputs);
-        let packed = Packed::sensitive(precision, &pieces, outputs, Some(bias.to_vec1()?), value);
-        Ok(Self { packed: Arc::new(packed), inputs, sampling })
+        let (pieces, bias) = (Beside::pieces(9, inputs), Some(bias.to_vec1()?));
+        let rounded = [Precision::Bf16, Precision::I8].contains(&precision);
+        let form = if rounded { Form::Halves } else { Form::Thirds };
+        let packed = if Instructions::here() == Instructions::Amx && precision != Precision::I16 && is_wide(inputs, outputs) {
+            // Taps that meet in one place are one, with the sum of their weights.
+            let of_place = |part: &Part, k: usize, column: usize| {
+                let taps = part.taps[k / inputs].of_kernel.iter();
+                taps.map(|tap| value(tap * inputs + k % inputs, column)).sum()
+            };
+            let plan = Plan::forward(sampling);
+            Weights::Tiles(TileConv::new(plan, form, [inputs, outputs], bias, of_place, matrix_unit::own()))
+        } else {
+            Weights::Rows(Packed::sensitive(precision, &pieces, outputs, bias, value))
+        };
+        Ok(Self { packed: Arc::new(packed), inputs, outputs, sampling })
     }
 
     /// `(row, column, batch, inputs)` → `(row, column, batch, outputs)`.
@@ -62,9 +87,17 @@ impl PackedConv {
             Sampling::Double => (2 * height, 2 * width),
         };
         let count = rows * columns * batch;
-        if onto.is_some_and(|onto| onto.len() != count * self.packed.columns()) {
+        if onto.is_some_and(|onto| onto.len() != count * self.outputs) {
             return Err(bad("a convolution does not fit what it is added to"));
         }
+        let shape = Shape::from((rows, columns, batch, self.outputs));
+        let packed = match self.packed.as_ref() {
+            Weights::Tiles(tiles) => {
+                let image = Image { values: x, size: [height, width], batch, channels };
+                return Ok((CpuStorage::F32(tiles.apply(image, [rows, columns], onto)), shape));
+            }
+            Weights::Rows(packed) => packed,
+        };
         let neighbours = Neighbours {
             image: x,
             size: [height, width],
@@ -74,8 +107,7 @@ impl PackedConv {
             sampling: self.sampling,
             outside: vec![0.0; PIECE.min(channels)],
         };
-        let out = self.packed.product(&neighbours, count, Finish::Bias, onto);
-        Ok((CpuStorage::F32(out), Shape::from((rows, columns, batch, self.packed.columns()))))
+        Ok((CpuStorage::F32(packed.product(&neighbours, count, Finish::Bias, onto)), shape))
     }
 }
 

@@ -3,6 +3,10 @@
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
+use std::ops::{Deref, DerefMut};
+use std::thread::LocalKey;
+
+use super::matrix_unit::Line;
 
 /// A vector of `length` values, made by tasks that fill `chunk` of them each (the last one what is left). A task finds
 /// zeros.
@@ -21,6 +25,73 @@ pub(super) fn in_parallel(length: usize, chunk: usize, task: impl Fn(usize, &mut
     all
 }
 
+/// Room for values, which are anything at first; given back to its thread for others when it is dropped.
+#[derive(Debug)]
+pub(super) struct Room<T: Kept> {
+    values: Vec<T>,
+    length: usize,
+}
+
+/// What a thread keeps room for.
+pub(super) trait Kept: Copy + Default + 'static {
+    fn kept() -> &'static LocalKey<RefCell<Vec<Vec<Self>>>>;
+}
+
+macro_rules! kept {
+    ($kind:ty) => {
+        impl Kept for $kind {
+            fn kept() -> &'static LocalKey<RefCell<Vec<Vec<Self>>>> {
+                thread_local!(static KEPT: RefCell<Vec<Vec<$kind>>> = const { RefCell::new(Vec::new()) });
+                &KEPT
+            }
+        }
+    };
+}
+
+kept!(f32);
+kept!(Line);
+
+impl<T: Kept> Room<T> {
+    pub(super) fn new(length: usize) -> Self {
+        let mut values = T::kept().with_borrow_mut(|kept| {
+            // The smallest that is large enough, or else the largest.
+            let fits = |values: &Vec<T>| (values.len() < length, values.len().abs_diff(length));
+            let best = (0..kept.len()).min_by_key(|at| fits(&kept[*at]));
+            best.map(|at| kept.swap_remove(at)).unwrap_or_default()
+        });
+        if values.len() < length {
+            values.resize(length, T::default());
+        }
+        Self { values, length }
+    }
+}
+
+impl<T: Kept> Drop for Room<T> {
+    fn drop(&mut self) {
+        let values = std::mem::take(&mut self.values);
+        // A thread that ends has nowhere to keep it.
+        let _ = T::kept().try_with(|kept| {
+            if let Ok(mut kept) = kept.try_borrow_mut() {
+                kept.push(values);
+            }
+        });
+    }
+}
+
+impl<T: Kept> Deref for Room<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.values[..self.length]
+    }
+}
+
+impl<T: Kept> DerefMut for Room<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.values[..self.length]
+    }
+}
+
 /// Room for so many values, which are anything at first: kept by the thread from one task to the next. A task that asks for room
 /// while it has some gets other room.
 pub(super) fn with_room<R>(length: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
@@ -37,6 +108,18 @@ pub(super) fn with_room<R>(length: usize, work: impl FnOnce(&mut [f32]) -> R) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn room_is_used_again() {
+        let mut first = Room::<f32>::new(10);
+        first.fill(1.0);
+        let place = first.as_ptr();
+        let second = Room::<f32>::new(5);
+        assert!(second.as_ptr() != place && second.len() == 5);
+        drop(first);
+        assert_eq!(Room::<f32>::new(7).as_ptr(), place);
+        assert_eq!(Room::<f32>::new(1000).len(), 1000);
+    }
 
     #[test]
     fn tasks_fill_a_vector_of_any_length() {

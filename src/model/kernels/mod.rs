@@ -13,12 +13,20 @@ pub mod gradient;
 mod group_norm;
 mod instructions;
 mod integers;
-mod matrix_unit;
+pub mod matrix_unit;
 mod product;
 mod rows;
 mod steps;
 mod storage;
+mod taps;
+mod tile_attention;
+mod tile_conv;
+mod tile_product;
+mod tile_rows;
 mod tiles;
+mod transformer;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
 use super::Precision;
 use crate::error::Result;
@@ -32,6 +40,7 @@ use product::Packed;
 use std::sync::Arc;
 use steps::Norm;
 use storage::{bad, values};
+use transformer::TileBlock;
 
 /// Whether these kernels can take a tensor.
 pub fn can_run(x: &Tensor) -> bool {
@@ -42,8 +51,8 @@ pub fn can_run(x: &Tensor) -> bool {
 /// other, as a product with the joint weight leaves them → `(batch, tokens, width)`. Never holds more scores than those of
 /// 64 queries of one head per thread. In float32, unless bfloat16 is asked for and there is a matrix unit.
 pub fn attention(qkv: &Tensor, heads: usize, precision: Precision) -> Result<Tensor> {
-    let unit = Instructions::here() == Instructions::Amx && precision == Precision::Bf16;
-    let precision = if unit { precision } else { Precision::F32 };
+    let unit = Instructions::here() == Instructions::Amx && [Precision::Bf16, Precision::I8].contains(&precision);
+    let precision = if unit { Precision::Bf16 } else { Precision::F32 };
     Ok(qkv.contiguous()?.apply_op1_no_bwd(&Attention { heads, precision })?)
 }
 
@@ -124,6 +133,103 @@ impl PackedLinear {
         shape.push(self.packed.columns());
         let out = self.packed.product(&Beside::new(parts, width), count, finish, onto);
         Ok((CpuStorage::F32(out), Shape::from(shape)))
+    }
+}
+
+/// The layers of a transformer's block, in the order in which it takes them; norms as weight and shift.
+pub struct BlockLayers<'a> {
+    /// The layer that takes a tensor and its skip side by side, and its norm.
+    pub skip: Option<(&'a PackedLinear, [&'a Tensor; 2])>,
+    /// Queries, keys and values beside each other.
+    pub qkv: &'a PackedLinear,
+    /// What the heads mixed.
+    pub proj: &'a PackedLinear,
+    /// After attention.
+    pub norm2: [&'a Tensor; 2],
+    /// Before the GELU of the MLP.
+    pub fc1: &'a PackedLinear,
+    /// After it.
+    pub fc2: &'a PackedLinear,
+    /// After the MLP.
+    pub norm3: [&'a Tensor; 2],
+    pub heads: usize,
+}
+
+/// A transformer's block (specification D.3) in one piece, for the matrix unit.
+#[derive(Debug, Clone)]
+pub struct PackedBlock(Arc<TileBlock>);
+
+impl PackedBlock {
+    /// `None` where the layers are not all in bfloat16 on a matrix unit, or their sizes are no multiples of its own.
+    pub fn new(layers: &BlockLayers) -> Result<Option<Self>> {
+        let norm = |[weight, shift]: [&Tensor; 2]| -> Result<Norm> {
+            Ok(Norm { weight: weight.to_vec1()?, shift: shift.to_vec1()? })
+        };
+        let packed = |layer: &PackedLinear| layer.packed.clone();
+        let skip = match layers.skip {
+            Some((linear, of)) => Some((packed(linear), norm(of)?)),
+            None => None,
+        };
+        let block = TileBlock {
+            skip,
+            qkv: packed(layers.qkv),
+            proj: packed(layers.proj),
+            norm2: norm(layers.norm2)?,
+            fc1: packed(layers.fc1),
+            fc2: packed(layers.fc2),
+            norm3: norm(layers.norm3)?,
+            heads: layers.heads,
+        };
+        Ok(block.fits().then(|| Self(Arc::new(block))))
+    }
+
+    /// `(batch, tokens, width)`, and what was skipped where the block takes that; the same shape.
+    pub fn forward(&self, x: &Tensor, skip: Option<&Tensor>) -> Result<Tensor> {
+        let x = x.contiguous()?;
+        Ok(match skip {
+            Some(skip) => x.apply_op2_no_bwd(&skip.contiguous()?, self)?,
+            None => x.apply_op1_no_bwd(self)?,
+        })
+    }
+
+    fn run(&self, x: &[f32], layout: &Layout, skip: Option<&[f32]>) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (batch, tokens, width) = layout.shape().dims3()?;
+        let fits = width == self.0.proj.columns() && skip.is_some() == self.0.skip.is_some() && tokens > 0;
+        if !fits || skip.is_some_and(|skip| skip.len() != x.len()) {
+            return Err(bad(format!("{:?} for a block of width {}", layout.shape(), self.0.proj.columns())));
+        }
+        let mut out = vec![0.0; x.len()];
+        for item in 0..batch {
+            let own = item * tokens * width..(item + 1) * tokens * width;
+            self.0.forward(&x[own.clone()], skip.map(|skip| &skip[own.clone()]), &mut out[own])?;
+        }
+        Ok((CpuStorage::F32(out), layout.shape().clone()))
+    }
+}
+
+impl CustomOp1 for PackedBlock {
+    fn name(&self) -> &'static str {
+        "packed-block"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, of_x: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        self.run(values(x, of_x)?, of_x, None)
+    }
+}
+
+impl CustomOp2 for PackedBlock {
+    fn name(&self) -> &'static str {
+        "packed-block-with-skip"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        of_x: &Layout,
+        skip: &CpuStorage,
+        of_skip: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        self.run(values(x, of_x)?, of_x, Some(values(skip, of_skip)?))
     }
 }
 

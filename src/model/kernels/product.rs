@@ -11,16 +11,26 @@ use super::fill::in_parallel;
 use super::floats::{Floats, Onto};
 use super::instructions::Instructions;
 use super::integers::Integers;
+use super::matrix_unit::{self, Form, SIDE};
 use super::rows::transposed;
+use super::tile_product::{Addend, Tiles};
 use crate::model::Precision;
 
 /// A factor with fewer rows or columns is no work: images' few channels, latents, the values of a patch. Such layers stay in
 /// float32 where others are rounded to bfloat16.
 const NARROW: usize = 48;
 
+/// Whether a convolution of so many channels is work for a matrix unit.
+pub(super) fn is_wide(inputs: usize, outputs: usize) -> bool {
+    inputs.min(outputs) >= SIDE
+}
+
 fn is_narrow(pieces: &[usize], columns: usize) -> bool {
     pieces.iter().sum::<usize>().min(columns) < NARROW
 }
+
+/// Tasks for each thread where the matrix unit multiplies: few, since every task reads all of the packed factor.
+const TASKS: usize = 3;
 
 /// Rows that one task works on, at most and at least.
 const ROWS: std::ops::RangeInclusive<usize> = 12..=96;
@@ -37,6 +47,7 @@ enum Values {
     Floats(Floats),
     BrainFloats(BrainFloats),
     Integers(Integers),
+    Tiles(Tiles),
 }
 
 impl Packed {
@@ -61,13 +72,14 @@ impl Packed {
         bias: Option<Vec<f32>>,
         value: impl Fn(usize, usize) -> f32,
     ) -> Self {
-        if precision != Precision::Bf16 {
+        if ![Precision::Bf16, Precision::I8].contains(&precision) {
             return Self::new(precision, pieces, columns, bias, value);
         }
         if Instructions::here() != Instructions::Amx || is_narrow(pieces, columns) {
-            return Self::new(Precision::F32, pieces, columns, bias, value);
+            let precision = if precision == Precision::I8 { Precision::I16 } else { Precision::F32 };
+            return Self::new(precision, pieces, columns, bias, value);
         }
-        let values = Values::BrainFloats(BrainFloats::split(pieces, columns, value));
+        let values = Values::Tiles(Tiles::new(Form::Halves, pieces, columns, value, matrix_unit::own()));
         Self { values, result: ResultColumns { inner: pieces.iter().sum(), count: columns, bias } }
     }
 
@@ -91,8 +103,12 @@ impl Packed {
         pieces: &[usize],
         columns: usize,
         bias: Option<Vec<f32>>,
-        part: impl Fn(usize) -> &'a [f32],
+        part: impl Fn(usize) -> &'a [f32] + Sync,
     ) -> Self {
+        if precision == Precision::Bf16 && Instructions::here() == Instructions::Amx && !is_narrow(pieces, columns) {
+            let values = Values::Tiles(Tiles::of_rows(Form::Brain, pieces, columns, part, matrix_unit::own()));
+            return Self { values, result: ResultColumns { inner: pieces.iter().sum(), count: columns, bias } };
+        }
         if matches!(precision, Precision::F32 | Precision::F16)
             || precision == Precision::Bf16 && is_narrow(pieces, columns)
         {
@@ -117,6 +133,10 @@ impl Packed {
         if precision == Precision::F32 {
             return Self::of_rows(precision, pieces, columns, bias, &transposed(values, inner));
         }
+        if precision == Precision::Bf16 && Instructions::here() == Instructions::Amx && !is_narrow(pieces, columns) {
+            let values = Values::Tiles(Tiles::of_columns(Form::Brain, pieces, values, matrix_unit::own()));
+            return Self { values, result: ResultColumns { inner, count: columns, bias } };
+        }
         Self::new(precision, pieces, columns, bias, |k, column| values[column * inner + k])
     }
 
@@ -132,14 +152,31 @@ impl Packed {
         assert!(pieces.iter().all(|&p| p <= PIECE) && bias.as_ref().is_none_or(|b| b.len() == columns));
         let values = match precision {
             // Costs next to nothing, and everything passes through it.
-            Precision::Bf16 if is_narrow(pieces, columns) => {
+            Precision::Bf16 | Precision::I8 if is_narrow(pieces, columns) => {
                 Values::Floats(Floats::new(instructions, pieces, columns, value))
             }
-            Precision::I16 => Values::Integers(Integers::new(instructions, pieces, columns, value)),
+            Precision::F32 if instructions == Instructions::Amx && !is_narrow(pieces, columns) => {
+                Values::Tiles(Tiles::new(Form::Thirds, pieces, columns, value, matrix_unit::own()))
+            }
+            Precision::Bf16 if instructions == Instructions::Amx => {
+                Values::Tiles(Tiles::new(Form::Brain, pieces, columns, value, matrix_unit::own()))
+            }
+            Precision::I8 if instructions == Instructions::Amx => {
+                Values::Tiles(Tiles::new(Form::Bytes, pieces, columns, value, matrix_unit::own()))
+            }
+            Precision::I16 | Precision::I8 => Values::Integers(Integers::new(instructions, pieces, columns, value)),
             Precision::Bf16 => Values::BrainFloats(BrainFloats::new(instructions, pieces, columns, value)),
             Precision::F32 | Precision::F16 => Values::Floats(Floats::new(instructions, pieces, columns, value)),
         };
         Self { values, result: ResultColumns { inner: pieces.iter().sum(), count: columns, bias } }
+    }
+
+    /// The factor in tiles of bfloat16 or bytes, where it is in them, and the columns of the result.
+    pub(super) fn tiles(&self) -> Option<(&Tiles, &ResultColumns)> {
+        match &self.values {
+            Values::Tiles(tiles) => Some((tiles, &self.result)),
+            _ => None,
+        }
     }
 
     /// Number of columns.
@@ -156,6 +193,17 @@ impl Packed {
     /// shape, where that is given.
     pub(super) fn product(&self, rows: &impl Rows, count: usize, finish: Finish, onto: Option<&[f32]>) -> Vec<f32> {
         assert!(onto.is_none_or(|onto| onto.len() == count * self.result.count));
+        if let Values::Tiles(tiles) = &self.values {
+            let blocks = count.div_ceil(SIDE);
+            let each = blocks.div_ceil(TASKS * rayon::current_num_threads()).max(1) * SIDE;
+            return in_parallel(count * self.result.count, each * self.result.count, |task, out| {
+                let onto = match onto {
+                    Some(onto) => Addend::These(&onto[task * each * self.result.count..][..out.len()]),
+                    None => Addend::Nothing,
+                };
+                tiles.product(&self.result, rows, task * each, out, finish, onto);
+            });
+        }
         let tasks = 4 * rayon::current_num_threads();
         let each = (count.div_ceil(tasks).next_multiple_of(*ROWS.start())).clamp(*ROWS.start(), *ROWS.end());
         in_parallel(count * self.result.count, each * self.result.count, |task, out| {
@@ -168,6 +216,7 @@ impl Packed {
     /// Puts the product into `out`, whatever is there, on this thread.
     pub(super) fn product_into(&self, rows: &impl Rows, first: usize, out: &mut [f32], finish: Finish) {
         match &self.values {
+            Values::Tiles(tiles) => tiles.product(&self.result, rows, first, out, finish, Addend::Nothing),
             Values::Floats(floats) if self.result.inner > 0 => {
                 floats.product(&self.result, rows, first, out, finish, Onto::Nothing);
             }
@@ -184,6 +233,7 @@ impl Packed {
             Values::Floats(floats) => floats.product(&self.result, rows, first, out, finish, Onto::Values),
             Values::BrainFloats(halves) => halves.product_onto(&self.result, rows, first, out, finish),
             Values::Integers(integers) => integers.product_onto(&self.result, rows, first, out, finish),
+            Values::Tiles(tiles) => tiles.product(&self.result, rows, first, out, finish, Addend::There),
         }
     }
 }

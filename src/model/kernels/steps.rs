@@ -16,6 +16,7 @@ const LANES: usize = 16;
 pub(super) const ROWS: usize = 32;
 
 /// Layer norm (eps 1e-5) over the last dimension.
+#[derive(Debug)]
 pub(super) struct Norm {
     pub weight: Vec<f32>,
     pub shift: Vec<f32>,
@@ -57,7 +58,33 @@ impl NullaryFnOnce for NormRows<'_> {
     }
 }
 
+/// Rows that are normed where they lie.
+struct InPlace<'a> {
+    norm: &'a Norm,
+    rows: &'a mut [f32],
+}
+
+impl NullaryFnOnce for InPlace<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Norm { weight, shift } = self.norm;
+        for row in self.rows.chunks_exact_mut(weight.len()) {
+            let (mean, factor) = moments(row);
+            for ((v, weight), shift) in row.iter_mut().zip(weight).zip(shift) {
+                *v = (*v - mean) * factor * weight + shift;
+            }
+        }
+    }
+}
+
 impl Norm {
+    /// Norms rows on this thread.
+    pub(super) fn in_place(&self, rows: &mut [f32]) {
+        Instructions::here().registers().dispatch(InPlace { norm: self, rows });
+    }
+
     #[inline(always)]
     fn row(&self, x: &[f32], out: &mut [f32]) {
         let (mean, factor) = moments(x);

@@ -3,10 +3,14 @@
 use super::super::Sampling;
 use super::super::factors::{Beside, Finish};
 use super::super::fill::in_parallel;
-use super::super::product::Packed;
+use super::super::instructions::Instructions;
+use super::super::matrix_unit;
+use super::super::product::{Packed, is_wide};
 use super::super::rows::{column_sums, transposed};
 use super::super::storage::{bad, values};
-use super::taps::{Image, Part, Plan, Read};
+use super::super::taps::{Image, Part, Plan, Read};
+use super::super::tile_conv::TileConv;
+use super::tile_kernel::Pairs;
 use super::turned::{Turned, pieces_along};
 use super::{Held, made, winograd};
 use crate::model::Precision;
@@ -28,6 +32,12 @@ struct Channels {
     outputs: usize,
 }
 
+/// What a gradient of a kernel reads the image from.
+enum Places {
+    Pairs(Pairs),
+    Turned(Turned),
+}
+
 impl Convolution {
     fn result_size(&self, [height, width]: [usize; 2]) -> [usize; 2] {
         match self.sampling {
@@ -40,12 +50,17 @@ impl Convolution {
     /// The result, of this size, of a plan; `weights` gives the matrix of a phase, `(taps · channels, columns)`.
     fn apply(
         &self,
-        plan: &Plan,
+        plan: Plan,
         image: Image,
+        channels: usize,
         size: [usize; 2],
         bias: Option<&[f32]>,
         weights: impl Fn(&Part) -> Vec<f32>,
     ) -> Vec<f32> {
+        if let Some(outputs) = self.in_tiles(image.channels, channels) {
+            let bias = bias.map(<[f32]>::to_vec);
+            return TileConv::of_matrices(plan, [image.channels, outputs], bias, weights, matrix_unit::own()).apply(image, size, None);
+        }
         let [rows, columns] = size.map(|n| n / plan.phases.len());
         let of_phase = |part: &Part| {
             let (weights, pieces) = (weights(part), Beside::pieces(part.taps.len(), image.channels));
@@ -70,6 +85,12 @@ impl Convolution {
         })
     }
 
+    /// The number of outputs, where a matrix unit takes so many channels.
+    fn in_tiles(&self, inputs: usize, outputs: usize) -> Option<usize> {
+        let unit = self.precision == Precision::Bf16 && Instructions::here() == Instructions::Amx;
+        (unit && is_wide(inputs, outputs)).then_some(outputs)
+    }
+
     /// The gradient of the kernel, `(outputs, inputs, 3, 3)`, from the image and the gradient of the result.
     fn of_kernel(&self, image: Image, gradient: &[f32], channels: Channels) -> Vec<f32> {
         let Channels { inputs, outputs } = channels;
@@ -79,14 +100,23 @@ impl Convolution {
         let plan = Plan::forward(self.sampling);
         let phases = plan.phases.len();
         let [rows, columns] = self.result_size(image.size).map(|n| n / phases);
-        let turned = Turned::new(image, plan.stride, [rows, columns]);
         let pieces = pieces_along(rows, columns * image.batch);
+        let read = match self.in_tiles(inputs, outputs) {
+            Some(_) => Places::Pairs(Pairs::new(image, plan.stride, [rows, columns])),
+            None => Places::Turned(Turned::new(image, plan.stride, [rows, columns])),
+        };
         // (tap, input, output)
         let mut sums = vec![0.0; TAPS * inputs * outputs];
         for part in plan.parts() {
             let own = (phases > 1).then(|| of_phase(gradient, part.phase, columns, image.batch * outputs));
-            let packed = Packed::of_rows(self.precision, &pieces, outputs, None, own.as_deref().unwrap_or(gradient));
-            let found = packed.product(&turned.reading(&part), part.taps.len() * inputs, Finish::Bias, None);
+            let gradient = own.as_deref().unwrap_or(gradient);
+            let found = match &read {
+                Places::Pairs(pairs) => pairs.of_kernel(&part, gradient, [inputs, outputs], matrix_unit::add_strided),
+                Places::Turned(turned) => {
+                    let packed = Packed::of_rows(self.precision, &pieces, outputs, None, gradient);
+                    packed.product(&turned.reading(&part), part.taps.len() * inputs, Finish::Bias, None)
+                }
+            };
             for (tap, found) in part.taps.iter().zip(found.chunks_exact(inputs * outputs)) {
                 for of_kernel in &tap.of_kernel {
                     let sums = &mut sums[of_kernel * inputs * outputs..][..inputs * outputs];
@@ -182,7 +212,7 @@ impl CustomOp3 for Convolution {
             winograd::convolve(image, &packed, Some(bias))
         } else {
             let weights = |part: &Part| forward_weights(kernel, part, channels);
-            self.apply(&Plan::forward(self.sampling), image, [rows, columns], Some(bias), weights)
+            self.apply(Plan::forward(self.sampling), image, outputs, [rows, columns], Some(bias), weights)
         };
         Ok((CpuStorage::F32(out), Shape::from((rows, columns, batch, outputs))))
     }
@@ -210,7 +240,7 @@ impl CustomOp3 for Convolution {
                 winograd::convolve(image, &packed, None)
             } else {
                 let weights = |part: &Part| backward_weights(&weights, part, channels);
-                self.apply(&Plan::backward(self.sampling), image, [height, width], None, weights)
+                self.apply(Plan::backward(self.sampling), image, inputs, [height, width], None, weights)
             };
             made(found, x.shape())?
         } else {

@@ -9,7 +9,7 @@ mod group_norm;
 mod layer_norm;
 mod linear;
 mod pointwise;
-mod taps;
+mod tile_kernel;
 #[cfg(test)]
 mod tests;
 mod turned;

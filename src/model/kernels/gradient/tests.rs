@@ -86,6 +86,13 @@ fn convolutions_of_every_sampling_are_candles() {
                 &plain,
             );
             assert!(found < 3e-5, "{sampling:?} of {size:?}: {found}");
+            let found = apart(
+                &[&[h, w, batch, inputs], &[outputs, inputs, 3, 3], &[outputs]],
+                &|t| convolution(&t[0], &t[1], &t[2], sampling, Precision::Bf16),
+                &plain,
+            );
+            // Sums over waves nearly cancel, so that rounding shows; what is read in a wrong place is off by as much as it is large.
+            assert!(found < 0.2, "in bfloat16, {sampling:?} of {size:?}: {found}");
         }
     }
     let wrong = convolution(
@@ -146,6 +153,8 @@ fn attention_is_candles() {
         };
         let found = apart(&[&[batch, tokens, 3 * width]], &|t| attention(&t[0], heads, Precision::F32), &plain);
         assert!(found < 2e-5, "{tokens} tokens: {found}");
+        let found = apart(&[&[batch, tokens, 3 * width]], &|t| attention(&t[0], heads, Precision::Bf16), &plain);
+        assert!(found < 0.1, "in bfloat16, {tokens} tokens: {found}");
     }
 }
 

@@ -5,7 +5,7 @@ use super::super::factors::{PIECE, Rows};
 use super::super::fill::in_parallel;
 use super::super::instructions::Instructions;
 use super::super::rows::{BLOCK, turn};
-use super::taps::{Image, Part};
+use super::super::taps::{Image, Part};
 use pulp::NullaryFnOnce;
 
 /// Lengths of the pieces of `rows` rows of `width` values each: no piece is longer than a product takes, none reaches over two

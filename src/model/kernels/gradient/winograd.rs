@@ -9,7 +9,7 @@ use super::super::fill::{in_parallel, with_room};
 use super::super::instructions::Instructions;
 use super::super::product::Packed;
 use super::super::rows::{transpose, transposed};
-use super::taps::Image;
+use super::super::taps::Image;
 use crate::model::Precision;
 use pulp::NullaryFnOnce;
 

@@ -1,16 +1,17 @@
-//! What a 3×3 convolution reads, as products: forward, and backward to its input.
+//! What a 3×3 convolution reads, as products: forward, and under training backward to its input.
 //!
 //! A place of the result reads the places `stride · place + offset` of its source. Doubled pixels never exist: of the result there
 //! are four *phases* (even and odd rows and columns), and each reads fewer places than nine, with sums of the weights of the taps
 //! that meet there. The same holds backward.
 
-use super::super::Sampling;
-use super::super::factors::{PIECE, Rows};
+use super::Sampling;
+use super::factors::{PIECE, Rows};
 
 /// Places along one direction that are read, each with the taps of the kernel that meet there.
 type Along = &'static [(isize, &'static [usize])];
 
 /// How a result is made from its source along rows; along columns alike.
+#[derive(Debug)]
 pub(super) struct Plan {
     pub stride: usize,
     /// One, or one for even and one for odd places.
@@ -55,12 +56,14 @@ impl Plan {
 }
 
 /// A phase of the result.
+#[derive(Debug)]
 pub(super) struct Part {
     pub phase: [usize; 2],
     pub taps: Vec<Tap>,
 }
 
 /// A place that is read.
+#[derive(Debug)]
 pub(super) struct Tap {
     /// Rows and columns from `stride · place`.
     pub offset: [isize; 2],

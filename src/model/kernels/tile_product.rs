@@ -1,0 +1,622 @@
+//! Products on the matrix unit. A block of the result, 32 rows by 32 columns, is summed over the whole inner dimension without
+//! leaving the tiles, and finished while it lies in the innermost cache.
+
+use super::factors::{Beside, Finish, ResultColumns, Rows};
+use super::functions::{gelu, gelu_near};
+use super::instructions::Instructions;
+use super::matrix_unit::{self, Block, Form, Line, Multiply, PAIR, SIDE, Sums, TILE};
+use super::tile_rows::{TileRows, TileSource, Step, pair_values, split_sums, step_of, steps_of};
+#[cfg(target_arch = "x86_64")]
+use super::wide;
+use pulp::NullaryFnOnce;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Bytes of packed rows that are multiplied with one panel after the other: they stay in a core's own cache.
+const NEAR: usize = 1 << 20;
+
+/// A packed factor in tiles.
+#[derive(Debug)]
+pub(super) struct Tiles {
+    form: Form,
+    /// Lengths of the pieces of the rows.
+    pieces: Vec<usize>,
+    steps: usize,
+    /// `[panel][step][part][left, right][16 lines]`
+    lines: Vec<Line>,
+    /// What a column's sums are multiplied with: of bytes.
+    scales: Vec<f32>,
+    multiply: Multiply,
+}
+
+/// Values that lie column by column.
+struct Columns<'a> {
+    values: &'a [f32],
+    inner: usize,
+    /// Where the pieces begin, and the end of the last.
+    bounds: Vec<usize>,
+}
+
+impl Rows for Columns<'_> {
+    fn piece(&self, row: usize, piece: usize) -> &[f32] {
+        &self.values[row * self.inner + self.bounds[piece]..row * self.inner + self.bounds[piece + 1]]
+    }
+}
+
+impl Tiles {
+    /// `pieces` and `value` as in [`Packed::new`](super::product::Packed::new).
+    pub(super) fn new(
+        form: Form,
+        pieces: &[usize],
+        columns: usize,
+        value: impl Fn(usize, usize) -> f32,
+        multiply: Multiply,
+    ) -> Self {
+        let inner: usize = pieces.iter().sum();
+        let values: Vec<f32> = (0..columns * inner).map(|at| value(at % inner, at / inner)).collect();
+        Self::of_columns(form, pieces, &values, multiply)
+    }
+
+    /// The same of values that lie column by column, `(columns, inner)`.
+    pub(super) fn of_columns(form: Form, pieces: &[usize], values: &[f32], multiply: Multiply) -> Self {
+        let inner: usize = pieces.iter().sum();
+        let (columns, steps) = (values.len() / inner.max(1), steps_of(form, pieces));
+        let bounds = std::iter::once(0)
+            .chain(pieces.iter().scan(0, |end, length| {
+                *end += length;
+                Some(*end)
+            }))
+            .collect();
+        let rows = Columns { values, inner, bounds };
+        let (panels, each) = (columns.div_ceil(SIDE), steps * form.lines());
+        let mut lines = vec![Line::default(); panels * each];
+        let mut scales = vec![0.0; if form == Form::Bytes { panels * SIDE } else { 0 }];
+        // As many tasks where there are no scales.
+        let mut none = vec![[0.0; 0]; panels];
+        let of_panels = scales.chunks_mut(SIDE).chain(none.iter_mut().map(<[f32; 0]>::as_mut_slice)).take(panels);
+        let all: Vec<_> = lines.chunks_mut(each.max(1)).zip(of_panels).enumerate().collect();
+        all.into_par_iter().for_each(|(panel, (lines, scales))| {
+            let mut packed = TileRows::new(form, SIDE, steps);
+            packed.pack(&rows, pieces, panel * SIDE, SIDE.min(columns - panel * SIDE));
+            packed.turn_into(lines, scales);
+        });
+        Self { form, pieces: pieces.to_vec(), steps, lines, scales, multiply }
+    }
+
+    /// The same of values that lie row by row, each piece's rows by themselves; not in bytes.
+    pub(super) fn of_rows<'a>(
+        form: Form,
+        pieces: &[usize],
+        columns: usize,
+        part: impl Fn(usize) -> &'a [f32] + Sync,
+        multiply: Multiply,
+    ) -> Self {
+        let (panels, steps) = (columns.div_ceil(SIDE), steps_of(form, pieces));
+        let mut lines = vec![Line::default(); panels * steps * form.lines()];
+        lines.par_chunks_mut((steps * form.lines()).max(1)).enumerate().for_each(|(panel, mut lines)| {
+            for (piece, length) in pieces.iter().enumerate() {
+                let own;
+                (own, lines) = lines.split_at_mut(length.div_ceil(form.step()) * form.lines());
+                let rows = PanelOfRows { form, rows: part(piece), columns, left: panel * SIDE, lines: own };
+                Instructions::here().registers().dispatch(rows);
+            }
+        });
+        Self { form, pieces: pieces.to_vec(), steps, lines, scales: Vec::new(), multiply }
+    }
+
+    /// Room for the rows of a product, packed.
+    pub(super) fn rows(&self, rows: &impl Rows, first: usize, count: usize) -> TileRows {
+        let mut packed = TileRows::new(self.form, count, self.steps);
+        packed.pack(rows, &self.pieces, first, count);
+        packed
+    }
+
+    /// How values are put into the tiles.
+    pub(super) fn form(&self) -> Form {
+        self.form
+    }
+
+    /// What a column's sums are multiplied with: of bytes.
+    pub(super) fn scales(&self) -> &[f32] {
+        &self.scales
+    }
+
+    /// Number of panels.
+    fn panels(&self) -> usize {
+        self.lines.len() / (self.steps * self.form.lines()).max(1)
+    }
+
+    /// Puts the product of rows `first` on, as many as `out` has, into `out`, on this thread.
+    pub(super) fn product(
+        &self,
+        result: &ResultColumns,
+        rows: &impl Rows,
+        first: usize,
+        out: &mut [f32],
+        finish: Finish,
+        onto: Addend,
+    ) {
+        let count = out.len() / result.count;
+        let most = NEAR / (self.steps * self.form.lines() * size_of::<Line>()).max(1);
+        let each = most.max(1) * SIDE;
+        for (at, out) in out.chunks_mut(each * result.count).enumerate() {
+            let at = at * each;
+            let packed = self.rows(rows, first + at, each.min(count - at));
+            let onto = match onto {
+                Addend::These(all) => Addend::These(&all[at * result.count..][..out.len()]),
+                other => other,
+            };
+            let blocks = 0..packed.blocks();
+            self.run(&packed, blocks, &mut Values::new(result, &self.scales, out, finish, onto));
+        }
+    }
+
+    /// Puts the product of rows into the lines of the next one's.
+    pub(super) fn into_rows(&self, result: &ResultColumns, rows: &[f32], lines: &mut [Line], form: Form, finish: Finish) {
+        let count = rows.len() / result.inner;
+        let most = (NEAR / (self.steps * self.form.lines() * size_of::<Line>()).max(1)).max(1);
+        let each = most * result.count.div_ceil(SIDE) * form.lines();
+        for (at, lines) in lines.chunks_mut(each).enumerate() {
+            let at = at * most * SIDE;
+            let own = Beside::new(vec![rows], result.inner);
+            let packed = self.rows(&own, at, (most * SIDE).min(count - at));
+            let target = &mut NextRows { result, scales: &self.scales, lines, form, finish };
+            self.run(&packed, 0..packed.blocks(), target);
+        }
+    }
+
+    /// Multiplies blocks of rows with all panels and hands the sums on.
+    pub(super) fn run<S: TileSource>(&self, source: &S, blocks: Range<usize>, target: &mut impl Target) {
+        let _ready = matrix_unit::ready();
+        let (mut sums, mut starts): (Sums, _) = ([Line::default(); 2 * SIDE], Vec::new());
+        let each = self.steps * self.form.lines();
+        for panel in 0..self.panels() {
+            for block in blocks.clone() {
+                source.starts(block, &mut starts);
+                (self.multiply)(Block {
+                    form: self.form,
+                    rows: source.lines(),
+                    place: source.place(),
+                    starts: &starts,
+                    steps: source.steps(),
+                    panel: &self.lines[panel * each..][..each],
+                    out: &mut sums,
+                    wide: 2,
+                });
+                target.take(self.form, block, panel, &sums, source);
+            }
+        }
+    }
+}
+
+/// A panel's columns of some rows.
+struct PanelOfRows<'a> {
+    form: Form,
+    rows: &'a [f32],
+    columns: usize,
+    left: usize,
+    lines: &'a mut [Line],
+}
+
+impl NullaryFnOnce for PanelOfRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { form, rows, columns, left, lines } = self;
+        for (step, lines) in lines.chunks_exact_mut(form.lines()).enumerate() {
+            for i in 0..TILE {
+                let of = |row: usize| match rows.chunks_exact(columns).nth(row) {
+                    Some(row) => step_of(&row[left..]),
+                    None => [[0.0; TILE]; 2],
+                };
+                let first = step * SIDE + i;
+                pair_values(form, &mut of(first), &mut of(first + TILE), &mut lines[i..]);
+            }
+        }
+    }
+}
+
+/// Takes the sums of blocks.
+pub(super) trait Target {
+    /// The sums of a block and a panel of columns.
+    fn take<S: TileSource>(&mut self, form: Form, block: usize, panel: usize, sums: &Sums, source: &S);
+}
+
+/// What is added to a product.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Addend<'a> {
+    Nothing,
+    /// What lies where it goes.
+    There,
+    /// As many values.
+    These(&'a [f32]),
+}
+
+/// Rows of the result in float32.
+pub(super) struct Values<'a> {
+    result: &'a ResultColumns,
+    /// Of columns.
+    scales: &'a [f32],
+    out: &'a mut [f32],
+    finish: Finish,
+    onto: Addend<'a>,
+    /// Where rows go that are no row of the result.
+    places: Option<Places>,
+}
+
+/// Which places of an image the rows of a product are: all places of so many rows that have others around them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Places {
+    /// Of the phase.
+    pub columns: usize,
+    pub batch: usize,
+    /// Columns of a row of what is read.
+    pub padded: usize,
+    pub rows: usize,
+    /// Remainders of the row's and the column's number in the result by the number of phases.
+    pub phase: [usize; 2],
+    pub phases: usize,
+}
+
+impl Places {
+    /// Where in the result the rows of a block go, in places; past the end where nowhere.
+    fn of_block(&self, block: usize) -> [usize; SIDE] {
+        let Self { columns, batch, padded, rows, phase, phases } = *self;
+        let row = padded * batch;
+        let (mut y, mut at) = (block * SIDE / row, block * SIDE % row);
+        let mut places = [usize::MAX; SIDE];
+        for place in &mut places {
+            if y < rows && at < columns * batch {
+                let across = if batch == 1 { at * phases } else { at / batch * phases * batch + at % batch };
+                *place = (y * phases + phase[0]) * columns * phases * batch + across + phase[1] * batch;
+            }
+            at += 1;
+            if at == row {
+                (y, at) = (y + 1, 0);
+            }
+        }
+        places
+    }
+}
+
+impl<'a> Values<'a> {
+    pub(super) fn new(
+        result: &'a ResultColumns,
+        scales: &'a [f32],
+        out: &'a mut [f32],
+        finish: Finish,
+        onto: Addend<'a>,
+    ) -> Self {
+        Self { result, scales, out, finish, onto, places: None }
+    }
+
+    /// The same for the places of an image.
+    pub(super) fn at(self, places: Places) -> Self {
+        Self { places: Some(places), ..self }
+    }
+}
+
+/// Rows of the next product: a panel of columns is a step of them.
+struct NextRows<'a> {
+    result: &'a ResultColumns,
+    scales: &'a [f32],
+    /// Of whole blocks.
+    lines: &'a mut [Line],
+    form: Form,
+    finish: Finish,
+}
+
+impl Target for NextRows<'_> {
+    #[allow(unsafe_code)]
+    fn take<S: TileSource>(&mut self, form: Form, block: usize, panel: usize, sums: &Sums, source: &S) {
+        let columns = self.result.count;
+        let left = panel * SIDE;
+        let each = self.form.lines();
+        let lines = &mut self.lines[(block * columns.div_ceil(SIDE) + panel) * each..][..each];
+        let factors = &factors(form, block, self.scales.get(left..), source);
+        let bias = self.result.bias.as_deref().map(|bias| &bias[left..columns.min(left + SIDE)]);
+        #[cfg(target_arch = "x86_64")]
+        if self.form == Form::Brain && wide::is_here() {
+            let factors = (form == Form::Bytes).then_some(factors);
+            let bias = &step_of(bias.unwrap_or(&[]));
+            let ending = wide::Ending { factors, bias, gelu: self.finish == Finish::Gelu };
+            // SAFETY: these instructions are here.
+            return unsafe { wide::end_rounded(sums, &ending, lines) };
+        }
+        Instructions::here().registers().dispatch(Rounded {
+            bytes: form == Form::Bytes,
+            sums,
+            factors,
+            bias,
+            finish: self.finish,
+            lines,
+            form: self.form,
+        });
+    }
+}
+
+/// What the sums of bytes are multiplied with, by row and by column.
+fn factors(form: Form, block: usize, scales: Option<&[f32]>, source: &impl TileSource) -> [[f32; SIDE]; 2] {
+    let mut factors = [[1.0; SIDE]; 2];
+    if form == Form::Bytes {
+        for (i, factor) in factors[0].iter_mut().enumerate() {
+            *factor = source.scale(block * SIDE + i);
+        }
+        if let Some(scales) = scales.and_then(|scales| scales.first_chunk()) {
+            factors[1] = *scales;
+        }
+    }
+    factors
+}
+
+/// The end of a block's sums that are rows of the next product.
+struct Rounded<'a> {
+    bytes: bool,
+    sums: &'a Sums,
+    factors: &'a [[f32; SIDE]; 2],
+    bias: Option<&'a [f32]>,
+    finish: Finish,
+    lines: &'a mut [Line],
+    /// Of the lines.
+    form: Form,
+}
+
+impl NullaryFnOnce for Rounded<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let bias = step_of(self.bias.unwrap_or(&[]));
+        for row in 0..SIDE {
+            let mut values = finished(self.bytes, self.sums, row, self.factors, &bias);
+            activate(self.finish, self.form == Form::Brain, &mut values);
+            split_sums(self.form, &mut values, &mut self.lines[row..]);
+        }
+    }
+}
+
+impl Target for Values<'_> {
+    fn take<S: TileSource>(&mut self, form: Form, block: usize, panel: usize, sums: &Sums, source: &S) {
+        let columns = self.result.count;
+        let left = panel * SIDE;
+        let rows = match &self.places {
+            Some(places) => places.of_block(block),
+            None => std::array::from_fn(|i| block * SIDE + i),
+        };
+        Instructions::here().registers().dispatch(Finished {
+            bytes: form == Form::Bytes,
+            sums,
+            factors: &factors(form, block, self.scales.get(left..), source),
+            bias: self.result.bias.as_deref().map(|bias| &bias[left..columns.min(left + SIDE)]),
+            finish: self.finish,
+            rows: &rows,
+            onto: self.onto,
+            out: self.out,
+            across: (columns, left..columns.min(left + SIDE)),
+        });
+    }
+}
+
+/// The end of a block's sums.
+struct Finished<'a> {
+    bytes: bool,
+    sums: &'a Sums,
+    /// Of rows and columns.
+    factors: &'a [[f32; SIDE]; 2],
+    bias: Option<&'a [f32]>,
+    finish: Finish,
+    /// Where they go, in rows of the result.
+    rows: &'a [usize; SIDE],
+    onto: Addend<'a>,
+    out: &'a mut [f32],
+    /// Columns of a row, and which of them.
+    across: (usize, Range<usize>),
+}
+
+impl NullaryFnOnce for Finished<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let (columns, across) = self.across.clone();
+        let bias = step_of(self.bias.unwrap_or(&[]));
+        let count = self.out.len() / columns;
+        for (row, &to) in self.rows.iter().enumerate() {
+            if to >= count {
+                continue;
+            }
+            let mut values = self.values(row, &bias);
+            let out = &mut self.out[to * columns..][across.clone()];
+            let onto = match self.onto {
+                Addend::Nothing => None,
+                Addend::There => Some(&*out),
+                Addend::These(onto) => Some(&onto[to * columns..][across.clone()]),
+            };
+            if let Some(onto) = onto {
+                let onto = step_of(onto);
+                for half in 0..2 {
+                    for i in 0..TILE {
+                        values[half][i] += onto[half][i];
+                    }
+                }
+            }
+            if !self.bytes {
+                activate(self.finish, false, &mut values);
+            }
+            match out.first_chunk_mut::<SIDE>() {
+                Some(out) => out.copy_from_slice(values.as_flattened()),
+                None => out.copy_from_slice(&values.as_flattened()[..out.len()]),
+            }
+        }
+    }
+}
+
+impl Finished<'_> {
+    /// A row's values; of bytes with the function at the end, to which nothing is added before: what follows is rounded again.
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    fn values(&self, row: usize, bias: &Step) -> Step {
+        #[cfg(target_arch = "x86_64")]
+        if self.bytes && wide::is_here() {
+            let ending = wide::Ending { factors: Some(self.factors), bias, gelu: self.finish == Finish::Gelu };
+            // SAFETY: these instructions are here.
+            return unsafe { wide::end_row(self.sums, row, &ending) };
+        }
+        let mut values = finished(self.bytes, self.sums, row, self.factors, bias);
+        if self.bytes {
+            activate(self.finish, true, &mut values);
+        }
+        values
+    }
+}
+
+/// A row of sums as values, with the bias.
+#[inline(always)]
+fn finished(bytes: bool, sums: &Sums, row: usize, factors: &[[f32; SIDE]; 2], bias: &Step) -> Step {
+    let mut values = [[0.0; TILE]; 2];
+    for half in 0..2 {
+        let (sums, bias) = (&sums[2 * row + half].0, &bias[half]);
+        if bytes {
+            let (of_row, of_columns) = (factors[0][row], &factors[1][half * TILE..]);
+            for i in 0..TILE {
+                values[half][i] = sums[i] as i32 as f32 * (of_row * of_columns[i]) + bias[i];
+            }
+        } else {
+            for i in 0..TILE {
+                values[half][i] = f32::from_bits(sums[i]) + bias[i];
+            }
+        }
+    }
+    values
+}
+
+/// The function at the end of a product, of values that are rounded next or not.
+#[inline(always)]
+fn activate(finish: Finish, rounded: bool, values: &mut Step) {
+    if finish != Finish::Gelu {
+        return;
+    }
+    for half in values {
+        if rounded {
+            for v in half {
+                *v = gelu_near(*v);
+            }
+        } else {
+            for v in half {
+                *v = gelu(*v);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::factors::Beside;
+    use super::super::values_of_waves as waves;
+    use super::*;
+
+    /// The processor's own unit, where it has one, and what stands for it.
+    pub(in super::super) fn units() -> Vec<Multiply> {
+        let own = matrix_unit::is_here().then(matrix_unit::own);
+        own.into_iter().chain([matrix_unit::emulated as Multiply]).collect()
+    }
+
+    /// How far a product may be from the exact one, as a share of the factors' lengths.
+    fn bound(form: Form) -> f64 {
+        match form {
+            Form::Brain => 4e-3,
+            Form::Halves => 4e-6,
+            Form::Thirds => 2e-7,
+            Form::Bytes => 8e-3,
+        }
+    }
+
+    #[test]
+    fn products_are_those_of_the_definition_in_every_form() {
+        for (count, width, columns) in [(1, 1, 1), (33, 37, 33), (50, 300, 70), (32, 64, 32), (5, 520, 103)] {
+            let (a, weights) = (waves(count * width, 0.7), waves(width * columns, 0.9));
+            let (rows, pieces) = (Beside::new(vec![&a], width), Beside::pieces(1, width));
+            let result = ResultColumns { inner: width, count: columns, bias: Some(waves(columns, 0.3)) };
+            let (bias, onto) = (waves(columns, 0.3), waves(count * columns, 0.2));
+            for (form, unit) in Form::ALL.into_iter().flat_map(|form| units().into_iter().map(move |unit| (form, unit))) {
+                let tiles = Tiles::new(form, &pieces, columns, |k, n| weights[k * columns + n], unit);
+                let [mut plain, mut sum, mut active] = [(); 3].map(|()| vec![f32::NAN; count * columns]);
+                tiles.product(&result, &rows, 0, &mut plain, Finish::Bias, Addend::Nothing);
+                tiles.product(&result, &rows, 0, &mut sum, Finish::Bias, Addend::These(&onto));
+                tiles.product(&result, &rows, 0, &mut active, Finish::Gelu, Addend::Nothing);
+                for at in 0..count * columns {
+                    let (row, column) = (at / columns, at % columns);
+                    let (mut exact, mut of_row, mut of_column) = (0.0, 0.0, 0.0);
+                    for k in 0..width {
+                        let (a, b) = (f64::from(a[row * width + k]), f64::from(weights[k * columns + column]));
+                        (exact, of_row, of_column) = (exact + a * b, of_row + a * a, of_column + b * b);
+                    }
+                    let lengths = f64::sqrt(of_row * of_column);
+                    let found = f64::from(plain[at]) - f64::from(bias[column]);
+                    assert!((found - exact).abs() <= bound(form) * lengths + 3e-7, "{form:?}: {found} {exact} {lengths}");
+                    assert!((sum[at] - onto[at] - plain[at]).abs() < 1e-5 * (1.0 + plain[at].abs()));
+                    assert!((active[at] - gelu(plain[at])).abs() < 1e-6);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_unit_gives_the_bits_of_its_description_for_integers_and_near_ones_for_floats() {
+        let (count, width, columns) = (40, 500, 50);
+        let (a, weights) = (waves(count * width, 0.37), waves(width * columns, 0.11));
+        let result = ResultColumns { inner: width, count: columns, bias: None };
+        for form in Form::ALL {
+            let products: Vec<Vec<f32>> = units()
+                .into_iter()
+                .map(|unit| {
+                    let pieces = Beside::pieces(1, width);
+                    let tiles = Tiles::new(form, &pieces, columns, |k, n| weights[k * columns + n], unit);
+                    let mut out = vec![0.0; count * columns];
+                    tiles.product(&result, &Beside::new(vec![&a], width), 0, &mut out, Finish::Bias, Addend::Nothing);
+                    out
+                })
+                .collect();
+            let near = |(a, b): (&f32, &f32)| if form == Form::Bytes { a == b } else { (a - b).abs() < 1e-4 };
+            assert!(products.windows(2).all(|pair| pair[0].iter().zip(&pair[1]).all(near)), "{form:?}");
+        }
+    }
+
+    #[test]
+    fn rows_of_the_next_product_are_the_rounded_values() {
+        let (count, width, columns) = (37, 64, 96);
+        let (a, weights) = (waves(count * width, 0.7), waves(width * columns, 0.9));
+        let result = ResultColumns { inner: width, count: columns, bias: Some(waves(columns, 0.3)) };
+        for form in [Form::Brain, Form::Halves, Form::Thirds] {
+        let tiles = Tiles::new(form, &[width], columns, |k, n| weights[k * columns + n], matrix_unit::emulated);
+        let mut values = vec![0.0; count * columns];
+        let rows = Beside::new(vec![&a], width);
+        tiles.product(&result, &rows, 0, &mut values, Finish::Bias, Addend::Nothing);
+        let [mut next, mut expected] = [(); 2].map(|()| TileRows::new(form, count, 3));
+        tiles.into_rows(&result, &a, next.lines_mut(), form, Finish::Bias);
+        expected.pack(&Beside::new(vec![&values], columns), &[columns], 0, count);
+        for row in 0..count {
+            for step in 0..3 {
+                let of = |rows: &TileRows| -> Vec<Line> {
+                    rows.step(row / SIDE, step).iter().skip(row % SIDE).step_by(SIDE).copied().collect()
+                };
+                assert_eq!(of(&next), of(&expected));
+            }
+        }
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_stays_none() {
+        let mut a = waves(3 * 40, 0.7);
+        a[45] = f32::NAN;
+        let result = ResultColumns { inner: 40, count: 8, bias: None };
+        for form in Form::ALL {
+            let tiles = Tiles::new(form, &[40], 8, |k, n| (k + n) as f32, matrix_unit::emulated);
+            let mut out = vec![0.0; 3 * 8];
+            tiles.product(&result, &Beside::new(vec![&a], 40), 0, &mut out, Finish::Bias, Addend::Nothing);
+            assert!(out[8..16].iter().all(|v| v.is_nan()) && out[..8].iter().all(|v| v.is_finite()), "{form:?}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! A block of a transformer on the matrix unit: what lies between its products never leaves the caches. Rows go through projections,
+//! norms and MLP in groups; between them heads attend. Sums run in an order that depends on sizes alone.
+
+use super::factors::{Beside, Finish, ResultColumns};
+use super::fill::Room;
+use super::matrix_unit::{Form, Line, PAIR, Place, SIDE};
+use super::product::Packed;
+use super::steps::Norm;
+use super::storage::bad;
+use super::tile_attention::attend;
+use super::tile_product::{Addend, Tiles, Values};
+use super::tile_rows::{TileRows, TileSource};
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// Groups of rows for each thread: few, since each reads all weights; more than one, so that no thread waits long for another.
+const GROUPS: usize = 2;
+
+/// Bytes of an MLP's hidden rows that are held at a time.
+const HIDDEN: usize = 2 << 20;
+
+/// A block whose products are all in tiles, of one form.
+#[derive(Debug)]
+pub(super) struct TileBlock {
+    /// Of two tensors side by side, and its norm.
+    pub skip: Option<(Arc<Packed>, Norm)>,
+    pub qkv: Arc<Packed>,
+    pub proj: Arc<Packed>,
+    pub norm2: Norm,
+    pub fc1: Arc<Packed>,
+    pub fc2: Arc<Packed>,
+    pub norm3: Norm,
+    pub heads: usize,
+}
+
+/// A product in tiles, and its result's columns.
+type Layer<'a> = (&'a Tiles, &'a ResultColumns);
+
+impl TileBlock {
+    /// Whether all products are in tiles of one form, and widths are whole steps of them.
+    pub(super) fn fits(&self) -> bool {
+        let width = self.proj.columns();
+        let layers = [&self.qkv, &self.proj, &self.fc1, &self.fc2];
+        let all = layers.into_iter().chain(self.skip.as_ref().map(|(linear, _)| linear));
+        let mut forms = all.into_iter().map(|layer| layer.tiles().map(|(tiles, _)| tiles.form()));
+        let form = forms.next().flatten();
+        let whole = width % (SIDE * self.heads) == 0 && self.fc1.columns() % SIDE == 0;
+        form.is_some() && forms.all(|other| other == form) && whole && self.qkv.columns() == 3 * width
+    }
+
+    /// `x (tokens, width)` of one item, and what it skipped; the same shape.
+    pub(super) fn forward(&self, x: &[f32], skip: Option<&[f32]>, out: &mut [f32]) -> candle_core::Result<()> {
+        let layers = [&self.qkv, &self.proj, &self.fc1, &self.fc2].map(|layer| layer.tiles());
+        let [Some(qkv), Some(proj), Some(fc1), Some(fc2)] = layers else { return Err(in_no_tiles()) };
+        let width = self.proj.columns();
+        let tokens = x.len() / width;
+        let blocks = tokens.div_ceil(SIDE);
+        let group = blocks.div_ceil(GROUPS * rayon::current_num_threads()).max(1);
+        let rows = group * SIDE * width;
+        let form = next_form(qkv.0.form());
+        let mut all = TileRows::new(form, tokens, qkv.1.count.div_ceil(SIDE));
+        // What the block adds to, where that is not x: x and skip together.
+        let mut joined = Room::new(if skip.is_some() { x.len() } else { 0 });
+        let project = |own: &[f32], lines: &mut [Line]| qkv.0.into_rows(qkv.1, own, lines, form, Finish::Bias);
+        match (&self.skip, skip) {
+            (Some((linear, norm)), Some(skip)) => {
+                let linear = linear.tiles().ok_or_else(in_no_tiles)?;
+                let groups = all.groups_mut(group).zip(joined.par_chunks_mut(rows)).zip(x.par_chunks(rows));
+                groups.zip(skip.par_chunks(rows)).for_each(|(((lines, joined), x), skip)| {
+                    let both = Beside::new(vec![x, skip], width);
+                    linear.0.product(linear.1, &both, 0, joined, Finish::Bias, Addend::Nothing);
+                    norm.in_place(joined);
+                    project(joined, lines);
+                });
+            }
+            _ => all.groups_mut(group).zip(x.par_chunks(rows)).for_each(|(lines, x)| project(x, lines)),
+        }
+        let joined = if skip.is_some() { &*joined } else { x };
+        let mixed = Mixed { lines: attend(&all, tokens, self.heads, width), form, heads: self.heads, width };
+        drop(all);
+        out.par_chunks_mut(rows).zip(joined.par_chunks(rows)).enumerate().for_each(|(g, (out, joined))| {
+            Group { of: &mixed, first: g * group }.project(proj, out, joined);
+            self.norm2.in_place(out);
+            mlp(fc1, fc2, out);
+            self.norm3.in_place(out);
+        });
+        Ok(())
+    }
+}
+
+fn in_no_tiles() -> candle_core::Error {
+    bad("a block's products are in no tiles")
+}
+
+/// The form in which a product of one form hands its result to the next: bytes need to know the largest of a whole row before.
+fn next_form(form: Form) -> Form {
+    if form == Form::Bytes { Form::Brain } else { form }
+}
+
+/// Adds to rows what an MLP makes of them; few at a time, so that what it has in between stays near.
+fn mlp(fc1: Layer, fc2: Layer, rows: &mut [f32]) {
+    let (width, hidden, form) = (fc2.1.count, fc1.1.count, fc1.0.form());
+    let bytes = if form == Form::Bytes { size_of::<f32>() } else { 2 * form.parts() };
+    let at_a_time = (HIDDEN / (SIDE * hidden * bytes)).max(1);
+    for rows in rows.chunks_mut(at_a_time * SIDE * width) {
+        let count = rows.len() / width;
+        if form == Form::Bytes {
+            let mut between = Room::new(count * hidden);
+            fc1.0.product(fc1.1, &Beside::new(vec![rows], width), 0, &mut between, Finish::Gelu, Addend::Nothing);
+            fc2.0.product(fc2.1, &Beside::new(vec![&between], hidden), 0, rows, Finish::Bias, Addend::There);
+            continue;
+        }
+        let mut between = TileRows::new(form, count, hidden / SIDE);
+        fc1.0.into_rows(fc1.1, rows, between.lines_mut(), form, Finish::Gelu);
+        let target = &mut Values::new(fc2.1, fc2.0.scales(), rows, Finish::Bias, Addend::There);
+        fc2.0.run(&between, 0..count.div_ceil(SIDE), target);
+    }
+}
+
+/// What the heads mixed, `[head][block][step][part][32 lines]`.
+struct Mixed {
+    lines: Room<Line>,
+    form: Form,
+    heads: usize,
+    width: usize,
+}
+
+/// The same from a block on.
+struct Group<'a> {
+    of: &'a Mixed,
+    first: usize,
+}
+
+impl Group<'_> {
+    /// Puts the product of as many rows as `out` has, and what it is added to, into `out`.
+    fn project(&self, proj: Layer, out: &mut [f32], onto: &[f32]) {
+        let Mixed { form, width, .. } = *self.of;
+        if proj.0.form() != form {
+            let rows = self.values(out.len() / width);
+            let rows = Beside::new(vec![&rows], width);
+            return proj.0.product(proj.1, &rows, 0, out, Finish::Bias, Addend::These(onto));
+        }
+        let blocks = 0..(out.len() / width).div_ceil(SIDE);
+        proj.0.run(self, blocks, &mut Values::new(proj.1, proj.0.scales(), out, Finish::Bias, Addend::These(onto)));
+    }
+
+    /// Of so many rows, from bfloat16.
+    fn values(&self, count: usize) -> Room<f32> {
+        let Mixed { lines, width, .. } = self.of;
+        let mut values = Room::new(count * width);
+        let mut starts = Vec::new();
+        for (row, values) in values.chunks_exact_mut(*width).enumerate() {
+            self.starts(row / SIDE, &mut starts);
+            for (at, values) in values.chunks_exact_mut(SIDE).enumerate() {
+                let line = &lines[starts[at / self.steps()] + at % self.steps() * PAIR + row % SIDE];
+                let (near, far) = values.split_at_mut(SIDE / 2);
+                for ((word, near), far) in line.0.iter().zip(near).zip(far) {
+                    (*near, *far) = (f32::from_bits(word << 16), f32::from_bits(word & 0xffff_0000));
+                }
+            }
+        }
+        values
+    }
+}
+
+impl TileSource for Group<'_> {
+    fn lines(&self) -> &[Line] {
+        &self.of.lines
+    }
+
+    fn place(&self) -> Place {
+        Place::packed(self.of.form)
+    }
+
+    fn steps(&self) -> usize {
+        self.of.width / self.of.heads / SIDE
+    }
+
+    fn starts(&self, block: usize, starts: &mut Vec<usize>) {
+        let each = self.of.lines.len() / self.of.heads;
+        let own = (self.first + block) * self.steps() * self.of.form.lines();
+        starts.clear();
+        starts.extend((0..self.of.heads).map(|head| head * each + own));
+    }
+}
