@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::hub::model_folder;
 use crate::modality::{ModalityTable, PostOptions, Raster, Value};
-use crate::model::kernels::Instructions;
+use crate::model::kernels::{Instructions, matrix_unit_rate};
 use crate::model::{
     AutoencoderEntry, AutoencoderSizes, Computing, DenoiserSizes, DeviceChoice, Engine, MadeUp, Model, NoisePredictor,
     Precision,
@@ -70,6 +70,12 @@ struct Measured {
     /// The best of several products of the sizes that occur, by the device's own product, in this run.
     gemm_peak_gflops: f64,
     share_of_gemm_peak: Option<f64>,
+    /// What the processor's matrix unit does at this precision with everything in the innermost cache, in this run; `None` without one.
+    matrix_unit_gflops: Option<f64>,
+    share_of_matrix_unit: Option<f64>,
+    /// The same for autoencoders.
+    encode_share_of_matrix_unit: Option<f64>,
+    decode_share_of_matrix_unit: Option<f64>,
     /// Of surface reflectance at 10 m.
     encode_seconds: f64,
     decode_seconds: f64,
@@ -165,6 +171,9 @@ impl Bench {
         let times = vec![vec![500.0; batch]; table.len()];
         let seconds = self.median(|| denoiser.noise(&latents, &times)?.iter().try_for_each(finished))?;
         let peak = gemm_peak(engine)?;
+        let unit = engine.is_cpu().then(|| matrix_unit_rate(engine.precision(), false)).flatten();
+        let coders = unit.and_then(|_| matrix_unit_rate(engine.precision(), true));
+        let share_of_unit = |flop: f64, seconds: f64| coders.map(|unit| flop / seconds / 1e9 / unit);
         let gflops = flop.map(|flop| flop / seconds / 1e9);
         let images = table.iter().filter(|m| !m.is_scalar()).count() as f64;
         Ok(Measured {
@@ -180,6 +189,10 @@ impl Bench {
             gflops,
             gemm_peak_gflops: peak,
             share_of_gemm_peak: gflops.map(|gflops| gflops / peak),
+            matrix_unit_gflops: unit,
+            share_of_matrix_unit: gflops.zip(unit).map(|(gflops, unit)| gflops / unit),
+            encode_share_of_matrix_unit: coding.and_then(|[flop, _]| share_of_unit(flop, encode_seconds)),
+            decode_share_of_matrix_unit: coding.and_then(|[_, flop]| share_of_unit(flop, decode_seconds)),
             encode_seconds,
             decode_seconds,
             encode_share_of_gemm_peak: coding.map(|[flop, _]| flop / encode_seconds / 1e9 / peak),
@@ -240,6 +253,15 @@ fn print(measured: &Measured) {
         println!(
             "  work         {flop:.0} GFLOP, {gflops:.0} GFLOP/s, {:.0} % of the products' {peak:.0}",
             100.0 * share
+        );
+    }
+    if let (Some(rate), Some(share)) = (measured.matrix_unit_gflops, measured.share_of_matrix_unit) {
+        let of = |share: Option<f64>| 100.0 * share.unwrap_or(0.0);
+        println!(
+            "  matrix unit  {rate:.0} GFLOP/s from the innermost cache, of which {:.0} %; encode {:.0} %, decode {:.0} %",
+            100.0 * share,
+            of(measured.encode_share_of_matrix_unit),
+            of(measured.decode_share_of_matrix_unit)
         );
     }
     if let Some(bytes) = measured.peak_memory_bytes {

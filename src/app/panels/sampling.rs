@@ -206,6 +206,13 @@ fn computing(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
             Precision::Bf16,
             "Half the memory, and fast on processors with a matrix unit (AMX); outputs differ by some hundredths",
         ),
+        (
+            "CPU, 8-bit integers",
+            DeviceChoice::Cpu,
+            Precision::I8,
+            "A quarter of the memory, and fastest on processors with a matrix unit (AMX), elsewhere as 16-bit integers; outputs \
+             differ by some hundredths",
+        ),
         ("graphics adapter", DeviceChoice::Gpu, Precision::F32, "The best there is, also one made of software"),
         (
             "graphics adapter, half precision",

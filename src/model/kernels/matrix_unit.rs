@@ -4,6 +4,7 @@
 //! ([`emulated`]): tests run everything around them with that, and a processor's own unit is used only after it gave the same.
 
 use std::sync::OnceLock;
+use std::time::Instant;
 
 /// Rows and columns that the matrix unit works on at a time: two tiles of each.
 pub(super) const SIDE: usize = 32;
@@ -181,33 +182,27 @@ pub(super) fn ready() -> unit::Ready {
     unit::Ready::new()
 }
 
-pub static VARIANT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-pub fn variant() -> usize { VARIANT.load(std::sync::atomic::Ordering::Relaxed) }
-
-pub fn probe(n: usize) -> f64 {
-    let _ready = ready();
-    let (rows, panel) = (vec![Line::default(); 8 * PAIR], vec![Line::default(); 8 * PAIR]);
-    let mut out = [Line::default(); 2 * SIDE];
-    let begun = std::time::Instant::now();
-    for _ in 0..n {
-        unit::multiply(Block { form: Form::Brain, rows: &rows, place: Place::packed(Form::Brain), starts: &[0], steps: 8, panel: &panel, out: &mut out, wide: 2 });
+/// What the matrix unit does on all threads of the calling pool, in products of values of this form: GFLOP/s with rows and panel in
+/// the innermost cache (a multiplication and an addition count two). `None` where there is none.
+pub(super) fn rate(form: Form) -> Option<f64> {
+    const STEPS: usize = 4;
+    const TIMES: usize = 4000;
+    if !is_here() {
+        return None;
     }
-    begun.elapsed().as_secs_f64()
+    let one = |_: rayon::BroadcastContext<'_>| {
+        let _ready = ready();
+        let (rows, panel) = (vec![Line::default(); STEPS * form.lines()], vec![Line::default(); STEPS * form.lines()]);
+        let (mut out, place) = ([Line::default(); 2 * SIDE], Place::packed(form));
+        let begun = Instant::now();
+        for _ in 0..TIMES {
+            let (starts, steps, panel, out) = (&[0], STEPS, &panel, &mut out);
+            unit::multiply(Block { form, rows: &rows, place, starts, steps, panel, out, wide: 2 });
+        }
+        (2 * TIMES * STEPS * form.step() * SIDE * SIDE) as f64 / begun.elapsed().as_secs_f64() / 1e9
+    };
+    Some(rayon::broadcast(one).iter().sum())
 }
-
-/// Asks for lines that are needed soon.
-#[cfg(target_arch = "x86_64")]
-#[allow(unsafe_code)]
-pub(super) fn fetch(lines: &[Line]) {
-    for line in lines {
-        // SAFETY: a hint, which reads nothing.
-        unsafe { std::arch::x86_64::_mm_prefetch((&raw const *line).cast(), std::arch::x86_64::_MM_HINT_T1) };
-    }
-}
-
-/// Nothing to ask for here.
-#[cfg(not(target_arch = "x86_64"))]
-pub(super) fn fetch(_: &[Line]) {}
 
 /// Whether a multiplication gives what the description says, up to the order of sums.
 fn agrees(multiply: Multiply) -> bool {
@@ -513,17 +508,6 @@ mod unit {
                     "add {a}, [{told} + 48]\n", rows_here!(), "sub {a}, [{told} + 48]\n", panel_at!(0, 1024), four!("tdpbf16ps"),
                     rows_here!(), four!("tdpbf16ps"),
                     panel_at!(2048, 3072), four!("tdpbf16ps"),
-                )),
-                Form::Thirds if super::variant() & 4 == 0 => run!(told, apart, panel, 6144, out, concat!(
-                    ahead!(6144), ahead!(6400), ahead!(6656), ahead!(6912), ahead!(7168), ahead!(7424), ahead!(7680), ahead!(7936),
-                    ahead!(8192), ahead!(8448), ahead!(8704), ahead!(8960), ahead!(9216), ahead!(9472), ahead!(9728), ahead!(9984),
-                    ahead!(10240), ahead!(10496), ahead!(10752), ahead!(11008), ahead!(11264), ahead!(11520), ahead!(11776), ahead!(12032),
-                    "add {a}, [{told} + 48]\n add {a}, [{told} + 48]\n", rows_here!(), panel_at!(0, 1024), four!("tdpbf16ps"),
-                    "sub {a}, [{told} + 48]\n", rows_here!(), four!("tdpbf16ps"),
-                    panel_at!(2048, 3072), four!("tdpbf16ps"),
-                    "sub {a}, [{told} + 48]\n", rows_here!(), four!("tdpbf16ps"),
-                    panel_at!(0, 1024), four!("tdpbf16ps"),
-                    panel_at!(4096, 5120), four!("tdpbf16ps"),
                 )),
                 Form::Thirds => run!(told, apart, panel, 6144, out, concat!(
                     "add {a}, [{told} + 48]\n add {a}, [{told} + 48]\n", rows_here!(), panel_at!(0, 1024), four!("tdpbf16ps"),

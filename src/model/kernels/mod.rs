@@ -13,7 +13,7 @@ pub mod gradient;
 mod group_norm;
 mod instructions;
 mod integers;
-pub mod matrix_unit;
+mod matrix_unit;
 mod product;
 mod rows;
 mod steps;
@@ -36,6 +36,7 @@ pub use conv::{PackedConv, Sampling};
 use factors::{Beside, Finish};
 use group_norm::GroupNorm;
 pub use instructions::{INSTRUCTIONS_VARIABLE, Instructions};
+use matrix_unit::Form;
 use product::Packed;
 use std::sync::Arc;
 use steps::Norm;
@@ -45,6 +46,19 @@ use transformer::TileBlock;
 /// Whether these kernels can take a tensor.
 pub fn can_run(x: &Tensor) -> bool {
     x.device().is_cpu() && x.dtype() == DType::F32
+}
+
+/// GFLOP/s of this processor's matrix unit, all threads, in products of this precision with everything in the innermost cache; `None`
+/// where there is none, or it does not do them. `sensitive` is what autoencoders take, which stay finer.
+pub fn matrix_unit_rate(precision: Precision, sensitive: bool) -> Option<f64> {
+    let form = match precision {
+        Precision::F32 => Form::Thirds,
+        Precision::Bf16 | Precision::I8 if sensitive => Form::Halves,
+        Precision::Bf16 => Form::Brain,
+        Precision::I8 => Form::Bytes,
+        Precision::F16 | Precision::I16 => return None,
+    };
+    (Instructions::here() == Instructions::Amx).then(|| matrix_unit::rate(form)).flatten()
 }
 
 /// Attention of the heads over each other's tokens: `(batch, tokens, 3 · width)` with queries, keys and values beside each

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// Bytes of packed rows that are multiplied with one panel after the other: they stay in a core's own cache.
-const NEAR: usize = 1 << 20;
+const NEAR: usize = 1408 << 10;
 
 /// A packed factor in tiles.
 #[derive(Debug)]
@@ -160,17 +160,25 @@ impl Tiles {
             let at = at * most * SIDE;
             let own = Beside::new(vec![rows], result.inner);
             let packed = self.rows(&own, at, (most * SIDE).min(count - at));
-            let target = &mut NextRows { result, scales: &self.scales, lines, form, finish };
+            let panels = 0..self.panels();
+            let target = &mut NextRows { result, scales: &self.scales, lines, form, panels, finish };
             self.run(&packed, 0..packed.blocks(), target);
         }
     }
 
     /// Multiplies blocks of rows with all panels and hands the sums on.
     pub(super) fn run<S: TileSource>(&self, source: &S, blocks: Range<usize>, target: &mut impl Target) {
+        self.run_part(source, blocks, Cut { panels: 0..self.panels(), steps: 0..self.steps }, target);
+    }
+
+    /// The same with some panels, over some steps, which are all that the rows have.
+    pub(super) fn run_part<S: TileSource>(&self, source: &S, blocks: Range<usize>, cut: Cut, target: &mut impl Target) {
         let _ready = matrix_unit::ready();
         let (mut sums, mut starts): (Sums, _) = ([Line::default(); 2 * SIDE], Vec::new());
         let each = self.steps * self.form.lines();
-        for panel in 0..self.panels() {
+        let inner = cut.steps.start * self.form.lines()..cut.steps.end * self.form.lines();
+        for panel in cut.panels.clone() {
+            let lines = &self.lines[panel * each..][inner.clone()];
             for block in blocks.clone() {
                 source.starts(block, &mut starts);
                 (self.multiply)(Block {
@@ -179,14 +187,22 @@ impl Tiles {
                     place: source.place(),
                     starts: &starts,
                     steps: source.steps(),
-                    panel: &self.lines[panel * each..][..each],
+                    panel: lines,
                     out: &mut sums,
                     wide: 2,
                 });
-                target.take(self.form, block, panel, &sums, source);
+                target.take(self.form, [block, panel], &sums, source);
             }
         }
     }
+}
+
+/// A part of a factor in tiles.
+#[derive(Debug, Clone)]
+pub(super) struct Cut {
+    pub panels: Range<usize>,
+    /// Of the inner dimension.
+    pub steps: Range<usize>,
 }
 
 /// A panel's columns of some rows.
@@ -220,7 +236,7 @@ impl NullaryFnOnce for PanelOfRows<'_> {
 /// Takes the sums of blocks.
 pub(super) trait Target {
     /// The sums of a block and a panel of columns.
-    fn take<S: TileSource>(&mut self, form: Form, block: usize, panel: usize, sums: &Sums, source: &S);
+    fn take<S: TileSource>(&mut self, form: Form, at: [usize; 2], sums: &Sums, source: &S);
 }
 
 /// What is added to a product.
@@ -241,6 +257,9 @@ pub(super) struct Values<'a> {
     out: &'a mut [f32],
     finish: Finish,
     onto: Addend<'a>,
+    biased: bool,
+    /// Whose columns the result's rows have, where not all.
+    panels: Option<Range<usize>>,
     /// Where rows go that are no row of the result.
     places: Option<Places>,
 }
@@ -288,7 +307,17 @@ impl<'a> Values<'a> {
         finish: Finish,
         onto: Addend<'a>,
     ) -> Self {
-        Self { result, scales, out, finish, onto, places: None }
+        Self { result, scales, out, finish, onto, biased: true, panels: None, places: None }
+    }
+
+    /// The same of these panels' columns alone, with nothing between them.
+    pub(super) fn of_panels(self, panels: Range<usize>) -> Self {
+        Self { panels: Some(panels), ..self }
+    }
+
+    /// The same without the bias.
+    pub(super) fn without_bias(self) -> Self {
+        Self { biased: false, ..self }
     }
 
     /// The same for the places of an image.
@@ -298,22 +327,23 @@ impl<'a> Values<'a> {
 }
 
 /// Rows of the next product: a panel of columns is a step of them.
-struct NextRows<'a> {
-    result: &'a ResultColumns,
-    scales: &'a [f32],
+pub(super) struct NextRows<'a> {
+    pub result: &'a ResultColumns,
+    pub scales: &'a [f32],
     /// Of whole blocks.
-    lines: &'a mut [Line],
-    form: Form,
-    finish: Finish,
+    pub lines: &'a mut [Line],
+    pub form: Form,
+    /// The panels whose columns they hold.
+    pub panels: Range<usize>,
+    pub finish: Finish,
 }
 
 impl Target for NextRows<'_> {
     #[allow(unsafe_code)]
-    fn take<S: TileSource>(&mut self, form: Form, block: usize, panel: usize, sums: &Sums, source: &S) {
-        let columns = self.result.count;
-        let left = panel * SIDE;
-        let each = self.form.lines();
-        let lines = &mut self.lines[(block * columns.div_ceil(SIDE) + panel) * each..][..each];
+    fn take<S: TileSource>(&mut self, form: Form, [block, panel]: [usize; 2], sums: &Sums, source: &S) {
+        let (columns, left, each) = (self.result.count, panel * SIDE, self.form.lines());
+        let at = block * self.panels.len() + panel - self.panels.start;
+        let lines = &mut self.lines[at * each..][..each];
         let factors = &factors(form, block, self.scales.get(left..), source);
         let bias = self.result.bias.as_deref().map(|bias| &bias[left..columns.min(left + SIDE)]);
         #[cfg(target_arch = "x86_64")]
@@ -377,7 +407,7 @@ impl NullaryFnOnce for Rounded<'_> {
 }
 
 impl Target for Values<'_> {
-    fn take<S: TileSource>(&mut self, form: Form, block: usize, panel: usize, sums: &Sums, source: &S) {
+    fn take<S: TileSource>(&mut self, form: Form, [block, panel]: [usize; 2], sums: &Sums, source: &S) {
         let columns = self.result.count;
         let left = panel * SIDE;
         let rows = match &self.places {
@@ -388,12 +418,15 @@ impl Target for Values<'_> {
             bytes: form == Form::Bytes,
             sums,
             factors: &factors(form, block, self.scales.get(left..), source),
-            bias: self.result.bias.as_deref().map(|bias| &bias[left..columns.min(left + SIDE)]),
+            bias: self.result.bias.as_deref().filter(|_| self.biased).map(|bias| &bias[left..columns.min(left + SIDE)]),
             finish: self.finish,
             rows: &rows,
             onto: self.onto,
             out: self.out,
-            across: (columns, left..columns.min(left + SIDE)),
+            across: match &self.panels {
+                Some(panels) => (panels.len() * SIDE, left - panels.start * SIDE..left - panels.start * SIDE + SIDE),
+                None => (columns, left..columns.min(left + SIDE)),
+            },
         });
     }
 }

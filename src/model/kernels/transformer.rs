@@ -1,14 +1,14 @@
 //! A block of a transformer on the matrix unit: what lies between its products never leaves the caches. Rows go through projections,
 //! norms and MLP in groups; between them heads attend. Sums run in an order that depends on sizes alone.
 
-use super::factors::{Beside, Finish, ResultColumns};
+use super::factors::{Beside, Finish, PIECE, ResultColumns};
 use super::fill::Room;
 use super::matrix_unit::{Form, Line, PAIR, Place, SIDE};
 use super::product::Packed;
 use super::steps::Norm;
 use super::storage::bad;
 use super::tile_attention::attend;
-use super::tile_product::{Addend, Tiles, Values};
+use super::tile_product::{Addend, Cut, NextRows, Tiles, Values};
 use super::tile_rows::{TileRows, TileSource};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use std::sync::Arc;
 /// Groups of rows for each thread: few, since each reads all weights; more than one, so that no thread waits long for another.
 const GROUPS: usize = 2;
 
-/// Bytes of an MLP's hidden rows that are held at a time.
-const HIDDEN: usize = 2 << 20;
+/// Columns of an MLP's hidden rows that are held at a time: some whole pieces.
+const HIDDEN: usize = 4 * PIECE;
 
 /// A block whose products are all in tiles, of one form.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl TileBlock {
         let all = layers.into_iter().chain(self.skip.as_ref().map(|(linear, _)| linear));
         let mut forms = all.into_iter().map(|layer| layer.tiles().map(|(tiles, _)| tiles.form()));
         let form = forms.next().flatten();
-        let whole = width % (SIDE * self.heads) == 0 && self.fc1.columns() % SIDE == 0;
+        let whole = width % (SIDE * self.heads) == 0 && self.fc1.columns() % form.map_or(1, Form::step) == 0;
         form.is_some() && forms.all(|other| other == form) && whole && self.qkv.columns() == 3 * width
     }
 
@@ -97,23 +97,33 @@ fn next_form(form: Form) -> Form {
     if form == Form::Bytes { Form::Brain } else { form }
 }
 
-/// Adds to rows what an MLP makes of them; few at a time, so that what it has in between stays near.
+/// Adds to rows what an MLP makes of them, some hidden columns at a time, so that what it has in between stays near.
 fn mlp(fc1: Layer, fc2: Layer, rows: &mut [f32]) {
-    let (width, hidden, form) = (fc2.1.count, fc1.1.count, fc1.0.form());
-    let bytes = if form == Form::Bytes { size_of::<f32>() } else { 2 * form.parts() };
-    let at_a_time = (HIDDEN / (SIDE * hidden * bytes)).max(1);
-    for rows in rows.chunks_mut(at_a_time * SIDE * width) {
-        let count = rows.len() / width;
+    let (width, form) = (fc2.1.count, fc1.0.form());
+    let count = rows.len() / width;
+    let (blocks, step) = (0..count.div_ceil(SIDE), form.step());
+    let packed = fc1.0.rows(&Beside::new(vec![rows], width), 0, count);
+    for first in (0..fc1.1.count).step_by(HIDDEN) {
+        let columns = HIDDEN.min(fc1.1.count - first);
+        let panels = first / SIDE..(first + columns) / SIDE;
+        let own = Cut { panels: panels.clone(), steps: 0..packed.steps() };
+        let next = Cut { panels: 0..width.div_ceil(SIDE), steps: first / step..(first + columns).div_ceil(step) };
+        let mut between = TileRows::new(form, count, next.steps.len());
+        let (result, scales, finish) = (fc1.1, fc1.0.scales(), Finish::Gelu);
         if form == Form::Bytes {
-            let mut between = Room::new(count * hidden);
-            fc1.0.product(fc1.1, &Beside::new(vec![rows], width), 0, &mut between, Finish::Gelu, Addend::Nothing);
-            fc2.0.product(fc2.1, &Beside::new(vec![&between], hidden), 0, rows, Finish::Bias, Addend::There);
-            continue;
+            // Their scale is that of the largest of these columns.
+            let mut values = Room::new(count * columns);
+            let target = &mut Values::new(result, scales, &mut values, finish, Addend::Nothing).of_panels(panels);
+            fc1.0.run_part(&packed, blocks.clone(), own, target);
+            between.pack(&Beside::new(vec![&values], columns), &Beside::pieces(1, columns), 0, count);
+        } else {
+            let lines = between.lines_mut();
+            let target = &mut NextRows { result, scales, lines, form, panels, finish };
+            fc1.0.run_part(&packed, blocks.clone(), own, target);
         }
-        let mut between = TileRows::new(form, count, hidden / SIDE);
-        fc1.0.into_rows(fc1.1, rows, between.lines_mut(), form, Finish::Gelu);
-        let target = &mut Values::new(fc2.1, fc2.0.scales(), rows, Finish::Bias, Addend::There);
-        fc2.0.run(&between, 0..count.div_ceil(SIDE), target);
+        let target = Values::new(fc2.1, fc2.0.scales(), rows, Finish::Bias, Addend::There);
+        let target = &mut if first == 0 { target } else { target.without_bias() };
+        fc2.0.run_part(&between, blocks.clone(), next, target);
     }
 }
 
