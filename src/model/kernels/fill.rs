@@ -25,6 +25,31 @@ pub(super) fn in_parallel(length: usize, chunk: usize, task: impl Fn(usize, &mut
     all
 }
 
+/// The same of tasks that find anything: to clear megabytes first that are written once costs as much as a layer norm.
+///
+/// # Safety
+/// A task has to write every value of its chunk.
+#[allow(unsafe_code)]
+pub(super) unsafe fn in_parallel_unfilled(
+    length: usize,
+    chunk: usize,
+    task: impl Fn(usize, &mut [MaybeUninit<f32>]) + Sync,
+) -> Vec<f32> {
+    let mut all: Vec<f32> = Vec::with_capacity(length);
+    all.spare_capacity_mut()[..length].par_chunks_mut(chunk.max(1)).enumerate().for_each(|(i, room)| task(i, room));
+    // SAFETY: the chunks cover `length` values, all of which were written, as the caller promises. A panic in a task leaves the
+    // length at 0.
+    unsafe { all.set_len(length) };
+    all
+}
+
+/// Values as room that is to be written. Nothing makes them uninitialised: what takes such room writes values alone.
+#[allow(unsafe_code)]
+pub(super) fn as_room(values: &mut [f32]) -> &mut [MaybeUninit<f32>] {
+    // SAFETY: the layouts are the same, and only `Finished` of products writes to it, always values.
+    unsafe { &mut *(std::ptr::from_mut(values) as *mut [MaybeUninit<f32>]) }
+}
+
 /// Room for values, which are anything at first; given back to its thread for others when it is dropped.
 #[derive(Debug)]
 pub(super) struct Room<T: Kept> {

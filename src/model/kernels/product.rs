@@ -7,7 +7,7 @@
 
 use super::brain_floats::BrainFloats;
 use super::factors::{Finish, PIECE, ResultColumns, Rows};
-use super::fill::in_parallel;
+use super::fill::{as_room, in_parallel, in_parallel_unfilled};
 use super::floats::{Floats, Onto};
 use super::instructions::Instructions;
 use super::integers::Integers;
@@ -15,6 +15,7 @@ use super::matrix_unit::{self, Form, SIDE};
 use super::rows::transposed;
 use super::tile_product::{Addend, Tiles};
 use crate::model::Precision;
+use std::mem::MaybeUninit;
 
 /// A factor with fewer rows or columns is no work: images' few channels, latents, the values of a patch. Such layers stay in
 /// float32 where others are rounded to bfloat16.
@@ -191,18 +192,22 @@ impl Packed {
 
     /// The product with `count` rows, `(count, columns)`, on all threads of the pool that calls; added to `onto`, of the same
     /// shape, where that is given.
+    #[allow(unsafe_code)]
     pub(super) fn product(&self, rows: &impl Rows, count: usize, finish: Finish, onto: Option<&[f32]>) -> Vec<f32> {
         assert!(onto.is_none_or(|onto| onto.len() == count * self.result.count));
         if let Values::Tiles(tiles) = &self.values {
             let blocks = count.div_ceil(SIDE);
             let each = blocks.div_ceil(TASKS * rayon::current_num_threads()).max(1) * SIDE;
-            return in_parallel(count * self.result.count, each * self.result.count, |task, out| {
+            let product = |task: usize, out: &mut [MaybeUninit<f32>]| {
                 let onto = match onto {
                     Some(onto) => Addend::These(&onto[task * each * self.result.count..][..out.len()]),
                     None => Addend::Nothing,
                 };
                 tiles.product(&self.result, rows, task * each, out, finish, onto);
-            });
+            };
+            let (length, chunk) = (count * self.result.count, each * self.result.count);
+            // SAFETY: the product writes every column of every row.
+            return unsafe { in_parallel_unfilled(length, chunk, product) };
         }
         let tasks = 4 * rayon::current_num_threads();
         let each = (count.div_ceil(tasks).next_multiple_of(*ROWS.start())).clamp(*ROWS.start(), *ROWS.end());
@@ -216,7 +221,7 @@ impl Packed {
     /// Puts the product into `out`, whatever is there, on this thread.
     pub(super) fn product_into(&self, rows: &impl Rows, first: usize, out: &mut [f32], finish: Finish) {
         match &self.values {
-            Values::Tiles(tiles) => tiles.product(&self.result, rows, first, out, finish, Addend::Nothing),
+            Values::Tiles(tiles) => tiles.product(&self.result, rows, first, as_room(out), finish, Addend::Nothing),
             Values::Floats(floats) if self.result.inner > 0 => {
                 floats.product(&self.result, rows, first, out, finish, Onto::Nothing);
             }
@@ -233,7 +238,7 @@ impl Packed {
             Values::Floats(floats) => floats.product(&self.result, rows, first, out, finish, Onto::Values),
             Values::BrainFloats(halves) => halves.product_onto(&self.result, rows, first, out, finish),
             Values::Integers(integers) => integers.product_onto(&self.result, rows, first, out, finish),
-            Values::Tiles(tiles) => tiles.product(&self.result, rows, first, out, finish, Addend::There),
+            Values::Tiles(tiles) => tiles.product(&self.result, rows, first, as_room(out), finish, Addend::There),
         }
     }
 }

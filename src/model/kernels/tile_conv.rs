@@ -2,6 +2,7 @@
 //! neighbours lie. Doubled pixels never exist (see [`super::taps`]).
 
 use super::factors::{Beside, Finish, ResultColumns};
+use super::fill::{Room, in_parallel_unfilled};
 use super::instructions::Instructions;
 use super::matrix_unit::{Form, Line, Multiply, Place, SIDE, TILE};
 use super::taps::{Image, Part, Plan};
@@ -9,6 +10,7 @@ use super::tile_product::{Addend, Places, Tiles, Values};
 use super::tile_rows::{TileSource, brain_line, rests, step_of};
 use pulp::NullaryFnOnce;
 use rayon::prelude::*;
+use std::mem::MaybeUninit;
 
 /// Places of a result that one task works on, at least.
 const PLACES: usize = 512;
@@ -68,6 +70,7 @@ impl TileConv {
     }
 
     /// A result of `size` rows and columns, `(row, column, batch, outputs)`.
+    #[allow(unsafe_code)]
     pub(super) fn apply(&self, image: Image, size: [usize; 2], onto: Option<&[f32]>) -> Vec<f32> {
         assert!(image.channels == self.inputs);
         let phases = self.plan.phases.len();
@@ -76,8 +79,7 @@ impl TileConv {
         // Rows of a task, and what they are in the result.
         let each = PLACES.div_ceil((columns * image.batch).max(1)).max(1);
         let chunk = each * phases * size[1] * image.batch * self.result.count;
-        let mut out = vec![0.0; size[0] * size[1] * image.batch * self.result.count];
-        out.par_chunks_mut(chunk.max(1)).enumerate().for_each(|(task, out)| {
+        let convolve = |task: usize, out: &mut [MaybeUninit<f32>]| {
             let onto = onto.map_or(Addend::Nothing, |onto| Addend::These(&onto[task * chunk..][..out.len()]));
             for (part, tiles) in &self.phases {
                 let own = Read { image: &lined, taps: lined.taps(part), first: task * each * lined.row() };
@@ -90,18 +92,20 @@ impl TileConv {
                     phases,
                 };
                 let blocks = (places.rows * lined.row()).div_ceil(SIDE);
-                let mut target = Values::new(&self.result, tiles.scales(), out, Finish::Bias, onto).at(places);
+                let mut target = Values::fresh(&self.result, tiles.scales(), &mut *out, Finish::Bias, onto).at(places);
                 tiles.run(&own, 0..blocks, &mut target);
             }
-        });
-        out
+        };
+        let length = size[0] * size[1] * image.batch * self.result.count;
+        // SAFETY: the phases cover every place, and a product writes every column.
+        unsafe { in_parallel_unfilled(length, chunk, convolve) }
     }
 }
 
 /// An image in tiles' lines, `(plane, row, column, batch, part, step)`: one plane for each remainder of a row's and a column's number
 /// by the stride, each with a place of zeros all around.
 struct TileImage {
-    lines: Vec<Line>,
+    lines: Room<Line>,
     stride: usize,
     /// Of the result's phase: the planes have two more.
     size: [usize; 2],
@@ -114,14 +118,15 @@ struct TileImage {
 impl TileImage {
     fn new(form: Form, image: Image, stride: usize, size: [usize; 2]) -> Self {
         let steps = image.channels.div_ceil(form.step());
-        let mut new = Self { lines: Vec::new(), stride, size, batch: image.batch, parts: form.parts(), steps };
+        let mut new = Self { lines: Room::new(0), stride, size, batch: image.batch, parts: form.parts(), steps };
         // Tiles reach beyond the last place.
         let rest = (SIDE + 2 * image.batch) * new.place_lines();
         let row = new.row() * new.place_lines();
         let rows = stride * stride * (size[0] + 2);
-        new.lines = vec![Line::default(); rows * row + rest];
-        let mut lines = std::mem::take(&mut new.lines);
+        let mut lines = Room::<Line>::new(rows * row + rest);
+        lines[rows * row..].fill(Line::default());
         lines[..rows * row].par_chunks_mut(row).enumerate().for_each(|(at, out)| {
+            out.fill(Line::default());
             let (plane, y) = (at / (size[0] + 2), at % (size[0] + 2));
             let (below, right) = (plane / stride, plane % stride);
             let Some(y) = y.checked_sub(1).map(|y| y * stride + below).filter(|y| *y < image.size[0]) else { return };

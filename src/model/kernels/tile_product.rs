@@ -2,6 +2,7 @@
 //! leaving the tiles, and finished while it lies in the innermost cache.
 
 use super::factors::{Beside, Finish, ResultColumns, Rows};
+use super::fill::{Room, as_room};
 use super::functions::{gelu, gelu_near};
 use super::instructions::Instructions;
 use super::matrix_unit::{self, Block, Form, Line, Multiply, PAIR, SIDE, Sums, TILE};
@@ -10,6 +11,7 @@ use super::tile_rows::{TileRows, TileSource, Step, pair_values, split_sums, step
 use super::wide;
 use pulp::NullaryFnOnce;
 use rayon::prelude::*;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Bytes of packed rows that are multiplied with one panel after the other: they stay in a core's own cache.
@@ -23,7 +25,7 @@ pub(super) struct Tiles {
     pieces: Vec<usize>,
     steps: usize,
     /// `[panel][step][part][left, right][16 lines]`
-    lines: Vec<Line>,
+    lines: Room<Line>,
     /// What a column's sums are multiplied with: of bytes.
     scales: Vec<f32>,
     multiply: Multiply,
@@ -69,7 +71,7 @@ impl Tiles {
             .collect();
         let rows = Columns { values, inner, bounds };
         let (panels, each) = (columns.div_ceil(SIDE), steps * form.lines());
-        let mut lines = vec![Line::default(); panels * each];
+        let mut lines = Room::new(panels * each);
         let mut scales = vec![0.0; if form == Form::Bytes { panels * SIDE } else { 0 }];
         // As many tasks where there are no scales.
         let mut none = vec![[0.0; 0]; panels];
@@ -92,7 +94,7 @@ impl Tiles {
         multiply: Multiply,
     ) -> Self {
         let (panels, steps) = (columns.div_ceil(SIDE), steps_of(form, pieces));
-        let mut lines = vec![Line::default(); panels * steps * form.lines()];
+        let mut lines = Room::new(panels * steps * form.lines());
         lines.par_chunks_mut((steps * form.lines()).max(1)).enumerate().for_each(|(panel, mut lines)| {
             for (piece, length) in pieces.iter().enumerate() {
                 let own;
@@ -132,7 +134,7 @@ impl Tiles {
         result: &ResultColumns,
         rows: &impl Rows,
         first: usize,
-        out: &mut [f32],
+        out: &mut [MaybeUninit<f32>],
         finish: Finish,
         onto: Addend,
     ) {
@@ -147,7 +149,7 @@ impl Tiles {
                 other => other,
             };
             let blocks = 0..packed.blocks();
-            self.run(&packed, blocks, &mut Values::new(result, &self.scales, out, finish, onto));
+            self.run(&packed, blocks, &mut Values::fresh(result, &self.scales, out, finish, onto));
         }
     }
 
@@ -254,7 +256,7 @@ pub(super) struct Values<'a> {
     result: &'a ResultColumns,
     /// Of columns.
     scales: &'a [f32],
-    out: &'a mut [f32],
+    out: &'a mut [MaybeUninit<f32>],
     finish: Finish,
     onto: Addend<'a>,
     biased: bool,
@@ -304,6 +306,17 @@ impl<'a> Values<'a> {
         result: &'a ResultColumns,
         scales: &'a [f32],
         out: &'a mut [f32],
+        finish: Finish,
+        onto: Addend<'a>,
+    ) -> Self {
+        Self::fresh(result, scales, as_room(out), finish, onto)
+    }
+
+    /// The same where nothing was written before, unless it is added to.
+    pub(super) fn fresh(
+        result: &'a ResultColumns,
+        scales: &'a [f32],
+        out: &'a mut [MaybeUninit<f32>],
         finish: Finish,
         onto: Addend<'a>,
     ) -> Self {
@@ -442,7 +455,7 @@ struct Finished<'a> {
     /// Where they go, in rows of the result.
     rows: &'a [usize; SIDE],
     onto: Addend<'a>,
-    out: &'a mut [f32],
+    out: &'a mut [MaybeUninit<f32>],
     /// Columns of a row, and which of them.
     across: (usize, Range<usize>),
 }
@@ -451,6 +464,7 @@ impl NullaryFnOnce for Finished<'_> {
     type Output = ();
 
     #[inline(always)]
+    #[allow(unsafe_code)]
     fn call(self) {
         let (columns, across) = self.across.clone();
         let bias = step_of(self.bias.unwrap_or(&[]));
@@ -463,11 +477,11 @@ impl NullaryFnOnce for Finished<'_> {
             let out = &mut self.out[to * columns..][across.clone()];
             let onto = match self.onto {
                 Addend::Nothing => None,
-                Addend::There => Some(&*out),
-                Addend::These(onto) => Some(&onto[to * columns..][across.clone()]),
+                // SAFETY: what is added to what lies there finds values.
+                Addend::There => Some(step_of(unsafe { out.assume_init_ref() })),
+                Addend::These(onto) => Some(step_of(&onto[to * columns..][across.clone()])),
             };
             if let Some(onto) = onto {
-                let onto = step_of(onto);
                 for half in 0..2 {
                     for i in 0..TILE {
                         values[half][i] += onto[half][i];
@@ -478,8 +492,16 @@ impl NullaryFnOnce for Finished<'_> {
                 activate(self.finish, false, &mut values);
             }
             match out.first_chunk_mut::<SIDE>() {
-                Some(out) => out.copy_from_slice(values.as_flattened()),
-                None => out.copy_from_slice(&values.as_flattened()[..out.len()]),
+                Some(out) => {
+                    for (out, v) in out.iter_mut().zip(values.as_flattened()) {
+                        out.write(*v);
+                    }
+                }
+                None => {
+                    for (out, v) in out.iter_mut().zip(values.as_flattened()) {
+                        out.write(*v);
+                    }
+                }
             }
         }
     }
@@ -575,9 +597,9 @@ mod tests {
             for (form, unit) in Form::ALL.into_iter().flat_map(|form| units().into_iter().map(move |unit| (form, unit))) {
                 let tiles = Tiles::new(form, &pieces, columns, |k, n| weights[k * columns + n], unit);
                 let [mut plain, mut sum, mut active] = [(); 3].map(|()| vec![f32::NAN; count * columns]);
-                tiles.product(&result, &rows, 0, &mut plain, Finish::Bias, Addend::Nothing);
-                tiles.product(&result, &rows, 0, &mut sum, Finish::Bias, Addend::These(&onto));
-                tiles.product(&result, &rows, 0, &mut active, Finish::Gelu, Addend::Nothing);
+                tiles.product(&result, &rows, 0, as_room(&mut plain), Finish::Bias, Addend::Nothing);
+                tiles.product(&result, &rows, 0, as_room(&mut sum), Finish::Bias, Addend::These(&onto));
+                tiles.product(&result, &rows, 0, as_room(&mut active), Finish::Gelu, Addend::Nothing);
                 for at in 0..count * columns {
                     let (row, column) = (at / columns, at % columns);
                     let (mut exact, mut of_row, mut of_column) = (0.0, 0.0, 0.0);
@@ -607,7 +629,7 @@ mod tests {
                     let pieces = Beside::pieces(1, width);
                     let tiles = Tiles::new(form, &pieces, columns, |k, n| weights[k * columns + n], unit);
                     let mut out = vec![0.0; count * columns];
-                    tiles.product(&result, &Beside::new(vec![&a], width), 0, &mut out, Finish::Bias, Addend::Nothing);
+                    tiles.product(&result, &Beside::new(vec![&a], width), 0, as_room(&mut out), Finish::Bias, Addend::Nothing);
                     out
                 })
                 .collect();
@@ -625,7 +647,7 @@ mod tests {
         let tiles = Tiles::new(form, &[width], columns, |k, n| weights[k * columns + n], matrix_unit::emulated);
         let mut values = vec![0.0; count * columns];
         let rows = Beside::new(vec![&a], width);
-        tiles.product(&result, &rows, 0, &mut values, Finish::Bias, Addend::Nothing);
+        tiles.product(&result, &rows, 0, as_room(&mut values), Finish::Bias, Addend::Nothing);
         let [mut next, mut expected] = [(); 2].map(|()| TileRows::new(form, count, 3));
         tiles.into_rows(&result, &a, next.lines_mut(), form, Finish::Bias);
         expected.pack(&Beside::new(vec![&values], columns), &[columns], 0, count);
@@ -648,7 +670,7 @@ mod tests {
         for form in Form::ALL {
             let tiles = Tiles::new(form, &[40], 8, |k, n| (k + n) as f32, matrix_unit::emulated);
             let mut out = vec![0.0; 3 * 8];
-            tiles.product(&result, &Beside::new(vec![&a], 40), 0, &mut out, Finish::Bias, Addend::Nothing);
+            tiles.product(&result, &Beside::new(vec![&a], 40), 0, as_room(&mut out), Finish::Bias, Addend::Nothing);
             assert!(out[8..16].iter().all(|v| v.is_nan()) && out[..8].iter().all(|v| v.is_finite()), "{form:?}");
         }
     }

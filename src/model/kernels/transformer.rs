@@ -2,7 +2,7 @@
 //! norms and MLP in groups; between them heads attend. Sums run in an order that depends on sizes alone.
 
 use super::factors::{Beside, Finish, PIECE, ResultColumns};
-use super::fill::Room;
+use super::fill::{Room, as_room};
 use super::matrix_unit::{Form, Line, PAIR, Place, SIDE};
 use super::product::Packed;
 use super::steps::Norm;
@@ -68,7 +68,7 @@ impl TileBlock {
                 let groups = all.groups_mut(group).zip(joined.par_chunks_mut(rows)).zip(x.par_chunks(rows));
                 groups.zip(skip.par_chunks(rows)).for_each(|(((lines, joined), x), skip)| {
                     let both = Beside::new(vec![x, skip], width);
-                    linear.0.product(linear.1, &both, 0, joined, Finish::Bias, Addend::Nothing);
+                    linear.0.product(linear.1, &both, 0, as_room(joined), Finish::Bias, Addend::Nothing);
                     norm.in_place(joined);
                     project(joined, lines);
                 });
@@ -148,7 +148,7 @@ impl Group<'_> {
         if proj.0.form() != form {
             let rows = self.values(out.len() / width);
             let rows = Beside::new(vec![&rows], width);
-            return proj.0.product(proj.1, &rows, 0, out, Finish::Bias, Addend::These(onto));
+            return proj.0.product(proj.1, &rows, 0, as_room(out), Finish::Bias, Addend::These(onto));
         }
         let blocks = 0..(out.len() / width).div_ceil(SIDE);
         proj.0.run(self, blocks, &mut Values::new(proj.1, proj.0.scales(), out, Finish::Bias, Addend::These(onto)));
