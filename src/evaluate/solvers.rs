@@ -70,7 +70,8 @@ pub fn compare_solvers(study: &SolverStudy, progress: &mut dyn FnMut(&str)) -> R
         table.half.push(study.deviation(&format!("weights and predictions in {name}"), &both, &cases, reference)?);
     }
     if study.model.engine().is_cpu() {
-        for (name, precision) in [("16-bit integers", Precision::I16), ("bfloat16", Precision::Bf16)] {
+        let integers = [("16-bit integers", Precision::I16), ("8-bit integers", Precision::I8)];
+        for (name, precision) in integers.into_iter().chain([("bfloat16", Precision::Bf16)]) {
             let engine = Engine::of(Computing { device: DeviceChoice::Cpu, precision })?;
             let model = Model::open(&study.model.dir, &engine)?;
             // The bundled model's kind computes in float32 whatever is asked for.

@@ -4,9 +4,11 @@
 use super::factors::{Beside, Finish, PIECE, Rows};
 use super::fill::in_parallel;
 use super::instructions::Instructions;
+use super::matrix_unit;
 use super::product::Packed;
 use super::steps::Exponentials;
 use super::storage::{bad, values};
+use super::tile_attention::{attend_values, fits};
 use crate::model::Precision;
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape};
 
@@ -51,6 +53,10 @@ impl CustomOp1 for Attention {
         let head = width / heads;
         if joint != 3 * width || head == 0 || width != head * heads {
             return Err(bad(format!("attention of {heads} heads over {joint} features")));
+        }
+        if self.precision == Precision::Bf16 && Instructions::here() == Instructions::Amx && fits(width, heads) {
+            let mixed = attend_values(all, [tokens, width], heads, matrix_unit::own());
+            return Ok((CpuStorage::F32(mixed), Shape::from((batch, tokens, width))));
         }
         // One head of one item after the other; heads are put beside each other afterwards.
         let apart = in_parallel(batch * tokens * width, tokens * head, |task, out| {

@@ -83,17 +83,11 @@ pub(super) fn gelu(x: f32) -> f32 {
 }
 
 /// The error function between −4 and 4 is x times a ratio of two polynomials in x²; this is the upper one.
-pub(super) const ERF_ABOVE: [f32; 7] = [
-    -2.726_142_3e-10,
-    2.770_681_4e-8,
-    -2.101_024e-6,
-    -5.692_506_4e-5,
-    -7.349_906_3e-4,
-    -2.954_6e-3,
-    -1.609_603_3e-2,
-];
+pub(super) const ERF_ABOVE: [f32; 7] =
+    [-2.726_142_3e-10, 2.770_681_4e-8, -2.101_024e-6, -5.692_506_4e-5, -7.349_906_3e-4, -2.954_6e-3, -1.609_603_3e-2];
 /// And the lower one, below zero everywhere.
-pub(super) const ERF_BELOW: [f32; 5] = [-1.456_607_2e-5, -2.133_740_6e-4, -1.682_827e-3, -7.373_329_2e-3, -1.426_474e-2];
+pub(super) const ERF_BELOW: [f32; 5] =
+    [-1.456_607_2e-5, -2.133_740_6e-4, -1.682_827e-3, -7.373_329_2e-3, -1.426_474e-2];
 
 #[inline(always)]
 fn erf(x: f32) -> f32 {

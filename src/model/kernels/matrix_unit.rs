@@ -101,8 +101,10 @@ pub(super) struct Block<'a> {
     pub steps: usize,
     /// `[piece][step][part][left, right][16 lines]`
     pub panel: &'a [Line],
-    /// Is overwritten, row by row, the columns in two lines.
+    /// Row by row, the columns in two lines.
     pub out: &'a mut [Line],
+    /// Whether what lies there is added to, and not overwritten.
+    pub add: bool,
     /// From a row of it to the next, in lines.
     pub wide: usize,
 }
@@ -115,7 +117,11 @@ impl Block<'_> {
         let last = (TILE - 1) * apart + lower + self.steps.saturating_sub(1) * advance + (parts - 1) * part;
         let panel = self.starts.len() * self.steps * self.form.lines();
         let out = (SIDE - 1) * self.wide + 2;
-        self.steps > 0 && self.wide > 1 && self.out.len() >= out && self.panel.len() == panel && self.starts.iter().all(|start| start + last < self.rows.len())
+        self.steps > 0
+            && self.wide > 1
+            && self.out.len() >= out
+            && self.panel.len() == panel
+            && self.starts.iter().all(|start| start + last < self.rows.len())
     }
 }
 
@@ -160,7 +166,17 @@ pub(super) fn add_strided_emulated(block: Strided) {
     let panel: Vec<Line> = lines.collect();
     let mut own = [Line::default(); 2 * SIDE];
     let place = Place::packed(Form::Brain);
-    emulated(Block { form: Form::Brain, rows, place, starts: &[0], steps, panel: &panel, out: &mut own, wide: 2 });
+    emulated(Block {
+        form: Form::Brain,
+        rows,
+        place,
+        starts: &[0],
+        steps,
+        panel: &panel,
+        out: &mut own,
+        add: false,
+        wide: 2,
+    });
     for (sum, own) in out.iter_mut().flat_map(|line| &mut line.0).zip(own.iter().flat_map(|line| &line.0)) {
         *sum = (f32::from_bits(*sum) + f32::from_bits(*own)).to_bits();
     }
@@ -197,7 +213,7 @@ pub(super) fn rate(form: Form) -> Option<f64> {
         let begun = Instant::now();
         for _ in 0..TIMES {
             let (starts, steps, panel, out) = (&[0], STEPS, &panel, &mut out);
-            unit::multiply(Block { form, rows: &rows, place, starts, steps, panel, out, wide: 2 });
+            unit::multiply(Block { form, rows: &rows, place, starts, steps, panel, out, add: false, wide: 2 });
         }
         (2 * TIMES * STEPS * form.step() * SIDE * SIDE) as f64 / begun.elapsed().as_secs_f64() / 1e9
     };
@@ -221,7 +237,18 @@ fn agrees(multiply: Multiply) -> bool {
             let mut out = [Line::default(); 3 * SIDE];
             let starts = [STEPS * form.lines(), 0];
             let (place, steps, wide) = (Place::packed(form), STEPS, 3);
-            multiply(Block { form, rows: &rows, place, starts: &starts, steps, panel: &panel, out: &mut out, wide });
+            let (add, out_lines) = (true, &mut out);
+            multiply(Block {
+                form,
+                rows: &rows,
+                place,
+                starts: &starts,
+                steps,
+                panel: &panel,
+                out: out_lines,
+                add,
+                wide,
+            });
             out
         };
         let (found, expected) = (result(multiply), result(emulated));
@@ -240,9 +267,11 @@ fn agrees(multiply: Multiply) -> bool {
 /// What the unit does, in plain Rust: bfloat16 multiplied exactly and summed in float32, or integers.
 pub(super) fn emulated(block: Block) {
     assert!(block.fits());
-    let Block { form, rows, place, starts, steps, panel, out, wide } = block;
+    let Block { form, rows, place, starts, steps, panel, out, add, wide } = block;
     let halves = |pair: u32| [f32::from_bits(pair << 16), f32::from_bits(pair & 0xffff_0000)];
-    out.chunks_mut(wide).take(SIDE).for_each(|row| row[..2].fill(Line::default()));
+    if !add {
+        out.chunks_mut(wide).take(SIDE).for_each(|row| row[..2].fill(Line::default()));
+    }
     for (piece, start) in starts.iter().enumerate() {
         for (step, (of_rows, of_panel)) in (0..steps).flat_map(|step| form.products().iter().map(move |p| (step, *p))) {
             let at = start + step * place.advance + of_rows * place.part;
@@ -348,19 +377,35 @@ mod unit {
         advance: usize,
         part: usize,
         wide: usize,
+        add: usize,
     }
 
     /// Asks for the rows of two steps later, where rows are packed; elsewhere for lines that are near as well.
     macro_rules! ahead {
         () => {
             concat!(
-                ahead!(4096), ahead!(4352), ahead!(4608), ahead!(4864), ahead!(5120), ahead!(5376), ahead!(5632), ahead!(5888)
+                ahead!(4096),
+                ahead!(4352),
+                ahead!(4608),
+                ahead!(4864),
+                ahead!(5120),
+                ahead!(5376),
+                ahead!(5632),
+                ahead!(5888)
             )
         };
         ($at:literal) => {
             concat!(
-                "prefetcht0 [{a} + ", $at, "]\n prefetcht0 [{a} + ", $at, " + 64]\n",
-                "prefetcht0 [{a} + ", $at, " + 128]\n prefetcht0 [{a} + ", $at, " + 192]\n"
+                "prefetcht0 [{a} + ",
+                $at,
+                "]\n prefetcht0 [{a} + ",
+                $at,
+                " + 64]\n",
+                "prefetcht0 [{a} + ",
+                $at,
+                " + 128]\n prefetcht0 [{a} + ",
+                $at,
+                " + 192]\n"
             )
         };
     }
@@ -368,7 +413,16 @@ mod unit {
     /// Two loads and the four products of both tiles of rows (4, 5) with both of the panel (6, 7).
     macro_rules! four {
         ($dot:literal) => {
-            concat!($dot, " tmm0, tmm4, tmm6\n", $dot, " tmm1, tmm4, tmm7\n", $dot, " tmm2, tmm5, tmm6\n", $dot, " tmm3, tmm5, tmm7\n")
+            concat!(
+                $dot,
+                " tmm0, tmm4, tmm6\n",
+                $dot,
+                " tmm1, tmm4, tmm7\n",
+                $dot,
+                " tmm2, tmm5, tmm6\n",
+                $dot,
+                " tmm3, tmm5, tmm7\n"
+            )
         };
     }
 
@@ -380,7 +434,13 @@ mod unit {
 
     macro_rules! panel_at {
         ($left:literal, $right:literal) => {
-            concat!("tileloadd tmm6, [{b} + {line}*1 + ", $left, "]\n tileloadd tmm7, [{b} + {line}*1 + ", $right, "]\n")
+            concat!(
+                "tileloadd tmm6, [{b} + {line}*1 + ",
+                $left,
+                "]\n tileloadd tmm7, [{b} + {line}*1 + ",
+                $right,
+                "]\n"
+            )
         };
     }
 
@@ -392,6 +452,17 @@ mod unit {
                 "tilezero tmm1",
                 "tilezero tmm2",
                 "tilezero tmm3",
+                "cmp qword ptr [{told} + 64], 0",
+                "je 4f",
+                "mov {k}, [{told} + 56]",
+                "mov {a}, {k}",
+                "shl {a}, 4",
+                "add {a}, {out}",
+                "tileloadd tmm0, [{out} + {k}*1]",
+                "tileloadd tmm1, [{out} + {k}*1 + 64]",
+                "tileloadd tmm2, [{a} + {k}*1]",
+                "tileloadd tmm3, [{a} + {k}*1 + 64]",
+                "4:",
                 "mov {table}, [{told} + 8]",
                 "mov {pieces}, [{told} + 16]",
                 "2:",
@@ -478,7 +549,10 @@ mod unit {
     pub(in super::super) fn multiply(block: Block) {
         const { assert!(size_of::<Line>() == 64 && PAIR * 64 == 2048 && TILE * 64 == 1024) };
         assert!(block.fits());
-        let Block { form, rows, place, starts, steps, panel, out, wide } = block;
+        let Block { form, rows, place, starts, steps, panel, out, add, wide } = block;
+        if starts.is_empty() && add {
+            return;
+        }
         if starts.is_empty() {
             return out.chunks_mut(wide).take(super::SIDE).for_each(|row| row[..2].fill(Line::default()));
         }
@@ -492,6 +566,7 @@ mod unit {
             advance: bytes(place.advance),
             part: bytes(place.part),
             wide: bytes(wide),
+            add: usize::from(add),
         };
         let (apart, panel, out) = (bytes(place.apart), panel.as_ptr(), out.as_mut_ptr());
         // SAFETY: `fits` checked that all lines of rows and panel are there; and 32 rows of the result; the unit is
@@ -499,24 +574,68 @@ mod unit {
         unsafe {
             match form {
                 Form::Brain => {
-                    run!(told, apart, panel, 2048, out, concat!(ahead!(), rows_here!(), panel_at!(0, 1024), four!("tdpbf16ps")))
+                    run!(
+                        told,
+                        apart,
+                        panel,
+                        2048,
+                        out,
+                        concat!(ahead!(), rows_here!(), panel_at!(0, 1024), four!("tdpbf16ps"))
+                    )
                 }
                 Form::Bytes => {
-                    run!(told, apart, panel, 2048, out, concat!(ahead!(), rows_here!(), panel_at!(0, 1024), four!("tdpbssd")))
+                    run!(
+                        told,
+                        apart,
+                        panel,
+                        2048,
+                        out,
+                        concat!(ahead!(), rows_here!(), panel_at!(0, 1024), four!("tdpbssd"))
+                    )
                 }
-                Form::Halves => run!(told, apart, panel, 4096, out, concat!(
-                    "add {a}, [{told} + 48]\n", rows_here!(), "sub {a}, [{told} + 48]\n", panel_at!(0, 1024), four!("tdpbf16ps"),
-                    rows_here!(), four!("tdpbf16ps"),
-                    panel_at!(2048, 3072), four!("tdpbf16ps"),
-                )),
-                Form::Thirds => run!(told, apart, panel, 6144, out, concat!(
-                    "add {a}, [{told} + 48]\n add {a}, [{told} + 48]\n", rows_here!(), panel_at!(0, 1024), four!("tdpbf16ps"),
-                    "sub {a}, [{told} + 48]\n", rows_here!(), four!("tdpbf16ps"),
-                    panel_at!(2048, 3072), four!("tdpbf16ps"),
-                    "sub {a}, [{told} + 48]\n", rows_here!(), four!("tdpbf16ps"),
-                    panel_at!(0, 1024), four!("tdpbf16ps"),
-                    panel_at!(4096, 5120), four!("tdpbf16ps"),
-                )),
+                Form::Halves => run!(
+                    told,
+                    apart,
+                    panel,
+                    4096,
+                    out,
+                    concat!(
+                        "add {a}, [{told} + 48]\n",
+                        rows_here!(),
+                        "sub {a}, [{told} + 48]\n",
+                        panel_at!(0, 1024),
+                        four!("tdpbf16ps"),
+                        rows_here!(),
+                        four!("tdpbf16ps"),
+                        panel_at!(2048, 3072),
+                        four!("tdpbf16ps"),
+                    )
+                ),
+                Form::Thirds => run!(
+                    told,
+                    apart,
+                    panel,
+                    6144,
+                    out,
+                    concat!(
+                        "add {a}, [{told} + 48]\n add {a}, [{told} + 48]\n",
+                        rows_here!(),
+                        panel_at!(0, 1024),
+                        four!("tdpbf16ps"),
+                        "sub {a}, [{told} + 48]\n",
+                        rows_here!(),
+                        four!("tdpbf16ps"),
+                        panel_at!(2048, 3072),
+                        four!("tdpbf16ps"),
+                        "sub {a}, [{told} + 48]\n",
+                        rows_here!(),
+                        four!("tdpbf16ps"),
+                        panel_at!(0, 1024),
+                        four!("tdpbf16ps"),
+                        panel_at!(4096, 5120),
+                        four!("tdpbf16ps"),
+                    )
+                ),
             }
         }
     }
@@ -563,8 +682,8 @@ mod tests {
         assert!(agrees(emulated));
         assert!(!agrees(|_| {}), "nothing is multiplied");
         let another: Multiply = |block| {
-            let Block { form, rows, place, starts, steps, panel, out, wide } = block;
-            emulated(Block { form, rows, place, starts, steps, panel, out: &mut *out, wide });
+            let Block { form, rows, place, starts, steps, panel, out, add, wide } = block;
+            emulated(Block { form, rows, place, starts, steps, panel, out: &mut *out, add, wide });
             out[31 * wide].0[15] = out[31 * wide].0[15].wrapping_add(1 << 20);
         };
         assert!(!agrees(another));

@@ -8,6 +8,8 @@ use super::matrix_unit::{Form, Line, Multiply, Place, SIDE, TILE};
 use super::taps::{Image, Part, Plan};
 use super::tile_product::{Addend, Places, Tiles, Values};
 use super::tile_rows::{TileSource, brain_line, rests, step_of};
+#[cfg(target_arch = "x86_64")]
+use super::wide;
 use pulp::NullaryFnOnce;
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
@@ -173,6 +175,7 @@ impl NullaryFnOnce for LineRow<'_> {
     type Output = ();
 
     #[inline(always)]
+    #[allow(unsafe_code)]
     fn call(self) {
         let Self { image: Image { values, size, batch, channels }, to, y, right, out } = self;
         let (parts, steps) = (to.parts, to.steps);
@@ -180,6 +183,12 @@ impl NullaryFnOnce for LineRow<'_> {
         for (x, out) in (right..size[1]).step_by(to.stride).zip(places) {
             let own = &values[(y * size[1] + x) * batch * channels..][..batch * channels];
             for (own, out) in own.chunks_exact(channels).zip(out.chunks_exact_mut(parts * steps)) {
+                #[cfg(target_arch = "x86_64")]
+                if parts == 1 && wide::is_here() {
+                    // SAFETY: these instructions are here.
+                    unsafe { wide::round(own, out, 1) };
+                    continue;
+                }
                 for (step, own) in own.chunks(SIDE).enumerate() {
                     let mut values = step_of(own);
                     for part in 0..parts {

@@ -6,7 +6,7 @@ use super::fill::{Room, as_room};
 use super::functions::{gelu, gelu_near};
 use super::instructions::Instructions;
 use super::matrix_unit::{self, Block, Form, Line, Multiply, PAIR, SIDE, Sums, TILE};
-use super::tile_rows::{TileRows, TileSource, Step, pair_values, split_sums, step_of, steps_of};
+use super::tile_rows::{Step, TileRows, TileSource, pair_values, split_sums, step_of, steps_of};
 #[cfg(target_arch = "x86_64")]
 use super::wide;
 use pulp::NullaryFnOnce;
@@ -118,6 +118,11 @@ impl Tiles {
         self.form
     }
 
+    /// What multiplies.
+    pub(super) fn multiply(&self) -> Multiply {
+        self.multiply
+    }
+
     /// What a column's sums are multiplied with: of bytes.
     pub(super) fn scales(&self) -> &[f32] {
         &self.scales
@@ -154,7 +159,14 @@ impl Tiles {
     }
 
     /// Puts the product of rows into the lines of the next one's.
-    pub(super) fn into_rows(&self, result: &ResultColumns, rows: &[f32], lines: &mut [Line], form: Form, finish: Finish) {
+    pub(super) fn into_rows(
+        &self,
+        result: &ResultColumns,
+        rows: &[f32],
+        lines: &mut [Line],
+        form: Form,
+        finish: Finish,
+    ) {
         let count = rows.len() / result.inner;
         let most = (NEAR / (self.steps * self.form.lines() * size_of::<Line>()).max(1)).max(1);
         let each = most * result.count.div_ceil(SIDE) * form.lines();
@@ -191,6 +203,7 @@ impl Tiles {
                     steps: source.steps(),
                     panel: lines,
                     out: &mut sums,
+                    add: false,
                     wide: 2,
                 });
                 target.take(self.form, [block, panel], &sums, source);
@@ -594,7 +607,8 @@ mod tests {
             let (rows, pieces) = (Beside::new(vec![&a], width), Beside::pieces(1, width));
             let result = ResultColumns { inner: width, count: columns, bias: Some(waves(columns, 0.3)) };
             let (bias, onto) = (waves(columns, 0.3), waves(count * columns, 0.2));
-            for (form, unit) in Form::ALL.into_iter().flat_map(|form| units().into_iter().map(move |unit| (form, unit))) {
+            for (form, unit) in Form::ALL.into_iter().flat_map(|form| units().into_iter().map(move |unit| (form, unit)))
+            {
                 let tiles = Tiles::new(form, &pieces, columns, |k, n| weights[k * columns + n], unit);
                 let [mut plain, mut sum, mut active] = [(); 3].map(|()| vec![f32::NAN; count * columns]);
                 tiles.product(&result, &rows, 0, as_room(&mut plain), Finish::Bias, Addend::Nothing);
@@ -609,7 +623,10 @@ mod tests {
                     }
                     let lengths = f64::sqrt(of_row * of_column);
                     let found = f64::from(plain[at]) - f64::from(bias[column]);
-                    assert!((found - exact).abs() <= bound(form) * lengths + 3e-7, "{form:?}: {found} {exact} {lengths}");
+                    assert!(
+                        (found - exact).abs() <= bound(form) * lengths + 3e-7,
+                        "{form:?}: {found} {exact} {lengths}"
+                    );
                     assert!((sum[at] - onto[at] - plain[at]).abs() < 1e-5 * (1.0 + plain[at].abs()));
                     assert!((active[at] - gelu(plain[at])).abs() < 1e-6);
                 }
@@ -629,7 +646,14 @@ mod tests {
                     let pieces = Beside::pieces(1, width);
                     let tiles = Tiles::new(form, &pieces, columns, |k, n| weights[k * columns + n], unit);
                     let mut out = vec![0.0; count * columns];
-                    tiles.product(&result, &Beside::new(vec![&a], width), 0, as_room(&mut out), Finish::Bias, Addend::Nothing);
+                    tiles.product(
+                        &result,
+                        &Beside::new(vec![&a], width),
+                        0,
+                        as_room(&mut out),
+                        Finish::Bias,
+                        Addend::Nothing,
+                    );
                     out
                 })
                 .collect();
@@ -644,21 +668,21 @@ mod tests {
         let (a, weights) = (waves(count * width, 0.7), waves(width * columns, 0.9));
         let result = ResultColumns { inner: width, count: columns, bias: Some(waves(columns, 0.3)) };
         for form in [Form::Brain, Form::Halves, Form::Thirds] {
-        let tiles = Tiles::new(form, &[width], columns, |k, n| weights[k * columns + n], matrix_unit::emulated);
-        let mut values = vec![0.0; count * columns];
-        let rows = Beside::new(vec![&a], width);
-        tiles.product(&result, &rows, 0, as_room(&mut values), Finish::Bias, Addend::Nothing);
-        let [mut next, mut expected] = [(); 2].map(|()| TileRows::new(form, count, 3));
-        tiles.into_rows(&result, &a, next.lines_mut(), form, Finish::Bias);
-        expected.pack(&Beside::new(vec![&values], columns), &[columns], 0, count);
-        for row in 0..count {
-            for step in 0..3 {
-                let of = |rows: &TileRows| -> Vec<Line> {
-                    rows.step(row / SIDE, step).iter().skip(row % SIDE).step_by(SIDE).copied().collect()
-                };
-                assert_eq!(of(&next), of(&expected));
+            let tiles = Tiles::new(form, &[width], columns, |k, n| weights[k * columns + n], matrix_unit::emulated);
+            let mut values = vec![0.0; count * columns];
+            let rows = Beside::new(vec![&a], width);
+            tiles.product(&result, &rows, 0, as_room(&mut values), Finish::Bias, Addend::Nothing);
+            let [mut next, mut expected] = [(); 2].map(|()| TileRows::new(form, count, 3));
+            tiles.into_rows(&result, &a, next.lines_mut(), form, Finish::Bias);
+            expected.pack(&Beside::new(vec![&values], columns), &[columns], 0, count);
+            for row in 0..count {
+                for step in 0..3 {
+                    let of = |rows: &TileRows| -> Vec<Line> {
+                        rows.step(row / SIDE, step).iter().skip(row % SIDE).step_by(SIDE).copied().collect()
+                    };
+                    assert_eq!(of(&next), of(&expected));
+                }
             }
-        }
         }
     }
 

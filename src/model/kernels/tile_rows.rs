@@ -221,7 +221,14 @@ pub(super) fn split_sums(form: Form, values: &mut Step, lines: &mut [Line]) {
 
 /// Puts two rows of a panel's 32 values, which are 16 apart, into its lines, part by part: the left and the right tile's; of floats.
 #[inline(always)]
+#[allow(unsafe_code)]
 pub(super) fn pair_values(form: Form, upper: &mut Step, lower: &mut Step, lines: &mut [Line]) {
+    #[cfg(target_arch = "x86_64")]
+    if form == Form::Brain && wide::is_here() {
+        // SAFETY: these instructions are here.
+        [lines[0], lines[TILE]] = unsafe { wide::pair(upper, lower) };
+        return;
+    }
     for part in 0..form.parts() {
         if part > 0 {
             rests(upper);
@@ -277,7 +284,7 @@ impl<R: Rows> Pack<'_, R> {
                     if PARTS == 1 && wide::is_here() {
                         let values = rows.piece(first + at, piece);
                         // SAFETY: these instructions are here.
-                        unsafe { wide::round(values, &mut lines[step * PAIR + row..]) };
+                        unsafe { wide::round(values, &mut lines[step * PAIR + row..], PAIR) };
                         step += values.len().div_ceil(SIDE);
                         continue;
                     }

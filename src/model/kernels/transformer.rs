@@ -7,7 +7,7 @@ use super::matrix_unit::{Form, Line, PAIR, Place, SIDE};
 use super::product::Packed;
 use super::steps::Norm;
 use super::storage::bad;
-use super::tile_attention::attend;
+use super::tile_attention::{attend, unpack};
 use super::tile_product::{Addend, Cut, NextRows, Tiles, Values};
 use super::tile_rows::{TileRows, TileSource};
 use rayon::prelude::*;
@@ -76,7 +76,12 @@ impl TileBlock {
             _ => all.groups_mut(group).zip(x.par_chunks(rows)).for_each(|(lines, x)| project(x, lines)),
         }
         let joined = if skip.is_some() { &*joined } else { x };
-        let mixed = Mixed { lines: attend(&all, tokens, self.heads, width), form, heads: self.heads, width };
+        let mixed = Mixed {
+            lines: attend(&all, [tokens, width], self.heads, qkv.0.multiply()),
+            form,
+            heads: self.heads,
+            width,
+        };
         drop(all);
         out.par_chunks_mut(rows).zip(joined.par_chunks(rows)).enumerate().for_each(|(g, (out, joined))| {
             Group { of: &mixed, first: g * group }.project(proj, out, joined);
@@ -156,19 +161,9 @@ impl Group<'_> {
 
     /// Of so many rows, from bfloat16.
     fn values(&self, count: usize) -> Room<f32> {
-        let Mixed { lines, width, .. } = self.of;
+        let Mixed { lines, heads, width, .. } = self.of;
         let mut values = Room::new(count * width);
-        let mut starts = Vec::new();
-        for (row, values) in values.chunks_exact_mut(*width).enumerate() {
-            self.starts(row / SIDE, &mut starts);
-            for (at, values) in values.chunks_exact_mut(SIDE).enumerate() {
-                let line = &lines[starts[at / self.steps()] + at % self.steps() * PAIR + row % SIDE];
-                let (near, far) = values.split_at_mut(SIDE / 2);
-                for ((word, near), far) in line.0.iter().zip(near).zip(far) {
-                    (*near, *far) = (f32::from_bits(word << 16), f32::from_bits(word & 0xffff_0000));
-                }
-            }
-        }
+        unpack(lines, self.first, [*heads, *width], &mut values);
         values
     }
 }

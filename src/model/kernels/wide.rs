@@ -94,6 +94,49 @@ pub(super) fn weigh(scores: &[Line], scale: f32, weights: &mut [Line]) -> f32 {
     1.0 / _mm512_reduce_add_ps(_mm512_add_ps(totals[0], totals[1]))
 }
 
+/// Makes weights of a row of scores times `scale`, and the gradients of scores of those of weights; `inner` is the sum of their
+/// products.
+#[target_feature(enable = "avx512f")]
+pub(super) fn weigh_backward(scores: &mut [Line], of_scores: &mut [Line], scale: f32, inner: f32) {
+    let mut highest = _mm512_set1_ps(f32::NEG_INFINITY);
+    for line in &*scores {
+        highest = _mm512_max_ps(highest, floats(line));
+    }
+    let by = scale * std::f32::consts::LOG2_E;
+    let (by, shift) = (_mm512_set1_ps(by), _mm512_set1_ps(-_mm512_reduce_max_ps(highest) * by));
+    let mut total = _mm512_setzero_ps();
+    for line in &mut *scores {
+        let weight = exp2(_mm512_fmadd_ps(floats(line), by, shift));
+        total = _mm512_add_ps(total, weight);
+        *line = line_of(weight);
+    }
+    let share = _mm512_set1_ps(1.0 / _mm512_reduce_add_ps(total));
+    let (scale, inner) = (_mm512_set1_ps(scale), _mm512_set1_ps(inner));
+    for (line, of_line) in scores.iter_mut().zip(of_scores) {
+        let weight = _mm512_mul_ps(floats(line), share);
+        *line = line_of(weight);
+        let of_score = _mm512_mul_ps(_mm512_sub_ps(floats(of_line), inner), _mm512_mul_ps(weight, scale));
+        *of_line = line_of(of_score);
+    }
+}
+
+/// 32 rows of values, `apart` lines from each other and two lines for each step, as packed rows.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(super) fn to_rows(values: &[Line], apart: usize, rows: &mut [Line]) {
+    for (step, lines) in rows.chunks_exact_mut(PAIR).enumerate() {
+        for (row, line) in lines.iter_mut().enumerate() {
+            let pair = &values[row * apart + 2 * step..][..2];
+            *line = rounded(floats(&pair[0]), floats(&pair[1]));
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+fn line_of(values: __m512) -> Line {
+    // SAFETY: both are 64 bytes that may hold anything.
+    Line(unsafe { transmute(values) })
+}
+
 /// Rows of sums, each times its share, rounded.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) fn mix(sums: &Sums, shares: &[f32; SIDE], lines: &mut [Line]) {
@@ -149,11 +192,11 @@ fn half(values: &[f32; TILE]) -> __m512 {
     unsafe { transmute(*values) }
 }
 
-/// Values of a row rounded into every 32nd line, 32 in each.
+/// Values of a row rounded, 32 in each line; lines lie `apart`.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) fn round(values: &[f32], lines: &mut [Line]) {
+pub(super) fn round(values: &[f32], lines: &mut [Line], apart: usize) {
     let (steps, rest) = values.as_chunks::<SIDE>();
-    let mut lines = lines.iter_mut().step_by(PAIR);
+    let mut lines = lines.iter_mut().step_by(apart);
     for (step, line) in steps.iter().zip(&mut lines) {
         let (halves, _) = step.as_chunks::<TILE>();
         *line = rounded(half(&halves[0]), half(&halves[1]));
@@ -162,6 +205,12 @@ pub(super) fn round(values: &[f32], lines: &mut [Line]) {
         let [near, far] = super::tile_rows::step_of(rest);
         *line = rounded(half(&near), half(&far));
     }
+}
+
+/// Two rows of 32 values side by side in words, rounded: a line of a panel's left tile and one of its right.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(super) fn pair(upper: &[[f32; TILE]; 2], lower: &[[f32; TILE]; 2]) -> [Line; 2] {
+    [rounded(half(&upper[0]), half(&lower[0])), rounded(half(&upper[1]), half(&lower[1]))]
 }
 
 /// The largest distance from zero of values, and zero, or no number where one is none or without end.

@@ -3,10 +3,12 @@
 use super::super::factors::{Beside, Finish};
 use super::super::fill::in_parallel;
 use super::super::instructions::Instructions;
+use super::super::matrix_unit;
 use super::super::product::Packed;
 use super::super::rows::transposed;
 use super::super::steps::Exponentials;
-use super::{Held, made};
+use super::super::tile_attention::fits;
+use super::{Held, made, tile_attention};
 use crate::model::Precision;
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use pulp::NullaryFnOnce;
@@ -41,8 +43,10 @@ impl CustomOp1 for Attention {
         let head = width / self.heads;
         let (all, mixed, gradient) = (Held::of(qkv)?, Held::of(out)?, Held::of(&grad)?);
         let size = 3 * tokens * head;
+        let unit = self.precision == Precision::Bf16 && Instructions::here() == Instructions::Amx;
+        let in_tiles = unit && fits(width, self.heads);
         // Gradients of queries, keys and values, one head of one item after the other.
-        let apart = in_parallel(batch * self.heads * size, size, |task, out| {
+        let of_heads = |task: usize, out: &mut [f32]| {
             let (item, number) = (task / self.heads, task % self.heads);
             let rows = |values: &[f32], parts: usize, part: usize| -> Vec<f32> {
                 let own = &values[item * tokens * parts * width..][..tokens * parts * width];
@@ -61,7 +65,12 @@ impl CustomOp1 for Attention {
                 precision: self.precision,
             };
             one.backward(out);
-        });
+        };
+        let apart = if in_tiles {
+            tile_attention::backward([&all, &mixed, &gradient], [tokens, width], self.heads, matrix_unit::own())
+        } else {
+            in_parallel(batch * self.heads * size, size, of_heads)
+        };
         let joint = 3 * width;
         let merged = in_parallel(batch * tokens * joint, joint, |at, out| {
             let (item, token) = (at / tokens, at % tokens);

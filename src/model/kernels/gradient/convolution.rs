@@ -59,7 +59,8 @@ impl Convolution {
     ) -> Vec<f32> {
         if let Some(outputs) = self.in_tiles(image.channels, channels) {
             let bias = bias.map(<[f32]>::to_vec);
-            return TileConv::of_matrices(plan, [image.channels, outputs], bias, weights, matrix_unit::own()).apply(image, size, None);
+            return TileConv::of_matrices(plan, [image.channels, outputs], bias, weights, matrix_unit::own())
+                .apply(image, size, None);
         }
         let [rows, columns] = size.map(|n| n / plan.phases.len());
         let of_phase = |part: &Part| {

@@ -9,9 +9,10 @@ mod group_norm;
 mod layer_norm;
 mod linear;
 mod pointwise;
-mod tile_kernel;
 #[cfg(test)]
 mod tests;
+mod tile_attention;
+mod tile_kernel;
 mod turned;
 mod winograd;
 

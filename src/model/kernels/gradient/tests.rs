@@ -142,7 +142,9 @@ fn norms_are_candles() {
 
 #[test]
 fn attention_is_candles() {
-    for (batch, tokens, heads, head) in [(2, 131, 3, 8), (1, 5, 2, 4), (1, 64, 1, 64), (2, 300, 1, 20)] {
+    for (batch, tokens, heads, head) in
+        [(2, 131, 3, 8), (1, 5, 2, 4), (1, 64, 1, 64), (2, 300, 1, 20), (2, 131, 2, 64), (1, 32, 2, 32)]
+    {
         let width = heads * head;
         let plain = |t: &[Tensor]| -> Result<Tensor> {
             let parts = t[0].reshape((batch, tokens, 3, heads, head))?.permute((2, 0, 3, 1, 4))?;

@@ -75,7 +75,13 @@ impl Pairs {
 
     /// The sums over places of each tap's input times each output, `(tap, input, output)`, from the gradient of a phase of the
     /// result, `(row, column, batch, outputs)`.
-    pub(super) fn of_kernel(&self, part: &Part, gradient: &[f32], [inputs, outputs]: [usize; 2], add: AddStrided) -> Vec<f32> {
+    pub(super) fn of_kernel(
+        &self,
+        part: &Part,
+        gradient: &[f32],
+        [inputs, outputs]: [usize; 2],
+        add: AddStrided,
+    ) -> Vec<f32> {
         let result = Image { values: gradient, size: self.size, batch: self.batch, channels: outputs };
         // One row further up and to the left, where the phase begins.
         let of_result = Pairs::new(result, 1, self.size);
@@ -190,8 +196,9 @@ mod tests {
         let own = matrix_unit::is_here().then_some(matrix_unit::add_strided as AddStrided);
         let units: Vec<AddStrided> = own.into_iter().chain([matrix_unit::add_strided_emulated as AddStrided]).collect();
         for (size, batch, inputs, outputs) in [([4, 6], 2, 33, 5), ([2, 2], 1, 64, 40), ([8, 70], 3, 35, 37)] {
-            for (sampling, unit) in
-                [Sampling::Same, Sampling::Half, Sampling::Double].into_iter().flat_map(|s| units.iter().map(move |u| (s, u)))
+            for (sampling, unit) in [Sampling::Same, Sampling::Half, Sampling::Double]
+                .into_iter()
+                .flat_map(|s| units.iter().map(move |u| (s, u)))
             {
                 let plan = Plan::forward(sampling);
                 let of_result = if sampling == Sampling::Half { size.map(|n| n / 2) } else { size };
@@ -215,7 +222,10 @@ mod tests {
                                 exact += near(values[from]) * near(gradient[place * outputs + output]);
                             }
                         }
-                        assert!((f64::from(*found) - exact).abs() < 1e-4, "{sampling:?} {size:?} {at}: {found} {exact}");
+                        assert!(
+                            (f64::from(*found) - exact).abs() < 1e-4,
+                            "{sampling:?} {size:?} {at}: {found} {exact}"
+                        );
                     }
                 }
             }
