@@ -20,7 +20,7 @@ pub(super) fn exp(x: f32) -> f32 {
 }
 
 /// 2 to the x between −½ and ½ to 3e-6, as a polynomial in x; highest power first.
-pub(super) const EXP2: [f32; 5] = [9.570_09e-3, 5.591_786e-2, 0.240_247_45, 0.693_121_8, 0.999_999_26];
+pub(super) const EXP2: [f32; 5] = [9.570_09e-3, 5.591_786e-2, 0.240_247_45, 0.693_121_8, 0.999_999_3];
 
 /// 2 to the x for x ≤ 0, to 3e-6 of it: for what is rounded to bfloat16 next; next to nothing below −126. For processors that
 /// multiply and add in one, as those with a matrix unit do.

@@ -23,6 +23,7 @@ mod tile_attention;
 mod tile_conv;
 mod tile_product;
 mod tile_rows;
+mod tile_targets;
 mod tiles;
 mod transformer;
 #[cfg(target_arch = "x86_64")]
@@ -166,6 +167,7 @@ pub struct BlockLayers<'a> {
     pub fc2: &'a PackedLinear,
     /// After the MLP.
     pub norm3: [&'a Tensor; 2],
+    /// Heads of attention.
     pub heads: usize,
 }
 

@@ -13,7 +13,8 @@ use super::instructions::Instructions;
 use super::integers::Integers;
 use super::matrix_unit::{self, Form, SIDE};
 use super::rows::transposed;
-use super::tile_product::{Addend, Tiles};
+use super::tile_product::Tiles;
+use super::tile_targets::Addend;
 use crate::model::Precision;
 use std::mem::MaybeUninit;
 

@@ -1,4 +1,6 @@
 //! Attention on the matrix unit: scores of 32 queries with all keys lie in a core's own cache.
+// Loops over 16 lanes become one instruction each.
+#![allow(clippy::needless_range_loop)]
 
 use super::factors::Beside;
 use super::fill::Room;
@@ -25,7 +27,7 @@ pub(super) fn attend(qkv: &TileRows, [tokens, width]: [usize; 2], heads: usize, 
 
 /// Whether heads are whole steps.
 pub(super) fn fits(width: usize, heads: usize) -> bool {
-    heads > 0 && width > 0 && width % (heads * SIDE) == 0
+    heads > 0 && width > 0 && width.is_multiple_of(heads * SIDE)
 }
 
 /// The same of values in float32 and of several items, `(batch, tokens, 3 · width)` → `(batch, tokens, width)`, in bfloat16.

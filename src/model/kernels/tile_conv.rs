@@ -6,8 +6,9 @@ use super::fill::{Room, in_parallel_unfilled};
 use super::instructions::Instructions;
 use super::matrix_unit::{Form, Line, Multiply, Place, SIDE, TILE};
 use super::taps::{Image, Part, Plan};
-use super::tile_product::{Addend, Places, Tiles, Values};
+use super::tile_product::Tiles;
 use super::tile_rows::{TileSource, brain_line, rests, step_of};
+use super::tile_targets::{Addend, Places, Values};
 #[cfg(target_arch = "x86_64")]
 use super::wide;
 use pulp::NullaryFnOnce;

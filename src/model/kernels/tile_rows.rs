@@ -1,4 +1,6 @@
 //! Rows of a product in the tiles that the matrix unit takes.
+// Loops over 16 lanes become one instruction each.
+#![allow(clippy::needless_range_loop)]
 
 use super::brain_floats::{rest, rounded};
 use super::factors::Rows;

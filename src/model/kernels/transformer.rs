@@ -3,13 +3,14 @@
 
 use super::factors::{Beside, Finish, PIECE, ResultColumns};
 use super::fill::{Room, as_room};
-use super::matrix_unit::{Form, Line, PAIR, Place, SIDE};
+use super::matrix_unit::{Form, Line, Place, SIDE};
 use super::product::Packed;
 use super::steps::Norm;
 use super::storage::bad;
 use super::tile_attention::{attend, unpack};
-use super::tile_product::{Addend, Cut, NextRows, Tiles, Values};
+use super::tile_product::{Cut, Tiles};
 use super::tile_rows::{TileRows, TileSource};
+use super::tile_targets::{Addend, NextRows, Values};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -44,7 +45,8 @@ impl TileBlock {
         let all = layers.into_iter().chain(self.skip.as_ref().map(|(linear, _)| linear));
         let mut forms = all.into_iter().map(|layer| layer.tiles().map(|(tiles, _)| tiles.form()));
         let form = forms.next().flatten();
-        let whole = width % (SIDE * self.heads) == 0 && self.fc1.columns() % form.map_or(1, Form::step) == 0;
+        let whole =
+            width.is_multiple_of(SIDE * self.heads) && self.fc1.columns().is_multiple_of(form.map_or(1, Form::step));
         form.is_some() && forms.all(|other| other == form) && whole && self.qkv.columns() == 3 * width
     }
 
@@ -61,7 +63,7 @@ impl TileBlock {
         let mut all = TileRows::new(form, tokens, qkv.1.count.div_ceil(SIDE));
         // What the block adds to, where that is not x: x and skip together.
         let mut joined = Room::new(if skip.is_some() { x.len() } else { 0 });
-        let project = |own: &[f32], lines: &mut [Line]| qkv.0.into_rows(qkv.1, own, lines, form, Finish::Bias);
+        let project = |own: &[f32], lines: &mut [Line]| qkv.0.next_rows(qkv.1, own, lines, form, Finish::Bias);
         match (&self.skip, skip) {
             (Some((linear, norm)), Some(skip)) => {
                 let linear = linear.tiles().ok_or_else(in_no_tiles)?;

@@ -1,6 +1,7 @@
 //! What surrounds products on a matrix unit, in the instructions that processors with one have besides: 512 bits, and rounding to
 //! bfloat16. A compiler left to itself makes of the same loops several times as many.
-#![allow(unsafe_code)]
+// Every transmute is between 64 bytes and a vector of them.
+#![allow(unsafe_code, clippy::missing_transmute_annotations)]
 
 use super::functions::{ERF_ABOVE, ERF_BELOW, EXP2};
 use super::matrix_unit::{Line, PAIR, SIDE, Sums, TILE};

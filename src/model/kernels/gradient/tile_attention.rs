@@ -1,4 +1,6 @@
 //! The gradient of attention on the matrix unit, in bfloat16: scores are computed anew, some queries at a time.
+// Loops over 16 lanes become one instruction each.
+#![allow(clippy::needless_range_loop)]
 
 use super::super::factors::Beside;
 use super::super::fill::Room;
