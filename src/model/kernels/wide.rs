@@ -246,3 +246,37 @@ pub(super) fn to_bytes(values: &[f32], inverse: f32, lines: &mut [Line]) {
         line.0 = unsafe { transmute(_mm512_or_si512(low, high)) };
     }
 }
+
+/// Turns a tile: word `i` of line `j` becomes word `j` of line `i`.
+#[target_feature(enable = "avx512f")]
+pub(super) fn turn(tile: &mut [Line; TILE]) {
+    // SAFETY: both are 64 bytes that may hold anything.
+    let mut rows: [__m512i; TILE] = tile.map(|line| unsafe { transmute(line.0) });
+    let mut pairs = rows;
+    for i in (0..TILE).step_by(2) {
+        pairs[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
+        pairs[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
+    }
+    for i in (0..TILE).step_by(4) {
+        rows[i] = _mm512_unpacklo_epi64(pairs[i], pairs[i + 2]);
+        rows[i + 1] = _mm512_unpackhi_epi64(pairs[i], pairs[i + 2]);
+        rows[i + 2] = _mm512_unpacklo_epi64(pairs[i + 1], pairs[i + 3]);
+        rows[i + 3] = _mm512_unpackhi_epi64(pairs[i + 1], pairs[i + 3]);
+    }
+    // Each quarter of `rows[4 · i + k]` now is a column's part of four rows.
+    for k in 0..4 {
+        let [a, b, c, d] = [0, 4, 8, 12].map(|i| rows[i + k]);
+        let (even, odd) = (_mm512_shuffle_i32x4::<0x88>(a, b), _mm512_shuffle_i32x4::<0xdd>(a, b));
+        let (far_even, far_odd) = (_mm512_shuffle_i32x4::<0x88>(c, d), _mm512_shuffle_i32x4::<0xdd>(c, d));
+        let columns = [
+            _mm512_shuffle_i32x4::<0x88>(even, far_even),
+            _mm512_shuffle_i32x4::<0x88>(odd, far_odd),
+            _mm512_shuffle_i32x4::<0xdd>(even, far_even),
+            _mm512_shuffle_i32x4::<0xdd>(odd, far_odd),
+        ];
+        for (i, column) in columns.into_iter().enumerate() {
+            // SAFETY: as above.
+            tile[4 * i + k] = Line(unsafe { transmute(column) });
+        }
+    }
+}
