@@ -52,18 +52,20 @@ impl PackedConv {
         let (pieces, bias) = (Beside::pieces(9, inputs), Some(bias.to_vec1()?));
         let rounded = [Precision::Bf16, Precision::I8].contains(&precision);
         let form = if rounded { Form::Halves } else { Form::Thirds };
-        let packed =
-            if Instructions::here() == Instructions::Amx && precision != Precision::I16 && is_wide(inputs, outputs) {
-                // Taps that meet in one place are one, with the sum of their weights.
-                let of_place = |part: &Part, k: usize, column: usize| {
-                    let taps = part.taps[k / inputs].of_kernel.iter();
-                    taps.map(|tap| value(tap * inputs + k % inputs, column)).sum()
-                };
-                let plan = Plan::forward(sampling);
-                Weights::Tiles(TileConv::new(plan, form, [inputs, outputs], bias, of_place, matrix_unit::own()))
-            } else {
-                Weights::Rows(Packed::sensitive(precision, &pieces, outputs, bias, value))
+        let packed = if Instructions::here() == Instructions::Amx
+            && precision != Precision::I16
+            && is_wide(inputs, outputs, precision)
+        {
+            // Taps that meet in one place are one, with the sum of their weights.
+            let of_place = |part: &Part, k: usize, column: usize| {
+                let taps = part.taps[k / inputs].of_kernel.iter();
+                taps.map(|tap| value(tap * inputs + k % inputs, column)).sum()
             };
+            let plan = Plan::forward(sampling);
+            Weights::Tiles(TileConv::new(plan, form, [inputs, outputs], bias, of_place, matrix_unit::own()))
+        } else {
+            Weights::Rows(Packed::sensitive(precision, &pieces, outputs, bias, value))
+        };
         Ok(Self { packed: Arc::new(packed), inputs, outputs, sampling })
     }
 

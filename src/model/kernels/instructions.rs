@@ -1,7 +1,7 @@
 //! Which instructions of the processor the kernels use.
 //!
-//! Products in 16-bit integers and in float32 on one processor give the same bits whatever is chosen here, but for the order of
-//! float32 sums, which follows from the width of the registers; `COPGEN_INSTRUCTIONS` makes different processors agree.
+//! Products in 16-bit integers give the same bits whatever is chosen here. In float32 the order of sums follows from the width of the
+//! registers, and on a matrix unit a number is three bfloat16; `COPGEN_INSTRUCTIONS` makes different processors agree.
 
 use super::matrix_unit;
 use pulp::Arch;
@@ -23,7 +23,7 @@ pub enum Instructions {
     Avx512,
     /// AVX-512 with dot products of 16-bit integers (VNNI).
     Vnni,
-    /// The matrix unit (AMX) for bfloat16.
+    /// The matrix unit (AMX): bfloat16, float32 as three of them, 8-bit integers.
     Amx,
 }
 

@@ -1,5 +1,5 @@
 //! The networks' work on a CPU: products with packed weights, and what lies between them in one pass each; on all threads of
-//! the pool that calls, with the widest instructions the processor has. Float32 or, in products, bfloat16 or 16-bit integers.
+//! the pool that calls, with the widest instructions the processor has. Float32 or, in products, bfloat16, 16-bit or 8-bit integers.
 //! What is trained goes through [`gradient`].
 
 mod attention;

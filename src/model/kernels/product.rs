@@ -23,13 +23,22 @@ use std::mem::MaybeUninit;
 const NARROW: usize = 48;
 
 /// Whether a convolution of so many channels is work for a matrix unit.
-pub(super) fn is_wide(inputs: usize, outputs: usize) -> bool {
-    inputs.min(outputs) >= SIDE
+pub(super) fn is_wide(inputs: usize, outputs: usize, precision: Precision) -> bool {
+    inputs.min(outputs) >= if precision == Precision::F32 { LARGE / 4 } else { SIDE }
+}
+
+/// Whether a float32 product is worth a matrix unit's six: below this it stays with fused multiplications, whose bits are those of every
+/// other processor, so that small models give the same everywhere.
+fn is_large(pieces: &[usize], columns: usize) -> bool {
+    pieces.iter().sum::<usize>().min(columns) >= LARGE
 }
 
 fn is_narrow(pieces: &[usize], columns: usize) -> bool {
     pieces.iter().sum::<usize>().min(columns) < NARROW
 }
+
+/// See [`is_large`]; of a convolution's channels a quarter of it.
+const LARGE: usize = 512;
 
 /// Tasks for each thread where the matrix unit multiplies: few, since every task reads all of the packed factor.
 const TASKS: usize = 3;
@@ -157,7 +166,7 @@ impl Packed {
             Precision::Bf16 | Precision::I8 if is_narrow(pieces, columns) => {
                 Values::Floats(Floats::new(instructions, pieces, columns, value))
             }
-            Precision::F32 if instructions == Instructions::Amx && !is_narrow(pieces, columns) => {
+            Precision::F32 if instructions == Instructions::Amx && is_large(pieces, columns) => {
                 Values::Tiles(Tiles::new(Form::Thirds, pieces, columns, value, matrix_unit::own()))
             }
             Precision::Bf16 if instructions == Instructions::Amx => {

@@ -62,6 +62,20 @@ pub(super) struct Part {
     pub taps: Vec<Tap>,
 }
 
+impl Part {
+    /// Where what the first place of a result of `size` reads begins, by tap, in an image laid out as planes, one for each remainder of a
+    /// row's and a column's number by the stride, each of two rows and columns more than the result; in places.
+    pub(super) fn starts(&self, stride: usize, [rows, columns]: [usize; 2], batch: usize) -> Vec<usize> {
+        let apart = stride as isize;
+        let start = |[dy, dx]: [isize; 2]| {
+            let plane = (dy.rem_euclid(apart) * apart + dx.rem_euclid(apart)) as usize;
+            let (down, across) = ((1 + dy.div_euclid(apart)) as usize, (1 + dx.div_euclid(apart)) as usize);
+            ((plane * (rows + 2) + down) * (columns + 2) + across) * batch
+        };
+        self.taps.iter().map(|tap| start(tap.offset)).collect()
+    }
+}
+
 /// A place that is read.
 #[derive(Debug)]
 pub(super) struct Tap {

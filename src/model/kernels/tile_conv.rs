@@ -151,14 +151,8 @@ impl TileImage {
 
     /// Where what a phase's first place reads begins, by tap.
     fn taps(&self, part: &Part) -> Vec<usize> {
-        let stride = self.stride as isize;
-        let start = |[dy, dx]: [isize; 2]| {
-            let plane = dy.rem_euclid(stride) * stride + dx.rem_euclid(stride);
-            let (down, across) = (1 + dy.div_euclid(stride), 1 + dx.div_euclid(stride));
-            let row = plane as usize * (self.size[0] + 2) + down as usize;
-            (row * self.row() + across as usize * self.batch) * self.place_lines()
-        };
-        part.taps.iter().map(|tap| start(tap.offset)).collect()
+        let starts = part.starts(self.stride, self.size, self.batch);
+        starts.into_iter().map(|start| start * self.place_lines()).collect()
     }
 }
 

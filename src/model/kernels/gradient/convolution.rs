@@ -89,7 +89,7 @@ impl Convolution {
     /// The number of outputs, where a matrix unit takes so many channels.
     fn in_tiles(&self, inputs: usize, outputs: usize) -> Option<usize> {
         let unit = self.precision == Precision::Bf16 && Instructions::here() == Instructions::Amx;
-        (unit && is_wide(inputs, outputs)).then_some(outputs)
+        (unit && is_wide(inputs, outputs, self.precision)).then_some(outputs)
     }
 
     /// The gradient of the kernel, `(outputs, inputs, 3, 3)`, from the image and the gradient of the result.

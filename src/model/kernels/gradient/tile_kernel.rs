@@ -61,18 +61,6 @@ impl Pairs {
         (self.size[0] * self.row()).div_ceil(SIDE)
     }
 
-    /// Where what a phase's first place reads begins, by tap.
-    fn taps(&self, part: &Part) -> Vec<usize> {
-        let stride = self.stride as isize;
-        let start = |[dy, dx]: [isize; 2]| {
-            let plane = dy.rem_euclid(stride) * stride + dx.rem_euclid(stride);
-            let (down, across) = (1 + dy.div_euclid(stride), 1 + dx.div_euclid(stride));
-            let row = plane as usize * (self.size[0] + 2) + down as usize;
-            (row * self.row() + across as usize * self.batch) * self.place
-        };
-        part.taps.iter().map(|tap| start(tap.offset)).collect()
-    }
-
     /// The sums over places of each tap's input times each output, `(tap, input, output)`, from the gradient of a phase of the
     /// result, `(row, column, batch, outputs)`.
     pub(super) fn of_kernel(
@@ -86,7 +74,9 @@ impl Pairs {
         // One row further up and to the left, where the phase begins.
         let of_result = Pairs::new(result, 1, self.size);
         let first = (of_result.row() + self.batch) * of_result.place;
-        let (taps, panels) = (self.taps(part), self.place / 2);
+        let starts = part.starts(self.stride, self.size, self.batch);
+        let taps: Vec<usize> = starts.into_iter().map(|start| start * self.place).collect();
+        let panels = self.place / 2;
         let mut sums: Vec<Sums> = vec![[Line::default(); 2 * SIDE]; outputs.div_ceil(SIDE) * taps.len() * panels];
         sums.par_chunks_mut(taps.len() * panels).enumerate().for_each(|(block, sums)| {
             let _ready = matrix_unit::ready();

@@ -54,13 +54,7 @@ impl Turned {
 
     /// What the places of a phase read, `(tap · channel, place)`.
     pub(super) fn reading<'a>(&'a self, part: &Part) -> Reading<'a> {
-        let stride = self.stride as isize;
-        let start = |[dy, dx]: [isize; 2]| {
-            let plane = dy.rem_euclid(stride) * stride + dx.rem_euclid(stride);
-            let (down, across) = (1 + dy.div_euclid(stride), 1 + dx.div_euclid(stride));
-            plane as usize * self.plane() + down as usize * self.row() + across as usize * self.batch
-        };
-        Reading { of: self, starts: part.taps.iter().map(|tap| start(tap.offset)).collect() }
+        Reading { of: self, starts: part.starts(self.stride, self.size, self.batch) }
     }
 }
 
