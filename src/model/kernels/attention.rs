@@ -54,7 +54,7 @@ impl CustomOp1 for Attention {
         if joint != 3 * width || head == 0 || width != head * heads {
             return Err(bad(format!("attention of {heads} heads over {joint} features")));
         }
-        if self.precision == Precision::Bf16 && Instructions::here() == Instructions::Amx && fits(width, heads) {
+        if Instructions::has_unit_for(self.precision) && fits(width, heads) {
             let mixed = attend_values(all, [tokens, width], heads, matrix_unit::own());
             return Ok((CpuStorage::F32(mixed), Shape::from((batch, tokens, width))));
         }

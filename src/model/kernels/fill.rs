@@ -117,19 +117,6 @@ impl<T: Kept> DerefMut for Room<T> {
     }
 }
 
-/// Room for so many values, which are anything at first: kept by the thread from one task to the next. A task that asks for room
-/// while it has some gets other room.
-pub(super) fn with_room<R>(length: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
-    thread_local!(static ROOM: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) });
-    let mut room = ROOM.take();
-    if room.len() < length {
-        room.resize(length, 0.0);
-    }
-    let result = work(&mut room[..length]);
-    ROOM.set(room);
-    result
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@
 //! registers, and on a matrix unit a number is three bfloat16; `COPGEN_INSTRUCTIONS` makes different processors agree.
 
 use super::matrix_unit;
+use crate::model::Precision;
 use pulp::Arch;
 #[cfg(target_arch = "x86_64")]
 use pulp::x86::{V3, V4};
@@ -45,6 +46,11 @@ impl Instructions {
             let most = named.unwrap_or(Self::Amx);
             Self::ALL.into_iter().rfind(|set| *set <= most && set.is_here()).unwrap_or(Self::Plain)
         })
+    }
+
+    /// Whether products of this precision are bfloat16 on a matrix unit.
+    pub(super) fn has_unit_for(precision: Precision) -> bool {
+        precision == Precision::Bf16 && Self::here() == Self::Amx
     }
 
     /// Its name on the command line and in tables.

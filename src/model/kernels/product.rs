@@ -15,6 +15,7 @@ use super::matrix_unit::{self, Form, SIDE};
 use super::rows::transposed;
 use super::tile_product::Tiles;
 use super::tile_targets::Addend;
+use super::tiles::Bounds;
 use crate::model::Precision;
 use std::mem::MaybeUninit;
 
@@ -102,9 +103,8 @@ impl Packed {
         bias: Option<Vec<f32>>,
         values: &[f32],
     ) -> Self {
-        let starts: Vec<usize> =
-            pieces.iter().scan(0, |end, length| Some(std::mem::replace(end, *end + length))).collect();
-        let part = |piece: usize| &values[starts[piece] * columns..][..pieces[piece] * columns];
+        let bounds = Bounds::new(pieces.iter().copied());
+        let part = |piece: usize| &values[bounds.first(piece) * columns..][..bounds.length(piece) * columns];
         Self::of_pieces(precision, pieces, columns, bias, part)
     }
 
@@ -116,7 +116,7 @@ impl Packed {
         bias: Option<Vec<f32>>,
         part: impl Fn(usize) -> &'a [f32] + Sync,
     ) -> Self {
-        if precision == Precision::Bf16 && Instructions::here() == Instructions::Amx && !is_narrow(pieces, columns) {
+        if Instructions::has_unit_for(precision) && !is_narrow(pieces, columns) {
             let values = Values::Tiles(Tiles::of_rows(Form::Brain, pieces, columns, part, matrix_unit::own()));
             return Self { values, result: ResultColumns { inner: pieces.iter().sum(), count: columns, bias } };
         }
@@ -144,7 +144,7 @@ impl Packed {
         if precision == Precision::F32 {
             return Self::of_rows(precision, pieces, columns, bias, &transposed(values, inner));
         }
-        if precision == Precision::Bf16 && Instructions::here() == Instructions::Amx && !is_narrow(pieces, columns) {
+        if Instructions::has_unit_for(precision) && !is_narrow(pieces, columns) {
             let values = Values::Tiles(Tiles::of_columns(Form::Brain, pieces, values, matrix_unit::own()));
             return Self { values, result: ResultColumns { inner, count: columns, bias } };
         }

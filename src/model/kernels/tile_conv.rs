@@ -9,6 +9,7 @@ use super::taps::{Image, Part, Plan};
 use super::tile_product::Tiles;
 use super::tile_rows::{TileSource, brain_line, rests, step_of};
 use super::tile_targets::{Addend, Places, Values};
+use super::tiles::Bounds;
 #[cfg(target_arch = "x86_64")]
 use super::wide;
 use pulp::NullaryFnOnce;
@@ -59,13 +60,8 @@ impl TileConv {
         let form = Form::Brain;
         let phases = plan.parts().into_iter().map(|part| {
             let (values, pieces) = (matrix(&part), Beside::pieces(part.taps.len(), inputs));
-            let bounds: Vec<usize> = std::iter::once(0)
-                .chain(pieces.iter().scan(0, |end, length| {
-                    *end += length * outputs;
-                    Some(*end)
-                }))
-                .collect();
-            let rows = |piece: usize| &values[bounds[piece]..bounds[piece + 1]];
+            let bounds = Bounds::new(pieces.iter().copied());
+            let rows = |piece: usize| &values[bounds.first(piece) * outputs..][..bounds.length(piece) * outputs];
             (part, Tiles::of_rows(form, &pieces, outputs, rows, multiply))
         });
         let phases = phases.collect();

@@ -7,6 +7,7 @@ use super::instructions::Instructions;
 use super::matrix_unit::{self, Block, Form, Line, Multiply, SIDE, Sums, TILE};
 use super::tile_rows::{TileRows, TileSource, pair_values, step_of, steps_of};
 use super::tile_targets::{Addend, NextRows, Target, Values};
+use super::tiles::Bounds;
 use pulp::NullaryFnOnce;
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
@@ -35,13 +36,12 @@ pub(super) struct Tiles {
 struct Columns<'a> {
     values: &'a [f32],
     inner: usize,
-    /// Where the pieces begin, and the end of the last.
-    bounds: Vec<usize>,
+    bounds: Bounds,
 }
 
 impl Rows for Columns<'_> {
     fn piece(&self, row: usize, piece: usize) -> &[f32] {
-        &self.values[row * self.inner + self.bounds[piece]..row * self.inner + self.bounds[piece + 1]]
+        &self.values[row * self.inner + self.bounds.first(piece)..][..self.bounds.length(piece)]
     }
 }
 
@@ -63,13 +63,7 @@ impl Tiles {
     pub(super) fn of_columns(form: Form, pieces: &[usize], values: &[f32], multiply: Multiply) -> Self {
         let inner: usize = pieces.iter().sum();
         let (columns, steps) = (values.len() / inner.max(1), steps_of(form, pieces));
-        let bounds = std::iter::once(0)
-            .chain(pieces.iter().scan(0, |end, length| {
-                *end += length;
-                Some(*end)
-            }))
-            .collect();
-        let rows = Columns { values, inner, bounds };
+        let rows = Columns { values, inner, bounds: Bounds::new(pieces.iter().copied()) };
         let (panels, each) = (columns.div_ceil(SIDE), steps * form.lines());
         let mut lines = Room::new(panels * each);
         let mut scales = vec![0.0; if form == Form::Bytes { panels * SIDE } else { 0 }];
@@ -128,6 +122,11 @@ impl Tiles {
         &self.scales
     }
 
+    /// Blocks of rows that stay near.
+    fn near(&self) -> usize {
+        (NEAR / (self.steps * self.form.lines() * size_of::<Line>()).max(1)).max(1)
+    }
+
     /// Number of panels.
     fn panels(&self) -> usize {
         self.lines.len() / (self.steps * self.form.lines()).max(1)
@@ -144,8 +143,7 @@ impl Tiles {
         onto: Addend,
     ) {
         let count = out.len() / result.count;
-        let most = NEAR / (self.steps * self.form.lines() * size_of::<Line>()).max(1);
-        let each = most.clamp(1, MOST) * SIDE;
+        let each = self.near().min(MOST) * SIDE;
         for (at, out) in out.chunks_mut(each * result.count).enumerate() {
             let at = at * each;
             let packed = self.rows(rows, first + at, each.min(count - at));
@@ -168,7 +166,7 @@ impl Tiles {
         finish: Finish,
     ) {
         let count = rows.len() / result.inner;
-        let most = (NEAR / (self.steps * self.form.lines() * size_of::<Line>()).max(1)).max(1);
+        let most = self.near();
         let each = most * result.count.div_ceil(SIDE) * form.lines();
         for (at, lines) in lines.chunks_mut(each).enumerate() {
             let at = at * most * SIDE;

@@ -43,8 +43,7 @@ impl CustomOp1 for Attention {
         let head = width / self.heads;
         let (all, mixed, gradient) = (Held::of(qkv)?, Held::of(out)?, Held::of(&grad)?);
         let size = 3 * tokens * head;
-        let unit = self.precision == Precision::Bf16 && Instructions::here() == Instructions::Amx;
-        let in_tiles = unit && fits(width, self.heads);
+        let in_tiles = Instructions::has_unit_for(self.precision) && fits(width, self.heads);
         // Gradients of queries, keys and values, one head of one item after the other.
         let of_heads = |task: usize, out: &mut [f32]| {
             let (item, number) = (task / self.heads, task % self.heads);

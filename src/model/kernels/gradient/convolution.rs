@@ -52,12 +52,12 @@ impl Convolution {
         &self,
         plan: Plan,
         image: Image,
-        channels: usize,
+        outputs: usize,
         size: [usize; 2],
         bias: Option<&[f32]>,
         weights: impl Fn(&Part) -> Vec<f32>,
     ) -> Vec<f32> {
-        if let Some(outputs) = self.in_tiles(image.channels, channels) {
+        if self.in_tiles(image.channels, outputs) {
             let bias = bias.map(<[f32]>::to_vec);
             return TileConv::of_matrices(plan, [image.channels, outputs], bias, weights, matrix_unit::own())
                 .apply(image, size, None);
@@ -86,10 +86,9 @@ impl Convolution {
         })
     }
 
-    /// The number of outputs, where a matrix unit takes so many channels.
-    fn in_tiles(&self, inputs: usize, outputs: usize) -> Option<usize> {
-        let unit = self.precision == Precision::Bf16 && Instructions::here() == Instructions::Amx;
-        (unit && is_wide(inputs, outputs, self.precision)).then_some(outputs)
+    /// Whether a matrix unit takes so many channels.
+    fn in_tiles(&self, inputs: usize, outputs: usize) -> bool {
+        Instructions::has_unit_for(self.precision) && is_wide(inputs, outputs, self.precision)
     }
 
     /// The gradient of the kernel, `(outputs, inputs, 3, 3)`, from the image and the gradient of the result.
@@ -102,9 +101,10 @@ impl Convolution {
         let phases = plan.phases.len();
         let [rows, columns] = self.result_size(image.size).map(|n| n / phases);
         let pieces = pieces_along(rows, columns * image.batch);
-        let read = match self.in_tiles(inputs, outputs) {
-            Some(_) => Places::Pairs(Pairs::new(image, plan.stride, [rows, columns])),
-            None => Places::Turned(Turned::new(image, plan.stride, [rows, columns])),
+        let read = if self.in_tiles(inputs, outputs) {
+            Places::Pairs(Pairs::new(image, plan.stride, [rows, columns]))
+        } else {
+            Places::Turned(Turned::new(image, plan.stride, [rows, columns]))
         };
         // (tap, input, output)
         let mut sums = vec![0.0; TAPS * inputs * outputs];

@@ -5,7 +5,7 @@
 //! One row of squares is a task, so that sums do not depend on the number of threads.
 
 use super::super::factors::{Beside, Finish, PIECE, Rows};
-use super::super::fill::{in_parallel, with_room};
+use super::super::fill::{Room, in_parallel};
 use super::super::instructions::Instructions;
 use super::super::product::Packed;
 use super::super::rows::{transpose, transposed};
@@ -67,16 +67,15 @@ pub(super) fn convolve(image: Image, packed: &[Packed], bias: Option<&[f32]>) ->
     let squares = width / 2;
     in_parallel(height * width * pixel, 2 * width * pixel, |row, out| {
         let [of_before, of_after] = [squares * inner, squares * pixel].map(apart);
-        with_room(SQUARE * (of_before + of_after), |room| {
-            let (before, after) = room.split_at_mut(SQUARE * of_before);
-            dispatch(Squares { image, row, out: before });
-            let pairs = before.chunks_exact(of_before).zip(after.chunks_exact_mut(of_after));
-            for ((before, after), packed) in pairs.zip(packed) {
-                let rows = Beside::new(vec![&before[..squares * inner]], image.channels);
-                packed.product_into(&rows, 0, &mut after[..squares * pixel], Finish::Bias);
-            }
-            dispatch(Results { after, squares, bias: &bias, out });
-        });
+        let mut room = Room::new(SQUARE * (of_before + of_after));
+        let (before, after) = room.split_at_mut(SQUARE * of_before);
+        dispatch(Squares { image, row, out: before });
+        let pairs = before.chunks_exact(of_before).zip(after.chunks_exact_mut(of_after));
+        for ((before, after), packed) in pairs.zip(packed) {
+            let rows = Beside::new(vec![&before[..squares * inner]], image.channels);
+            packed.product_into(&rows, 0, &mut after[..squares * pixel], Finish::Bias);
+        }
+        dispatch(Results { after, squares, bias: &bias, out });
     })
 }
 
@@ -94,12 +93,11 @@ pub(super) fn of_kernel(image: Image, gradient: &[f32], outputs: usize) -> Vec<f
         // By row of squares: 16 matrices (input, square) and 16 matrices (square, output).
         let of_image = in_parallel(SQUARE * rows * count * inputs, SQUARE * count * inputs, |row, out| {
             let step = apart(count * inputs);
-            with_room(SQUARE * step, |squares| {
-                dispatch(Squares { image, row: first + row, out: squares });
-                for (squares, out) in squares.chunks_exact(step).zip(out.chunks_exact_mut(count * inputs)) {
-                    transpose(&squares[..count * inputs], inputs, out);
-                }
-            });
+            let mut squares = Room::new(SQUARE * step);
+            dispatch(Squares { image, row: first + row, out: &mut squares });
+            for (squares, out) in squares.chunks_exact(step).zip(out.chunks_exact_mut(count * inputs)) {
+                transpose(&squares[..count * inputs], inputs, out);
+            }
         });
         let step = apart(count * outputs);
         let of_result = in_parallel(SQUARE * rows * step, SQUARE * step, |row, out| {

@@ -244,10 +244,10 @@ pub(in super::super) fn multiply(block: Block) {
     const { assert!(size_of::<Line>() == 64 && PAIR * 64 == 2048 && TILE * 64 == 1024) };
     assert!(block.fits());
     let Block { form, rows, place, starts, steps, panel, out, add, wide } = block;
-    if starts.is_empty() && add {
-        return;
-    }
     if starts.is_empty() {
+        if add {
+            return;
+        }
         return out.chunks_mut(wide).take(super::SIDE).for_each(|row| row[..2].fill(Line::default()));
     }
     let bytes = |lines: usize| lines * size_of::<Line>();
