@@ -111,6 +111,10 @@ fn kind(path: &Path) -> Option<Kind> {
 
 /// Width of a picture, from its first bytes.
 fn side(picture: &[u8]) -> Option<u32> {
-    let reader = image::ImageReader::new(std::io::Cursor::new(picture)).with_guessed_format().ok()?;
+    let mut reader = image::ImageReader::new(std::io::Cursor::new(picture)).with_guessed_format().ok()?;
+    // What comes before the pixels may be packed, too.
+    let mut limits = image::Limits::default();
+    limits.max_alloc = Some(16 << 20);
+    reader.limits(limits);
     reader.into_dimensions().ok().map(|(width, _)| width)
 }

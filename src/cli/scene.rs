@@ -3,10 +3,11 @@
 use super::interrupt;
 use crate::error::{Error, Result};
 use crate::grid::GridCell;
+use crate::modality::ModalityTable;
 use crate::net::Network;
 use crate::scene::Collection;
 use crate::source::major_tom::{Access, Found, Origin, choose, fetch, list, look_up};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// List and fetch places with real data.
@@ -16,6 +17,15 @@ pub(super) enum Scene {
     List {
         /// Folder that holds Core-S2L2A and its like, or a parquet file, or its address.
         root: String,
+    },
+    /// Print all that is found out about a place's files: types, scales, units, no-data, valid shares, ranges, grids, classes,
+    /// evidence for Sentinel-2's offset, and everything that looks wrong.
+    Check {
+        /// Scene folder, or the folder of a cell in the Major TOM layout.
+        folder: PathBuf,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
     },
     /// Take one cell out of parquet files of Major TOM Core and make a scene folder of it.
     MajorTom {
@@ -41,6 +51,7 @@ impl Scene {
     pub(super) fn run(self) -> Result<ExitCode> {
         let access = Access::new(Network::default(), interrupt()?);
         match self {
+            Self::Check { folder, json } => return check(&folder, json),
             Self::List { root } => list_all(&root, &access)?,
             Self::MajorTom { file, metadata, cell, product, out } => {
                 if file.is_empty() && metadata.is_empty() {
@@ -64,6 +75,20 @@ impl Scene {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Tells what is found in a folder. What cannot be used makes it fail.
+fn check(folder: &Path, json: bool) -> Result<ExitCode> {
+    let scene = crate::scene::Scene::open(folder)?;
+    let report = scene.report(&ModalityTable::published())?;
+    if json {
+        let text = serde_json::to_string_pretty(&report).map_err(|e| Error::file(folder, e.to_string()))?;
+        println!("{text}");
+    } else {
+        print!("{report}");
+    }
+    let usable = report.unusable.is_empty() && report.rasters.iter().all(|raster| raster.problem.is_none());
+    Ok(if usable { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn list_all(root: &str, access: &Access) -> Result<()> {

@@ -40,7 +40,8 @@ impl std::str::FromStr for GridCell {
         let parse = || -> Option<Self> {
             let (row, column) = label.trim().split_once('_')?;
             let cell = Self { row: number(row, 'U', 'D')?, column: number(column, 'R', 'L')? };
-            (cell.latitude().abs() <= MAX_LATITUDE && cell.is_on_earth()).then_some(cell)
+            let known = cell.row.abs() <= rows() / 2 && cell.latitude().abs() <= MAX_LATITUDE;
+            (known && cell.is_on_earth()).then_some(cell)
         };
         parse().ok_or_else(|| {
             Error::request(format!("\"{label}\" is no Major TOM cell; expected a name such as 618U_30L."))
@@ -48,37 +49,71 @@ impl std::str::FromStr for GridCell {
     }
 }
 
+/// Rows from pole to pole.
+fn rows() -> i32 {
+    (std::f64::consts::PI * RADIUS_KM / SPACING_KM).ceil() as i32
+}
+
 fn row_height() -> f64 {
-    180.0 / (std::f64::consts::PI * RADIUS_KM / SPACING_KM).ceil()
+    180.0 / f64::from(rows())
+}
+
+/// Where the grid line of this number lies on a circle of so many parts, in degrees from the middle one. The numbers are
+/// those that data sets were made with, to the last bit, for a last bit decides which UTM zone a grid point lies in: lines
+/// are counted from the other end of the circle and turned back by half of it.
+fn line(number: i32, parts: i32, circle: f64) -> f64 {
+    let half = circle / 2.0;
+    if number < 0 { from_end(parts + number, parts, circle) - half } else { from_end(number, parts, circle) + circle - half }
+}
+
+/// The same counted from the other end.
+fn from_end(number: i32, parts: i32, circle: f64) -> f64 {
+    f64::from(number) * (circle / f64::from(parts)) - circle / 2.0
 }
 
 /// Columns of a row, by the cosine of its southern latitude.
 fn columns(row: i32) -> i32 {
-    let latitude = f64::from(row) * row_height();
-    (std::f64::consts::TAU * RADIUS_KM * latitude.to_radians().cos() / SPACING_KM).ceil() as i32
+    let latitude = line(row, rows(), 180.0);
+    let radius = RADIUS_KM * (latitude * std::f64::consts::PI / 180.0).cos();
+    (std::f64::consts::TAU * radius / SPACING_KM).ceil() as i32
+}
+
+/// First and last column of a row. With an odd number of columns the last reaches beyond the antimeridian, to where the
+/// first begins; with an even one a last bit decides whether the line at the antimeridian begins the row or ends it.
+fn ends(row: i32) -> [i32; 2] {
+    let columns = columns(row);
+    let half = columns / 2;
+    if columns % 2 == 1 || from_end(half, columns, 360.0) < 0.0 { [half + 1 - columns, half] } else { [-half, half - 1] }
 }
 
 impl GridCell {
     /// The cell a place lies in; a place on a grid line belongs to the cell south or west of it. `None` beyond 85° of
     /// latitude or 180° of longitude.
     pub fn containing(at: Location) -> Option<Self> {
-        let below = |value: f64, step: f64| (value / step).ceil() as i32 - 1;
-        let row = below(at.lat, row_height());
-        // The antimeridian has two names.
-        let lon = if at.lon == -180.0 { 180.0 } else { at.lon };
-        let cell = Self { row, column: below(lon, 360.0 / f64::from(columns(row))) };
-        let known = at.lat.is_finite() && lon.abs() <= 180.0;
-        (known && cell.latitude().abs() <= MAX_LATITUDE).then_some(cell)
+        // A quotient may be off by its last bit: the grid line itself decides.
+        let below = |value: f64, parts: i32, circle: f64| -> i32 {
+            let near = (value / circle * f64::from(parts)).ceil() as i32 - 1;
+            (near - 1..=near + 1).rev().find(|number| line(*number, parts, circle) < value).unwrap_or(near - 1)
+        };
+        if !at.lat.is_finite() || at.lat.abs() > 90.0 || !(-180.0..=180.0).contains(&at.lon) {
+            return None;
+        }
+        let row = below(at.lat, rows(), 180.0);
+        let [first, last] = ends(row);
+        let column = below(at.lon, columns(row), 360.0);
+        // West of the first column the last one goes on, from beyond the antimeridian.
+        let cell = Self { row, column: if column < first { last } else { column } };
+        (cell.latitude().abs() <= MAX_LATITUDE).then_some(cell)
     }
 
-    /// Whether some of it lies between the antimeridian and itself, around the Earth.
+    /// Whether its row has such a column.
     fn is_on_earth(self) -> bool {
-        let [west, east] = [self.column, self.column.saturating_add(1)].map(|column| f64::from(column) * self.width());
-        west < 180.0 && east > -180.0
+        let [first, last] = ends(self.row);
+        (first..=last).contains(&self.column)
     }
 
     fn latitude(self) -> f64 {
-        f64::from(self.row) * row_height()
+        line(self.row, rows(), 180.0)
     }
 
     /// Width of the cell in degrees of longitude.
@@ -88,7 +123,7 @@ impl GridCell {
 
     /// The grid point: south-west corner.
     pub fn south_west(self) -> Location {
-        Location { lat: self.latitude(), lon: f64::from(self.column) * self.width() }
+        Location { lat: self.latitude(), lon: line(self.column, columns(self.row), 360.0) }
     }
 
     /// Mid-point between grid point, next row and next column.
@@ -97,10 +132,16 @@ impl GridCell {
         Location { lat: (south + north) / 2.0, lon: (west + east) / 2.0 }
     }
 
-    /// West, south, east, north in degrees.
+    /// West, south, east, north in degrees; east of 180 where it reaches beyond the antimeridian.
     pub fn bounds(self) -> (f64, f64, f64, f64) {
         let corner = self.south_west();
-        (corner.lon, corner.lat, corner.lon + self.width(), corner.lat + row_height())
+        let north = line(self.row + 1, rows(), 180.0);
+        // What begins at the antimeridian lies in the west.
+        let west = if 180.0 - corner.lon < 1e-9 { corner.lon - 360.0 } else { corner.lon };
+        let next = self.column + 1;
+        let is_last = next > ends(self.row)[1];
+        let east = if is_last { west + self.width() } else { line(next, columns(self.row), 360.0) };
+        (west, corner.lat, east, north)
     }
 
     /// EPSG code of the UTM zone of the grid point, with the exceptions of Norway and Svalbard.
@@ -145,8 +186,11 @@ impl GridCell {
         let first = (south / row_height()).floor() as i32;
         for row in (first..).take_while(|&row| f64::from(row) * row_height() <= north) {
             let width = 360.0 / f64::from(columns(row));
-            let from = (west.max(-180.0) / width).floor() as i32;
-            for column in (from..).take_while(|&c| f64::from(c) * width <= east && f64::from(c) * width < 180.0) {
+            let [start, end] = ends(row);
+            let columns = ((west / width).floor() as i32).max(start)..=((east / width).floor() as i32).min(end);
+            // What reaches beyond the antimeridian begins the row, too.
+            let around = (west < f64::from(start) * width && !columns.contains(&end)).then_some(end);
+            for column in around.into_iter().chain(columns) {
                 if cells.len() == limit {
                     return cells;
                 }
@@ -191,6 +235,56 @@ mod tests {
         assert_eq!(cell("433D_629L").utm_epsg(), 32718);
     }
 
+    /// All cells, computed with numpy in the way that data sets were made with (lines of a circle counted from its far end,
+    /// modulo the circle, less half of it), gave these sums.
+    #[test]
+    fn every_cell_has_the_name_and_the_zone_that_data_sets_give_it() {
+        let (mut cells, mut odd, mut sum) = (0i64, 0, 0i64);
+        for row in -946..=946 {
+            let [first, last] = ends(row);
+            odd += i32::from(columns(row) % 2 == 1);
+            for column in first..=last {
+                cells += 1;
+                let name = (i64::from(row) + 2000) * 10_007 + i64::from(column) + 5000;
+                sum += name * i64::from(GridCell { row, column }.utm_epsg());
+            }
+        }
+        assert_eq!((cells, odd, sum), (5_094_350, 926, 3_331_954_606_478_470_951));
+        // By the nearest numbers it would be zone 13's, which begins at 108° west.
+        assert_eq!(cell("502U_849L").utm_epsg(), 32612);
+        assert_eq!(cell("502U_848L").utm_epsg(), 32613);
+        let beyond = GridCell { row: 947, column: 0 };
+        assert!(beyond.latitude() > MAX_LATITUDE && beyond.to_string().parse::<GridCell>().is_err());
+    }
+
+    #[test]
+    fn the_last_cell_of_an_odd_row_goes_on_beyond_the_antimeridian() {
+        let east = cell("253U_1848R");
+        let at = |lon| GridCell::containing(Location { lat: 22.770441, lon });
+        assert_eq!([-179.995259, -180.0, 180.0, 179.96].map(at), [Some(east); 4]);
+        assert_eq!(at(-179.9), Some(cell("253U_1848L")));
+        assert!("253U_1849L".parse::<GridCell>().is_err());
+        let (west, _, reach, _) = east.bounds();
+        assert!(west < 180.0 && reach > 180.0 && (reach - 360.0 - cell("253U_1848L").bounds().0).abs() < 1e-9);
+        assert!(GridCell::cells_in(-180.0, 22.77, -179.99, 22.771, 9).contains(&east));
+        assert!(GridCell::cells_in(179.99, 22.77, 180.0, 22.771, 9).contains(&east));
+        assert!(!GridCell::cells_in(-179.9, 22.77, -179.0, 22.771, 9).contains(&east));
+        // An even row ends at the antimeridian.
+        assert_eq!(columns(0) % 2, 0);
+        assert!((cell("0U_2003R").bounds().2 - 180.0).abs() < 1e-9);
+    }
+
+    /// In 41 rows the line at the antimeridian comes out as +180.
+    #[test]
+    fn a_column_that_begins_at_the_antimeridian_may_end_its_row() {
+        let last = cell("800D_624R");
+        assert_eq!((columns(-800), ends(-800)), (1248, [-623, 624]));
+        assert_eq!(last.south_west().lon, 180.0);
+        assert_eq!(last.bounds().0, -180.0);
+        assert_eq!(GridCell::containing(Location { lat: -71.8, lon: -179.9 }), Some(last));
+        assert!("800D_624L".parse::<GridCell>().is_err());
+    }
+
     #[test]
     fn every_place_has_one_cell_that_holds_it() {
         for i in 0..2000 {
@@ -198,7 +292,8 @@ mod tests {
                 Location { lat: -84.0 + 168.0 * (f64::from(i) * 0.618).fract(), lon: -179.9 + 0.1799 * f64::from(i) };
             let found = GridCell::containing(at).expect("within 85 degrees");
             let (west, south, east, north) = found.bounds();
-            assert!(west < at.lon && at.lon <= east && south < at.lat && at.lat <= north, "{at:?} {found}");
+            let lon = if at.lon <= west { at.lon + 360.0 } else { at.lon };
+            assert!(west < lon && lon <= east && south < at.lat && at.lat <= north, "{at:?} {found}");
             assert_eq!(cell(&found.to_string()), found);
         }
         assert_eq!(GridCell::containing(Location { lat: 89.0, lon: 0.0 }), None);
@@ -228,10 +323,12 @@ mod tests {
 
     #[test]
     fn the_grid_ends_at_the_antimeridian() {
-        for row in [-184, 0, 400, 840] {
+        for row in [-184, 0, 400, 839] {
             let lat = (f64::from(row) + 0.5) * row_height();
             let at = |lon| GridCell::containing(Location { lat, lon });
-            let (first, last) = (at(-179.9999).expect("cell"), at(180.0).expect("cell"));
+            let width = 360.0 / f64::from(columns(row));
+            let (first, last) = (at(-180.0 + 0.75 * width).expect("cell"), at(180.0).expect("cell"));
+            assert_eq!([first.column, last.column], ends(row));
             assert_eq!(at(-180.0), Some(last));
             assert_eq!(at(180.01), None);
             for cell in [first, last] {

@@ -1,7 +1,8 @@
 //! Values that a careful reader would question.
 
+use super::legends::elsewhere;
 use super::raster_file::RasterFile;
-use crate::modality::{Modality, Raster, Subject};
+use crate::modality::{Class, Modality, Raster, Subject};
 
 /// Reflectance that no ground reaches: real clouds and roofs were seen with 2.8.
 const MOST_REFLECTANCE: f32 = 3.2;
@@ -24,13 +25,26 @@ pub(super) fn values(m: &Modality, raster: &Raster, file: &RasterFile, offset_po
     let about = &m.about;
     if let Some(classes) = m.classes() {
         let known = |v: f32| classes.iter().any(|c| f32::from(c.code) == v);
+        let share_unknown = sorted.iter().filter(|v| !known(**v)).count() as f64 / n;
+        if about.subject == Subject::LandCover
+            && let Some((code, share)) = unseen(classes, &sorted)
+            && let Some(meanings) = elsewhere(m, code)
+        {
+            notes.push(format!(
+                "{name}: {:.0} % of the window has code {code}, which tells nothing of the ground in {}; it is {meanings}. If it is that, say so in scene.json (\"legends\": {{\"{}\": …}}).",
+                share * 100.0,
+                about.quantity,
+                m.family
+            ));
+        }
         sorted.dedup();
         let unknown: Vec<String> = sorted.iter().filter(|v| !known(**v)).take(5).map(ToString::to_string).collect();
         if !unknown.is_empty() {
             let codes: Vec<String> = classes.iter().map(|c| c.code.to_string()).collect();
             notes.push(format!(
-                "{name}: unknown class code {}, taken as \"{}\"; known codes are {}.",
+                "{name}: unknown class code {} ({:.1} % of the window), taken as \"{}\"; known codes are {}.",
                 unknown.join(", "),
+                share_unknown * 100.0,
                 classes[0].name,
                 codes.join(" ")
             ));
@@ -93,4 +107,13 @@ pub(super) fn values(m: &Modality, raster: &Raster, file: &RasterFile, offset_po
             ));
         }
     }
+}
+
+/// A class by which nothing of the ground is seen (clouds in a map of land cover), where half of what is valid or more has it:
+/// its code and share.
+fn unseen(classes: &[Class], sorted: &[f32]) -> Option<(u16, f64)> {
+    let clouds = classes.iter().find(|class| class.name == "Clouds")?;
+    let code = f32::from(clouds.code);
+    let share = sorted.iter().filter(|v| **v == code).count() as f64 / sorted.len() as f64;
+    (share >= 0.5).then_some((u16::from(clouds.code), share))
 }

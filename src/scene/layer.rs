@@ -1,10 +1,12 @@
 //! The raster of one modality: from one file with all bands, or one file per band.
 
+use super::legends::{Codes, recognise};
 use super::raster_file::RasterFile;
 use super::{Gap, checks};
 use crate::error::{Error, Result};
 use crate::grid::Footprint;
 use crate::modality::{Group, Mask, Modality, Raster};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// Pixel sizes may differ from the nominal one by this share (some scenes have 9.995 m).
@@ -16,6 +18,14 @@ const STRETCHED: f64 = 0.02;
 /// Largest misfit of two grids, in pixels.
 const ALIGNMENT_TOLERANCE: f64 = 0.01;
 
+/// Pixels of one band.
+pub(super) struct Read {
+    /// As the modality has them.
+    pub values: Vec<f32>,
+    /// Whether an offset was taken off.
+    pub moved: bool,
+}
+
 /// Files that together hold one modality.
 #[derive(Debug, Clone)]
 pub(super) struct Layer {
@@ -23,17 +33,19 @@ pub(super) struct Layer {
     files: Vec<RasterFile>,
     /// How far from the scene's grid this layer's may be, in its own pixels.
     pub alignment: f64,
+    /// Whose legend the scene says its classes are in.
+    legend: Option<String>,
 }
 
 impl Layer {
     /// One file with all bands.
     pub(super) fn single(file: RasterFile) -> Self {
-        Self { files: vec![file], alignment: ALIGNMENT_TOLERANCE }
+        Self { files: vec![file], alignment: ALIGNMENT_TOLERANCE, legend: None }
     }
 
     /// Several files on one grid, with their bands named.
     pub(super) fn of(files: Vec<RasterFile>) -> Self {
-        Self { files, alignment: ALIGNMENT_TOLERANCE }
+        Self { files, alignment: ALIGNMENT_TOLERANCE, legend: None }
     }
 
     /// One file per band, the band named by the file.
@@ -56,7 +68,7 @@ impl Layer {
                 format!("Its size or position differs from {}", first.path.display()),
             ));
         }
-        Ok(Self { files, alignment: ALIGNMENT_TOLERANCE }.on_own_grid())
+        Ok(Self { files, alignment: ALIGNMENT_TOLERANCE, legend: None }.on_own_grid())
     }
 
     /// Published tiles are cut from their sources' own pixel grids (B.2): up to one pixel off.
@@ -64,6 +76,23 @@ impl Layer {
     pub(super) fn on_own_grid(mut self) -> Self {
         self.alignment = 1.0 + ALIGNMENT_TOLERANCE;
         self
+    }
+
+    /// With classes in the codes of this legend.
+    #[must_use]
+    pub(super) fn in_codes_of(mut self, legend: Option<&String>) -> Self {
+        self.legend = legend.cloned();
+        self
+    }
+
+    /// Whose codes the classes of a file are, and which there are.
+    ///
+    /// # Errors
+    /// When they cannot be read, or several legends fit.
+    fn codes(&self, m: &Group, file: &RasterFile, band: usize) -> Result<(Codes, BTreeSet<u16>)> {
+        let found = file.codes(band)?;
+        let codes = recognise(m, &found, self.legend.as_deref()).map_err(|problem| Error::file(&file.path, problem))?;
+        Ok((codes, found))
     }
 
     /// The header of the first file: grid, size and coordinate system of all.
@@ -148,7 +177,43 @@ impl Layer {
         Ok(())
     }
 
-    fn locate(&self, m: &Group, channel: &str) -> Result<(&RasterFile, usize)> {
+    /// Pixels of one band of a file as the modality has them, NaN where they are no data; what was done to them goes to `notes`.
+    ///
+    /// # Errors
+    /// When they cannot be read, or it cannot be told what they mean.
+    pub(super) fn values(
+        &self,
+        m: &Group,
+        (file, band): (&RasterFile, usize),
+        at: (usize, usize),
+        size: (usize, usize),
+        notes: &mut Vec<String>,
+    ) -> Result<Read> {
+        let mut values = file.read(&[band], at, size)?;
+        let mut note = |done: &str| {
+            let name = file.path.file_name().unwrap_or_default().to_string_lossy();
+            notes.push(format!("{name}: {done}."));
+        };
+        if m.classes().is_some()
+            && let (Codes::Other(legend), found) = self.codes(m, file, band)?
+        {
+            legend.convert(&mut values);
+            note(&legend.note(m, &found));
+        }
+        values.iter_mut().filter(|v| m.about.is_no_data(**v)).for_each(|v| *v = f32::NAN);
+        let conversion = file.numbers[band].conversion(m).map_err(|problem| Error::file(&file.path, problem))?;
+        conversion.apply(&mut values);
+        if let Some(done) = conversion.note() {
+            note(done);
+        }
+        Ok(Read { values, moved: conversion.moves() })
+    }
+
+    /// The file and band that hold a channel.
+    ///
+    /// # Errors
+    /// When it is missing.
+    pub(super) fn locate(&self, m: &Group, channel: &str) -> Result<(&RasterFile, usize)> {
         // A single band without a name can only stand for a modality with a single channel.
         let find = |file: &RasterFile| file.band(channel, m.channels.len() == 1);
         let found = self.files.iter().find_map(|file| find(file).ok().map(|band| (file, band)));
@@ -224,18 +289,13 @@ impl Layer {
         }
         let (mut gap, mut moved): (Option<Gap>, bool) = (None, false);
         for channel in &m.channels {
-            let (file, band) = self.locate(m, channel)?;
-            let mut values = file.read(&[band], (column as usize, row as usize), (columns, rows))?;
-            values.iter_mut().filter(|v| m.about.is_no_data(**v)).for_each(|v| *v = f32::NAN);
-            let conversion = file.numbers[band].conversion(m).map_err(|problem| Error::file(&file.path, problem))?;
-            conversion.apply(&mut values);
-            moved |= conversion.moves();
-            if let Some(done) = conversion.note() {
-                let note = format!("{}: {done}.", file.path.file_name().unwrap_or_default().to_string_lossy());
-                if !notes.contains(&note) {
-                    notes.push(note);
-                }
-            }
+            let at = self.locate(m, channel)?;
+            let mut said = Vec::new();
+            let found = self.values(m, at, (column as usize, row as usize), (columns, rows), &mut said)?;
+            let (values, file) = (found.values, at.0);
+            moved |= found.moved;
+            said.retain(|note| !notes.contains(note));
+            notes.append(&mut said);
             let share = values.iter().filter(|v| v.is_nan()).count() as f64 / values.len().max(1) as f64;
             if share > gap.as_ref().map_or(0.0, |gap| gap.share) {
                 gap = Some(Gap { file: file.path.clone(), band: channel.clone(), share });

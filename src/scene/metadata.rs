@@ -26,6 +26,9 @@ pub(super) struct Metadata {
     /// Major TOM.
     #[serde(default)]
     pub own_grids: bool,
+    /// By family: the legend whose codes its rasters hold, by the name it has in `legends.toml`; `own` for the family's own.
+    #[serde(default)]
+    pub legends: BTreeMap<String, String>,
     /// What a careful reader should know.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -76,8 +79,121 @@ impl Metadata {
 
     /// Day of a family; the 15th where only the month is known, none where only the year is.
     pub(super) fn day(&self, family: &str) -> Option<Date> {
-        let text = self.date(family)?;
-        let day = text.get(..10).unwrap_or(text);
-        day.parse().ok().or_else(|| format!("{day}-15").parse().ok())
+        match when(self.date(family)?) {
+            Some(When::Day(day) | When::Month(day)) => Some(day),
+            _ => None,
+        }
+    }
+
+    /// Whether the month of some family is known, and this day stands for it.
+    pub(super) fn month_alone(&self, day: Date) -> bool {
+        self.dates.values().flatten().any(|text| matches!(when(text), Some(When::Month(middle)) if middle == day))
+    }
+
+    /// What has to be said of dates: those that cannot be read, and those on which nothing was measured.
+    pub(super) fn date_notes(&self) -> Vec<String> {
+        let note = |(family, text): (&String, &Option<String>)| {
+            let text = text.as_deref().filter(|text| !text.trim().is_empty())?;
+            let year = match when(text) {
+                None => {
+                    return Some(format!(
+                        "The date of {family} in scene.json, \"{}\", cannot be read and counts as unknown; expected a day such as 2023-04-19.",
+                        short(text)
+                    ));
+                }
+                Some(When::Day(day) | When::Month(day)) => day.year(),
+                Some(When::Year(year)) => year,
+            };
+            (!YEARS.contains(&year)).then(|| {
+                format!(
+                    "The date of {family} in scene.json, {}, lies outside {} to {}, when there was anything to measure it with; check it.",
+                    short(text),
+                    YEARS.start(),
+                    YEARS.end()
+                )
+            })
+        };
+        self.dates.iter().filter_map(note).collect()
+    }
+}
+
+/// From the first Earth observation satellite on, as far as anybody would plan.
+const YEARS: std::ops::RangeInclusive<i16> = 1972..=2049;
+
+/// What a text says of a time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum When {
+    Day(Date),
+    /// Its 15th day.
+    Month(Date),
+    Year(i16),
+}
+
+/// A time as people and programs write it: an instant, a day, a month or a year of ISO 8601, also without dashes.
+fn when(text: &str) -> Option<When> {
+    let text = text.trim();
+    let digits = |part: &str, count: usize| part.len() == count && part.bytes().all(|b| b.is_ascii_digit());
+    if digits(text, 4) {
+        return text.parse().ok().map(When::Year);
+    }
+    if let Some((year, month)) = text.split_once('-')
+        && digits(year, 4)
+        && digits(month, 2)
+    {
+        return format!("{text}-15").parse().ok().map(When::Month);
+    }
+    let day = text.split(['T', 't', ' ']).next()?;
+    let whole = digits(day, 8) || day.len() == 10;
+    day.parse().ok().filter(|_| whole).map(When::Day)
+}
+
+/// So much of a text as fits a sentence.
+fn short(text: &str) -> String {
+    let mut start: String = text.chars().take(40).collect();
+    if start.len() < text.len() {
+        start.push('…');
+    }
+    start
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Metadata {
+        Metadata { dates: [("S2L2A".to_owned(), Some(text.to_owned()))].into(), ..Metadata::default() }
+    }
+
+    #[test]
+    fn dates_are_read_as_they_are_written() {
+        for (text, day) in [
+            ("2023-04-19", Some("2023-04-19")),
+            ("20230419", Some("2023-04-19")),
+            ("2023-04-19T10:20:30.123Z", Some("2023-04-19")),
+            ("2023-04-19 10:20:30", Some("2023-04-19")),
+            ("20230419T102030", Some("2023-04-19")),
+            (" 2023-04-19 ", Some("2023-04-19")),
+            ("2023-04", Some("2023-04-15")),
+            ("2023", None),
+        ] {
+            assert_eq!(of(text).day("S2L2A").map(|day| day.to_string()).as_deref(), day, "{text}");
+            assert_eq!(of(text).date_notes(), Vec::<String>::new(), "{text}");
+        }
+        assert!(of("2023-04").month_alone("2023-04-15".parse().expect("day")));
+        assert!(!of("2023-04-15").month_alone("2023-04-15".parse().expect("day")));
+    }
+
+    #[test]
+    fn dates_that_cannot_be_are_told() {
+        for text in ["19.04.2023", "04/19/2023", "2023-13-40", "2023-02-30", "yesterday", "2023-4-9", "12-04"] {
+            let notes = of(text).date_notes();
+            assert!(notes.len() == 1 && notes[0].contains(text) && notes[0].contains("cannot be read"), "{notes:?}");
+            assert_eq!(of(text).day("S2L2A"), None, "{text}");
+        }
+        for text in ["0000-01-01", "1850-06-01", "9999-12-31T23:59:59Z", "1899", "1900-01"] {
+            let notes = of(text).date_notes();
+            assert!(notes.len() == 1 && notes[0].contains("check it"), "{text}: {notes:?}");
+        }
+        assert!(of("").date_notes().is_empty());
     }
 }

@@ -42,6 +42,11 @@ impl Numbers {
         }
     }
 
+    /// Scale, offset and unit, as the band says them.
+    pub(super) fn said(&self) -> (f64, f64, &str) {
+        (self.scale, self.offset, &self.unit)
+    }
+
     /// What makes the numbers of a modality of the stored ones; a sentence if it cannot be told.
     pub(super) fn conversion(&self, m: &Group) -> Result<Conversion, String> {
         let about = &m.about;

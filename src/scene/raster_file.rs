@@ -6,12 +6,18 @@ use crate::grid::Crs;
 use gdal::raster::{GdalDataType, RasterBand};
 use gdal::spatial_ref::SpatialRef;
 use gdal::{Dataset, DatasetOptions, Metadata};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 /// What a scene is made of (cloud-optimised GeoTIFFs are GeoTIFFs). Other kinds, such as virtual rasters, may name files
 /// and servers elsewhere, which would be opened whatever the user said about the network.
 const DRIVERS: [&str; 4] = ["GTiff", "PNG", "JPEG", "JP2OpenJPEG"];
+
+/// Pieces of a file up to this size are read whatever they are packed into, bytes.
+const SMALL_BLOCK: u64 = 64 << 20;
+/// Bytes that one byte of a file can stand for, at most: deflate reaches 1032.
+pub(crate) const MOST_PACKED: u64 = 1100;
 
 /// Header of a raster.
 #[derive(Debug, Clone)]
@@ -81,6 +87,8 @@ impl RasterFile {
         if width == 0 || height == 0 || bands.is_empty() {
             return Err(Error::file(path, "The raster has no pixels"));
         }
+        let size = std::fs::metadata(path).map_err(|e| Error::io(path, "read", &e))?.len();
+        blocks_fit(&dataset, size).map_err(|problem| Error::file(path, problem))?;
         let system = dataset.spatial_ref().ok();
         if system.is_some() {
             crate::grid::check_systems()?;
@@ -183,6 +191,59 @@ impl RasterFile {
     }
 }
 
+/// Rows of a class raster that are looked at to tell whose codes it holds.
+const LOOKED_AT: usize = 48;
+
+/// How a band is stored, for people.
+#[derive(Debug, Clone)]
+pub(super) struct Stored {
+    /// Type of its numbers, as GDAL calls it.
+    pub kind: String,
+    /// What it declares to be no data.
+    pub no_data: Option<f64>,
+    /// Whether a mask or alpha band says where it is valid.
+    pub masked: bool,
+}
+
+impl RasterFile {
+    /// How a band is stored.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub(super) fn stored(&self, band: usize) -> Result<Stored> {
+        let failed = |e: gdal::errors::GdalError| Error::file(&self.path, format!("Band {} cannot be opened: {e}", band + 1));
+        let dataset = open(&self.path)?;
+        let raster = dataset.rasterband(band + 1).map_err(failed)?;
+        let flags = raster.mask_flags().map_err(failed)?;
+        Ok(Stored {
+            kind: raster.band_type().name(),
+            no_data: raster.no_data_value(),
+            masked: flags.is_per_dataset() || flags.is_alpha(),
+        })
+    }
+
+    /// The whole numbers from 0 to 65535 in rows of a band that lie evenly over the file, without what it says is no data.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub(super) fn codes(&self, band: usize) -> Result<BTreeSet<u16>> {
+        let failed = |e: gdal::errors::GdalError| {
+            Error::file(&self.path, format!("The pixels cannot be read; the file may be truncated ({e})"))
+        };
+        let dataset = open(&self.path)?;
+        let raster = dataset.rasterband(band + 1).map_err(failed)?;
+        let rows = self.height.min(LOOKED_AT);
+        let mut found = BTreeSet::new();
+        for i in 0..rows {
+            let row = (2 * i + 1) * self.height / (2 * rows);
+            let values = pixels(&raster, (0, row as isize), (self.width, 1)).map_err(failed)?;
+            let code = |v: f32| (v >= 0.0 && v <= f32::from(u16::MAX)).then_some(v as u16);
+            found.extend(values.into_iter().filter_map(code));
+        }
+        Ok(found)
+    }
+}
+
 /// Pixels of a band, row-major; NaN where they are no data: where the file says so by a declared value, by a mask in it or
 /// beside it or by how opaque it is, and where a value is not finite.
 ///
@@ -199,6 +260,29 @@ pub(crate) fn pixels(band: &RasterBand, at: (isize, isize), size: (usize, usize)
         values.iter_mut().zip(mask.data()).filter(|(_, mask)| **mask == 0).for_each(|(v, _)| *v = f32::NAN);
     }
     Ok(values)
+}
+
+/// Makes sure that a piece of a file of so many bytes, as it is read at once, is no larger in memory than the file can fill:
+/// a header of a few bytes may claim gigabytes.
+///
+/// # Errors
+/// A sentence, when it is.
+pub(crate) fn blocks_fit(dataset: &Dataset, size: u64) -> Result<(), String> {
+    let band = dataset.rasterband(1).map_err(|e| format!("It has no band that can be read: {e}"))?;
+    let (width, height) = band.block_size();
+    let together = match dataset.metadata_item("INTERLEAVE", "IMAGE_STRUCTURE").as_deref() {
+        Some("PIXEL") => dataset.raster_count(),
+        _ => 1,
+    };
+    let each = u64::from(band.band_type().bytes()).max(1);
+    let block = [width as u64, height as u64, together as u64].iter().fold(each, |all, n| all.saturating_mul(*n));
+    if block > SMALL_BLOCK && block > size.saturating_mul(MOST_PACKED) {
+        return Err(format!(
+            "Its header claims pieces of {width} × {height} pixels and {together} bands, {:.1} GB each, which a file of {size} bytes cannot hold; it may be damaged. If it is right, write it in tiles first (gdal_translate -co TILED=YES)",
+            block as f64 / 1e9
+        ));
+    }
+    Ok(())
 }
 
 /// A coordinate system without heights: by its code where there is one, or one can be found.
@@ -251,5 +335,31 @@ fn short(error: &gdal::errors::GdalError) -> String {
         gdal::errors::GdalError::NullPointer { msg, .. } if !msg.is_empty() => msg.clone(),
         gdal::errors::GdalError::NullPointer { .. } => "no driver knows it".into(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gdal::raster::RasterCreationOptions;
+
+    /// A file of which no pixel was written, in pieces of this many rows.
+    fn written(path: &Path, options: &[&str]) {
+        let options = RasterCreationOptions::from_iter(options.iter().copied());
+        let driver = gdal::DriverManager::get_driver_by_name("GTiff").expect("driver");
+        driver.create_with_band_type_with_options::<f32, _>(path, 5000, 5000, 1, &options).expect("raster");
+    }
+
+    #[test]
+    fn what_a_header_claims_is_checked_before_anything_is_read() {
+        let dir = tempfile::tempdir().expect("folder");
+        let one_piece = dir.path().join("strip.tif");
+        written(&one_piece, &["SPARSE_OK=TRUE", "COMPRESS=DEFLATE", "BLOCKYSIZE=5000"]);
+        let problem = RasterFile::open(&one_piece).expect_err("100 MB in a few bytes").to_string();
+        assert!(problem.contains("5000 × 5000") && problem.contains("strip.tif"), "{problem}");
+        let tiles = dir.path().join("tiles.tif");
+        written(&tiles, &["SPARSE_OK=TRUE", "TILED=YES"]);
+        let file = RasterFile::open(&tiles).expect("small pieces");
+        assert_eq!(file.read(&[0], (4990, 4990), (10, 10)).expect("pixels"), [0.0; 100]);
     }
 }

@@ -6,7 +6,7 @@ use super::signing::{FileAccess, Opening};
 use super::warp::{Gaps, NOTHING, alpha, warped};
 use crate::error::{Error, Fault, Result};
 use crate::net::Network;
-use crate::scene::{pixels, quiet_gdal};
+use crate::scene::{MOST_PACKED, blocks_fit, pixels, quiet_gdal};
 use crate::text::{address_without_secrets, without_secrets};
 use gdal::spatial_ref::{AxisMappingStrategy, SpatialRef};
 use gdal::{Dataset, DatasetOptions, GeoTransform, GeoTransformEx};
@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Grids closer than this share of a pixel are the same.
 const SAME_GRID: f64 = 0.01;
+/// What is read at once of a file elsewhere takes no more than this in memory, bytes.
+const LARGEST_PIECE: u64 = 1 << 30;
 /// Sources whose pixels are smaller than this share of ours are averaged.
 const FINER: f64 = 0.75;
 
@@ -154,6 +156,7 @@ fn on_grid(name: &str, grid: &PixelGrid, kind: PixelKind) -> Result<WarpedBand, 
     // A server must not have GDAL read descriptions of other things, such as VRT files, with our keys.
     let drivers = DatasetOptions { allowed_drivers: Some(&["GTiff", "JP2OpenJPEG"]), ..Default::default() };
     let dataset = Dataset::open_ex(name, drivers)?;
+    blocks_fit(&dataset, LARGEST_PIECE / MOST_PACKED).map_err(|problem| Trouble::Lasting(format!("cannot be read: {problem}")))?;
     let target =
         grid.footprint.crs.as_ref().ok_or_else(|| Trouble::Lasting("is wanted on ground that has no place".into()))?;
     let target = system(&target.0)?;

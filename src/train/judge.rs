@@ -21,21 +21,20 @@ pub(super) struct Judge {
     answer: Layer,
 }
 
-/// A convolution `(out, in, k, k)` with bias, k being 3 or 1.
+/// A convolution `(out, in, 3, 3)` with bias.
 struct Layer {
     weight: Tensor,
     bias: Tensor,
-    sampling: Option<Sampling>,
+    precision: Precision,
 }
 
 impl Layer {
-    fn new(scope: &mut Scope, [inputs, outputs]: [usize; 2], sampling: Option<Sampling>) -> Result<Self> {
-        let side = if sampling.is_some() { 3 } else { 1 };
-        let init = Init::FanIn(inputs * side * side);
+    fn new(scope: &mut Scope, [inputs, outputs]: [usize; 2]) -> Result<Self> {
+        let init = Init::FanIn(inputs * 9);
         Ok(Self {
-            weight: scope.get("weight", &[outputs, inputs, side, side], init)?,
+            weight: scope.get("weight", &[outputs, inputs, 3, 3], init)?,
             bias: scope.get("bias", &[outputs], Init::Zeros)?,
-            sampling,
+            precision: scope.precision(),
         })
     }
 
@@ -43,10 +42,7 @@ impl Layer {
     fn forward(&self, x: &Tensor, fixed: bool) -> Result<Tensor> {
         let weight = normed(&self.weight)?;
         let (weight, bias) = if fixed { (weight.detach(), self.bias.detach()) } else { (weight, self.bias.clone()) };
-        match self.sampling {
-            Some(sampling) => gradient::convolution(x, &weight, &bias, sampling, Precision::F32),
-            None => gradient::linear(x, &weight.flatten_from(1)?, Some(&bias), Precision::F32),
-        }
+        gradient::convolution(x, &weight, &bias, Sampling::Same, self.precision)
     }
 }
 
@@ -73,13 +69,13 @@ impl Judge {
     pub(super) fn new(fine: usize, half: usize, width: usize, source: &mut dyn Parameters) -> Result<Self> {
         let root = &mut Scope::root(source);
         let root = &mut root.at(PREFIX);
-        let mut layer = |name: &str, sizes, sampling| Layer::new(&mut root.at(name), sizes, sampling);
+        let mut layer = |name: &str, sizes| Layer::new(&mut root.at(name), sizes);
         Ok(Self {
-            fine: layer("fine", [fine, width], Some(Sampling::Half))?,
-            half: layer("half", [half, width], None)?,
-            middle: layer("middle", [width, 2 * width], Some(Sampling::Half))?,
-            coarse: layer("coarse", [2 * width, 2 * width], Some(Sampling::Same))?,
-            answer: layer("answer", [2 * width, 1], Some(Sampling::Same))?,
+            fine: layer("fine", [4 * fine, width])?,
+            half: layer("half", [half, width])?,
+            middle: layer("middle", [4 * width, 2 * width])?,
+            coarse: layer("coarse", [2 * width, 2 * width])?,
+            answer: layer("answer", [2 * width, 1])?,
         })
     }
 
@@ -88,11 +84,20 @@ impl Judge {
     /// # Errors
     /// When the device fails.
     pub(super) fn forward(&self, fine: &Tensor, half: &Tensor, fixed: bool) -> Result<Tensor> {
-        let x = gradient::silu(&(self.fine.forward(fine, fixed)? + self.half.forward(half, fixed)?)?)?;
-        let x = gradient::silu(&self.middle.forward(&x, fixed)?)?;
-        let x = gradient::silu(&self.coarse.forward(&x, fixed)?)?;
+        let x = (self.fine.forward(&folded(fine)?, fixed)? + self.half.forward(half, fixed)?)?;
+        let x = self.middle.forward(&folded(&gradient::silu(&x)?)?, fixed)?;
+        let x = gradient::silu(&self.coarse.forward(&gradient::silu(&x)?, fixed)?)?;
         self.answer.forward(&x, fixed)
     }
+}
+
+/// Four pixels side by side as channels of one: `(row, column, item, channel)` at half the resolution. A convolution that
+/// looks at every second pixel would look at some more often than at others, and teach the refiner a pattern of that period.
+fn folded(x: &Tensor) -> Result<Tensor> {
+    let (rows, columns, items, channels) = x.dims4()?;
+    let apart = x.reshape((rows / 2, 2, columns / 2, 2, items * channels))?.transpose(1, 2)?;
+    let apart = apart.reshape((rows / 2, columns / 2, 4, items, channels))?.transpose(2, 3)?.contiguous()?;
+    Ok(apart.reshape((rows / 2, columns / 2, items, 4 * channels))?)
 }
 
 /// Means over squares of `from / to` pixels: `(from, from, items, channels)` → `(to, to, items, channels)`.

@@ -177,9 +177,9 @@ fn suspicious_values_are_told_and_not_changed_silently() {
         text
     };
     let (size, t) = grid(&scene, "LULC.tif");
-    rewrite(&scene.join("LULC.tif"), size, t, 32718, |i| if i % 7 == 0 { 3.0 } else { 2.0 });
+    rewrite(&scene.join("LULC.tif"), size, t, 32718, |i| if i % 7 == 0 { 203.0 } else { 2.0 });
     let text = noted("LULC");
-    assert!(text.contains("unknown class code 3") && text.contains("LULC.tif"), "{text}");
+    assert!(text.contains("unknown class code 203 (14.3 % of the window)") && text.contains("LULC.tif"), "{text}");
     let (size, t) = grid(&scene, "DEM.tif");
     rewrite(&scene.join("DEM.tif"), size, t, 32718, |i| if i % 2 == 0 { -3.0 } else { 8.0 });
     assert!(noted("DEM").contains("at or below 0 m"));

@@ -259,3 +259,75 @@ fn complex_numbers_and_control_points_are_refused_for_what_they_are() {
         assert!(problem.contains(said) && problem.contains("S1RTC.tif"), "{problem}");
     }
 }
+
+/// Writes into a scene's description whose codes its land cover holds.
+fn say_legend(scene: &Path, legend: &str) {
+    let path = scene.join("scene.json");
+    let text = std::fs::read_to_string(&path).expect("description");
+    let mut json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    json["legends"] = serde_json::json!({ "LULC": legend });
+    std::fs::write(path, json.to_string()).expect("written");
+}
+
+#[test]
+fn land_cover_in_the_codes_of_another_map_is_recognised_or_asked_about() {
+    let dir = tempfile::tempdir().expect("folder");
+    let scene = common::copy_scene(COMPLETE, dir.path());
+    let coded = |codes: &[(f64, f64)]| {
+        let to = |v: f64| codes.iter().find(|(own, _)| *own == v).map_or(v, |(_, other)| *other);
+        Rewritten::of("LULC").map(to).write(&scene, "LULC");
+    };
+    let (own, silent) = read(&common::scene(COMPLETE), "LULC").expect("as it is");
+    assert!(!silent.contains("codes"), "{silent}");
+    // ESA WorldCover says itself what it is.
+    coded(&[(1.0, 80.0), (2.0, 10.0), (4.0, 90.0), (5.0, 40.0), (7.0, 50.0), (8.0, 60.0), (9.0, 70.0), (11.0, 30.0)]);
+    let (pixels, told) = read(&scene, "LULC").expect("recognised");
+    assert_eq!(pixels, own);
+    assert!(told.contains("LULC.tif") && told.contains("ESA WorldCover") && told.contains("40 Cropland → Crops"), "{told}");
+    // Dynamic World's codes could be others' too.
+    coded(&[(1.0, 0.0), (2.0, 1.0), (4.0, 3.0), (5.0, 4.0), (7.0, 6.0), (8.0, 7.0), (9.0, 8.0), (11.0, 2.0)]);
+    let problem = read(&scene, "LULC").expect_err("asked");
+    assert!(problem.contains("dynamic-world") && problem.contains("LULC.tif") && problem.contains("legends"), "{problem}");
+    say_legend(&scene, "dynamic-world");
+    let (pixels, told) = read(&scene, "LULC").expect("stated");
+    assert_eq!(pixels, own);
+    assert!(told.contains("Dynamic World"), "{told}");
+    say_legend(&scene, "worldcover");
+    assert!(read(&scene, "LULC").expect_err("contradicted").contains("ESA WorldCover, which has no code"));
+    // All forest in one map, all cloud in the other.
+    std::fs::remove_file(scene.join("scene.json")).expect("removed");
+    Rewritten::of("LULC").map(|_| 10.0).write(&scene, "LULC");
+    let (_, told) = read(&scene, "LULC").expect("possible");
+    assert!(told.contains("100 % of the window has code 10") && told.contains("Tree cover in ESA WorldCover"), "{told}");
+}
+
+#[test]
+fn a_check_tells_what_the_program_sees_in_a_folder() {
+    let dir = tempfile::tempdir().expect("folder");
+    let check = |scene: &Path| {
+        let output = common::copgen().args(["scene", "check"]).arg(scene).output().expect("run");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, text) = check(&common::scene(COMPLETE));
+    assert_eq!(code, Some(0), "{text}");
+    for told in ["S2L2A_10m: ", "B02: UInt16", "offset of Sentinel-2: none left", "% 5 Crops", "EPSG:", "100.00 % valid"] {
+        assert!(text.contains(told), "{told} is missing:\n{text}");
+    }
+    let scene = common::copy_scene(COMPLETE, dir.path());
+    let mut feet = Rewritten::of("DEM").map(|v| v / 0.3048);
+    feet.unit = "ft";
+    feet.write(&scene, "DEM");
+    std::fs::write(scene.join("LULC.tif"), "no raster").expect("written");
+    let (code, text) = check(&scene);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("unit ft") && text.contains("LULC: cannot be used"), "{text}");
+    let json = common::copgen().args(["scene", "check", "--json"]).arg(&scene).output().expect("run").stdout;
+    let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+    let heights = json["rasters"].as_array().and_then(|all| all.iter().find(|raster| raster["name"] == "DEM"));
+    let heights = heights.expect("elevation");
+    assert_eq!(heights["bands"][0]["unit"], "ft");
+    let [feet, metres] = [&check(&scene).1, &check(&common::scene(COMPLETE)).1].map(|text| {
+        text.lines().find(|line| line.contains("mean") && line.contains("DEM")).map(|line| line[line.find("mean").unwrap_or(0)..].to_owned())
+    });
+    assert!(feet.is_some() && feet == metres, "{feet:?} {metres:?}");
+}

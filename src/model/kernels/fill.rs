@@ -50,6 +50,10 @@ pub(super) fn as_room(values: &mut [f32]) -> &mut [MaybeUninit<f32>] {
     unsafe { &mut *(std::ptr::from_mut(values) as *mut [MaybeUninit<f32>]) }
 }
 
+/// Most bytes of one type that a thread keeps: what the largest networks work in, and far less than the weights of a model
+/// that was closed.
+const MOST_KEPT: usize = 64 << 20;
+
 /// Room for values, which are anything at first; given back to its thread for others when it is dropped.
 #[derive(Debug)]
 pub(super) struct Room<T: Kept> {
@@ -82,7 +86,7 @@ impl<T: Kept> Room<T> {
             // The smallest that is large enough, or else the largest.
             let fits = |values: &Vec<T>| (values.len() < length, values.len().abs_diff(length));
             let best = (0..kept.len()).min_by_key(|at| fits(&kept[*at]));
-            best.map(|at| kept.swap_remove(at)).unwrap_or_default()
+            best.map(|at| kept.remove(at)).unwrap_or_default()
         });
         if values.len() < length {
             values.resize(length, T::default());
@@ -98,6 +102,11 @@ impl<T: Kept> Drop for Room<T> {
         let _ = T::kept().try_with(|kept| {
             if let Ok(mut kept) = kept.try_borrow_mut() {
                 kept.push(values);
+                let bytes = |kept: &[Vec<T>]| kept.iter().map(|v| size_of_val(v.as_slice())).sum::<usize>();
+                while bytes(&kept) > MOST_KEPT {
+                    // What has lain there longest.
+                    kept.remove(0);
+                }
             }
         });
     }
@@ -131,6 +140,16 @@ mod tests {
         drop(first);
         assert_eq!(Room::<f32>::new(7).as_ptr(), place);
         assert_eq!(Room::<f32>::new(1000).len(), 1000);
+    }
+
+    #[test]
+    fn a_thread_keeps_no_more_than_it_is_allowed_to() {
+        let each = MOST_KEPT / size_of::<f32>() / 4;
+        drop((0..10).map(|_| Room::<f32>::new(each)).collect::<Vec<_>>());
+        let kept = || <f32 as Kept>::kept().with_borrow(|kept| kept.iter().map(Vec::len).sum::<usize>());
+        assert_eq!(kept(), 4 * each);
+        drop(Room::<f32>::new(MOST_KEPT));
+        assert!(kept() <= 4 * each);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::super::in_memory::InMemory;
 use super::Origin;
 use crate::error::{Error, Result};
-use crate::scene::{Bits, quiet_gdal, read_back};
+use crate::scene::{Bits, blocks_fit, quiet_gdal, read_back};
 use gdal::raster::{Buffer, GdalDataType, RasterCreationOptions};
 use gdal::{Dataset, DatasetOptions, DriverManager, Metadata};
 use std::path::Path;
@@ -34,6 +34,7 @@ impl Band {
         if !tiff {
             return Err(wrong("is no TIFF"));
         }
+        let size = blob.len() as u64;
         let file = InMemory::new(blob).map_err(|e| wrong(&format!("cannot be opened ({e})")))?;
         // No other driver: a blob could be a description of files elsewhere.
         let options = DatasetOptions { allowed_drivers: Some(&["GTiff"]), ..DatasetOptions::default() };
@@ -43,6 +44,7 @@ impl Band {
             let count = dataset.raster_count();
             return Err(wrong(&format!("has {count} bands of {width} × {height} pixels, which no cell has")));
         }
+        blocks_fit(&dataset, size).map_err(|problem| wrong(&format!("cannot be read ({problem})")))?;
         Ok(Self { name: name.to_owned(), dataset, _file: file })
     }
 

@@ -1,0 +1,332 @@
+//! All that is found out about a scene folder, band by band, so that people see what the program sees.
+
+use super::{Extent, Scene};
+use crate::error::{Error, Result};
+use crate::modality::{Group, Location, ModalityTable, Value};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Values that are looked at together.
+const TOGETHER: usize = 1 << 22;
+
+/// A scene.
+#[derive(Debug, Clone, Serialize)]
+pub struct SceneReport {
+    /// Its name.
+    pub name: String,
+    /// Where it lies on disk.
+    pub folder: PathBuf,
+    /// Its coordinate system, if it has a place.
+    pub system: Option<String>,
+    /// Left and top edge in that system, width and height, metres.
+    pub extent: [f64; 4],
+    /// Its centre.
+    pub centre: Option<Location>,
+    /// The day that stands for it (ISO 8601).
+    pub date: Option<String>,
+    /// Licence and origin.
+    pub attribution: Option<String>,
+    /// Its rasters.
+    pub rasters: Vec<RasterReport>,
+    /// Rasters that cannot be used: name, file, why.
+    pub unusable: Vec<(String, PathBuf, String)>,
+    /// What a careful reader should know of all of it.
+    pub notes: Vec<String>,
+}
+
+/// A raster.
+#[derive(Debug, Clone, Serialize)]
+pub struct RasterReport {
+    /// Name of its modality.
+    pub name: String,
+    /// When it was acquired, as the scene says.
+    pub date: Option<String>,
+    /// Columns and rows.
+    pub pixels: [usize; 2],
+    /// Left and top edge, width and height of a pixel as the file says, in units of its coordinate system.
+    pub grid: Option<[f64; 4]>,
+    /// Its coordinate system.
+    pub system: Option<String>,
+    /// Evidence for the offset that newer Sentinel-2 baselines add; of other sensors none.
+    pub offset: Option<String>,
+    /// Its bands.
+    pub bands: Vec<BandReport>,
+    /// What was done to its numbers, and what looks wrong about those of the window in the middle.
+    pub notes: Vec<String>,
+    /// Why it cannot be read, if so.
+    pub problem: Option<String>,
+}
+
+/// A band.
+#[derive(Debug, Clone, Serialize)]
+pub struct BandReport {
+    /// Its channel.
+    pub channel: String,
+    /// Where it is.
+    pub file: PathBuf,
+    /// Type of the stored numbers.
+    pub stored: String,
+    /// What the band says that they are multiplied by.
+    pub scale: f64,
+    /// What the band says that is added then.
+    pub offset: f64,
+    /// Unit, as the band says; empty if it does not.
+    pub unit: String,
+    /// What the band declares to be no data.
+    pub no_data: Option<f64>,
+    /// Whether a mask or alpha band says where it is valid.
+    pub masked: bool,
+    /// Share of its pixels that is valid, 0…1.
+    pub valid: f64,
+    /// Least and greatest value, as the program reads them; `None` where nothing is valid.
+    pub range: Option<[f32; 2]>,
+    /// Their mean.
+    pub mean: Option<f64>,
+    /// Classes there are, the commonest first; empty where values are measured.
+    pub classes: Vec<ClassShare>,
+}
+
+/// A class of a raster.
+#[derive(Debug, Clone, Serialize)]
+pub struct ClassShare {
+    /// Its code.
+    pub code: u16,
+    /// Its name; `None` for a code that is unknown.
+    pub name: Option<String>,
+    /// Its share of what is valid, 0…1.
+    pub share: f64,
+}
+
+impl Scene {
+    /// Reads all pixels of all rasters once, a few rows at a time, and tells what was found. What looks wrong about values is
+    /// looked for in the middle window of a network with this table.
+    ///
+    /// # Errors
+    /// When a file cannot be opened any more; what is wrong with single rasters is in the report.
+    pub fn report(&self, table: &ModalityTable) -> Result<SceneReport> {
+        let (extent, system) = (self.footprint(), self.footprint().crs.as_ref().map(crate::grid::Crs::short));
+        let parts = &self.parts;
+        let layers = parts.layers.iter().chain(parts.pictures.iter().filter(|(name, _)| !parts.layers.contains_key(*name)));
+        let rasters = layers
+            .filter_map(|(name, _)| self.catalogue.group(name))
+            .map(|m| self.raster_report(m, table))
+            .collect::<Result<_>>()?;
+        Ok(SceneReport {
+            name: self.name.clone(),
+            folder: self.dir.clone(),
+            system,
+            extent: [extent.left, extent.top, extent.width_m, extent.height_m],
+            centre: self.location(),
+            date: self.date().map(|date| date.to_string()),
+            attribution: self.attribution().map(str::to_owned),
+            rasters,
+            unusable: self.unusable(),
+            notes: self.notes().to_vec(),
+        })
+    }
+
+    fn unusable(&self) -> Vec<(String, PathBuf, String)> {
+        let broken = self.parts.broken.iter().map(|(name, (path, problem))| (name.clone(), path.clone(), problem.clone()));
+        let refused = self.parts.refused.iter().map(|(name, why)| (name.clone(), self.dir.clone(), why.clone()));
+        broken.chain(refused).collect()
+    }
+
+    fn raster_report(&self, m: &Group, table: &ModalityTable) -> Result<RasterReport> {
+        let Some(layer) = self.parts.layer(m) else {
+            return Err(Error::request(format!("The scene {} has no {}.", self.name, m.name)));
+        };
+        let header = layer.header();
+        let mut report = RasterReport {
+            name: m.name.clone(),
+            date: self.date_of(&m.family).map(str::to_owned),
+            pixels: [header.width, header.height],
+            grid: header.grid,
+            system: header.crs.as_ref().map(crate::grid::Crs::short),
+            offset: None,
+            bands: Vec::new(),
+            notes: Vec::new(),
+            problem: layer.check_pixels(&m.name, m.ground_m).err().map(|e| e.to_string()),
+        };
+        let mut moved = false;
+        for channel in &m.channels {
+            match self.band_report(m, channel, &mut report.notes) {
+                Ok((band, offset)) => {
+                    moved |= offset;
+                    report.bands.push(band);
+                }
+                // One band that cannot be read does not hide the others.
+                Err(error) => report.problem = report.problem.or_else(|| Some(error.to_string())),
+            }
+        }
+        if m.about.offset.is_some() {
+            report.offset = Some(self.offset_evidence(m, moved, &report.bands));
+        }
+        match self.middle(m, table) {
+            Ok(notes) => {
+                let own = notes.into_iter().filter(|note| !self.notes().contains(note));
+                for note in own {
+                    if !report.notes.contains(&note) {
+                        report.notes.push(note);
+                    }
+                }
+            }
+            Err(error) => report.problem = report.problem.or_else(|| Some(error.to_string())),
+        }
+        Ok(report)
+    }
+
+    /// What is noted when the window in the middle is read; nothing where the table has no such modality.
+    fn middle(&self, m: &Group, table: &ModalityTable) -> Result<Vec<String>> {
+        let Some(i) = table.iter().position(|other| other.name == m.name) else { return Ok(Vec::new()) };
+        let window = Extent::default().within(self.footprint(), table.window_m(), self.step_m())?;
+        let found = self.read(table, &window, &[i])?;
+        let mut notes = found.notes;
+        if let Some(Value::Image(raster)) = found.values[i].as_ref().map(|given| &given.value)
+            && raster.valid().is_some_and(|valid| valid.count() == 0)
+        {
+            notes.push("Nothing of the window in the middle is valid.".into());
+        }
+        Ok(notes)
+    }
+
+    /// Why the offset counts as removed, added, or unknown.
+    fn offset_evidence(&self, m: &Group, moved: bool, bands: &[BandReport]) -> String {
+        let offset = m.about.offset.unwrap_or_default();
+        let least = bands.iter().filter_map(|band| band.range).map(|[least, _]| least).fold(f32::INFINITY, f32::min);
+        match () {
+            () if moved => "taken off, as the bands' tags say".into(),
+            () if self.parts.metadata.settles_offset(&m.family) => "none left, as scene.json says".into(),
+            () if least < offset.abs() => format!("none left: values go down to {least}"),
+            () => format!("unknown: no value is below {least}, and neither tags nor scene.json speak of it"),
+        }
+    }
+
+    /// All pixels of a channel; and whether an offset was taken off.
+    fn band_report(&self, m: &Group, channel: &str, notes: &mut Vec<String>) -> Result<(BandReport, bool)> {
+        let layer = self.parts.layer(m).ok_or_else(|| Error::request(format!("There is no {}.", m.name)))?;
+        let (file, band) = layer.locate(m, channel)?;
+        let stored = file.stored(band)?;
+        let (scale, offset, unit) = file.numbers[band].said();
+        let (mut count, mut sum, mut range, mut moved) = (0usize, 0.0, [f32::INFINITY, f32::NEG_INFINITY], false);
+        let mut codes: BTreeMap<u16, usize> = BTreeMap::new();
+        let each = (TOGETHER / file.width.max(1)).clamp(1, file.height);
+        for row in (0..file.height).step_by(each) {
+            let rows = each.min(file.height - row);
+            let mut said = Vec::new();
+            let read = layer.values(m, (file, band), (0, row), (file.width, rows), &mut said)?;
+            said.retain(|note| !notes.contains(note));
+            notes.append(&mut said);
+            moved |= read.moved;
+            for v in read.values.into_iter().filter(|v| !v.is_nan()) {
+                count += 1;
+                sum += f64::from(v);
+                range = [range[0].min(v), range[1].max(v)];
+                if m.classes().is_some() {
+                    *codes.entry(v as u16).or_default() += 1;
+                }
+            }
+        }
+        let name = |code: u16| {
+            let class = m.classes().unwrap_or_default().iter().find(|class| u16::from(class.code) == code);
+            class.map(|class| class.name.clone())
+        };
+        let share = |(code, n): (u16, usize)| ClassShare { code, name: name(code), share: n as f64 / count as f64 };
+        let mut classes: Vec<ClassShare> = codes.into_iter().map(share).collect();
+        classes.sort_by(|a, b| b.share.total_cmp(&a.share));
+        let report = BandReport {
+            channel: channel.to_owned(),
+            file: file.path.clone(),
+            stored: stored.kind,
+            scale,
+            offset,
+            unit: unit.to_owned(),
+            no_data: stored.no_data,
+            masked: stored.masked,
+            valid: count as f64 / (file.width * file.height).max(1) as f64,
+            range: (count > 0).then_some(range),
+            mean: (count > 0).then(|| sum / count as f64),
+            classes,
+        };
+        Ok((report, moved))
+    }
+}
+
+impl std::fmt::Display for SceneReport {
+    /// Several lines for a terminal.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [left, top, width, height] = self.extent;
+        let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".into());
+        writeln!(f, "{}: {:.2} × {:.2} km", self.name, width / 1000.0, height / 1000.0)?;
+        writeln!(f, "  system {}, from {left} east, {top} north", or_none(&self.system))?;
+        if let Some(centre) = self.centre {
+            writeln!(f, "  centre {:.5}, {:.5}", centre.lat, centre.lon)?;
+        }
+        writeln!(f, "  date {}", or_none(&self.date))?;
+        writeln!(f, "  attribution {}", or_none(&self.attribution))?;
+        for raster in &self.rasters {
+            write!(f, "{raster}")?;
+        }
+        for (name, path, problem) in &self.unusable {
+            writeln!(f, "{name}: cannot be used: {problem} ({})", path.display())?;
+        }
+        for note in &self.notes {
+            writeln!(f, "note: {note}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for RasterReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [columns, rows] = self.pixels;
+        write!(f, "{}: {columns} × {rows} pixels", self.name)?;
+        match self.grid {
+            Some([left, top, dx, dy]) => {
+                write!(f, " of {dx} × {} from {left}, {top} in {}", -dy, self.system.as_deref().unwrap_or("no system"))?;
+            }
+            None => write!(f, ", no georeference")?,
+        }
+        writeln!(f, ", date {}", self.date.as_deref().unwrap_or("unknown"))?;
+        for band in &self.bands {
+            write!(f, "  {band}")?;
+        }
+        if let Some(offset) = &self.offset {
+            writeln!(f, "  offset of Sentinel-2: {offset}")?;
+        }
+        for note in &self.notes {
+            writeln!(f, "  note: {note}")?;
+        }
+        if let Some(problem) = &self.problem {
+            writeln!(f, "  cannot be given: {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for BandReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.channel, self.stored)?;
+        if (self.scale, self.offset) != (1.0, 0.0) {
+            write!(f, ", scale {}, offset {}", self.scale, self.offset)?;
+        }
+        if !self.unit.is_empty() {
+            write!(f, ", unit {}", self.unit)?;
+        }
+        match (self.no_data, self.masked) {
+            (Some(value), _) => write!(f, ", no data {value}")?,
+            (None, true) => write!(f, ", masked")?,
+            (None, false) => write!(f, ", no data not declared")?,
+        }
+        write!(f, ", {:.2} % valid", self.valid * 100.0)?;
+        if let ([least, most], Some(mean), true) = (self.range.unwrap_or_default(), self.mean, self.classes.is_empty()) {
+            write!(f, ", {least} to {most}, mean {mean:.4}")?;
+        }
+        writeln!(f)?;
+        for class in &self.classes {
+            let name = class.name.as_deref().unwrap_or("unknown");
+            writeln!(f, "    {:>5.1} % {} {name}", class.share * 100.0, class.code)?;
+        }
+        Ok(())
+    }
+}
