@@ -112,6 +112,7 @@ impl Scene {
             .filter_map(|(name, _)| self.catalogue.group(name))
             .map(|m| self.raster_report(m, table))
             .collect::<Result<_>>()?;
+        let stand_ins = parts.refused.iter().map(|(name, why)| format!("There is no {name}: {why}."));
         Ok(SceneReport {
             name: self.name.clone(),
             folder: self.dir.clone(),
@@ -122,14 +123,13 @@ impl Scene {
             attribution: self.attribution().map(str::to_owned),
             rasters,
             unusable: self.unusable(),
-            notes: self.notes().to_vec(),
+            notes: self.notes().iter().cloned().chain(stand_ins).collect(),
         })
     }
 
     fn unusable(&self) -> Vec<(String, PathBuf, String)> {
-        let broken = self.parts.broken.iter().map(|(name, (path, problem))| (name.clone(), path.clone(), problem.clone()));
-        let refused = self.parts.refused.iter().map(|(name, why)| (name.clone(), self.dir.clone(), why.clone()));
-        broken.chain(refused).collect()
+        let broken = |(name, (path, problem)): (&String, &(PathBuf, String))| (name.clone(), path.clone(), problem.clone());
+        self.parts.broken.iter().map(broken).collect()
     }
 
     fn raster_report(&self, m: &Group, table: &ModalityTable) -> Result<RasterReport> {
@@ -179,7 +179,9 @@ impl Scene {
     /// What is noted when the window in the middle is read; nothing where the table has no such modality.
     fn middle(&self, m: &Group, table: &ModalityTable) -> Result<Vec<String>> {
         let Some(i) = table.iter().position(|other| other.name == m.name) else { return Ok(Vec::new()) };
-        let window = Extent::default().within(self.footprint(), table.window_m(), self.step_m())?;
+        let within = |extent: Extent| extent.within(self.footprint(), table.window_m(), self.step_m());
+        // A place that is smaller than this network's window may be large enough for another's.
+        let window = within(Extent::default()).or_else(|_| within(Extent::Whole))?;
         let found = self.read(table, &window, &[i])?;
         let mut notes = found.notes;
         if let Some(Value::Image(raster)) = found.values[i].as_ref().map(|given| &given.value)
