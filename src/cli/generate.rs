@@ -98,7 +98,7 @@ pub(super) struct Generate {
     /// marked as synthetic.
     #[arg(long)]
     png: bool,
-    /// Also write a STAC item that describes the files.
+    /// Also write a STAC item that describes the files. Each band then has a file of its own, as readers of items expect.
     #[arg(long)]
     stac: bool,
     /// How a condition's latent is taken from its encoder.

@@ -15,7 +15,7 @@ use crate::ensemble::{Realisation, Statistics, statistics};
 use crate::error::Result;
 use crate::files::write_atomically;
 use crate::modality::{Class, Group, Modality, Raster, Value};
-use crate::scene::{GeoTiff, Pixels};
+use crate::scene::{GeoTiff, Meaning, Pixels};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -44,8 +44,20 @@ impl<'a> Exporter<'a> {
         self.dir.join(format!("{tile}_seed{}_{part}{name}", self.lineage.seed))
     }
 
-    fn realisation_path(&self, index: u64, m: &Modality) -> PathBuf {
-        self.path(&format!("r{index:03}_"), &format!("{}.tif", m.name))
+    /// The files of a realisation.
+    fn realisation_paths(&self, index: u64, m: &Modality) -> Vec<PathBuf> {
+        self.parts(m)
+            .map(|part| self.path(&format!("r{index:03}_"), &format!("{}{}.tif", m.name, part.suffix)))
+            .collect()
+    }
+
+    /// What of a modality lies in one file: all of it, or a band where readers of STAC items are to find each.
+    fn parts<'m>(&self, m: &'m Modality) -> impl Iterator<Item = Part> + use<'m> {
+        let each = if self.request.stac && !m.is_picture() { 1 } else { m.channels.len() };
+        (0..m.channels.len()).step_by(each.max(1)).map(move |first| Part {
+            channels: first..(first + each).min(m.channels.len()),
+            suffix: if each < m.channels.len() { format!("_{}", m.channels[first]) } else { String::new() },
+        })
     }
 
     /// Where the file lies that says which pixels of a realisation are observed.
@@ -59,8 +71,10 @@ impl<'a> Exporter<'a> {
         self.path(&format!("{}_", numbers(range)), name)
     }
 
-    fn statistic_paths(&self, range: [u64; 2], m: &Modality) -> [PathBuf; 2] {
-        statistic_names(m).map(|what| self.range_path(range, &format!("{}_{what}.tif", m.name)))
+    /// By statistic, the files of it.
+    fn statistic_paths(&self, range: [u64; 2], m: &Modality) -> [Vec<PathBuf>; 2] {
+        let path = |part: Part, what: &str| self.range_path(range, &format!("{}{}_{what}.tif", m.name, part.suffix));
+        statistic_names(m).map(|what| self.parts(m).map(|part| path(part, what)).collect())
     }
 
     fn table_path(&self, range: [u64; 2], m: &Modality) -> PathBuf {
@@ -95,7 +109,8 @@ impl<'a> Exporter<'a> {
                 }
             }
             let raster = with_gaps(raster)?;
-            let bands = m.channels.iter().enumerate().map(|(c, name)| (name.clone(), raster.channel(c))).collect();
+            let bands: Vec<(String, &[f32])> =
+                m.channels.iter().enumerate().map(|(c, name)| (name.clone(), raster.channel(c))).collect();
             let pixels = pixels(m, raster.valid().is_some());
             let kept = realisation.kept.get(&i);
             let what = match pixels {
@@ -103,7 +118,6 @@ impl<'a> Exporter<'a> {
                 Pixels::Picture => "Synthetic picture without units, not an observation",
                 _ => "Synthetic realisation, not an observation",
             };
-            let path = self.realisation_path(realisation.index, m);
             if let Some(kept) = kept {
                 metadata.push(("kept_share".to_owned(), format!("{:.4}", kept.share())));
                 let beside = self.kept_path(realisation.index, m);
@@ -112,18 +126,16 @@ impl<'a> Exporter<'a> {
                 let set = kept.numbers();
                 let bands = vec![("observed".to_owned(), set.as_slice())];
                 let legend = Pixels::Classes(observed_or_synthetic());
-                self.write(
-                    m,
-                    &beside,
-                    bands,
-                    legend,
-                    Vec::new(),
-                    "Which pixels are observed (1) and which synthetic (0)",
-                )?;
+                let what = "Which pixels are observed (1) and which synthetic (0)";
+                self.write(m, &beside, bands, (legend, Meaning::default()), Vec::new(), what)?;
                 written.push(beside);
             }
-            self.write(m, &path, bands, pixels, metadata, what)?;
-            written.push(path);
+            let meaning = Meaning { scale: 1.0, unit: m.band_unit().to_owned() };
+            for (part, path) in self.parts(m).zip(self.realisation_paths(realisation.index, m)) {
+                let bands = bands[part.channels].to_vec();
+                self.write(m, &path, bands, (pixels.clone(), meaning.clone()), metadata.clone(), what)?;
+                written.push(path);
+            }
         }
         Ok(written)
     }
@@ -144,16 +156,19 @@ impl<'a> Exporter<'a> {
                 Statistics::Classes { mode, disagreement, count } => ([mode, disagreement], count, m.classes()),
             };
             let files = statistic_names(m).into_iter().zip(self.statistic_paths(range, m));
-            for (k, ((what, path), raster)) in files.zip(&rasters).enumerate() {
+            for (k, ((what, paths), raster)) in files.zip(&rasters).enumerate() {
                 let holes = raster.valid().is_some();
                 let raster = with_gaps(raster)?;
-                let bands =
+                let bands: Vec<(String, &[f32])> =
                     m.channels.iter().enumerate().map(|(c, n)| (format!("{n} {what}"), raster.channel(c))).collect();
                 let pixels = match classes {
                     Some(classes) if k == 0 && holes => Pixels::ClassesWithHoles(classes.to_vec(), NO_CLASS),
                     Some(classes) if k == 0 => Pixels::Classes(classes.to_vec()),
-                    _ if holes => Pixels::WithHoles(NO_VALUE),
-                    _ => Pixels::Float,
+                    _ => Pixels::WithHoles(NO_VALUE),
+                };
+                let meaning = match (k, classes) {
+                    (_, Some(_)) => Meaning::default(),
+                    (k, None) => statistic_meaning(m, k == 1),
                 };
                 let indices: Vec<String> = realisations.iter().map(|r| r.index.to_string()).collect();
                 let unit = match (k, classes) {
@@ -170,8 +185,12 @@ impl<'a> Exporter<'a> {
                     ("computed".to_owned(), computed(realisations)),
                     ("caution".to_owned(), "Spread over realisations is not calibrated error.".to_owned()),
                 ];
-                self.write(m, &path, bands, pixels, metadata, &format!("Synthetic: {what} of {count} realisations"))?;
-                written.push(path);
+                let said = format!("Synthetic: {what} of {count} realisations");
+                for (part, path) in self.parts(m).zip(paths) {
+                    let bands = bands[part.channels].to_vec();
+                    self.write(m, &path, bands, (pixels.clone(), meaning.clone()), metadata.clone(), &said)?;
+                    written.push(path);
+                }
             }
         }
         Ok(written)
@@ -218,7 +237,7 @@ impl<'a> Exporter<'a> {
         m: &Modality,
         path: &Path,
         bands: Vec<(String, &[f32])>,
-        pixels: Pixels,
+        (pixels, meaning): (Pixels, Meaning),
         own: Vec<(String, String)>,
         what: &str,
     ) -> Result<()> {
@@ -235,7 +254,25 @@ impl<'a> Exporter<'a> {
         let (rows, columns) = footprint.pixels(m.ground_m)?;
         let size = (columns, rows);
         let cloud_optimised = self.request.cloud_optimised;
-        GeoTiff { footprint, pixel_m: m.ground_m, size, bands, pixels, metadata, cloud_optimised }.write(path, false)
+        GeoTiff { footprint, pixel_m: m.ground_m, size, bands, pixels, meaning, metadata, cloud_optimised }
+            .write(path, false)
+    }
+}
+
+/// What of a modality lies in one file.
+struct Part {
+    channels: std::ops::Range<usize>,
+    /// What its file's name says of it, after the modality.
+    suffix: String,
+}
+
+/// What mean or variance of measurements are, in the unit that realisations have with their scale.
+fn statistic_meaning(m: &Group, variance: bool) -> Meaning {
+    let (scale, unit) = (1.0 / f64::from(m.about.per_unit), m.band_unit());
+    match (variance, unit.is_empty()) {
+        (true, false) => Meaning { scale: scale * scale, unit: format!("({unit})^2") },
+        (true, true) => Meaning { scale: scale * scale, unit: String::new() },
+        (false, _) => Meaning { scale, unit: unit.to_owned() },
     }
 }
 
@@ -326,6 +363,7 @@ mod tests {
                 size,
                 bands,
                 pixels,
+                meaning: Meaning::default(),
                 metadata: Vec::new(),
                 cloud_optimised: false,
             };

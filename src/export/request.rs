@@ -22,7 +22,8 @@ pub struct ExportRequest {
     pub pictures: Option<Pictures>,
     /// A table of one spot over realisations (CSV), if one is wanted.
     pub inspected: Option<String>,
-    /// Whether to write a STAC item that describes all files.
+    /// Whether to write a STAC item that describes all files; each band then has a file of its own, since some readers of
+    /// items take one band of a file.
     pub stac: bool,
     /// Whether files that exist may be replaced.
     pub overwrite: bool,

@@ -168,14 +168,14 @@ fn files(request: &ExportRequest, lineage: &Lineage, indices: &[u64]) -> Vec<Pat
         match (m.is_scalar(), request.realisations) {
             (true, true) => paths.push(exporter.table_path(range, m)),
             (false, true) => {
-                paths.extend(indices.iter().map(|&index| exporter.realisation_path(index, m)));
+                paths.extend(indices.iter().flat_map(|&index| exporter.realisation_paths(index, m)));
                 let kept = indices.iter().filter(|_| lineage.kept.contains(&i));
                 paths.extend(kept.map(|&index| exporter.kept_path(index, m)));
             }
             (_, false) => {}
         }
         if !m.is_scalar() && request.statistics && indices.len() > 1 {
-            paths.extend(exporter.statistic_paths(range, m));
+            paths.extend(exporter.statistic_paths(range, m).into_iter().flatten());
         }
         if let Some(pictures) = &request.pictures {
             paths.extend(exporter.picture_paths(pictures, i, indices));

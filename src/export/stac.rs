@@ -1,8 +1,11 @@
-//! A STAC item (version 1.0.0) that describes what was written.
+//! A STAC item (version 1.1.0) that describes what was written, so that others' readers find each band where it lies: bands in
+//! the words of version 1.1 and of the raster extension before it, codes of the coordinate system in both of their forms.
 
 use super::Exporter;
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
+use gdal::Metadata;
+use gdal::raster::GdalDataType;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -21,12 +24,12 @@ impl Exporter<'_> {
     /// When the file cannot be written.
     pub(super) fn stac_item(&self, files: &[PathBuf]) -> Result<PathBuf> {
         let path = self.stac_path();
-        let text = serde_json::to_string_pretty(&self.item(files)).map_err(|e| Error::file(&path, e.to_string()))?;
+        let text = serde_json::to_string_pretty(&self.item(files)?).map_err(|e| Error::file(&path, e.to_string()))?;
         write_atomically(&path, text.as_bytes())?;
         Ok(path)
     }
 
-    fn item(&self, files: &[PathBuf]) -> Value {
+    fn item(&self, files: &[PathBuf]) -> Result<Value> {
         let lineage = self.lineage;
         let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let (instant, of) = match &lineage.date {
@@ -45,35 +48,41 @@ impl Exporter<'_> {
             ("processing:lineage".to_owned(), json!(self.sentence())),
         ]);
         properties.extend(lineage.metadata.iter().map(|(key, value)| (format!("copgen:{key}"), json!(value))));
-        let code = lineage.footprint.crs.as_ref().map(|crs| crs.0.clone());
-        if let Some(code) = code.filter(|code| code.starts_with("EPSG:")) {
-            properties.insert("proj:code".into(), json!(code));
+        let number = lineage.footprint.crs.as_ref().and_then(|crs| crs.0.strip_prefix("EPSG:")?.parse::<u32>().ok());
+        if let Some(number) = number {
+            properties.insert("proj:code".into(), json!(format!("EPSG:{number}")));
+            properties.insert("proj:epsg".into(), json!(number));
         }
         let mut item = json!({
             "type": "Feature",
-            "stac_version": "1.0.0",
+            "stac_version": "1.1.0",
+            // The only version of the projection extension that knows both forms of the code.
             "stac_extensions": [
                 "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
-                "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+                "https://stac-extensions.github.io/projection/v1.2.0/schema.json",
+                "https://stac-extensions.github.io/raster/v1.1.0/schema.json",
             ],
             "id": format!("{}_seed{}", lineage.tile, lineage.seed),
             "geometry": null,
             "properties": properties,
             "links": [],
-            "assets": self.assets(files),
+            "assets": self.assets(files)?,
         });
         if let Ok(corners) = lineage.footprint.corners() {
             let (geometry, bounds) = outline(corners.map(|at| [at.lon, at.lat]));
             item["geometry"] = geometry;
             item["bbox"] = json!(bounds);
         }
-        item
+        Ok(item)
     }
 
-    fn assets(&self, files: &[PathBuf]) -> Map<String, Value> {
-        let named = |path: &PathBuf| {
-            let name = path.file_name()?.to_string_lossy().into_owned();
-            let (kind, roles) = match path.extension().and_then(|e| e.to_str())? {
+    fn assets(&self, files: &[PathBuf]) -> Result<Map<String, Value>> {
+        let start = self.path("", "").file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut assets = Map::new();
+        for path in files {
+            let Some((name, extension)) = path.file_name().zip(path.extension()) else { continue };
+            let name = name.to_string_lossy();
+            let (kind, role) = match extension.to_str().unwrap_or_default() {
                 "tif" if name.ends_with("_observed.tif") => ("image/tiff; application=geotiff", "data-mask"),
                 "tif" if self.request.cloud_optimised => {
                     ("image/tiff; application=geotiff; profile=cloud-optimized", "data")
@@ -83,10 +92,15 @@ impl Exporter<'_> {
                 "png" => ("image/png", "overview"),
                 _ => ("text/csv", "metadata"),
             };
-            let key = Path::new(&name).file_stem()?.to_string_lossy().into_owned();
-            Some((key, json!({ "href": format!("./{name}"), "type": kind, "roles": [roles] })))
-        };
-        files.iter().filter_map(named).collect()
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            let key = stem.strip_prefix(&start).unwrap_or(&stem);
+            let mut asset = json!({ "href": format!("./{name}"), "type": kind, "roles": [role], "title": titled(key) });
+            if let Some(asset) = asset.as_object_mut().filter(|_| extension == "tif") {
+                asset.extend(raster(path)?);
+            }
+            assets.insert(key.to_owned(), asset);
+        }
+        Ok(assets)
     }
 
     fn sentence(&self) -> String {
@@ -108,6 +122,66 @@ impl Exporter<'_> {
             value("seed")
         )
     }
+}
+
+/// What an asset is, in words, from the end of its file's name: `r000_S2L2A_10m_B04`.
+fn titled(key: &str) -> String {
+    let words = |text: &str| text.replace('_', " ");
+    match key.split_once('_') {
+        Some((numbers, what)) if numbers.starts_with('r') => {
+            let numbers = &numbers[1..];
+            let of = if numbers.contains('-') { "realisations" } else { "realisation" };
+            format!("{}, {of} {numbers} (synthetic)", words(what))
+        }
+        _ => format!("{} (synthetic)", words(key)),
+    }
+}
+
+/// What a raster's file says of itself: grid, and bands in both forms.
+fn raster(path: &Path) -> Result<Map<String, Value>> {
+    let wrong = |e: gdal::errors::GdalError| Error::file(path, format!("It cannot be read back: {e}"));
+    let dataset = gdal::Dataset::open(path).map_err(wrong)?;
+    let (width, height) = dataset.raster_size();
+    let (mut bands, mut raster_bands) = (Vec::new(), Vec::new());
+    for band in dataset.rasterbands() {
+        let band = band.map_err(wrong)?;
+        let kind = match band.band_type() {
+            GdalDataType::UInt8 => "uint8",
+            GdalDataType::UInt16 => "uint16",
+            _ => "float32",
+        };
+        let mut own = Map::from_iter([("data_type".to_owned(), json!(kind))]);
+        if let Some(nothing) = band.no_data_value() {
+            own.insert("nodata".into(), json!(nothing));
+        }
+        if !band.unit().is_empty() {
+            own.insert("unit".into(), json!(band.unit()));
+        }
+        let scale = band.scale().filter(|scale| *scale != 1.0);
+        let name = band.description().map_err(wrong)?;
+        let with = |prefix: &str, mut own: Map<String, Value>| {
+            if let Some(scale) = scale {
+                own.insert(format!("{prefix}scale"), json!(scale));
+                own.insert(format!("{prefix}offset"), json!(band.offset().unwrap_or(0.0)));
+            }
+            own
+        };
+        raster_bands.push(with("", own.clone()));
+        let mut named = with("raster:", own);
+        named.insert("name".into(), json!(name));
+        bands.push(named);
+    }
+    let mut about = Map::from_iter([
+        ("bands".to_owned(), json!(bands)),
+        ("raster:bands".to_owned(), json!(raster_bands)),
+        ("proj:shape".to_owned(), json!([height, width])),
+    ]);
+    if let Ok([left, dx, skew, top, turned, dy]) = dataset.geo_transform()
+        && [left, dx, skew, top, turned, dy] != [0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    {
+        about.insert("proj:transform".into(), json!([dx, skew, left, turned, dy, top]));
+    }
+    Ok(about)
 }
 
 /// A GeoJSON geometry and a box of a piece of ground with these corners (longitude, latitude, clockwise). What lies across
@@ -151,6 +225,13 @@ fn outline(mut corners: [[f64; 2]; 4]) -> (Value, [f64; 4]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn assets_say_what_they_are() {
+        assert_eq!(titled("r003_S2L2A_10m_B04"), "S2L2A 10m B04, realisation 003 (synthetic)");
+        assert_eq!(titled("r000-002_DEM_mean"), "DEM mean, realisations 000-002 (synthetic)");
+        assert_eq!(titled("inspected"), "inspected (synthetic)");
+    }
 
     #[test]
     fn ground_across_180_degrees_is_cut_there() {

@@ -63,7 +63,11 @@ fn row_height() -> f64 {
 /// are counted from the other end of the circle and turned back by half of it.
 fn line(number: i32, parts: i32, circle: f64) -> f64 {
     let half = circle / 2.0;
-    if number < 0 { from_end(parts + number, parts, circle) - half } else { from_end(number, parts, circle) + circle - half }
+    if number < 0 {
+        from_end(parts + number, parts, circle) - half
+    } else {
+        from_end(number, parts, circle) + circle - half
+    }
 }
 
 /// The same counted from the other end.
@@ -83,7 +87,11 @@ fn columns(row: i32) -> i32 {
 fn ends(row: i32) -> [i32; 2] {
     let columns = columns(row);
     let half = columns / 2;
-    if columns % 2 == 1 || from_end(half, columns, 360.0) < 0.0 { [half + 1 - columns, half] } else { [-half, half - 1] }
+    if columns % 2 == 1 || from_end(half, columns, 360.0) < 0.0 {
+        [half + 1 - columns, half]
+    } else {
+        [-half, half - 1]
+    }
 }
 
 impl GridCell {

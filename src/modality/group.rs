@@ -73,6 +73,16 @@ impl Group {
         }
     }
 
+    /// Unit of the numbers that a file holds, times the scale that it says: a band's own words for it. Empty for classes and
+    /// pictures.
+    pub fn band_unit(&self) -> &str {
+        match self.about.form {
+            ValueForm::Number if self.about.per_unit != 1.0 => &self.about.unit,
+            ValueForm::Number => self.about.stored.as_deref().unwrap_or(&self.about.unit),
+            _ => "",
+        }
+    }
+
     /// The same in short, for legends; empty where there is none.
     pub fn short_unit(&self) -> &str {
         match self.about.form {

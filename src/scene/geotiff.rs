@@ -5,9 +5,10 @@ use crate::error::{Error, Result};
 use crate::files::temporary_file;
 use crate::grid::Footprint;
 use crate::modality::Class;
-use gdal::raster::{Buffer, ColorEntry, ColorTable, GdalDataType, RasterCreationOptions};
+use gdal::raster::{Buffer, ColorEntry, ColorTable, GdalDataType, RasterBand, RasterCreationOptions};
 use gdal::spatial_ref::SpatialRef;
 use gdal::{Dataset, DriverManager, Metadata};
+use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
 /// How pixels are stored.
@@ -31,6 +32,23 @@ pub enum Pixels {
     ClassesWithHoles(Vec<Class>, u8),
 }
 
+/// What a band says of its numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Meaning {
+    /// What stored numbers are multiplied by to be in `unit`; digital numbers have a scale of their own
+    /// ([`Pixels::Scaled`]).
+    pub scale: f64,
+    /// Unit; empty if there is none.
+    pub unit: String,
+}
+
+impl Default for Meaning {
+    /// Numbers as they are, of no unit.
+    fn default() -> Self {
+        Self { scale: 1.0, unit: String::new() }
+    }
+}
+
 /// Everything one GeoTIFF holds.
 #[derive(Debug)]
 pub struct GeoTiff<'a> {
@@ -44,6 +62,8 @@ pub struct GeoTiff<'a> {
     pub bands: Vec<(String, &'a [f32])>,
     /// How they are stored.
     pub pixels: Pixels,
+    /// What they say of their numbers.
+    pub meaning: Meaning,
     /// Name and text, in this order.
     pub metadata: Vec<(String, String)>,
     /// Whether it is laid out for reading parts of it over a network.
@@ -117,13 +137,13 @@ impl GeoTiff<'_> {
         for (i, (description, values)) in self.bands.iter().enumerate() {
             let mut band = dataset.rasterband(i + 1).map_err(text)?;
             band.set_description(description).map_err(text)?;
+            let scale = if let Pixels::Scaled { scale } = self.pixels { scale } else { self.meaning.scale };
+            if scale != 1.0 {
+                band.set_scale(scale).and_then(|()| band.set_offset(0.0)).map_err(text)?;
+            }
+            set_unit(&band, &self.meaning.unit)?;
             match &self.pixels {
-                Pixels::Scaled { scale } => {
-                    band.set_scale(*scale)
-                        .and_then(|()| band.set_offset(0.0))
-                        .and_then(|()| band.set_no_data_value(Some(0.0)))
-                        .map_err(text)?;
-                }
+                Pixels::Scaled { .. } => band.set_no_data_value(Some(0.0)).map_err(text)?,
                 Pixels::Classes(classes) => band.set_color_table(&color_table(classes)),
                 Pixels::ClassesWithHoles(classes, none) => {
                     band.set_color_table(&color_table(classes));
@@ -143,7 +163,7 @@ impl GeoTiff<'_> {
             let predictor = format!("PREDICTOR={predictor}");
             // Class codes must not be averaged.
             let resampling = if matches!(self.pixels, Pixels::Classes(_) | Pixels::ClassesWithHoles(..)) {
-                "NEAREST"
+                "MODE"
             } else {
                 "AVERAGE"
             };
@@ -159,6 +179,18 @@ impl GeoTiff<'_> {
         }
         read_back(path, &expected)
     }
+}
+
+/// Says the unit of a band's numbers; nothing where there is none.
+#[allow(unsafe_code)]
+fn set_unit(band: &RasterBand, unit: &str) -> Result<(), String> {
+    if unit.is_empty() {
+        return Ok(());
+    }
+    let text = CString::new(unit).map_err(|e| e.to_string())?;
+    // SAFETY: the band lives as long as its data set, which is borrowed with it; GDAL copies the text.
+    let done = unsafe { gdal_sys::GDALSetRasterUnitType(band.c_rasterband(), text.as_ptr()) };
+    if done == gdal_sys::CPLErr::CE_None { Ok(()) } else { Err("its unit cannot be written".into()) }
 }
 
 fn color_table(classes: &[Class]) -> ColorTable<'_> {

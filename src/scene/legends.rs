@@ -148,12 +148,7 @@ impl Legend {
         if there.len() > TOLD {
             told.push(format!("and {} more", there.len() - TOLD));
         }
-        format!(
-            "its codes are those of {}; they were read as {}: {}",
-            self.title,
-            m.about.quantity,
-            told.join(", ")
-        )
+        format!("its codes are those of {}; they were read as {}: {}", self.title, m.about.quantity, told.join(", "))
     }
 }
 
@@ -173,10 +168,14 @@ mod tests {
         for legend in &file.legend {
             let group = catalogue.group(&legend.family).expect("a family of one group");
             let known = |code: u8| {
-                group.about.is_no_data(f32::from(code)) || group.classes().expect("classes").iter().any(|c| c.code == code)
+                group.about.is_no_data(f32::from(code))
+                    || group.classes().expect("classes").iter().any(|c| c.code == code)
             };
             assert!(legend.classes.iter().all(|(.., to)| known(*to)), "{}", legend.id);
-            assert_eq!(legend.classes.iter().map(|(code, ..)| *code).collect::<BTreeSet<_>>().len(), legend.classes.len());
+            assert_eq!(
+                legend.classes.iter().map(|(code, ..)| *code).collect::<BTreeSet<_>>().len(),
+                legend.classes.len()
+            );
         }
     }
 
@@ -207,10 +206,15 @@ mod tests {
         assert_eq!(id(clouds, &[0, 1, 2, 3, 255]), "own");
         assert_eq!(id(clouds, &[4, 5, 6, 8]), "scl");
         let asked = id(cover, &[0, 1, 3, 6]);
-        assert!(asked.contains("dynamic-world") && asked.contains("terramesh") && asked.contains("0, 1, 3, 6"), "{asked}");
+        assert!(
+            asked.contains("dynamic-world") && asked.contains("terramesh") && asked.contains("0, 1, 3, 6"),
+            "{asked}"
+        );
         assert!(id(clouds, &[0, 4]).contains("fmask"));
         let stated = |id, found| recognise(cover, &codes(found), Some(id));
-        assert!(matches!(stated("dynamic-world", &[0, 1, 2]), Ok(Codes::Other(legend)) if legend.id == "dynamic-world"));
+        assert!(
+            matches!(stated("dynamic-world", &[0, 1, 2]), Ok(Codes::Other(legend)) if legend.id == "dynamic-world")
+        );
         assert!(matches!(stated("own", &[3]), Ok(Codes::Own)));
         assert!(stated("worldcover", &[11]).expect_err("no such code").contains("no code 11"));
         assert!(stated("corinne", &[111]).expect_err("no such legend").contains("corine"));
@@ -220,7 +224,9 @@ mod tests {
     fn codes_become_the_familys_own_and_it_is_said() {
         let catalogue = Catalogue::bundled();
         let cover = catalogue.group("LULC").expect("group");
-        let Ok(Codes::Other(legend)) = recognise(cover, &codes(&[10, 80]), Some("worldcover")) else { panic!("stated") };
+        let Ok(Codes::Other(legend)) = recognise(cover, &codes(&[10, 80]), Some("worldcover")) else {
+            panic!("stated")
+        };
         let mut values = [10.0, 80.0, f32::NAN];
         legend.convert(&mut values);
         assert_eq!(values[..2], [2.0, 1.0]);

@@ -21,10 +21,10 @@ pub use collection::{Collection, Holding};
 pub use dates::day_in;
 pub use extent::{Extent, Window};
 pub use gap::Gap;
-pub use geotiff::{GeoTiff, Pixels, refuse_existing};
+pub use geotiff::{GeoTiff, Meaning, Pixels, refuse_existing};
 pub use loose::{LooseFile, recognise, scene_of};
-pub(crate) use raster_file::{MOST_PACKED, blocks_fit, pixels};
 pub use raster_file::quiet_gdal;
+pub(crate) use raster_file::{MOST_PACKED, blocks_fit, pixels};
 pub(crate) use read_back::{Bits, read_back};
 pub use report::{BandReport, ClassShare, RasterReport, SceneReport};
 

@@ -211,7 +211,8 @@ impl RasterFile {
     /// # Errors
     /// When it cannot be opened.
     pub(super) fn stored(&self, band: usize) -> Result<Stored> {
-        let failed = |e: gdal::errors::GdalError| Error::file(&self.path, format!("Band {} cannot be opened: {e}", band + 1));
+        let failed =
+            |e: gdal::errors::GdalError| Error::file(&self.path, format!("Band {} cannot be opened: {e}", band + 1));
         let dataset = open(&self.path)?;
         let raster = dataset.rasterband(band + 1).map_err(failed)?;
         let flags = raster.mask_flags().map_err(failed)?;

@@ -36,6 +36,7 @@ pub(crate) fn read_back<T: Bits>(path: &Path, written: &[Buffer<T>]) -> Result<(
 
 #[cfg(test)]
 mod tests {
+    use super::super::Meaning;
     use super::super::{GeoTiff, Pixels};
     use super::*;
     use crate::grid::Footprint;
@@ -51,6 +52,7 @@ mod tests {
             size: (2, 2),
             bands: vec![("DEM".into(), &values[..])],
             pixels: Pixels::Float,
+            meaning: Meaning::default(),
             metadata: Vec::new(),
             cloud_optimised,
         };

@@ -107,7 +107,8 @@ impl Scene {
     pub fn report(&self, table: &ModalityTable) -> Result<SceneReport> {
         let (extent, system) = (self.footprint(), self.footprint().crs.as_ref().map(crate::grid::Crs::short));
         let parts = &self.parts;
-        let layers = parts.layers.iter().chain(parts.pictures.iter().filter(|(name, _)| !parts.layers.contains_key(*name)));
+        let layers =
+            parts.layers.iter().chain(parts.pictures.iter().filter(|(name, _)| !parts.layers.contains_key(*name)));
         let rasters = layers
             .filter_map(|(name, _)| self.catalogue.group(name))
             .map(|m| self.raster_report(m, table))
@@ -128,7 +129,8 @@ impl Scene {
     }
 
     fn unusable(&self) -> Vec<(String, PathBuf, String)> {
-        let broken = |(name, (path, problem)): (&String, &(PathBuf, String))| (name.clone(), path.clone(), problem.clone());
+        let broken =
+            |(name, (path, problem)): (&String, &(PathBuf, String))| (name.clone(), path.clone(), problem.clone());
         self.parts.broken.iter().map(broken).collect()
     }
 
@@ -285,7 +287,12 @@ impl std::fmt::Display for RasterReport {
         write!(f, "{}: {columns} × {rows} pixels", self.name)?;
         match self.grid {
             Some([left, top, dx, dy]) => {
-                write!(f, " of {dx} × {} from {left}, {top} in {}", -dy, self.system.as_deref().unwrap_or("no system"))?;
+                write!(
+                    f,
+                    " of {dx} × {} from {left}, {top} in {}",
+                    -dy,
+                    self.system.as_deref().unwrap_or("no system")
+                )?;
             }
             None => write!(f, ", no georeference")?,
         }
@@ -321,7 +328,8 @@ impl std::fmt::Display for BandReport {
             (None, false) => write!(f, ", no data not declared")?,
         }
         write!(f, ", {:.2} % valid", self.valid * 100.0)?;
-        if let ([least, most], Some(mean), true) = (self.range.unwrap_or_default(), self.mean, self.classes.is_empty()) {
+        if let ([least, most], Some(mean), true) = (self.range.unwrap_or_default(), self.mean, self.classes.is_empty())
+        {
             write!(f, ", {least} to {most}, mean {mean:.4}")?;
         }
         writeln!(f)?;

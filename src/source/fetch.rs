@@ -13,7 +13,7 @@ use crate::files::{hex, make_folder, write_atomically};
 use crate::grid::{Crs, Footprint, GridCell};
 use crate::modality::{Catalogue, Group, Location, Subject};
 use crate::net::Network;
-use crate::scene::{GeoTiff, Pixels, WINDOW_STEP_M};
+use crate::scene::{GeoTiff, Meaning, Pixels, WINDOW_STEP_M};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -368,6 +368,7 @@ fn write(
             size: grid.size(),
             bands: names.zip(filled.iter().map(Vec::as_slice)).collect(),
             pixels: pixels(m),
+            meaning: Meaning { scale: 1.0, unit: m.band_unit().to_owned() },
             metadata: vec![("source".into(), facts.sentence()), ("licence".into(), facts.licence.clone())],
             cloud_optimised: false,
         };

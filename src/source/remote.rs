@@ -156,7 +156,8 @@ fn on_grid(name: &str, grid: &PixelGrid, kind: PixelKind) -> Result<WarpedBand, 
     // A server must not have GDAL read descriptions of other things, such as VRT files, with our keys.
     let drivers = DatasetOptions { allowed_drivers: Some(&["GTiff", "JP2OpenJPEG"]), ..Default::default() };
     let dataset = Dataset::open_ex(name, drivers)?;
-    blocks_fit(&dataset, LARGEST_PIECE / MOST_PACKED).map_err(|problem| Trouble::Lasting(format!("cannot be read: {problem}")))?;
+    blocks_fit(&dataset, LARGEST_PIECE / MOST_PACKED)
+        .map_err(|problem| Trouble::Lasting(format!("cannot be read: {problem}")))?;
     let target =
         grid.footprint.crs.as_ref().ok_or_else(|| Trouble::Lasting("is wanted on ground that has no place".into()))?;
     let target = system(&target.0)?;
@@ -237,7 +238,7 @@ fn direct(dataset: &Dataset, (column, row): (isize, isize), grid: &PixelGrid) ->
 mod tests {
     use super::*;
     use crate::grid::{Crs, Footprint};
-    use crate::scene::{GeoTiff, Pixels};
+    use crate::scene::{GeoTiff, Meaning, Pixels};
     use gdal::raster::Buffer;
     use std::path::Path;
 
@@ -262,6 +263,7 @@ mod tests {
             size,
             bands,
             pixels: Pixels::WithHoles(-32768.0),
+            meaning: Meaning::default(),
             metadata: Vec::new(),
             cloud_optimised: false,
         };

@@ -311,6 +311,43 @@ fn pictures_come_with_legends_and_say_in_their_pixels_what_a_model_made() {
 }
 
 #[test]
+fn a_stac_item_tells_grid_type_scale_and_unit_of_every_band() {
+    let out = tempfile::tempdir().expect("folder");
+    let arguments = ["--given", "DEM", "--generate", "S2L2A_20m,LULC", "--samples", "2", "--steps", "1", "--stac"];
+    success(&mut generate(&scene(COMPLETE), out.path(), &arguments));
+    let item = std::fs::read_to_string(out.path().join("433D_629L_3_1_e600_s600_seed0_item.json")).expect("item");
+    let item: serde_json::Value = serde_json::from_str(&item).expect("JSON");
+    assert_eq!(item["stac_version"], "1.1.0");
+    assert_eq!(
+        (&item["properties"]["proj:code"], &item["properties"]["proj:epsg"]),
+        (&"EPSG:32718".into(), &32718.into())
+    );
+    let assets = item["assets"].as_object().expect("assets");
+    assert_eq!(assets.len(), 4 * (6 + 1));
+    for (key, asset) in assets {
+        let file = asset["href"].as_str().expect("address").trim_start_matches("./");
+        let dataset = Dataset::open(out.path().join(file)).expect("raster");
+        let (width, height) = dataset.raster_size();
+        assert_eq!(asset["proj:shape"], serde_json::json!([height, width]), "{key}");
+        let [left, dx, skew, top, turned, dy] = dataset.geo_transform().expect("transform");
+        assert_eq!(asset["proj:transform"], serde_json::json!([dx, skew, left, turned, dy, top]), "{key}");
+        let band = dataset.rasterband(1).expect("band");
+        assert_eq!((dataset.raster_count(), asset["bands"].as_array().map(Vec::len)), (1, Some(1)));
+        assert_eq!(asset["bands"][0]["raster:scale"].as_f64(), band.scale().filter(|scale| *scale != 1.0), "{key}");
+        assert_eq!(asset["raster:bands"][0]["nodata"].as_f64(), band.no_data_value(), "{key}");
+        assert_eq!(asset["raster:bands"][0]["unit"].as_str().unwrap_or_default(), band.unit(), "{key}");
+    }
+    let of = |key: &str| &assets[key]["raster:bands"][0];
+    assert_eq!(
+        (of("r001_S2L2A_20m_B05")["data_type"].as_str(), of("r001_S2L2A_20m_B05")["unit"].as_str()),
+        (Some("uint16"), Some("reflectance"))
+    );
+    let variance = of("r000-001_S2L2A_20m_B05_variance");
+    assert!((variance["scale"].as_f64().expect("scale") - 1e-8).abs() < 1e-12 && variance["unit"] == "(reflectance)^2");
+    assert_eq!(assets["r000_LULC"]["title"], "LULC, realisation 000 (synthetic)");
+}
+
+#[test]
 fn a_picture_that_exists_is_refused_before_anything_is_written() {
     let out = tempfile::tempdir().expect("folder");
     let arguments = ["--given", "DEM", "--generate", "S2L2A_60m", "--samples", "2", "--steps", "2", "--png"];

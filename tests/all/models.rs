@@ -7,7 +7,7 @@ use crate::common::{access_rights, prepared};
 use copgen::grid::{Crs, Footprint};
 use copgen::modality::{Catalogue, ModalityTable};
 use copgen::model::{read_weights, weight_file};
-use copgen::scene::{GeoTiff, Pixels, Scene, SceneOptions, Window};
+use copgen::scene::{GeoTiff, Meaning, Pixels, Scene, SceneOptions, Window};
 use copgen::view::{Legend, figures, looks, picture, stretch};
 use gdal::Metadata;
 use std::path::Path;
@@ -317,8 +317,8 @@ fn write_scene(dir: &Path) {
     let size = (192, 192);
     let write = |name: &str, bands: Vec<(String, Vec<f32>)>| {
         let bands = bands.iter().map(|(name, values)| (name.clone(), values.as_slice())).collect();
-        let (footprint, pixels, metadata) = (&footprint, Pixels::Float, Vec::new());
-        let file = GeoTiff { footprint, pixel_m: 10.0, size, bands, pixels, metadata, cloud_optimised: false };
+        let (footprint, pixels, metadata, meaning) = (&footprint, Pixels::Float, Vec::new(), Meaning::default());
+        let file = GeoTiff { footprint, pixel_m: 10.0, size, bands, pixels, meaning, metadata, cloud_optimised: false };
         file.write(&dir.join(format!("{name}.tif")), false).expect("raster");
     };
     std::fs::create_dir_all(dir).expect("folder");

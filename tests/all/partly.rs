@@ -53,10 +53,10 @@ fn clear_pixels_of_a_cloudy_image_are_kept_and_files_say_which() {
             assert!(!near || kept[(y * 96 + x) as usize] == 0.0, "{row} {column} {dy} {dx}");
         }
     }
-    // In files bands lie as the network has them: red, green, blue, infrared.
-    for (band, observed) in [(1, 3), (2, 2), (3, 1), (4, 4)] {
+    // Beside a STAC item each band has a file.
+    for (band, observed) in [("B04", 3), ("B03", 2), ("B02", 1), ("B08", 4)] {
         let observed = middle(CLOUDY, "S2L2A_10m.tif", observed);
-        let [first, second] = ["r000_S2L2A_10m.tif", "r001_S2L2A_10m.tif"].map(|part| pixels(&path(part), band));
+        let [first, second] = ["r000", "r001"].map(|part| pixels(&path(&format!("{part}_S2L2A_10m_{band}.tif")), 1));
         let mut other = 0;
         for pixel in 0..kept.len() {
             if kept[pixel] == 1.0 {
@@ -68,13 +68,13 @@ fn clear_pixels_of_a_cloudy_image_are_kept_and_files_say_which() {
         assert!(other > 3000, "band {band}: {other} pixels differ");
     }
     // There is no spread where nothing was sampled.
-    let variance = Dataset::open(path("S2L2A_10m_variance.tif")).expect("variance");
+    let variance = Dataset::open(path("S2L2A_10m_B04_variance.tif")).expect("variance");
     let band = variance.rasterband(1).expect("band");
     let mask = band.open_mask_band().expect("mask");
     let valid = mask.read_as::<u8>((0, 0), (96, 96), (96, 96), None).expect("mask");
     assert!(valid.data().iter().zip(&kept).all(|(valid, kept)| (*valid == 0) == (*kept == 1.0)));
     // What the files say.
-    let realisation = Dataset::open(path("r001_S2L2A_10m.tif")).expect("realisation");
+    let realisation = Dataset::open(path("r001_S2L2A_10m_B04.tif")).expect("realisation");
     let said = |key: &str| realisation.metadata_item(key, "").unwrap_or_default();
     assert_eq!(said("synthetic"), "yes");
     let from = said("kept_from");
@@ -89,7 +89,7 @@ fn clear_pixels_of_a_cloudy_image_are_kept_and_files_say_which() {
         let assets = item["assets"].as_object().expect("assets");
         assets.iter().find(|(key, _)| key.ends_with(part)).map(|(_, asset)| asset["roles"][0].clone()).expect("asset")
     };
-    assert_eq!((roles("r000_S2L2A_10m_observed"), roles("r000_S2L2A_10m")), ("data-mask".into(), "data".into()));
+    assert_eq!((roles("r000_S2L2A_10m_observed"), roles("r000_S2L2A_10m_B04")), ("data-mask".into(), "data".into()));
 }
 
 #[test]

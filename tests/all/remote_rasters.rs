@@ -5,7 +5,7 @@ use crate::common::server::{Fault, Reply, Seen, Server};
 use crate::common::{failure, success};
 use crate::sources::fetch;
 use copgen::grid::Footprint;
-use copgen::scene::{GeoTiff, Pixels};
+use copgen::scene::{GeoTiff, Meaning, Pixels};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,6 +26,7 @@ fn what_is_wrong_with_a_raster_for_good_is_asked_for_once_and_told() {
         size: (side, side),
         bands: vec![("vv".into(), radar["vv"].as_slice())],
         pixels: Pixels::WithHoles(-32768.0),
+        meaning: Meaning::default(),
         metadata: Vec::new(),
         cloud_optimised: false,
     };

@@ -283,11 +283,17 @@ fn land_cover_in_the_codes_of_another_map_is_recognised_or_asked_about() {
     coded(&[(1.0, 80.0), (2.0, 10.0), (4.0, 90.0), (5.0, 40.0), (7.0, 50.0), (8.0, 60.0), (9.0, 70.0), (11.0, 30.0)]);
     let (pixels, told) = read(&scene, "LULC").expect("recognised");
     assert_eq!(pixels, own);
-    assert!(told.contains("LULC.tif") && told.contains("ESA WorldCover") && told.contains("40 Cropland → Crops"), "{told}");
+    assert!(
+        told.contains("LULC.tif") && told.contains("ESA WorldCover") && told.contains("40 Cropland → Crops"),
+        "{told}"
+    );
     // Dynamic World's codes could be others' too.
     coded(&[(1.0, 0.0), (2.0, 1.0), (4.0, 3.0), (5.0, 4.0), (7.0, 6.0), (8.0, 7.0), (9.0, 8.0), (11.0, 2.0)]);
     let problem = read(&scene, "LULC").expect_err("asked");
-    assert!(problem.contains("dynamic-world") && problem.contains("LULC.tif") && problem.contains("legends"), "{problem}");
+    assert!(
+        problem.contains("dynamic-world") && problem.contains("LULC.tif") && problem.contains("legends"),
+        "{problem}"
+    );
     say_legend(&scene, "dynamic-world");
     let (pixels, told) = read(&scene, "LULC").expect("stated");
     assert_eq!(pixels, own);
@@ -298,7 +304,10 @@ fn land_cover_in_the_codes_of_another_map_is_recognised_or_asked_about() {
     std::fs::remove_file(scene.join("scene.json")).expect("removed");
     Rewritten::of("LULC").map(|_| 10.0).write(&scene, "LULC");
     let (_, told) = read(&scene, "LULC").expect("possible");
-    assert!(told.contains("100 % of the window has code 10") && told.contains("Tree cover in ESA WorldCover"), "{told}");
+    assert!(
+        told.contains("100 % of the window has code 10") && told.contains("Tree cover in ESA WorldCover"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -310,7 +319,9 @@ fn a_check_tells_what_the_program_sees_in_a_folder() {
     };
     let (code, text) = check(&common::scene(COMPLETE));
     assert_eq!(code, Some(0), "{text}");
-    for told in ["S2L2A_10m: ", "B02: UInt16", "offset of Sentinel-2: none left", "% 5 Crops", "EPSG:", "100.00 % valid"] {
+    for told in
+        ["S2L2A_10m: ", "B02: UInt16", "offset of Sentinel-2: none left", "% 5 Crops", "EPSG:", "100.00 % valid"]
+    {
         assert!(text.contains(told), "{told} is missing:\n{text}");
     }
     let scene = common::copy_scene(COMPLETE, dir.path());
@@ -327,7 +338,9 @@ fn a_check_tells_what_the_program_sees_in_a_folder() {
     let heights = heights.expect("elevation");
     assert_eq!(heights["bands"][0]["unit"], "ft");
     let [feet, metres] = [&check(&scene).1, &check(&common::scene(COMPLETE)).1].map(|text| {
-        text.lines().find(|line| line.contains("mean") && line.contains("DEM")).map(|line| line[line.find("mean").unwrap_or(0)..].to_owned())
+        text.lines()
+            .find(|line| line.contains("mean") && line.contains("DEM"))
+            .map(|line| line[line.find("mean").unwrap_or(0)..].to_owned())
     });
     assert!(feet.is_some() && feet == metres, "{feet:?} {metres:?}");
 }

@@ -143,7 +143,7 @@ impl ExportForm {
         ui.add_enabled(spot, egui::Checkbox::new(&mut self.inspected, "Table of the inspected spot (CSV)"))
             .on_hover_text(hover)
             .on_disabled_hover_text("Click into the window on the map to inspect a spot");
-        let hover = "A description of all files for catalogues: place, date, model, seed, what was given";
+        let hover = "A description of all files for catalogues: place, date, model, seed, what was given. Each band then has a file of its own";
         ui.checkbox(&mut self.stac, "STAC item").on_hover_text(hover);
     }
 

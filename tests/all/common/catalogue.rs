@@ -4,7 +4,7 @@ use super::server::{Reply, Seen, Server};
 use super::{COMPLETE, scene};
 use copgen::grid::{Crs, Footprint, GridCell};
 use copgen::modality::ModalityTable;
-use copgen::scene::{GeoTiff, Pixels};
+use copgen::scene::{GeoTiff, Meaning, Pixels};
 use gdal::{Dataset, Metadata};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -45,6 +45,7 @@ fn cog(dir: &Path, name: &str, footprint: &Footprint, pixel_m: f64, side: usize,
         size: (side, values.len() / side),
         bands: vec![(String::new(), values)],
         pixels,
+        meaning: Meaning::default(),
         metadata: Vec::new(),
         cloud_optimised: true,
     };
