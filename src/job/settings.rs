@@ -11,6 +11,8 @@ use std::path::Path;
 
 /// Under this name in the metadata of exported files.
 pub const SETTINGS_KEY: &str = "settings";
+/// No settings are longer, bytes.
+const LONGEST: usize = 16 << 20;
 
 /// Roles and values by name of the modality, switches and seed. Rasters set by hand are left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,7 +54,12 @@ impl Settings {
             let file = crate::files::open(path).map_err(|e| Error::io(path, "open", &e))?;
             let reader = png::Decoder::new(std::io::BufReader::new(file)).read_info().map_err(bad)?;
             let chunks = &reader.info().utf8_text;
-            chunks.iter().find(|c| c.keyword == SETTINGS_KEY).and_then(|c| c.get_text().ok())
+            chunks.iter().find(|c| c.keyword == SETTINGS_KEY).and_then(|c| {
+                // A few bytes may be packed so that they claim gigabytes.
+                let mut chunk = c.clone();
+                chunk.decompress_text_with_limit(LONGEST).ok()?;
+                chunk.get_text().ok()
+            })
         } else {
             crate::files::check(path).map_err(|e| Error::io(path, "open", &e))?;
             // Exported rasters are GeoTIFFs; descriptions of others are not followed.

@@ -46,6 +46,8 @@ enum Object {
     Tuple(Rc<Vec<Object>>, usize),
     /// A dictionary inside something else: its content is not needed, and without it nothing nests deeply.
     Nested,
+    /// A dictionary of tensors that became part of something else.
+    Tensors(Rc<Named>),
     /// Dictionaries are shared with the memo, as in Python.
     Dict(Rc<std::cell::RefCell<Vec<(Object, Object)>>>),
     Global(Global),
@@ -61,7 +63,10 @@ enum Global {
     StorageType(DType),
 }
 
-/// Reads the index of a flat state dict: where each tensor lies, by name.
+/// Tensors by name.
+type Named = Vec<(String, TensorRef)>;
+
+/// Reads the index of a flat state dict, or of a checkpoint that holds one: where each tensor lies, by name.
 ///
 /// # Errors
 /// When it is truncated, malformed, or asks for anything that weights do not need.
@@ -142,6 +147,25 @@ impl<'a> Machine<'a> {
             return Err("it does not hold a dictionary of tensors".into());
         };
         let entries = dict.borrow();
+        // A checkpoint of a training holds the weights beside other things.
+        let sets: Vec<(&str, &Named)> = entries
+            .iter()
+            .filter_map(|entry| match entry {
+                (Object::Text(name), Object::Tensors(all)) => Some((&**name, &**all)),
+                _ => None,
+            })
+            .collect();
+        match (&sets[..], entries.iter().any(|entry| named(entry).is_some())) {
+            ([(_, one)], false) => return Ok(one.to_vec()),
+            ([_, _, ..], false) => {
+                let names: Vec<&str> = sets.iter().map(|(name, _)| *name).collect();
+                return Err(format!(
+                    "it holds several sets of weights ({}); save the one that is meant",
+                    names.join(", ")
+                ));
+            }
+            _ => {}
+        }
         let flat = entries.iter().map(|(key, value)| match (key, value) {
             (Object::Text(name), Object::Tensor(tensor)) => Ok((name.to_string(), (**tensor).clone())),
             (Object::Text(name), _) => {
@@ -244,6 +268,9 @@ impl<'a> Machine<'a> {
             }
             b'R' => {
                 let (args, callable) = (self.pop()?, self.pop()?);
+                if is_changed_view(&callable, &args) {
+                    return Err("one of its tensors is a negated or conjugated view of another; save it with resolve_neg() and resolve_conj()".into());
+                }
                 let object = reduce(&callable, &args).ok_or("its index calls something in an unknown way")?;
                 self.push(object)?;
             }
@@ -278,9 +305,19 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// Dictionaries lose their content when they become part of something else.
+/// Dictionaries lose their content when they become part of something else, but for sets of tensors.
 fn flat(object: Object) -> Object {
-    if matches!(object, Object::Dict(_)) { Object::Nested } else { object }
+    let Object::Dict(dict) = &object else { return object };
+    let named = dict.borrow().iter().map(named).collect::<Option<Vec<_>>>();
+    named.filter(|all| !all.is_empty()).map_or(Object::Nested, |all| Object::Tensors(Rc::new(all)))
+}
+
+/// A tensor and its name, if an entry is that.
+fn named((key, value): &(Object, Object)) -> Option<(String, TensorRef)> {
+    match (key, value) {
+        (Object::Text(name), Object::Tensor(tensor)) => Some((name.to_string(), (**tensor).clone())),
+        _ => None,
+    }
 }
 
 fn tuple(items: Vec<Object>) -> Step<Object> {
@@ -321,6 +358,12 @@ fn storage(id: &Object) -> Option<Storage> {
     let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     (&**kind == "storage" && plain)
         .then(|| Some(Storage { key: key.to_string(), dtype: *dtype, elements: usize::try_from(*elements).ok()? }))?
+}
+
+/// Whether a tensor is one whose values differ from what is stored: PyTorch says so in an argument of its own.
+fn is_changed_view(callable: &Object, args: &Object) -> bool {
+    let (Object::Global(Global::RebuildTensor), Object::Tuple(args, _)) = (callable, args) else { return false };
+    args.get(6).is_some_and(|more| !matches!(more, Object::None))
 }
 
 fn reduce(callable: &Object, args: &Object) -> Option<Object> {

@@ -21,7 +21,21 @@ fn is_safetensors(path: &Path) -> bool {
 /// # Errors
 /// When the file is missing, truncated, or no such file.
 pub fn read_weights(path: &Path) -> Result<BTreeMap<String, TensorData>> {
-    if is_safetensors(path) { Ok(safetensors_file::read(path)?.tensors) } else { pth::read(path) }
+    let tensors = if is_safetensors(path) { safetensors_file::read(path)?.tensors } else { pth::read(path)? };
+    Ok(unwrapped(tensors))
+}
+
+/// Prefixes that PyTorch gives to the names of a network that was wrapped (data parallel, compiled).
+const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
+
+/// The same without the prefixes that all names have.
+fn unwrapped(mut tensors: BTreeMap<String, TensorData>) -> BTreeMap<String, TensorData> {
+    while let Some(wrapper) =
+        WRAPPERS.iter().find(|wrapper| !tensors.is_empty() && tensors.keys().all(|name| name.starts_with(**wrapper)))
+    {
+        tensors = tensors.into_iter().map(|(name, data)| (name[wrapper.len()..].to_owned(), data)).collect();
+    }
+    tensors
 }
 
 /// As [`read_weights`], of a file that must have this SHA-256. A safetensors file is read once, hashed on the way.

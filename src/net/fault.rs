@@ -58,6 +58,8 @@ pub(super) fn status(url: &str, status: u16, wait: Option<Duration>) -> Error {
         }
         404 | 410 => (Fault::NotFound, "there is nothing at this address".into()),
         429 => (Fault::Quota(wait), format!("too much was asked for lately; try again {}", when(wait))),
+        // It cannot do this, and will not be able to at the next try.
+        501 | 505 => (Fault::Unexpected, "it does not understand the request".into()),
         408 | 500..=599 => {
             (Fault::Server(wait), format!("the server has a problem of its own; try again {}", when(wait)))
         }
@@ -125,7 +127,7 @@ mod tests {
         for code in [408, 429, 500, 502, 503, 504] {
             assert!(fault(code).passing(), "{code}");
         }
-        for code in [400, 401, 403, 404, 410, 418] {
+        for code in [400, 401, 403, 404, 405, 410, 418, 501] {
             assert!(!fault(code).passing(), "{code}");
         }
     }

@@ -161,15 +161,7 @@ impl Network {
     /// [`Error::Network`], also for every status that is no success.
     pub fn open(&self, ask: &HttpRequest) -> Result<HttpResponse> {
         self.check(ask.url)?;
-        let failed = |e: ureq::Error| fault::of(ask.url, &e);
-        let response = match ask.body {
-            Some(body) => {
-                let request = self.agent.post(ask.url).header("content-type", "application/json");
-                let all = ask.headers.iter().fold(request, |r, (name, value)| r.header(name, value));
-                all.send_json(body).map_err(failed)?
-            }
-            None => self.get(ask)?,
-        };
+        let response = self.followed(ask)?;
         let status = response.status().as_u16();
         if !(response.status().is_success() || status == 304) {
             return Err(fault::status(ask.url, status, wait_asked(response.headers())));
@@ -177,27 +169,41 @@ impl Network {
         Ok(answer(response, ask.from))
     }
 
-    /// A GET that is followed where the server sends it; the headers stay with the server they are meant for, because they
-    /// may hold keys.
-    fn get(&self, ask: &HttpRequest) -> Result<Response<ureq::Body>> {
-        let (mut url, mut headers) = (ask.url.to_owned(), ask.headers);
+    /// A request that is followed where the server sends it, with its question, unless the server says that the answer is to be
+    /// got there (303); the headers stay with the server they are meant for, because they may hold keys.
+    fn followed(&self, ask: &HttpRequest) -> Result<Response<ureq::Body>> {
+        let (mut url, mut headers, mut body) = (ask.url.to_owned(), ask.headers, ask.body);
         for _ in 0..=REDIRECTS {
             self.check(&url)?;
-            let mut request = self.agent.get(&url).config().max_redirects(0).build();
-            if ask.from > 0 || ask.to.is_some() {
-                let last = ask.to.map_or(String::new(), |to| to.saturating_sub(1).to_string());
-                request = request.header("range", format!("bytes={}-{last}", ask.from));
-            }
-            if ask.plain || ask.from > 0 || ask.to.is_some() {
-                request = request.header("accept-encoding", "identity");
-            }
-            let all = headers.iter().fold(request, |r, (name, value)| r.header(name, value));
-            let response = all.call().map_err(|e| fault::of(&url, &e))?;
-            let redirection = response.status().is_redirection() && response.status() != 304;
+            let failed = |e: ureq::Error| fault::of(&url, &e);
+            let response = if let Some(body) = body {
+                let request = self.agent.post(&url).config().max_redirects(0).build();
+                let request = request.header("content-type", "application/json");
+                headers
+                    .iter()
+                    .fold(request, |r, (name, value)| r.header(name, value))
+                    .send_json(body)
+                    .map_err(failed)?
+            } else {
+                let mut request = self.agent.get(&url).config().max_redirects(0).build();
+                if ask.from > 0 || ask.to.is_some() {
+                    let last = ask.to.map_or(String::new(), |to| to.saturating_sub(1).to_string());
+                    request = request.header("range", format!("bytes={}-{last}", ask.from));
+                }
+                if ask.plain || ask.from > 0 || ask.to.is_some() {
+                    request = request.header("accept-encoding", "identity");
+                }
+                headers.iter().fold(request, |r, (name, value)| r.header(name, value)).call().map_err(failed)?
+            };
+            let status = response.status();
+            let redirection = status.is_redirection() && status != 304;
             let to = response.headers().get("location").and_then(|to| to.to_str().ok()).filter(|_| redirection);
             let Some(to) = to.map(|to| redirected(&url, to)).transpose()? else { return Ok(response) };
             if !same_server(&to, &url) {
                 headers = &[];
+            }
+            if status == 303 {
+                body = None;
             }
             url = to;
         }

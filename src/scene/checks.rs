@@ -6,6 +6,10 @@ use crate::modality::{Class, Modality, Raster, Subject};
 
 /// Reflectance that no ground reaches: real clouds and roofs were seen with 2.8.
 const MOST_REFLECTANCE: f32 = 3.2;
+/// Reflectance that no correction of the atmosphere leaves, however dark the ground.
+const LEAST_REFLECTANCE: f32 = -0.2;
+/// From so many pixels on, a channel that has one value alone is questioned.
+const SEVERAL: usize = 64;
 /// Linear power that half of a window never reaches: cities have some 1.
 const MOST_POWER: f32 = 20.0;
 /// From the shore of the Dead Sea to Mount Everest, and something more, metres.
@@ -51,7 +55,9 @@ pub(super) fn values(m: &Modality, raster: &Raster, file: &RasterFile, offset_po
         }
     } else if about.is_optical() {
         let dn_per_unit = about.per_unit;
-        if max <= 2.0 {
+        if file.byte {
+            notes.push(format!("{name}: its numbers are of 8 bits; this looks like a picture, expected DN (reflectance × {dn_per_unit})."));
+        } else if max <= 2.0 {
             notes.push(format!("{name}: values reach only {max}; this looks like reflectance 0–1, expected DN (reflectance × {dn_per_unit})."));
         } else if min >= 1000.0 && offset_possible {
             notes.push(format!("{name}: no value is below {min} DN; the offset of 1000 of processing baselines from 04.00 on may not have been removed."));
@@ -64,6 +70,15 @@ pub(super) fn values(m: &Modality, raster: &Raster, file: &RasterFile, offset_po
                 sorted.len()
             ));
         }
+        let least = LEAST_REFLECTANCE * dn_per_unit;
+        let below = sorted.partition_point(|v| *v < least);
+        if below > 0 {
+            notes.push(format!(
+                "{name}: {below} of {} values are below {least} DN, a reflectance that is none (down to {min}); they may mean no data.",
+                sorted.len()
+            ));
+        }
+        constant(m, raster, name, notes);
         let cirrus = |channel: &String| about.band(channel).is_some_and(|band| band.cirrus);
         if let Some(i) = m.channels.iter().position(cirrus) {
             let least = raster.valid_values(i).fold(f32::INFINITY, f32::min);
@@ -77,6 +92,14 @@ pub(super) fn values(m: &Modality, raster: &Raster, file: &RasterFile, offset_po
         if median >= 0.0 && dark > 0.01 {
             notes.push(format!("{name}: {:.0} % of the window has no power (0 or less).", dark * 100.0));
         }
+        let negative = sorted.partition_point(|v| *v < 0.0);
+        if median >= 0.0 && negative > 0 {
+            notes.push(format!(
+                "{name}: {negative} of {} values are below 0 (down to {min}), which no power is; they may mean no data.",
+                sorted.len()
+            ));
+        }
+        constant(m, raster, name, notes);
         if median < 0.0 && max <= 40.0 && min > -100.0 {
             notes.push(format!(
                 "{name}: the median is {median}; this looks like decibels, expected linear power (10^(dB/10))."
@@ -90,6 +113,9 @@ pub(super) fn values(m: &Modality, raster: &Raster, file: &RasterFile, offset_po
                 "{name}: the median is {median}, a power beyond what any ground sends back; these may be amplitudes or digital numbers, expected linear power."
             ));
         }
+        range(m, raster, name, notes);
+    } else if m.is_measured() && about.subject != Subject::Elevation {
+        range(m, raster, name, notes);
     } else if about.subject == Subject::Elevation && !m.is_picture() {
         let [lowest, highest] = ELEVATIONS;
         let beyond = sorted.iter().filter(|v| !(lowest..=highest).contains(*v)).count();
@@ -116,4 +142,41 @@ fn unseen(classes: &[Class], sorted: &[f32]) -> Option<(u16, f64)> {
     let code = f32::from(clouds.code);
     let share = sorted.iter().filter(|v| **v == code).count() as f64 / sorted.len() as f64;
     (share >= 0.5).then_some((u16::from(clouds.code), share))
+}
+
+/// Questions a channel that is the same everywhere: a placeholder, or a band that was never filled.
+fn constant(m: &Modality, raster: &Raster, name: &str, notes: &mut Vec<String>) {
+    for (channel, band) in m.channels.iter().enumerate() {
+        let mut values = raster.valid_values(channel);
+        let Some(first) = values.next() else { continue };
+        let mut count = 1;
+        if values.all(|v| {
+            count += 1;
+            v == first
+        }) && count >= SEVERAL
+        {
+            notes.push(format!(
+                "{name}: {band} is {first} at all {count} pixels of the window; no sensor measures that, it may be a placeholder."
+            ));
+        }
+    }
+}
+
+/// Notes what lies outside the range that the catalogue gives a channel.
+fn range(m: &Modality, raster: &Raster, name: &str, notes: &mut Vec<String>) {
+    for (channel, band) in m.channels.iter().enumerate() {
+        let Some([low, high]) = m.about.valid(band) else { continue };
+        // What is below 0 has a note of its own.
+        let beyond = |v: &f32| f64::from(*v) > high || f64::from(*v) < low && !m.about.decibel;
+        let (mut count, mut furthest) = (0, 0.0f32);
+        for v in raster.valid_values(channel).filter(beyond) {
+            count += 1;
+            furthest = if v.abs() > furthest.abs() { v } else { furthest };
+        }
+        if count > 0 {
+            notes.push(format!(
+                "{name}: {count} values of {band} lie outside {low} to {high} (as far as {furthest}), where there is no measurement; they may mean no data."
+            ));
+        }
+    }
 }

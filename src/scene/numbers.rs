@@ -8,7 +8,7 @@ const SAME: f64 = 1e-9;
 
 /// What a band says of its numbers.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Numbers {
+pub(crate) struct Numbers {
     /// By how much stored numbers are multiplied.
     scale: f64,
     /// What is added then.
@@ -19,7 +19,7 @@ pub(super) struct Numbers {
 
 /// How numbers become those that a modality expects.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Conversion {
+pub(crate) struct Conversion {
     scale: f64,
     offset: f64,
     /// Whether these are decibels, of which power is to be made.
@@ -32,7 +32,7 @@ pub(super) struct Conversion {
 
 impl Numbers {
     /// Of a band.
-    pub(super) fn of(band: &RasterBand) -> Self {
+    pub(crate) fn of(band: &RasterBand) -> Self {
         let finite = |v: Option<f64>, usual: f64| v.filter(|v| v.is_finite()).unwrap_or(usual);
         let scale = finite(band.scale(), 1.0);
         Self {
@@ -42,13 +42,18 @@ impl Numbers {
         }
     }
 
+    /// Of what is said elsewhere than in a band.
+    pub(crate) fn new(scale: f64, offset: f64) -> Self {
+        Self { scale: if scale == 0.0 { 1.0 } else { scale }, offset, unit: String::new() }
+    }
+
     /// Scale, offset and unit, as the band says them.
-    pub(super) fn said(&self) -> (f64, f64, &str) {
+    pub(crate) fn said(&self) -> (f64, f64, &str) {
         (self.scale, self.offset, &self.unit)
     }
 
     /// What makes the numbers of a modality of the stored ones; a sentence if it cannot be told.
-    pub(super) fn conversion(&self, m: &Group) -> Result<Conversion, String> {
+    pub(crate) fn conversion(&self, m: &Group) -> Result<Conversion, String> {
         let about = &m.about;
         let plain = self.scale == 1.0 && self.offset == 0.0;
         let unit = self.unit.as_str();
@@ -81,33 +86,39 @@ impl Numbers {
 }
 
 impl Conversion {
-    fn none() -> Self {
+    /// Numbers as they are stored.
+    pub(crate) fn none() -> Self {
         Self { scale: 1.0, offset: 0.0, decibels: false, zero_is_nothing: false, note: String::new() }
     }
 
     /// What was done, for people; `None` if nothing was.
-    pub(super) fn note(&self) -> Option<&str> {
+    pub(crate) fn note(&self) -> Option<&str> {
         Some(self.note.as_str()).filter(|note| !note.is_empty())
     }
 
     /// Whether an offset was taken off.
-    pub(super) fn moves(&self) -> bool {
+    pub(crate) fn moves(&self) -> bool {
         self.offset != 0.0
     }
 
     /// Converts stored numbers in place; those that are no data stay so.
-    pub(super) fn apply(&self, values: &mut [f32]) {
+    pub(crate) fn apply(&self, values: &mut [f32]) {
         if self.note.is_empty() {
             return;
         }
-        for v in values {
-            let stored = f64::from(*v);
-            let number = stored * self.scale + self.offset;
-            *v = match () {
-                () if self.zero_is_nothing && stored == 0.0 => f32::NAN,
-                () if self.decibels => 10f64.powf(number / 10.0) as f32,
-                () => number as f32,
-            };
+        values.iter_mut().for_each(|v| *v = self.value(*v));
+    }
+
+    /// The number that a stored one means.
+    pub(crate) fn value(&self, stored: f32) -> f32 {
+        if self.note.is_empty() {
+            return stored;
+        }
+        let number = f64::from(stored) * self.scale + self.offset;
+        match () {
+            () if self.zero_is_nothing && stored == 0.0 => f32::NAN,
+            () if self.decibels => 10f64.powf(number / 10.0) as f32,
+            () => number as f32,
         }
     }
 }

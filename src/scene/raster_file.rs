@@ -19,6 +19,11 @@ const SMALL_BLOCK: u64 = 64 << 20;
 /// Bytes that one byte of a file can stand for, at most: deflate reaches 1032.
 pub(crate) const MOST_PACKED: u64 = 1100;
 
+/// No measurement reaches this: it is the largest float, or near it because somebody rounded it, and means no data.
+pub(crate) const BEYOND_MEASURE: f32 = 1e30;
+/// What a piece of an array in many files is taken to hold, bytes.
+const ARRAY_BYTES: u64 = 1 << 20;
+
 /// Header of a raster.
 #[derive(Debug, Clone)]
 pub(super) struct RasterFile {
@@ -254,7 +259,8 @@ pub(crate) fn pixels(band: &RasterBand, at: (isize, isize), size: (usize, usize)
     let mut values = band.read_as::<f32>(at, size, size, None)?.into_shape_and_vec().1;
     // Declared in float64, while pixels hold float32.
     let none = band.no_data_value().map(|value| value as f32);
-    values.iter_mut().filter(|v| !v.is_finite() || Some(**v) == none).for_each(|v| *v = f32::NAN);
+    let is_nothing = |v: f32| !v.is_finite() || v.abs() >= BEYOND_MEASURE || Some(v) == none;
+    values.iter_mut().filter(|v| is_nothing(**v)).for_each(|v| *v = f32::NAN);
     let flags = band.mask_flags()?;
     if flags.is_per_dataset() || flags.is_alpha() {
         let mask = band.open_mask_band()?.read_as::<u8>(at, size, size, None)?;
@@ -318,6 +324,13 @@ fn node(wkt: &str) -> Option<&str> {
 
 fn open(path: &Path) -> Result<Dataset> {
     quiet_gdal();
+    if path.join(".zarray").is_file() {
+        let options = DatasetOptions { allowed_drivers: Some(&["Zarr"]), ..DatasetOptions::default() };
+        let dataset = Dataset::open_ex(path, options)
+            .map_err(|e| Error::file(path, format!("This array of Zarr cannot be read ({})", short(&e))))?;
+        blocks_fit(&dataset, ARRAY_BYTES).map_err(|problem| Error::file(path, problem))?;
+        return Ok(dataset);
+    }
     crate::files::check(path).map_err(|e| Error::io(path, "open", &e))?;
     let options = DatasetOptions { allowed_drivers: Some(&DRIVERS), ..DatasetOptions::default() };
     Dataset::open_ex(path, options).map_err(|e| {

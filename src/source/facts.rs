@@ -1,10 +1,11 @@
 //! What is said about rasters that were fetched.
 
+use super::offset::Offset;
 use super::providers::Product;
 use super::stac::{Acquisition, Item};
 use crate::error::{Error, Result};
 use crate::files::read_text;
-use crate::modality::Family;
+use crate::modality::{Catalogue, Family};
 use crate::text::address_without_secrets;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,8 +22,11 @@ pub(super) struct Facts {
     pub licence: String,
     addresses: BTreeMap<String, BTreeMap<String, String>>,
     baselines: BTreeMap<String, f32>,
+    offsets: BTreeMap<String, Offset>,
     pub parts: BTreeSet<(String, &'static str)>,
     pub corrected: BTreeSet<String>,
+    /// What was done to numbers because files say what they are.
+    pub said: BTreeSet<String>,
     /// Share of the pixels that no source had, of the group of bands that lacks most.
     pub missing: f64,
     /// That group.
@@ -47,8 +51,10 @@ impl Facts {
             licence: product.licence.clone(),
             addresses: chosen.items.iter().map(|item| (item.id.clone(), addresses(item))).collect(),
             baselines: chosen.items.iter().filter_map(|item| Some((item.id.clone(), item.baseline?))).collect(),
+            offsets: chosen.items.iter().map(|item| (item.id.clone(), item.offset)).collect(),
             parts: BTreeSet::new(),
             corrected: BTreeSet::new(),
+            said: BTreeSet::new(),
             missing: 0.0,
             poorest: String::new(),
             open: 0.0,
@@ -71,15 +77,21 @@ impl Facts {
             text += &format!(", processing baseline {baseline}");
         }
         let offset = self.family.offset.unwrap_or_default();
-        if offset > 0.0 && self.items().iter().any(|id| !self.baselines.contains_key(*id)) {
-            text += &format!(", processing baseline unknown, so an offset of {offset} may be left");
-        }
-        if !self.corrected.is_empty() {
-            text += &format!(", offset of {offset} removed");
-        }
+        let unknown = self.items().iter().any(|id| self.offsets.get(*id) == Some(&Offset::Unknown));
+        // Words that settle it are said only if they hold of all items.
+        text += &match (offset > 0.0, unknown, self.corrected.is_empty()) {
+            (false, ..) => String::new(),
+            (_, true, true) => format!(", processing baseline unknown, so an offset of {offset} may be left"),
+            (_, true, false) => format!(", an offset of {offset} taken off some of it, and perhaps left in the rest"),
+            (_, false, true) => ", no offset".to_owned(),
+            (_, false, false) => format!(", offset of {offset} removed"),
+        };
         text += &format!(", {}", how.into_iter().collect::<Vec<_>>().join(" and "));
         if let Some(side) = self.coarsest {
             text += &format!(", from coarser pixels of {side:.0} m");
+        }
+        for said in &self.said {
+            text += &format!(", {said}");
         }
         if self.missing > 0.0 {
             text += &format!(", {:.1} % of {} without data", self.missing * 100.0, self.poorest);
@@ -106,6 +118,7 @@ impl Facts {
             "items": used,
             "resampling": self.parts.iter().map(|(id, how)| json!([id, how])).collect::<Vec<_>>(),
             "baselines": self.baselines,
+            "offset_unknown": self.items().iter().any(|id| self.offsets.get(*id) == Some(&Offset::Unknown)),
             "offset_removed_from": self.corrected,
             "without_data": self.missing,
             "left_without_data": self.open,
@@ -127,8 +140,11 @@ pub fn remarks(scene: &Path) -> Result<Vec<String>> {
     let description: serde_json::Value = serde_json::from_str(&text)
         .map_err(|e| Error::file(&path, format!("This is no description of a scene: {e}")))?;
     let provenance = description["provenance"].as_object().into_iter().flatten();
-    let odd = provenance.filter(|(_, record)| {
-        record["without_data"].as_f64().is_some_and(|share| share > 0.0) || record["source_pixels_m"].is_number()
+    let odd = provenance.filter(|(family, record)| {
+        let missing = record["without_data"].as_f64().is_some_and(|share| share > 0.0);
+        let offset =
+            record["offset_unknown"] == true && Catalogue::of_user().family(family).is_some_and(|f| f.offset.is_some());
+        missing || offset || record["source_pixels_m"].is_number()
     });
     Ok(odd.filter_map(|(family, _)| Some(format!("{family}: {}.", description["origins"][family].as_str()?))).collect())
 }

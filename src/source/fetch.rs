@@ -3,6 +3,7 @@
 use super::facts::Facts;
 use super::holes;
 use super::mask::cloud_code;
+use super::offset::Offset;
 use super::pixel_grid::{PixelGrid, Resampling};
 use super::providers::{Product, Provider};
 use super::remote::{PixelKind, read};
@@ -13,7 +14,8 @@ use crate::files::{hex, make_folder, write_atomically};
 use crate::grid::{Crs, Footprint, GridCell};
 use crate::modality::{Catalogue, Group, Location, Subject};
 use crate::net::Network;
-use crate::scene::{GeoTiff, Meaning, Pixels, WINDOW_STEP_M};
+use crate::scene::{Conversion, GeoTiff, Meaning, Numbers, Pixels, WINDOW_STEP_M};
+use crate::text::address_without_secrets;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +29,7 @@ const SIDE_BY_SIDE: usize = 4;
 const LEAST_M: f64 = 1920.0;
 
 /// Raised when what is made of the same order changes, so that what was made before is not taken for it.
-const EDITION: u8 = 3;
+const EDITION: u8 = 4;
 /// Northing of the equator in the southern zones of UTM, metres.
 const SOUTHERN_EQUATOR_M: f64 = 10_000_000.0;
 
@@ -83,8 +85,8 @@ pub struct Order {
 }
 
 impl Order {
-    /// Name of the scene folder: the same for the same order.
-    fn folder(&self) -> String {
+    /// Name of the scene folder: the same for the same order of the same products.
+    fn folder(&self, products: &[(String, &Product)]) -> String {
         let of = |family: &str| self.chosen.iter().find(|a| a.family == family && !a.day.is_empty());
         let catalogue = Catalogue::of_user();
         let day = catalogue.products().filter(|family| family.anchor.is_some()).find_map(|family| of(&family.name));
@@ -94,6 +96,15 @@ impl Order {
         hash.update(format!("{:?}", self.footprint));
         for acquisition in &self.chosen {
             hash.update(acquisition.key());
+            // What a corrected source or a file that was processed anew would give is another scene.
+            hash.update(format!(
+                "{:?}",
+                products.iter().find(|(a, _)| *a == acquisition.key()).map(|(_, product)| product)
+            ));
+            for item in &acquisition.items {
+                let files: Vec<String> = item.assets.values().map(|href| address_without_secrets(href)).collect();
+                hash.update(format!("{:?}", (&item.id, item.baseline, item.offset, &item.updated, files)));
+            }
         }
         let short = hex(&hash.finalize()[..4]);
         let plain = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' };
@@ -128,6 +139,8 @@ struct Band {
     corrected: BTreeSet<String>,
     /// Side of the source's pixels in metres, where they are clearly coarser than ours.
     coarser: Option<f64>,
+    /// What was done to its numbers because its files say what they are.
+    said: BTreeSet<String>,
 }
 
 /// What an acquisition comes from.
@@ -152,12 +165,8 @@ pub fn fetch(
     if order.chosen.is_empty() {
         return Err(Error::request("Nothing was chosen to be fetched."));
     }
-    let target = within.join(order.folder());
-    if target.join("scene.json").exists() {
-        return Ok(target);
-    }
     let catalogue = Catalogue::of_user();
-    let mut sources = Vec::new();
+    let mut products = Vec::new();
     for acquisition in &order.chosen {
         let provider = providers.iter().find(|p| p.name == acquisition.provider);
         let fits = |p: &&Product| p.collection == acquisition.collection && p.family == acquisition.family;
@@ -165,6 +174,16 @@ pub fn fetch(
         let (provider, product) = found.ok_or_else(|| {
             Error::request(format!("{} of {} is no source any more.", acquisition.collection, acquisition.provider))
         })?;
+        products.push((provider, product));
+    }
+    let keys: Vec<(String, &Product)> =
+        order.chosen.iter().zip(&products).map(|(acquisition, (_, product))| (acquisition.key(), *product)).collect();
+    let target = within.join(order.folder(&keys));
+    if target.join("scene.json").exists() {
+        return Ok(target);
+    }
+    let mut sources = Vec::new();
+    for (provider, product) in products {
         let access = FileAccess::new(network, provider.access(product), &product.collection, stop)?;
         sources.push(Source { product, access });
     }
@@ -190,14 +209,17 @@ pub fn fetch(
 fn jobs<'a>(catalogue: &'a Catalogue, order: &'a Order) -> Vec<Job<'a>> {
     let mut jobs = Vec::new();
     for (acquisition, chosen) in order.chosen.iter().enumerate() {
-        let Some(first) = chosen.items.first() else { continue };
+        // A neighbour may hold what the largest of them does not.
+        let any_has = |channels: &[String]| {
+            chosen.items.iter().any(|item| channels.iter().all(|channel| item.assets.contains_key(channel)))
+        };
         for modality in catalogue.groups_of(&chosen.family) {
-            if modality.channels.iter().all(|channel| first.assets.contains_key(channel)) {
+            if any_has(&modality.channels) {
                 jobs.extend(modality.channels.iter().map(|channel| Job { acquisition, modality, channel }));
             }
         }
         let masked = jobs.iter().any(|job| job.modality.about.subject == Subject::Clouds);
-        if first.assets.contains_key(SCENE_CLASSES) && !masked {
+        if any_has(&[SCENE_CLASSES.to_owned()]) && !masked {
             let mask = catalogue.groups().find(|m| m.about.subject == Subject::Clouds);
             jobs.extend(mask.map(|modality| Job { acquisition, modality, channel: SCENE_CLASSES }));
         }
@@ -260,8 +282,13 @@ fn read_band(
     stop: &AtomicBool,
 ) -> Result<Band> {
     let (width, height) = grid.size();
-    let mut band =
-        Band { values: vec![f32::NAN; width * height], parts: Vec::new(), corrected: BTreeSet::new(), coarser: None };
+    let mut band = Band {
+        values: vec![f32::NAN; width * height],
+        parts: Vec::new(),
+        corrected: BTreeSet::new(),
+        coarser: None,
+        said: BTreeSet::new(),
+    };
     // JPEG 2000 files do not say that 0 is no data.
     let silent = job.modality.about.whole_numbers;
     let echo = job.modality.about.decibel && !source.product.decibel;
@@ -269,10 +296,11 @@ fn read_band(
     for item in &chosen.items {
         let Some(href) = item.assets.get(job.channel) else { continue };
         let layer = read(network, &source.access, href, grid, kind, stop)?;
+        let conversion = conversion(source.product, job, item, &layer.numbers)?;
         let mut used = false;
         for (to, &from) in band.values.iter_mut().zip(&layer.values) {
             if to.is_nan() && !from.is_nan() {
-                *to = converted(source.product, job, item, from);
+                *to = converted(source.product, job, item, from, &conversion);
                 used |= !to.is_nan();
             }
         }
@@ -280,7 +308,8 @@ fn read_band(
             band.parts.push((item.id.clone(), layer.resampling));
             let coarser = Some(layer.source_m).filter(|side| *side > COARSER * grid.pixel_m);
             band.coarser = coarser.into_iter().chain(band.coarser).reduce(f64::max);
-            if offset(job, item) > 0.0 {
+            band.said.extend(conversion.note().map(str::to_owned));
+            if offset(job, item) > 0.0 && !conversion.moves() {
                 band.corrected.insert(item.id.clone());
             }
         }
@@ -299,15 +328,36 @@ fn read_band(
 
 /// Digital numbers to take off a band of an item.
 fn offset(job: &Job, item: &Item) -> f32 {
-    if item.carries_offset() { job.modality.about.offset.unwrap_or(0.0) } else { 0.0 }
+    if item.offset == Offset::Present { job.modality.about.offset.unwrap_or(0.0) } else { 0.0 }
+}
+
+/// What a file's own scale, offset and unit make of its numbers; those that the source is described with count instead.
+///
+/// # Errors
+/// When its unit is unknown, or it takes off an offset that its catalogue says is gone.
+fn conversion(product: &Product, job: &Job, item: &Item, numbers: &Numbers) -> Result<Conversion> {
+    let described = product.multiply != 1.0 || product.add != 0.0 || product.decibel;
+    if described || !job.modality.is_measured() || job.channel == SCENE_CLASSES {
+        return Ok(Conversion::none());
+    }
+    let wrong = |what: String| Error::request(format!("{} of {}: {what}.", job.channel, item.id));
+    let conversion = numbers.conversion(job.modality).map_err(wrong)?;
+    if conversion.moves() && job.modality.about.offset.is_some() && item.offset == Offset::Absent {
+        return Err(wrong(
+            "The file says that an offset is to be taken off, its catalogue that there is none; choose another image"
+                .into(),
+        ));
+    }
+    Ok(conversion)
 }
 
 /// A stored value as ours; NaN where it means nothing.
-fn converted(product: &Product, job: &Job, item: &Item, stored: f32) -> f32 {
+fn converted(product: &Product, job: &Job, item: &Item, stored: f32, conversion: &Conversion) -> f32 {
     if job.channel == SCENE_CLASSES {
-        return cloud_code(stored as u8).map_or(f32::NAN, f32::from);
+        let class = Some(stored).filter(|code| (0.0..=255.0).contains(code)).map(|code| code as u8);
+        return class.and_then(cloud_code).map_or(f32::NAN, f32::from);
     }
-    let value = (f64::from(stored) * product.multiply + product.add) as f32;
+    let value = (f64::from(conversion.value(stored)) * product.multiply + product.add) as f32;
     let about = &job.modality.about;
     if job.modality.classes().is_some() && !product.codes.is_empty() {
         return product.codes.get(&(stored as i64).to_string()).map_or(f32::NAN, |code| f32::from(*code));
@@ -318,6 +368,7 @@ fn converted(product: &Product, job: &Job, item: &Item, stored: f32) -> f32 {
     }
     match () {
         // What the offset would push below stays data.
+        () if about.whole_numbers && conversion.moves() => value.max(1.0),
         () if about.whole_numbers => (value - offset(job, item)).max(1.0),
         () if about.decibel && product.decibel => 10f32.powf(value / 10.0),
         // No echo is exactly nothing: frames are filled up with it.
@@ -353,6 +404,7 @@ fn write(
             facts.parts.extend(band.parts.iter().map(|(id, how)| (id.clone(), how.name())));
             facts.coarsest = band.coarser.into_iter().chain(facts.coarsest).reduce(f64::max);
             facts.corrected.extend(band.corrected.iter().cloned());
+            facts.said.extend(band.said.iter().cloned());
         }
         let grid = grid(order, m);
         let mut filled: Vec<Vec<f32>> = Vec::new();

@@ -2,9 +2,11 @@
 
 use crate::modality::{Group, Subject};
 
-/// Holes in elevation, all of whose edge is higher than this, are no sea, metres: the edge of a sea lies at 0 m somewhere, give
-/// or take waves, tides and noise.
-const ABOVE_THE_SEA: f32 = 20.0;
+/// As far from 0 m the edge of a sea may lie, metres: tiles that hold some of the sea have it at 0 m, give or take what
+/// resampling mixes in.
+const SEA_LEVEL: f32 = 1.0;
+/// So much of a hole's edge has to lie there: low land has its rivers and ditches.
+const OF_THE_EDGE: f64 = 0.5;
 
 /// Pixels of a band with what the catalogue says stands where there is nothing: the sea has no elevation tiles, land cover has a
 /// class for it. A hole in elevation that land surrounds is no sea; it stays open. Also the number of pixels that do.
@@ -12,8 +14,9 @@ pub(super) fn filled(m: &Group, values: &[f32], width: usize) -> (Vec<f32>, usiz
     let mut out = values.to_vec();
     if let Some(fill) = &m.about.fill {
         for hole in holes(values, width) {
-            let low = hole.edge.iter().any(|&at| values[at] <= ABOVE_THE_SEA);
-            if m.about.subject != Subject::Elevation || low || hole.edge.is_empty() {
+            let low = hole.edge.iter().filter(|&&at| values[at].abs() <= SEA_LEVEL).count();
+            let is_sea = low as f64 >= OF_THE_EDGE * hole.edge.len() as f64;
+            if m.about.subject != Subject::Elevation || is_sea {
                 hole.pixels.iter().for_each(|&at| out[at] = fill.value);
             }
         }
@@ -78,9 +81,13 @@ mod tests {
         let inland = filled(m, &gap(500.0, [500.0; 2]), 6);
         assert_eq!(inland.1, 4);
         assert!(inland.0[2].is_nan());
-        // A coast: the hole reaches the edge of the image, and the land beside it lies low.
-        let coast = filled(m, &gap(3.0, [f32::NAN; 2]), 6);
+        // A coast: the hole reaches the edge of the image, and beside it lies the sea of another tile.
+        let coast = filled(m, &gap(0.3, [f32::NAN; 2]), 6);
         assert_eq!((coast.1, coast.0[2], coast.0[5]), (0, 0.0, 0.0));
+        // Polders with a ditch, and a tile that is missing beside them.
+        let mut low = gap(-3.0, [f32::NAN; 2]);
+        low[3] = 0.0;
+        assert_eq!(filled(m, &low, 6).1, 12);
         // Half of the window has no tile, the other lies at 1800 m.
         assert_eq!(filled(m, &gap(1800.0, [f32::NAN; 2]), 6).1, 12);
         assert_eq!(filled(m, &[f32::NAN; 12], 6), (vec![0.0; 12], 0));

@@ -11,6 +11,7 @@ mod in_memory;
 mod kept;
 pub mod major_tom;
 mod mask;
+mod offset;
 mod outline;
 mod pages;
 mod pixel_grid;

@@ -2,9 +2,10 @@
 
 use super::providers::{Product, Provider, Time};
 use super::query::Query;
-use crate::error::Result;
+use crate::error::{Error, Fault, Result};
 use crate::net::{HttpRequest, Network, resolved, same_host, unexpected};
 use crate::text::{address_without_secrets, printable};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -13,15 +14,23 @@ use std::sync::atomic::AtomicBool;
 /// Items asked for at once, and pages of them.
 const PAGE: usize = 100;
 const PAGES: usize = 5;
+/// What is written otherwise in the parameters of an address.
+const IN_ADDRESS: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'/');
+
 #[derive(Deserialize)]
 struct ItemCollection {
     /// Missing where the server says that something went wrong.
     features: Option<Vec<Value>>,
+    /// Ways to go on, among others; what is none of the kind is passed over.
     #[serde(default)]
-    links: Vec<Link>,
+    links: Value,
     /// Items that there are.
     #[serde(default, rename = "numberMatched")]
-    matched: Option<u64>,
+    matched: Value,
+    /// The same, before version 1.0.
+    #[serde(default)]
+    context: Value,
     /// The rest: what went wrong.
     #[serde(flatten)]
     others: BTreeMap<String, Value>,
@@ -30,9 +39,16 @@ struct ItemCollection {
 impl ItemCollection {
     /// What a server says in place of items.
     fn complaint(&self) -> String {
-        let named = |names: &[&str]| names.iter().find_map(|name| self.others.get(*name)?.as_str());
+        // What went wrong, or the first of several things, may lie in an object of its own.
+        let inner = self.others.get("error").filter(|error| error.is_object());
+        let inner = inner.or_else(|| self.others.get("errors")?.get(0));
+        let words = |value: &Value| value.as_str().map(str::to_owned).or_else(|| value.as_i64().map(|n| n.to_string()));
+        let named = |names: &[&str]| {
+            let found = |name: &&str| words(inner.and_then(|inner| inner.get(*name)).or(self.others.get(*name))?);
+            names.iter().find_map(found)
+        };
         let said = [named(&["code", "title", "error"]), named(&["description", "detail", "message"])];
-        let said: Vec<&str> = said.into_iter().flatten().collect();
+        let said: Vec<String> = said.into_iter().flatten().collect();
         match said.is_empty() {
             true => "no list of items".to_owned(),
             false => format!("no list of items but the words: {}", printable(&said.join(": "))),
@@ -40,16 +56,34 @@ impl ItemCollection {
     }
 }
 
+impl ItemCollection {
+    /// Where it goes on.
+    fn next(&self) -> Option<Link> {
+        let links = self.links.as_array()?;
+        links.iter().filter(|link| link["rel"] == "next").find_map(|link| serde_json::from_value(link.clone()).ok())
+    }
+
+    /// How many items there are in all, if the server says.
+    fn matched(&self) -> Option<u64> {
+        let number = |value: &Value| {
+            let number = value.as_f64().or_else(|| value.as_str()?.parse().ok())?;
+            (number >= 0.0).then_some(number as u64)
+        };
+        number(&self.matched).or_else(|| number(&self.context["matched"]))
+    }
+}
+
 #[derive(Deserialize)]
 struct Link {
-    rel: String,
     href: String,
     #[serde(default)]
     method: Option<String>,
     #[serde(default)]
     body: Option<Value>,
     #[serde(default)]
-    merge: bool,
+    merge: Option<bool>,
+    #[serde(default)]
+    headers: Option<BTreeMap<String, Value>>,
 }
 
 /// What lies in a box (west, south, east, north in degrees), item by item, addresses made whole; whether that was all.
@@ -76,18 +110,29 @@ pub(super) fn pages(
     }
     let mut url = format!("{}/search", provider.api.trim_end_matches('/'));
     let mut body = Some(question.clone());
+    let mut headers: Vec<(String, String)> = Vec::new();
     let mut seen = 0;
-    for _ in 0..PAGES {
-        let ask = HttpRequest { body: body.as_ref(), ..HttpRequest::get(&url) };
-        let mut answer: ItemCollection = network.json(&ask, stop)?;
+    for page in 0..PAGES {
+        let ask = HttpRequest { body: body.as_ref(), headers: &headers, ..HttpRequest::get(&url) };
+        let mut answer: ItemCollection = match network.json(&ask, stop) {
+            // A server that takes no questions in a body takes them in the address.
+            Err(first @ Error::Network { fault: Fault::Unexpected | Fault::NotFound, .. }) if page == 0 => {
+                url = asked_in_address(&url, &question);
+                body = None;
+                match network.json(&HttpRequest::get(&url), stop) {
+                    Err(Error::Network { .. }) => return Err(first),
+                    answer => answer?,
+                }
+            }
+            answer => answer?,
+        };
         let Some(mut features) = answer.features.take() else { return Err(unexpected(&url, &answer.complaint())) };
         features.iter_mut().for_each(|feature| resolve_assets(feature, &url));
         features.iter().for_each(&mut *take);
         seen += features.len();
-        let next = answer.links.into_iter().find(|link| link.rel == "next");
-        let Some(next) = next.filter(|_| !features.is_empty()) else {
-            // Some servers end at a page and only say by a number that there is more.
-            return Ok(answer.matched.is_none_or(|matched| seen as u64 >= matched));
+        let Some(next) = answer.next().filter(|_| !features.is_empty()) else {
+            // Some servers end at a page and only say by a number that there is more, others not even that.
+            return Ok(answer.matched().map_or(features.len() < PAGE, |matched| seen as u64 >= matched));
         };
         let href = resolved(&url, &next.href)?;
         if !same_host(&href, &url) {
@@ -98,9 +143,13 @@ pub(super) fn pages(
         let posts = next.method.as_deref().map_or(next.body.is_some(), |method| method.eq_ignore_ascii_case("post"));
         body = match next.body {
             _ if !posts => None,
-            Some(more) if next.merge => Some(merged(&question, &more)),
-            more => more,
+            Some(more) if next.merge == Some(true) => Some(merged(body.as_ref().unwrap_or(&question), &more)),
+            Some(more) => Some(more),
+            // The same question goes to another address.
+            None => Some(body.unwrap_or_else(|| question.clone())),
         };
+        let texts = next.headers.into_iter().flatten();
+        headers = texts.filter_map(|(name, value)| Some((name, value.as_str()?.to_owned()))).collect();
         url = href;
     }
     Ok(false)
@@ -118,6 +167,22 @@ fn resolve_assets(feature: &mut Value, answer: &str) {
             *href = whole.into();
         }
     }
+}
+
+/// A search as parameters of its address.
+fn asked_in_address(url: &str, question: &Value) -> String {
+    let numbers: Vec<String> = question["bbox"].as_array().into_iter().flatten().map(Value::to_string).collect();
+    let text = |key: &str| question[key].as_str().unwrap_or_default().to_owned();
+    let collection = question["collections"][0].as_str().unwrap_or_default();
+    let mut address = format!(
+        "{url}?collections={}&bbox={}&limit={PAGE}",
+        utf8_percent_encode(collection, IN_ADDRESS),
+        numbers.join(",")
+    );
+    if !text("datetime").is_empty() {
+        address += &format!("&datetime={}", utf8_percent_encode(&text("datetime"), IN_ADDRESS));
+    }
+    address
 }
 
 fn merged(question: &Value, more: &Value) -> Value {

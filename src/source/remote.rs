@@ -6,8 +6,9 @@ use super::signing::{FileAccess, Opening};
 use super::warp::{Gaps, NOTHING, alpha, warped};
 use crate::error::{Error, Fault, Result};
 use crate::net::Network;
-use crate::scene::{MOST_PACKED, blocks_fit, pixels, quiet_gdal};
+use crate::scene::{BEYOND_MEASURE, MOST_PACKED, Numbers, blocks_fit, pixels, quiet_gdal};
 use crate::text::{address_without_secrets, without_secrets};
+use gdal::raster::{GdalDataType, RasterBand};
 use gdal::spatial_ref::{AxisMappingStrategy, SpatialRef};
 use gdal::{Dataset, DatasetOptions, GeoTransform, GeoTransformEx};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -28,6 +29,8 @@ pub struct WarpedBand {
     pub resampling: Resampling,
     /// Side of the source's pixels, metres.
     pub source_m: f64,
+    /// What the file says of its numbers.
+    pub(super) numbers: Numbers,
 }
 
 /// What is known of the pixels of a file that it may not say itself.
@@ -88,9 +91,10 @@ pub(super) fn read(
     stop: &AtomicBool,
 ) -> Result<WarpedBand> {
     quiet_gdal();
+    let (href, number) = numbered(href);
     if let Some(bytes) = access.whole_if_no_parts(network, href, stop)? {
         let file = InMemory::new(bytes).map_err(|e| Error::Compute(format!("A file cannot be held in memory: {e}")))?;
-        return on_grid(&file.path().to_string_lossy(), grid, kind).map_err(|trouble| match trouble {
+        return on_grid(&file.path().to_string_lossy(), number, grid, kind).map_err(|trouble| match trouble {
             // All of it has arrived.
             Trouble::Reading(why) => Trouble::Lasting(format!("is damaged or of another kind ({why})")).error(href),
             lasting => lasting.error(href),
@@ -101,7 +105,7 @@ pub(super) fn read(
         network.check(href)?;
         let opening = access.opening(href, attempt)?;
         attempt = RETRIES.fetch_add(1, Ordering::Relaxed);
-        with_settings(&opening, || on_grid(&opening.name, grid, kind)).map_err(|trouble| match trouble {
+        with_settings(&opening, || on_grid(&opening.name, number, grid, kind)).map_err(|trouble| match trouble {
             Trouble::Reading(_) => access.diagnosis(network, href).unwrap_or_else(|| trouble.error(href)),
             lasting => lasting.error(href),
         })
@@ -151,13 +155,39 @@ fn text(e: gdal::errors::GdalError) -> String {
     }
 }
 
-/// The first band of what GDAL opens under this name, on a grid.
-fn on_grid(name: &str, grid: &PixelGrid, kind: PixelKind) -> Result<WarpedBand, Trouble> {
+/// An address, and the number of the band that is meant of several (`address#2`).
+fn numbered(href: &str) -> (&str, Option<usize>) {
+    let split = href.rsplit_once('#').and_then(|(address, number)| Some((address, number.parse().ok()?)));
+    split.map_or((href, None), |(address, number)| (address, Some(number)))
+}
+
+/// The band that is meant of a file, counted from 1: the only one, if no number says it.
+fn band_of(dataset: &Dataset, number: Option<usize>) -> Result<usize, Trouble> {
+    let alpha = alpha(dataset, &dataset.rasterband(1)?);
+    let count = dataset.raster_count() - usize::from(alpha.is_some());
+    match number {
+        Some(number) if (1..=count).contains(&number) => Ok(number),
+        Some(number) => Err(Trouble::Lasting(format!("has {count} bands, so there is no band {number}"))),
+        None if count == 1 => Ok(1),
+        None => Err(Trouble::Lasting(format!(
+            "holds {count} bands, and nothing says which is meant; name it in sources.toml (asset#band)"
+        ))),
+    }
+}
+
+/// A band of what GDAL opens under this name, on a grid.
+fn on_grid(name: &str, number: Option<usize>, grid: &PixelGrid, kind: PixelKind) -> Result<WarpedBand, Trouble> {
     // A server must not have GDAL read descriptions of other things, such as VRT files, with our keys.
     let drivers = DatasetOptions { allowed_drivers: Some(&["GTiff", "JP2OpenJPEG"]), ..Default::default() };
     let dataset = Dataset::open_ex(name, drivers)?;
     blocks_fit(&dataset, LARGEST_PIECE / MOST_PACKED)
         .map_err(|problem| Trouble::Lasting(format!("cannot be read: {problem}")))?;
+    let number = band_of(&dataset, number)?;
+    let meant = dataset.rasterband(number)?;
+    if meant.band_type() == GdalDataType::Unknown {
+        return Err(Trouble::Lasting("holds numbers of a kind that is not read, such as complex ones".into()));
+    }
+    let numbers = Numbers::of(&meant);
     let target =
         grid.footprint.crs.as_ref().ok_or_else(|| Trouble::Lasting("is wanted on ground that has no place".into()))?;
     let target = system(&target.0)?;
@@ -169,7 +199,8 @@ fn on_grid(name: &str, grid: &PixelGrid, kind: PixelKind) -> Result<WarpedBand, 
         dataset.geo_transform().map_err(|_| Trouble::Lasting("does not say where on Earth it lies".into()))?;
     let same = own == target && transform[2] == 0.0 && transform[4] == 0.0;
     if same && let Some(offset) = offset(&transform, grid) {
-        return direct(&dataset, offset, grid);
+        let values = direct(&meant, dataset.raster_size(), offset, grid)?;
+        return Ok(WarpedBand { values, resampling: Resampling::None, source_m: grid.pixel_m, numbers });
     }
     let pixel_m = match own.is_geographic() {
         // At the equator; elsewhere pixels are narrower, which changes nothing in what is finer.
@@ -181,18 +212,18 @@ fn on_grid(name: &str, grid: &PixelGrid, kind: PixelKind) -> Result<WarpedBand, 
         (false, true) => Resampling::Average,
         (false, false) => Resampling::Bilinear,
     };
-    let first = dataset.rasterband(1)?;
-    let gaps = Gaps { no_data: first.no_data_value().or(kind.nothing), alpha: alpha(&dataset, &first) };
+    let first = dataset.rasterband(number)?;
+    let gaps = Gaps { no_data: first.no_data_value().or(kind.nothing), alpha: alpha(&dataset, &first), band: number };
     transform.invert().map_err(|_| Trouble::Lasting("has pixels without a size".into()))?;
     let description = warped(name, &transform, &own, grid, &target, resampling, gaps)?;
     let warped = Dataset::open(&description)?;
     let (width, height) = grid.size();
     let band = warped.rasterband(1)?;
     let read = band.read_as::<f32>((0, 0), (width, height), (width, height), None)?;
-    let values = read.data().iter().map(|&v| if v > NOTHING { v } else { f32::NAN }).collect();
+    let values = read.data().iter().map(|&v| if v > NOTHING && v < BEYOND_MEASURE { v } else { f32::NAN }).collect();
     // Not before: what is remembered of a file may go when it is closed.
     drop(dataset);
-    Ok(WarpedBand { values, resampling, source_m: pixel_m })
+    Ok(WarpedBand { values, resampling, source_m: pixel_m, numbers })
 }
 
 fn system(definition: &str) -> Result<SpatialRef, Trouble> {
@@ -215,23 +246,26 @@ fn offset(transform: &GeoTransform, grid: &PixelGrid) -> Option<(isize, isize)> 
 }
 
 /// The source's own pixels.
-fn direct(dataset: &Dataset, (column, row): (isize, isize), grid: &PixelGrid) -> Result<WarpedBand, Trouble> {
+fn direct(
+    band: &RasterBand,
+    (columns, rows): (usize, usize),
+    (column, row): (isize, isize),
+    grid: &PixelGrid,
+) -> Result<Vec<f32>, Trouble> {
     let (width, height) = grid.size();
-    let (columns, rows) = dataset.raster_size();
     let mut values = vec![f32::NAN; width * height];
     let (left, top) = (column.max(0), row.max(0));
     let right = column.saturating_add(width as isize).min(columns as isize);
     let bottom = row.saturating_add(height as isize).min(rows as isize);
     if right > left && bottom > top {
-        let band = dataset.rasterband(1)?;
         let size = ((right - left) as usize, (bottom - top) as usize);
-        let read = pixels(&band, (left, top), size)?;
+        let read = pixels(band, (left, top), size)?;
         for (i, line) in read.chunks(size.0).enumerate() {
             let begin = ((top - row) as usize + i) * width + (left - column) as usize;
             values[begin..begin + size.0].copy_from_slice(line);
         }
     }
-    Ok(WarpedBand { values, resampling: Resampling::None, source_m: grid.pixel_m })
+    Ok(values)
 }
 
 #[cfg(test)]
@@ -277,13 +311,15 @@ mod tests {
         let whole = ground(32632, 600_000.0, 5_200_020.0, 600.0, 600.0);
         plane(&path, &whole, 10.0, (60, 60), |x, y| (x - 600_000.0 + (5_200_020.0 - y) / 1000.0) as f32);
         let grid = PixelGrid { footprint: ground(32632, 599_940.0, 5_199_900.0, 240.0, 240.0), pixel_m: 10.0 };
-        let layer = on_grid(&path.display().to_string(), &grid, VALUES).expect("layer");
+        let layer = on_grid(&path.display().to_string(), None, &grid, VALUES).expect("layer");
         assert_eq!(layer.resampling, Resampling::None);
         assert_eq!(layer.values.len(), 24 * 24);
         assert!(layer.values[..6].iter().all(|v| v.is_nan()), "west of the source is nothing");
         assert!((layer.values[6] - 5.125).abs() < 1e-3, "{}", layer.values[6]);
         let away = PixelGrid { footprint: ground(32632, 700_020.0, 5_199_900.0, 240.0, 240.0), pixel_m: 10.0 };
-        assert!(on_grid(&path.display().to_string(), &away, VALUES).expect("layer").values.iter().all(|v| v.is_nan()));
+        assert!(
+            on_grid(&path.display().to_string(), None, &away, VALUES).expect("layer").values.iter().all(|v| v.is_nan())
+        );
     }
 
     #[test]
@@ -299,7 +335,7 @@ mod tests {
         let crs = Crs("EPSG:32632".into());
         let (x, y) = crs.from_location(centre).expect("projected");
         let grid = PixelGrid { footprint: ground(32632, x - 960.0, y + 960.0, 1920.0, 1920.0), pixel_m: 30.0 };
-        let layer = on_grid(&name(&degrees), &grid, VALUES).expect("layer");
+        let layer = on_grid(&name(&degrees), None, &grid, VALUES).expect("layer");
         assert_eq!(layer.resampling, Resampling::Bilinear);
         // Pixel 32, 32 begins at the centre: its middle is 15 m east and south of it.
         let expected = 10.1 * 1000.0 + 46.9 * 100.0 + 15.0 / 76_050.0 * 1000.0 - 15.0 / 111_180.0 * 100.0;
@@ -309,15 +345,15 @@ mod tests {
         let fine = dir.path().join("fine.tif");
         let whole = ground(32632, x - 1200.0, y + 1200.0, 2400.0, 2400.0);
         plane(&fine, &whole, 10.0, (240, 240), |x, _| if ((x / 10.0) as i64) % 2 == 0 { 0.0 } else { 2.0 });
-        let averaged = on_grid(&name(&fine), &grid, VALUES).expect("layer");
+        let averaged = on_grid(&name(&fine), None, &grid, VALUES).expect("layer");
         assert_eq!(averaged.resampling, Resampling::Average);
         assert!(averaged.values.iter().all(|v| (0.5..=1.5).contains(v)));
-        let classes = on_grid(&name(&fine), &grid, PixelKind { classes: true, nothing: None }).expect("layer");
+        let classes = on_grid(&name(&fine), None, &grid, PixelKind { classes: true, nothing: None }).expect("layer");
         assert_eq!(classes.resampling, Resampling::Nearest);
         assert!(classes.values.iter().all(|v| *v == 0.0 || *v == 2.0));
         let (x, y) = Crs("EPSG:32633".into()).from_location(centre).expect("projected");
         let zone = PixelGrid { footprint: ground(32633, x - 300.0, y + 300.0, 600.0, 600.0), pixel_m: 10.0 };
-        let turned = on_grid(&name(&fine), &zone, VALUES).expect("layer");
+        let turned = on_grid(&name(&fine), None, &zone, VALUES).expect("layer");
         assert_eq!(turned.resampling, Resampling::Bilinear);
         assert!(turned.values.iter().all(|v| (0.0..=2.0).contains(v)));
     }
@@ -330,7 +366,7 @@ mod tests {
         plane(&path, &whole, 10.0, (60, 60), |x, _| if x < 600_300.0 { f32::NAN } else { 5.0 });
         for (pixel_m, resampling) in [(10.0, Resampling::None), (20.0, Resampling::Average)] {
             let grid = PixelGrid { footprint: ground(32632, 600_000.0, 5_200_020.0, 600.0, 600.0), pixel_m };
-            let layer = on_grid(&path.display().to_string(), &grid, VALUES).expect("layer");
+            let layer = on_grid(&path.display().to_string(), None, &grid, VALUES).expect("layer");
             assert_eq!(layer.resampling, resampling);
             let missing = layer.values.iter().filter(|v| v.is_nan()).count();
             assert_eq!(missing * 2, layer.values.len());
@@ -368,7 +404,7 @@ mod tests {
         for path in [masked, clear] {
             for pixel_m in [10.0, 20.0] {
                 let grid = PixelGrid { footprint: whole.clone(), pixel_m };
-                let layer = on_grid(&path.display().to_string(), &grid, VALUES).expect("layer");
+                let layer = on_grid(&path.display().to_string(), None, &grid, VALUES).expect("layer");
                 let columns = grid.size().0;
                 for (i, v) in layer.values.iter().enumerate() {
                     let missing = i % columns < columns / 2;

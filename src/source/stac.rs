@@ -1,5 +1,6 @@
 //! What a STAC catalogue holds of a place (STAC API, item search; STAC 1.0 items).
 
+use super::offset::{self, Offset};
 use super::outline::Outline;
 use super::pages::pages;
 use super::providers::{Product, Provider, Time};
@@ -17,10 +18,6 @@ use std::sync::atomic::AtomicBool;
 
 /// Largest picture worth showing, bytes.
 const LARGEST_THUMBNAIL: u64 = 8 << 20;
-/// From this processing baseline on, Sentinel-2 products carry an offset (25 January 2022).
-const OFFSET_FROM: f32 = 4.0;
-/// From this one on, they were not processed by ESA, and the number says nothing of the offset.
-const OTHERS_FROM: f32 = 90.0;
 /// Tiles of one pass were seen within this time.
 const ONE_PASS: SignedDuration = SignedDuration::from_mins(15);
 
@@ -66,17 +63,12 @@ pub struct Item {
     pub assets: BTreeMap<String, String>,
     /// Sentinel-2 processing baseline, such as 5.09.
     pub baseline: Option<f32>,
-    /// Whether the offset of newer baselines is gone already.
-    pub offset_applied: bool,
+    /// Whether its values carry the offset of newer baselines.
+    pub offset: Offset,
+    /// When the catalogue changed it last; empty if it does not say.
+    pub updated: String,
     /// Which points of the ground it covers.
     covered: u128,
-}
-
-impl Item {
-    /// Whether its values carry the offset of newer Sentinel-2 baselines, as far as its catalogue says.
-    pub(super) fn carries_offset(&self) -> bool {
-        !self.offset_applied && self.baseline.is_some_and(|baseline| baseline >= OFFSET_FROM)
-    }
 }
 
 /// Channel name under which the scene classification is kept.
@@ -129,9 +121,10 @@ pub fn search(
     Ok(Found { acquisitions: found, all, uncertain })
 }
 
-/// Whether an image may or may not carry the offset of newer baselines.
+/// Whether an image may or may not carry the offset of newer baselines: its catalogue contradicts itself, or is known to forget
+/// to say that it was taken off.
 fn uncertain(product: &Product, item: &Item) -> bool {
-    product.newer_must_say_applied && item.carries_offset()
+    item.offset == Offset::Contradictory || product.newer_must_say_applied && item.offset == Offset::Present
 }
 
 /// What an item says besides its files.
@@ -141,7 +134,6 @@ struct ParsedItem {
     cloud: Option<f32>,
     platform: Option<String>,
     thumbnail: Option<String>,
-    updated: String,
     item: Item,
 }
 
@@ -149,7 +141,22 @@ struct ParsedItem {
 fn read(catalogue: &Catalogue, product: &Product, query: &Query, feature: &Value) -> Option<ParsedItem> {
     let text = |value: &Value| value.as_str().map(|text| printable(text).into_owned());
     let properties = &feature["properties"];
-    let href = |name: &str| text(&feature["assets"][name]["href"]);
+    // Redirections and old servers answer with what nobody asked for.
+    if feature["collection"].as_str().is_some_and(|collection| collection != product.collection) {
+        return None;
+    }
+    let href = |name: &str| {
+        let (name, band) = name.split_once('#').map_or((name, None), |(name, band)| (name, Some(band)));
+        let asset = &feature["assets"][name];
+        let alternates = asset["alternate"].as_object().into_iter().flatten().map(|(_, other)| &other["href"]);
+        let hrefs: Vec<String> = std::iter::once(&asset["href"]).chain(alternates).filter_map(text).collect();
+        // What everybody can read, if there is any; else what is said first.
+        let href = hrefs.iter().find(|href| href.starts_with("http")).or(hrefs.first())?;
+        match band {
+            None => Some(href.clone()),
+            Some(band) => Some(format!("{href}#{}", band_number(asset, band)?)),
+        }
+    };
     let mut assets: BTreeMap<String, String> =
         product.bands.iter().filter_map(|(channel, name)| Some((channel.clone(), href(name)?))).collect();
     // Some radar images are of one polarisation only.
@@ -175,10 +182,12 @@ fn read(catalogue: &Catalogue, product: &Product, query: &Query, feature: &Value
         Time::Acquisition => instant.as_ref()?.get(..10)?.parse::<Date>().ok()?.to_string(),
     };
     let number = |value: &Value| value.as_f64().or_else(|| value.as_str()?.parse().ok()).map(|v| v as f32);
+    let baseline = offset::baseline(product, feature);
     let item = Item {
         id: text(&feature["id"])?,
-        baseline: product.baseline.as_ref().and_then(|name| number(&properties[name])).filter(|b| *b < OTHERS_FROM),
-        offset_applied: product.offset_applied.as_ref().is_some_and(|name| says_yes(&properties[name])),
+        baseline,
+        offset: offset::of(product, feature, baseline),
+        updated: text(&properties["updated"]).or_else(|| text(&properties["created"])).unwrap_or_default(),
         assets,
         covered,
     };
@@ -194,15 +203,21 @@ fn read(catalogue: &Catalogue, product: &Product, query: &Query, feature: &Value
         cloud: number(&properties["eo:cloud_cover"]),
         platform: text(&properties["platform"]),
         thumbnail,
-        updated: text(&properties["updated"]).or_else(|| text(&properties["created"])).unwrap_or_default(),
         item,
     })
 }
 
-/// Whether a property says yes: catalogues that were made from other formats write it as a word or a number.
-fn says_yes(value: &Value) -> bool {
-    let word = value.as_str().map(|text| text.trim().to_ascii_lowercase());
-    *value == true || value.as_f64() == Some(1.0) || word.is_some_and(|word| ["true", "1", "yes"].contains(&&*word))
+/// The number of a band in an asset of several, by its name or what it commonly is; as the item lists them, in the words of
+/// STAC 1.1 or of the extension before it. `None` if there is none, or two.
+fn band_number(asset: &Value, wanted: &str) -> Option<usize> {
+    let lists = [&asset["bands"], &asset["eo:bands"]];
+    let bands = lists.into_iter().filter_map(Value::as_array).find(|bands| !bands.is_empty())?;
+    let is_called = |band: &Value| {
+        let names = ["name", "common_name", "eo:common_name", "description"];
+        names.iter().any(|key| band[*key].as_str().is_some_and(|name| name.eq_ignore_ascii_case(wanted)))
+    };
+    let mut found = bands.iter().enumerate().filter(|(_, band)| is_called(band)).map(|(i, _)| i + 1);
+    found.next().filter(|_| found.next().is_none())
 }
 
 /// Items of one pass of one satellite belong together: tiles side by side, or one tile processed twice.
@@ -221,7 +236,7 @@ fn grouped(provider: &Provider, product: &Product, items: Vec<ParsedItem>) -> Ve
             share(y.covered)
                 .total_cmp(&share(x.covered))
                 .then(newest(b).total_cmp(&newest(a)))
-                .then(b.updated.cmp(&a.updated))
+                .then(y.updated.cmp(&x.updated))
         });
         let first = group.first()?;
         Some(Acquisition {
@@ -335,21 +350,6 @@ mod tests {
     #[test]
     fn images_whose_offset_is_uncertain_are_left_out_where_the_source_says_so() {
         let items = [json!({"b": "03.01"}), json!({"b": "05.09"}), json!({"b": "05.09", "gone": true})];
-        for (says, carries) in [
-            (json!({"b": "05.09"}), true),
-            (json!({"b": "05.09", "gone": false}), true),
-            (json!({"b": "05.09", "gone": "true"}), false),
-            (json!({"b": "05.09", "gone": "True"}), false),
-            (json!({"b": "05.09", "gone": 1}), false),
-            (json!({"b": "03.01"}), false),
-            // Not processed by ESA: nobody knows.
-            (json!({"b": "99.99"}), false),
-        ] {
-            let item = seen("a", "2023-04-19T10:00:00Z", 10.0, 13.0, says.clone());
-            let item = read(&catalogue(), &reflectance("").1, &query(), &item).expect("item").item;
-            assert_eq!(item.carries_offset(), carries, "{says}");
-            assert_eq!(item.baseline.is_some(), says["b"] != "99.99");
-        }
         let kept = |more: &str| {
             let (_, product) = reflectance(more);
             let all = items.iter().map(|parsed| seen("a", "2023-04-19T10:00:00Z", 10.0, 13.0, parsed.clone()));
@@ -358,6 +358,36 @@ mod tests {
         };
         assert_eq!(kept(""), 3);
         assert_eq!(kept("newer_must_say_applied = true"), 2);
+    }
+
+    #[test]
+    fn bands_of_one_file_are_found_by_their_names() {
+        let (_, mut product) = reflectance("");
+        product.bands = [("B02", "image#blue"), ("B03", "image#B03"), ("B04", "image#red"), ("B08", "image#nir")]
+            .map(|(ours, theirs)| (ours.into(), theirs.into()))
+            .into();
+        let mut item = seen("a", "2023-04-19T10:00:00Z", 10.0, 13.0, json!({}));
+        let names = [("B04", "red"), ("B03", "green"), ("B02", "blue"), ("B08", "nir")];
+        let old: Vec<Value> = names.iter().map(|(name, common)| json!({"name": name, "common_name": common})).collect();
+        let new: Vec<Value> =
+            names.iter().map(|(name, common)| json!({"name": name, "eo:common_name": common})).collect();
+        for bands in [json!({"eo:bands": old}), json!({"bands": new})] {
+            item["assets"]["image"] = bands;
+            item["assets"]["image"]["href"] = json!("https://h/a.tif");
+            let found = read(&catalogue(), &product, &query(), &item).expect("item").item;
+            assert_eq!(found.assets["B02"], "https://h/a.tif#3");
+            assert_eq!((&*found.assets["B03"], &*found.assets["B08"]), ("https://h/a.tif#2", "https://h/a.tif#4"));
+        }
+        // Names that are not told make no guess.
+        item["assets"]["image"] = json!({"href": "https://h/a.tif"});
+        assert!(read(&catalogue(), &product, &query(), &item).is_none());
+        // What is of another collection was not asked for, and what everybody can read is read.
+        let (_, product) = reflectance("");
+        let mut item = seen("a", "2023-04-19T10:00:00Z", 10.0, 13.0, json!({}));
+        item["assets"]["red"] = json!({"href": "s3://b/a.tif", "alternate": {"https": {"href": "https://h/b.tif"}}});
+        assert_eq!(read(&catalogue(), &product, &query(), &item).expect("item").item.assets["B02"], "https://h/b.tif");
+        item["collection"] = json!("another");
+        assert!(read(&catalogue(), &product, &query(), &item).is_none());
     }
 
     #[test]

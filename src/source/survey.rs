@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Less cover than this is taken only if there is nothing better.
 const WHOLE: f32 = 0.999;
+/// Covers that differ by less are alike, if the place is not covered whole by any.
+const NEARLY: f32 = 0.1;
 
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -106,7 +108,12 @@ fn joined(mut failures: Vec<(&Provider, bool, Error)>) -> Error {
 pub fn best(found: &BTreeMap<String, Vec<Acquisition>>, asked: Option<Date>) -> BTreeMap<String, usize> {
     let pick = |family: &str, cost: &dyn Fn(&Acquisition) -> f64| -> Option<usize> {
         let all = found.get(family)?;
-        let cost = |a: &Acquisition| (a.coverage < WHOLE, cost(a));
+        // What covers clearly less than another is left aside, however clear it is; an image also where one covers all. A
+        // map of the right year may lack a little.
+        let most = all.iter().map(|a| a.coverage).fold(0.0, f32::max);
+        let aside =
+            |a: &Acquisition| a.coverage < most - NEARLY || year(a).is_none() && most >= WHOLE && a.coverage < WHOLE;
+        let cost = |a: &Acquisition| (aside(a), cost(a));
         let order = |x: &(bool, f64), y: &(bool, f64)| x.0.cmp(&y.0).then(x.1.total_cmp(&y.1));
         (0..all.len()).min_by(|&i, &k| order(&cost(&all[i]), &cost(&all[k])))
     };
@@ -134,6 +141,11 @@ pub fn best(found: &BTreeMap<String, Vec<Acquisition>>, asked: Option<Date>) -> 
     chosen
 }
 
+/// The year of a map of one.
+fn year(a: &Acquisition) -> Option<i16> {
+    a.day.parse().ok().filter(|_| a.day.len() == 4)
+}
+
 /// Its day; the middle of the year for a map of a year.
 fn middle(a: &Acquisition) -> Option<Date> {
     a.day.parse().ok().or_else(|| format!("{}-07-01", a.day).parse().ok())
@@ -142,6 +154,10 @@ fn middle(a: &Acquisition) -> Option<Date> {
 /// Days between an acquisition and a day; the newest is nearest where there is no such day.
 fn distance(a: &Acquisition, day: Option<Date>) -> f64 {
     let far = 1e6;
+    if let (Some(own), Some(day)) = (year(a), day) {
+        // The last of December belongs to its own year.
+        return f64::from((own - day.year()).abs()) * 366.0;
+    }
     match (middle(a), day) {
         (Some(own), Some(day)) => own.until(day).map_or(far, |span| f64::from(span.get_days()).abs()),
         (Some(own), None) => far - own.year() as f64 * 366.0 - f64::from(own.day_of_year()),
@@ -190,6 +206,19 @@ mod tests {
         assert_eq!(super::best(&found, None)["LULC"], 1, "the newest map");
         let asked = jiff::civil::date(2017, 3, 16);
         assert_eq!(super::best(&found, Some(asked))["LULC"], 0, "the map of the year that was asked for");
+        let last_day = jiff::civil::date(2017, 12, 31);
+        let mut maps = BTreeMap::new();
+        maps.insert("LULC".to_owned(), ["2018", "2017"].map(|year| acquisition("LULC", year, None, 1.0)).to_vec());
+        assert_eq!(super::best(&maps, Some(last_day))["LULC"], 1, "the year that the day belongs to");
+        maps.insert(
+            "LULC".to_owned(),
+            vec![acquisition("LULC", "2018", None, 1.0), acquisition("LULC", "2017", None, 0.98)],
+        );
+        assert_eq!(super::best(&maps, Some(last_day))["LULC"], 1, "a little is missing of the right map");
+        // No image covers all: a clear sliver does not beat what is nearly whole.
+        let images = [("2023-05-01", 0.0, 0.02), ("2023-04-01", 3.0, 0.98), ("2023-03-01", 1.0, 0.95)];
+        let images = images.map(|(day, cloud, cover)| acquisition("S2L2A", day, Some(cloud), cover)).to_vec();
+        assert_eq!(super::best(&[("S2L2A".to_owned(), images)].into(), None)["S2L2A"], 2);
         assert!(super::best(&BTreeMap::new(), None).is_empty());
     }
 }

@@ -15,6 +15,8 @@ pub(super) struct Gaps {
     pub no_data: Option<f64>,
     /// Number of the band that says how opaque the others are.
     pub alpha: Option<usize>,
+    /// Number of the band that is meant.
+    pub band: usize,
 }
 
 /// The band that says how opaque the others are, if there is one.
@@ -62,9 +64,10 @@ pub(super) fn warped(
          <ReprojectTransformer><ReprojectionTransformer>\
          <SourceSRS>{own}</SourceSRS><TargetSRS>{target}</TargetSRS>\
          </ReprojectionTransformer></ReprojectTransformer></GenImgProjTransformer></Transformer>\
-         <BandList><BandMapping src=\"1\" dst=\"1\">{none}<DstNoDataReal>{NOTHING:e}</DstNoDataReal></BandMapping></BandList>\
+         <BandList><BandMapping src=\"{band}\" dst=\"1\">{none}<DstNoDataReal>{NOTHING:e}</DstNoDataReal></BandMapping></BandList>\
          {alpha}</GDALWarpOptions></VRTDataset>",
         algorithm = resampling.algorithm(),
+        band = gaps.band,
         source = escaped(name),
         own = escaped(&own_wkt),
         target = escaped(&target_wkt),

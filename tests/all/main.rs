@@ -17,6 +17,7 @@ mod cells;
 mod data;
 #[cfg(feature = "window")]
 mod desk;
+mod eopf;
 mod evaluate;
 mod generate;
 mod hub;

@@ -194,6 +194,54 @@ fn hostile_and_broken_weight_files_are_refused_and_never_executed() {
     assert!(files(&dir.path().join("model")).is_empty());
 }
 
+/// The index of a checkpoint: entries that are no weights, and sets of them.
+fn checkpoint(sets: &[&str], weights: &[Entry]) -> Vec<u8> {
+    let mut p = b"\x80\x02}(X\x05\0\0\0epochJ\x03\0\0\0".to_vec();
+    for name in sets {
+        p.push(b'X');
+        p.extend((name.len() as u32).to_le_bytes());
+        p.extend(name.bytes());
+        let inner = index(weights);
+        p.extend(&inner[2..inner.len() - 1]);
+    }
+    p.extend(b"u.");
+    p
+}
+
+#[test]
+fn weights_of_checkpoints_and_of_wrapped_networks_are_found_and_changed_views_are_refused() {
+    let dir = tempfile::tempdir().expect("folder");
+    let weights = |prefix: &str| -> Vec<Entry> {
+        ["a.weight", "b"].map(|name| (format!("{prefix}{name}"), vec![2], vec![1.0, -2.0])).to_vec()
+    };
+    let read = |index: &[u8], entries: &[Entry]| {
+        let path = dir.path().join("weights.pth");
+        write_pth(&path, index, entries);
+        copgen::model::read_weights(&path)
+            .map(|found| found.keys().cloned().collect::<Vec<_>>())
+            .map_err(|e| e.to_string())
+    };
+    let plain = weights("");
+    let names = Ok(vec!["a.weight".to_owned(), "b".to_owned()]);
+    assert_eq!(read(&index(&plain), &plain), names);
+    assert_eq!(read(&checkpoint(&["state_dict"], &plain), &plain), names);
+    let several = read(&checkpoint(&["model", "ema"], &plain), &plain).expect_err("which?");
+    assert!(several.contains("model, ema") && several.contains("weights.pth"), "{several}");
+    for prefix in ["module.", "_orig_mod.", "module._orig_mod."] {
+        let wrapped = weights(prefix);
+        assert_eq!(read(&index(&wrapped), &wrapped), names, "{prefix}");
+    }
+    let mut mixed = weights("module.");
+    mixed[1].0 = "b".into();
+    assert_eq!(read(&index(&mixed), &mixed), Ok(vec!["b".to_owned(), "module.a.weight".to_owned()]));
+    // The stored numbers are those of another tensor, with the other sign.
+    let text = index(&plain);
+    let end = text.windows(4).position(|bytes| bytes == b")RtR").expect("a tensor") + 2;
+    let negated = [&text[..end], &b"}X\x03\0\0\0neg\x88s"[..], &text[end..]].concat();
+    let problem = read(&negated, &plain).expect_err("negated");
+    assert!(problem.contains("negated") && problem.contains("resolve_neg"), "{problem}");
+}
+
 #[test]
 fn truncated_weights_are_found_at_every_length() {
     let dir = tempfile::tempdir().expect("folder");
