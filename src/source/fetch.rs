@@ -102,7 +102,13 @@ impl Order {
                 products.iter().find(|(a, _)| *a == acquisition.key()).map(|(_, product)| product)
             ));
             for item in &acquisition.items {
-                let files: Vec<String> = item.assets.values().map(|href| address_without_secrets(href)).collect();
+                // On whichever server they lie.
+                let path = |href: &String| {
+                    let address = address_without_secrets(href);
+                    let path = address.split_once("://").and_then(|(_, rest)| rest.split_once('/'));
+                    path.map_or(address.clone(), |(_, path)| path.to_owned())
+                };
+                let files: Vec<String> = item.assets.values().map(path).collect();
                 hash.update(format!("{:?}", (&item.id, item.baseline, item.offset, &item.updated, files)));
             }
         }
