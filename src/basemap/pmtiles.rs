@@ -19,6 +19,9 @@ const MAGIC: &[u8] = b"PMTiles";
 /// Where the header says how directories and tiles are compressed.
 const DIRECTORIES: usize = 97;
 const TILES: usize = 98;
+/// Where the header says what tiles are, and what stands there for pictures: PNG, JPEG, WebP; 4 and 5.
+const KIND: usize = 99;
+const PICTURES: std::ops::RangeInclusive<u8> = 2..=5;
 /// Ways to compress: not at all, and gzip. Others grow further; pictures are compressed already.
 const PLAIN: u8 = 1;
 const GZIP: u8 = 2;
@@ -65,7 +68,10 @@ impl PmTiles {
         let file = crate::files::open(path).map_err(read)?;
         let length = file.metadata().map_err(read)?.len();
         let backend = Plain { file: Mutex::new(file), length };
-        let start = backend.bytes(0, TILES + 1).map_err(read)?;
+        let start = backend.bytes(0, KIND + 1).map_err(read)?;
+        if start.starts_with(MAGIC) && start.get(KIND).is_some_and(|kind| !PICTURES.contains(kind)) {
+            return Err(not_pictures(path));
+        }
         let squeezed = start.starts_with(MAGIC)
             && start.len() > TILES
             && !(matches!(start[DIRECTORIES], PLAIN | GZIP) && start[TILES] == PLAIN);

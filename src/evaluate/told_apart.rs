@@ -3,7 +3,7 @@
 use super::classifier::{Picture, told_apart};
 use super::report::Row;
 use super::task_input::{TaskInput, rasters, realisations};
-use super::windows::{Choice, HeldWindow, held_windows};
+use super::windows::{Choice, HeldWindow, clear_share, held_windows};
 use crate::error::Result;
 use crate::job::SetValue;
 use crate::modality::{Raster, Subject};
@@ -35,7 +35,7 @@ impl TaskInput<'_> {
         let windows: Vec<HeldWindow> = held_windows(e.scenes, table, &e.recipe.data, &choice)?
             .into_iter()
             .filter(|w| w.holds(&needed) && w.image(target).is_some_and(|raster| raster.valid().is_none()))
-            .filter(|w| w.image(sky).is_none_or(|mask| mask.data.iter().all(|code| *code == 0.0)))
+            .filter(|w| w.image(sky).is_none_or(|mask| clear_share(mask) >= 1.0))
             .collect();
         let every = windows.len().div_ceil(MOST_WINDOWS).max(1);
         let windows: Vec<&HeldWindow> = windows.iter().step_by(every).collect();

@@ -23,9 +23,9 @@ pub struct HeldWindow {
     pub truth: Vec<Option<Value>>,
 }
 
-/// Share of what is known of a cloud mask that is clear; NaN where nothing is.
+/// Share of a cloud mask that is clear; what is not known is not.
 pub(super) fn clear_share(sky: &Raster) -> f64 {
-    sky.clear_sky().count() as f64 / sky.valid_of(&sky.data).len() as f64
+    sky.clear_sky().count() as f64 / (sky.width * sky.height).max(1) as f64
 }
 
 impl HeldWindow {

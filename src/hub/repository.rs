@@ -106,11 +106,18 @@ impl Hub {
         self.check()?;
         let (url, headers) = (self.url(part), self.headers());
         let ask = HttpRequest { headers: &headers, ..HttpRequest::get(&url) };
-        let found = network.retry(stop, &mut || network.head(&ask)).map_err(|e| explained(e, part))?;
-        let number = |name: &str| found.header(name)?.trim().parse::<u64>().ok();
+        let found = match network.retry(stop, &mut || network.head(&ask)) {
+            Ok(found) => Some(found),
+            // Some servers answer no such question; asking for the first byte tells what is wrong, if it is something else.
+            Err(Error::Network { fault: Fault::Unexpected | Fault::Refused, .. }) => None,
+            Err(error) => return Err(explained(error, part)),
+        };
+        let header = |name: &str| found.as_ref()?.header(name);
+        let number = |name: &str| header(name)?.trim().parse::<u64>().ok();
         // A redirection's own length is not the file's.
-        let bytes = number("x-linked-size").or_else(|| number("content-length").filter(|_| !found.elsewhere));
-        let etag = found.header("x-linked-etag").or_else(|| found.header("etag")).unwrap_or_default();
+        let elsewhere = found.as_ref().is_some_and(|found| found.elsewhere);
+        let bytes = number("x-linked-size").or_else(|| number("content-length").filter(|_| !elsewhere));
+        let etag = header("x-linked-etag").or_else(|| header("etag")).unwrap_or_default();
         let etag = etag.trim_start_matches("W/").trim_matches('"').to_owned();
         let bytes = match bytes.filter(|bytes| *bytes > 0) {
             Some(bytes) => Some(bytes),
@@ -131,7 +138,8 @@ impl Hub {
             return Err(crate::net::unexpected(&url, &text));
         }
         let sha256 = announced.or_else(|| part.sha256.as_ref().map(|text| text.to_lowercase()));
-        Ok(Remote { url: found.url, bytes, etag, sha256 })
+        let url = found.map_or(url, |found| found.url);
+        Ok(Remote { url, bytes, etag, sha256 })
     }
 }
 

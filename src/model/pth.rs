@@ -96,7 +96,7 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, TensorData>> {
 }
 
 /// What a file is that lies in the place of weights, if that can be told from how it begins.
-fn stand_in(path: &Path) -> Option<&'static str> {
+pub(super) fn stand_in(path: &Path) -> Option<&'static str> {
     let mut start = Vec::new();
     crate::files::open(path).ok()?.take(64).read_to_end(&mut start).ok()?;
     let begins = |with: &[u8]| start.starts_with(with);

@@ -65,6 +65,9 @@ pub(super) fn count(path: &Path) -> Result<usize> {
 }
 
 fn bad(path: &Path, what: String) -> Error {
+    if let Some(what) = super::pth::stand_in(path) {
+        return Error::file(path, what);
+    }
     Error::file(path, format!("This is not a readable safetensors file (truncated?): {what}"))
 }
 

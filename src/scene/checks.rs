@@ -148,7 +148,8 @@ fn unseen(classes: &[Class], sorted: &[f32]) -> Option<(u16, f64)> {
 fn constant(m: &Modality, raster: &Raster, name: &str, notes: &mut Vec<String>) {
     for (channel, band) in m.channels.iter().enumerate() {
         let mut values = raster.valid_values(channel);
-        let Some(first) = values.next() else { continue };
+        // Over a dark sea all may lie at the least number there is.
+        let Some(first) = values.next().filter(|v| !m.about.whole_numbers || *v > 1.0) else { continue };
         let mut count = 1;
         if values.all(|v| {
             count += 1;

@@ -77,6 +77,9 @@ impl GeoTiff<'_> {
     /// When the folder cannot be written to, the disk is full, the file exists, or it does not read back as written.
     pub fn write(&self, path: &Path, overwrite: bool) -> Result<()> {
         super::quiet_gdal();
+        if self.footprint.crs.is_some() {
+            crate::grid::check_systems()?;
+        }
         let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let unfinished = || temporary_file(dir, ".tif").map_err(|e| Error::io(dir, "write to", &e));
         let (plain, temporary) = match self.cloud_optimised {
@@ -183,7 +186,7 @@ impl GeoTiff<'_> {
 
 /// Says the unit of a band's numbers; nothing where there is none.
 #[allow(unsafe_code)]
-fn set_unit(band: &RasterBand, unit: &str) -> Result<(), String> {
+pub(crate) fn set_unit(band: &RasterBand, unit: &str) -> Result<(), String> {
     if unit.is_empty() {
         return Ok(());
     }

@@ -22,6 +22,7 @@ pub use collection::{Collection, Holding};
 pub use dates::day_in;
 pub use extent::{Extent, Window};
 pub use gap::Gap;
+pub(crate) use geotiff::set_unit;
 pub use geotiff::{GeoTiff, Meaning, Pixels, refuse_existing};
 pub use loose::{LooseFile, recognise, scene_of};
 pub(crate) use numbers::{Conversion, Numbers};

@@ -196,6 +196,8 @@ impl RasterFile {
     }
 }
 
+/// Columns that are read at once: a header may claim millions of them.
+const WIDEST: usize = 1 << 16;
 /// Rows of a class raster that are looked at to tell whose codes it holds.
 const LOOKED_AT: usize = 48;
 
@@ -242,9 +244,12 @@ impl RasterFile {
         let mut found = BTreeSet::new();
         for i in 0..rows {
             let row = (2 * i + 1) * self.height / (2 * rows);
-            let values = pixels(&raster, (0, row as isize), (self.width, 1)).map_err(failed)?;
-            let code = |v: f32| (v >= 0.0 && v <= f32::from(u16::MAX)).then_some(v as u16);
-            found.extend(values.into_iter().filter_map(code));
+            for column in (0..self.width).step_by(WIDEST) {
+                let size = (WIDEST.min(self.width - column), 1);
+                let values = pixels(&raster, (column as isize, row as isize), size).map_err(failed)?;
+                let code = |v: f32| (v >= 0.0 && v <= f32::from(u16::MAX)).then_some(v as u16);
+                found.extend(values.into_iter().filter_map(code));
+            }
         }
         Ok(found)
     }

@@ -214,11 +214,13 @@ impl Scene {
         let (scale, offset, unit) = file.numbers[band].said();
         let (mut count, mut sum, mut range, mut moved) = (0usize, 0.0, [f32::INFINITY, f32::NEG_INFINITY], false);
         let mut codes: BTreeMap<u16, usize> = BTreeMap::new();
-        let each = (TOGETHER / file.width.max(1)).clamp(1, file.height);
-        for row in (0..file.height).step_by(each) {
-            let rows = each.min(file.height - row);
+        let wide = file.width.min(TOGETHER);
+        let each = (TOGETHER / wide.max(1)).clamp(1, file.height);
+        let columns = || (0..file.width).step_by(wide.max(1));
+        for (row, column) in (0..file.height).step_by(each).flat_map(|row| columns().map(move |column| (row, column))) {
+            let size = (wide.min(file.width - column), each.min(file.height - row));
             let mut said = Vec::new();
-            let read = layer.values(m, (file, band), (0, row), (file.width, rows), &mut said)?;
+            let read = layer.values(m, (file, band), (column, row), size, &mut said)?;
             said.retain(|note| !notes.contains(note));
             notes.append(&mut said);
             moved |= read.moved;

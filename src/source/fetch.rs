@@ -171,6 +171,7 @@ pub fn fetch(
     if order.chosen.is_empty() {
         return Err(Error::request("Nothing was chosen to be fetched."));
     }
+    crate::grid::check_systems()?;
     let catalogue = Catalogue::of_user();
     let mut products = Vec::new();
     for acquisition in &order.chosen {

@@ -3,7 +3,7 @@
 use super::super::in_memory::InMemory;
 use super::Origin;
 use crate::error::{Error, Result};
-use crate::scene::{Bits, blocks_fit, quiet_gdal, read_back};
+use crate::scene::{Bits, blocks_fit, quiet_gdal, read_back, set_unit};
 use gdal::raster::{Buffer, GdalDataType, RasterCreationOptions};
 use gdal::{Dataset, DatasetOptions, DriverManager, Metadata};
 use std::path::Path;
@@ -116,6 +116,7 @@ fn copy<T: Bits>(bands: &[Band], path: &Path, predictor: &str) -> Result<(), Tro
         target.set_geo_transform(&transform).map_err(writing)?;
     }
     let mut written: Vec<Buffer<T>> = Vec::with_capacity(bands.len());
+    let mut valid = vec![true; size.0 * size.1];
     for (i, band) in bands.iter().enumerate() {
         let reading = |e: gdal::errors::GdalError| Trouble::Reading(band.name.clone(), text(e));
         let source = band.dataset.rasterband(1).map_err(reading)?;
@@ -125,9 +126,73 @@ fn copy<T: Bits>(bands: &[Band], path: &Path, predictor: &str) -> Result<(), Tro
         if let Some(no_data) = source.no_data_value() {
             into.set_no_data_value(Some(no_data)).map_err(writing)?;
         }
+        for said in [source.scale().map(|v| into.set_scale(v)), source.offset().map(|v| into.set_offset(v))] {
+            said.transpose().map_err(writing)?;
+        }
+        set_unit(&into, &source.unit()).map_err(Trouble::Writing)?;
+        if source.mask_flags().map_err(reading)?.is_per_dataset() {
+            let mask = source.open_mask_band().and_then(|mask| mask.read_as::<u8>((0, 0), size, size, None));
+            let mask = mask.map_err(reading)?;
+            valid.iter_mut().zip(mask.data()).for_each(|(valid, mask)| *valid &= *mask > 0);
+        }
         into.write((0, 0), size, &mut pixels).map_err(writing)?;
         written.push(pixels);
     }
+    if valid.contains(&false) {
+        let mut first = target.rasterband(1).map_err(writing)?;
+        first.create_mask_band(true).map_err(writing)?;
+        let mut mask = Buffer::new(size, valid.iter().map(|valid| if *valid { 255u8 } else { 0 }).collect());
+        first.open_mask_band().and_then(|mut own| own.write((0, 0), size, &mut mask)).map_err(writing)?;
+    }
     target.close().map_err(writing)?;
     read_back(path, &written).map_err(Trouble::Writing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A blob of 4 × 4 heights with scale, unit and, if wanted, a mask that hides the first pixel.
+    fn blob(masked: bool) -> Vec<u8> {
+        let dir = tempfile::tempdir().expect("folder");
+        let path = dir.path().join("blob.tif");
+        let driver = DriverManager::get_driver_by_name("GTiff").expect("driver");
+        let mut file = driver.create_with_band_type::<i16, _>(&path, 4, 4, 1).expect("file");
+        file.set_geo_transform(&[0.0, 30.0, 0.0, 0.0, 0.0, -30.0]).expect("transform");
+        let mut band = file.rasterband(1).expect("band");
+        band.set_scale(0.1).expect("scale");
+        set_unit(&band, "m").expect("unit");
+        band.write((0, 0), (4, 4), &mut Buffer::new((4, 4), (100i16..116).collect())).expect("pixels");
+        gdal::config::set_thread_local_config_option("GDAL_TIFF_INTERNAL_MASK", "YES").expect("option");
+        if masked {
+            band.create_mask_band(true).expect("mask");
+            let mut mask = Buffer::new((4, 4), (0..16).map(|i| if i == 0 { 0u8 } else { 255 }).collect());
+            band.open_mask_band().and_then(|mut own| own.write((0, 0), (4, 4), &mut mask)).expect("mask");
+        }
+        gdal::config::clear_thread_local_config_option("GDAL_TIFF_INTERNAL_MASK").expect("option");
+        file.close().expect("written");
+        std::fs::read(path).expect("bytes")
+    }
+
+    #[test]
+    fn what_blobs_say_of_their_numbers_and_of_what_is_valid_is_kept() {
+        let dir = tempfile::tempdir().expect("folder");
+        let origin = Origin::of("cells.parquet");
+        let two = |masked: [bool; 2]| {
+            let open = |(name, masked): (&str, bool)| Band::open(name, blob(masked), &origin).expect("band");
+            [("a", masked[0]), ("b", masked[1])].map(open)
+        };
+        for (number, masked) in [[false, false], [false, true], [true, true]].into_iter().enumerate() {
+            let path = dir.path().join(format!("{number}.tif"));
+            stack(&two(masked), &path, &origin).expect("written");
+            let file = Dataset::open(&path).expect("raster");
+            for k in 1..=2 {
+                let band = file.rasterband(k).expect("band");
+                assert_eq!((band.scale(), &*band.unit()), (Some(0.1), "m"));
+                let values = crate::scene::pixels(&band, (0, 0), (4, 4)).expect("pixels");
+                assert_eq!(values[0].is_nan(), masked.contains(&true), "{masked:?}");
+                assert_eq!(values[1..], (101u8..116).map(f32::from).collect::<Vec<_>>());
+            }
+        }
+    }
 }
