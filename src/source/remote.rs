@@ -413,4 +413,39 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn one_band_of_several_is_read_where_it_is_named_and_says_what_its_numbers_are() {
+        let dir = tempfile::tempdir().expect("folder");
+        let path = dir.path().join("several.tif");
+        let driver = gdal::DriverManager::get_driver_by_name("GTiff").expect("driver");
+        let mut file = driver.create_with_band_type::<i16, _>(&path, 10, 10, 2).expect("file");
+        file.set_geo_transform(&[600_000.0, 30.0, 0.0, 5_000_000.0, 0.0, -30.0]).expect("transform");
+        file.set_spatial_ref(&SpatialRef::from_epsg(32632).expect("system")).expect("system");
+        for (number, value) in [(1, 7i16), (2, 5000)] {
+            let mut band = file.rasterband(number).expect("band");
+            band.set_scale(0.1).expect("scale");
+            band.write((0, 0), (10, 10), &mut Buffer::new((10, 10), vec![value; 100])).expect("pixels");
+        }
+        file.close().expect("written");
+        let crs = |code: &str| Some(Crs(code.into()));
+        let own =
+            Footprint { crs: crs("EPSG:32632"), left: 600_000.0, top: 5_000_000.0, width_m: 120.0, height_m: 120.0 };
+        // On its own grid, and on another, where it is warped.
+        for left in [600_000.0, 600_007.0] {
+            let grid = PixelGrid { footprint: Footprint { left, ..own.clone() }, pixel_m: 30.0 };
+            let read = |number| on_grid(&path.to_string_lossy(), number, &grid, VALUES);
+            let second = read(Some(2)).map_err(|_| ()).expect("the second band");
+            assert_eq!(second.values, vec![5000.0; 16]);
+            assert_eq!(second.numbers.said(), (0.1, 0.0, ""));
+            for (number, why) in [(None, "holds 2 bands"), (Some(3), "no band 3")] {
+                match read(number) {
+                    Err(Trouble::Lasting(what)) => assert!(what.contains(why), "{what}"),
+                    _ => panic!("{number:?} is no band"),
+                }
+            }
+        }
+        assert_eq!(numbered("https://h/a.tif#2"), ("https://h/a.tif", Some(2)));
+        assert_eq!(numbered("https://h/a#b.tif"), ("https://h/a#b.tif", None));
+    }
 }

@@ -115,3 +115,69 @@ fn ground_on_the_antimeridian_is_asked_for_from_both_sides() {
     let asked = asked.lock().expect("list");
     assert_eq!(asked[..], [json!([179.5, -16.25, 180.0, -16.0]), json!([-180.0, -16.25, -179.5, -16.0])]);
 }
+
+#[test]
+fn questions_go_where_servers_send_them_and_into_the_address_where_they_take_no_others() {
+    let day = jiff::civil::date(2023, 1, 1);
+    let query = Query { corners: ground().corners().expect("corners"), from: day, to: day, most_cloud: 100.0 };
+    let go_on = std::sync::atomic::AtomicBool::new(false);
+    let found = |server: &Server| {
+        let found = survey(&Network::default(), &elevation_of(server), &["DEM".to_owned()], &query, &go_on);
+        found.map_err(|e| e.to_string()).map(|found| found.found["DEM"][0].items.len())
+    };
+    let answer = |url: &str| {
+        let item = |id: &str, collection: &str| {
+            json!({
+                "id": id, "collection": collection, "bbox": [-180, -90, 180, 90], "properties": {},
+                "assets": {"data": {"href": format!("{url}/{id}.tif")}},
+            })
+        };
+        // What is of another collection was not asked for; links may be anything.
+        let links = json!([{"rel": "next", "href": null}, {"href": "x"}, 7]);
+        Reply::json(
+            &json!({"type": "FeatureCollection", "features": [item("a", "c"), item("b", "other")], "links": links}),
+        )
+    };
+    for status in [301, 302, 307, 308] {
+        let server = Server::start();
+        let url = server.url.clone();
+        server.handle("/search", move |_: &Seen| {
+            Reply::new("text/plain", "").status(status).header("location", "/new/search")
+        });
+        server.handle("/new/search", move |seen: &Seen| {
+            let question: Option<serde_json::Value> = serde_json::from_slice(&seen.body).ok();
+            if seen.method == "POST" && question.is_some_and(|question| question["collections"][0] == "c") {
+                return answer(&url);
+            }
+            Reply::new("text/plain", "").status(400)
+        });
+        assert_eq!(found(&server), Ok(1), "{status}");
+    }
+    // The answer lies elsewhere, to be got.
+    let server = Server::start();
+    let url = server.url.clone();
+    server.handle("/search", |_: &Seen| Reply::new("text/plain", "").status(303).header("location", "/results/7"));
+    server.handle("/results/7", move |seen: &Seen| {
+        if seen.method == "GET" { answer(&url) } else { Reply::new("text/plain", "").status(405) }
+    });
+    assert_eq!(found(&server), Ok(1));
+    for status in [404, 405, 501] {
+        let server = Server::start();
+        let url = server.url.clone();
+        server.handle("/search", move |seen: &Seen| {
+            let asked = seen.query.contains("collections=c&bbox=") && seen.query.contains("limit=100");
+            if seen.method == "GET" && asked { answer(&url) } else { Reply::new("text/plain", "").status(status) }
+        });
+        assert_eq!(found(&server), Ok(1), "{status}");
+    }
+    // Words about what is wrong, in an object of their own.
+    for wrong in [
+        json!({"error": {"code": 400, "message": "bbox too large"}}),
+        json!({"errors": [{"code": 400, "detail": "bbox too large"}]}),
+    ] {
+        let server = Server::start();
+        server.put("/search", Reply::json(&wrong));
+        let problem = found(&server).expect_err("no items");
+        assert!(problem.contains("400: bbox too large"), "{problem}");
+    }
+}
