@@ -56,13 +56,20 @@ fn in_name(name: &str) -> Option<f32> {
     name.split('_').find(digits).and_then(parsed)
 }
 
-/// What an item says of its offset: a property of the catalogue that says it is gone counts first, for some of them declare
-/// the offset of the product beside values that it was taken off; then what is declared of a band, and the baseline.
+/// What an item says of its offset: a property of the catalogue that says whether it is gone counts first, with the baseline,
+/// for some of them declare the offset of the product beside values that it was taken off; then what is declared of a band.
 pub(super) fn of(product: &Product, feature: &Value, baseline: Option<f32>) -> Offset {
-    let gone = product.offset_applied.as_ref().is_some_and(|name| says_yes(&feature["properties"][name]));
+    let said = product.offset_applied.as_ref().map(|name| &feature["properties"][name]).filter(|said| !said.is_null());
     let from_baseline = baseline.map(|baseline| baseline >= OFFSET_FROM);
-    match (gone, declared(product, feature), from_baseline) {
-        (true, ..) => Offset::Absent,
+    match (said.map(says_yes), declared(product, feature), from_baseline) {
+        (Some(true), ..) => Offset::Absent,
+        (Some(false), _, Some(there)) => {
+            if there {
+                Offset::Present
+            } else {
+                Offset::Absent
+            }
+        }
         (_, Some(declared), Some(there)) if declared != there => Offset::Contradictory,
         (_, Some(there), _) | (_, None, Some(there)) => {
             if there {
@@ -162,6 +169,7 @@ mod tests {
             (v11(-0.1), json!(null), Some(2.12), Contradictory),
             // Earth Search declares the offset of the product beside values that it was taken off.
             (v10(-0.1), json!(true), Some(5.1), Absent),
+            (v10(-0.1), json!(false), Some(2.1), Absent),
         ] {
             assert_eq!(of(asset.clone(), gone.clone(), baseline), expected, "{asset} {gone} {baseline:?}");
         }
