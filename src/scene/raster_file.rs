@@ -199,7 +199,7 @@ impl RasterFile {
 /// Columns that are read at once: a header may claim millions of them.
 const WIDEST: usize = 1 << 16;
 /// Rows of a class raster that are looked at to tell whose codes it holds.
-const LOOKED_AT: usize = 48;
+const LOOKED_AT: usize = 16;
 
 /// How a band is stored, for people.
 #[derive(Debug, Clone)]
