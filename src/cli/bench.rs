@@ -94,7 +94,7 @@ impl Bench {
             None => self.made_up(&engine)?,
         };
         if self.json {
-            println!("{}", serde_json::to_string(&measured).map_err(|e| Error::Compute(e.to_string()))?);
+            tell!("{}", serde_json::to_string(&measured).map_err(|e| Error::Compute(e.to_string()))?);
         } else {
             print(&measured);
         }
@@ -235,11 +235,11 @@ fn gemm_peak(engine: &Engine) -> Result<f64> {
 
 fn print(measured: &Measured) {
     let Measured { model, device, threads, precision, instructions, batch, .. } = measured;
-    println!("{model} on {device} ({threads} threads, {instructions}), {precision:?}, batch {batch}");
-    println!("  evaluation   {:.3} s", measured.seconds_per_evaluation);
-    println!("  realisation  {:.1} s (50 evaluations, all images decoded)", measured.seconds_per_realisation);
+    tell!("{model} on {device} ({threads} threads, {instructions}), {precision:?}, batch {batch}");
+    tell!("  evaluation   {:.3} s", measured.seconds_per_evaluation);
+    tell!("  realisation  {:.1} s (50 evaluations, all images decoded)", measured.seconds_per_realisation);
     let share = |share: Option<f64>| share.map_or_else(String::new, |share| format!(" ({:.0} %)", 100.0 * share));
-    println!(
+    tell!(
         "  encode       {:.3} s{}, decode {:.3} s{} (S2L2A at 10 m)",
         measured.encode_seconds,
         share(measured.encode_share_of_gemm_peak),
@@ -250,14 +250,11 @@ fn print(measured: &Measured) {
         (measured.gflop_per_evaluation, measured.gflops, measured.share_of_gemm_peak)
     {
         let peak = measured.gemm_peak_gflops;
-        println!(
-            "  work         {flop:.0} GFLOP, {gflops:.0} GFLOP/s, {:.0} % of the products' {peak:.0}",
-            100.0 * share
-        );
+        tell!("  work         {flop:.0} GFLOP, {gflops:.0} GFLOP/s, {:.0} % of the products' {peak:.0}", 100.0 * share);
     }
     if let (Some(rate), Some(share)) = (measured.matrix_unit_gflops, measured.share_of_matrix_unit) {
         let of = |share: Option<f64>| 100.0 * share.unwrap_or(0.0);
-        println!(
+        tell!(
             "  matrix unit  {rate:.0} GFLOP/s from the innermost cache, of which {:.0} %; encode {:.0} %, decode {:.0} %",
             100.0 * share,
             of(measured.encode_share_of_matrix_unit),
@@ -265,6 +262,6 @@ fn print(measured: &Measured) {
         );
     }
     if let Some(bytes) = measured.peak_memory_bytes {
-        println!("  memory       {:.0} MB at most", bytes as f64 / 1e6);
+        tell!("  memory       {:.0} MB at most", bytes as f64 / 1e6);
     }
 }

@@ -78,7 +78,7 @@ impl Evaluate {
             started.elapsed().as_secs_f64(),
             report.markdown()
         );
-        print!("{text}");
+        tell!("{}", text.trim_end());
         if let Some(path) = &self.csv {
             report.write_csv(path)?;
             write_atomically(&path.with_extension("md"), text.as_bytes())?;

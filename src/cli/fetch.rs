@@ -145,7 +145,7 @@ impl Fetch {
         })?;
         bar.finish_and_clear();
         remarks(&dir)?.iter().for_each(|remark| eprintln!("note: {remark}"));
-        println!("{}", dir.display());
+        tell!("{}", dir.display());
         if let Some(kept) = kept.filter(|kept| kept.holds(&dir)) {
             for removed in kept.make_room(&dir)? {
                 eprintln!("note: {} was removed to keep within the limit of kept places.", removed.display());
@@ -175,13 +175,13 @@ impl Fetch {
 
 fn print(survey: &Survey, chosen: &BTreeMap<String, usize>) {
     for (family, all) in &survey.found {
-        println!("{family}");
+        tell!("{family}");
         for (i, a) in all.iter().enumerate() {
             let mark = if chosen.get(family) == Some(&i) { '*' } else { ' ' };
             let cloud = a.cloud.map_or(String::new(), |cloud| format!("  cloud {cloud:.0} %"));
             let platform = a.platform.as_deref().unwrap_or("");
             let day = if a.day.is_empty() { "no date" } else { &a.day };
-            println!(
+            tell!(
                 "{mark}{:>3}  {day}{cloud}  covers {:.0} %  {platform}  {}, {}",
                 i + 1,
                 a.coverage * 100.0,

@@ -168,7 +168,7 @@ impl Generate {
         bar.finish_and_clear();
         let written = out.finish();
         let export = out.export.iter();
-        export.flat_map(Export::written).for_each(|path| println!("{}", path.display()));
+        export.flat_map(Export::written).for_each(|path| tell!("{}", path.display()));
         let finished = out.export.as_ref().map_or(0, Export::finished);
         let result = written.and(result);
         if finished > 0 && result.is_err() {

@@ -1,5 +1,11 @@
 //! The command line. Exit codes: 0 done, 1 the job failed, 2 wrong arguments.
 
+/// A line on the standard output, formatted as by `println!`. Whoever reads it may have seen enough (`… | head`): then the
+/// program ends without a word.
+macro_rules! tell {
+    ($($text:tt)*) => { crate::cli::tell(format_args!($($text)*)) };
+}
+
 mod bar;
 mod bench;
 mod evaluate;
@@ -25,12 +31,21 @@ use crate::model::{DeviceChoice, Engine};
 use crate::process;
 use candle_core::Device;
 use clap::{Parser, Subcommand};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 #[cfg(not(feature = "window"))]
 use windowless::{self as screenshots, self as window};
+
+fn tell(text: std::fmt::Arguments) {
+    if let Err(error) = writeln!(std::io::stdout(), "{text}")
+        && error.kind() == std::io::ErrorKind::BrokenPipe
+    {
+        std::process::exit(0);
+    }
+}
 
 /// Explore what a place on Earth could plausibly look like (COP-GEN). Without a command, the window opens.
 #[derive(Debug, Parser)]
@@ -109,7 +124,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Some(Command::Evaluate(command)) => command.run(),
         Some(Command::Bench(command)) => command.run(),
         Some(Command::Devices) => {
-            Engine::all().iter().for_each(|device| println!("{device}"));
+            Engine::all().iter().for_each(|device| tell!("{device}"));
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Solvers(command)) => command.run(),

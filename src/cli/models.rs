@@ -105,7 +105,7 @@ impl Models {
                 entry.heads = heads;
                 let manifest =
                     import_files(&entry, &denoiser, &autoencoders, &out, half, &mut |what| eprintln!("{what}"))?;
-                println!("imported {} into {}", manifest.name, out.display());
+                tell!("imported {} into {}", manifest.name, out.display());
             }
             Self::Import { .. } => {
                 return Err(Error::request(
@@ -120,7 +120,7 @@ impl Models {
                     ask(&format!("Remove {id} from {}? [y/N] ", library.dir.display()))?;
                 }
                 remove(&library, &id)?;
-                println!("removed {id}");
+                tell!("removed {id}");
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -142,10 +142,10 @@ fn state(listed: &Listed) -> String {
 fn list() -> Result<()> {
     let library = Library::open()?;
     for listed in library.list() {
-        println!("{:<14} {}: {}", listed.id, listed.name, state(&listed));
+        tell!("{:<14} {}: {}", listed.id, listed.name, state(&listed));
         if matches!(listed.state, State::Broken(_)) {
             if listed.removable {
-                println!("{:14} remove it with: copgen models remove {}", "", listed.id);
+                tell!("{:14} remove it with: copgen models remove {}", "", listed.id);
             }
             continue;
         }
@@ -154,10 +154,10 @@ fn list() -> Result<()> {
         let here =
             if listed.bytes > 0 { format!("{} on disk{half}, ", size_text(listed.bytes)) } else { String::new() };
         let fetch = if fetch > 0 { format!("about {} to fetch, ", size_text(fetch)) } else { String::new() };
-        println!("{:14} {here}{fetch}about {memory} of memory; licence: {}", "", listed.licence);
-        println!("{:14} {}", "", listed.description);
+        tell!("{:14} {here}{fetch}about {memory} of memory; licence: {}", "", listed.licence);
+        tell!("{:14} {}", "", listed.description);
     }
-    println!("Models are installed in {}", library.dir.display());
+    tell!("Models are installed in {}", library.dir.display());
     Ok(())
 }
 
@@ -175,11 +175,11 @@ fn fetch(request: &InstallRequest, source: &Source) -> Result<()> {
         eprintln!("What has arrived is kept in {}; the same command goes on from there.", dir.display());
     }
     let manifest = done?;
-    println!("installed {} in {}", manifest.name, library.dir.join(&request.id).display());
+    tell!("installed {} in {}", manifest.name, library.dir.join(&request.id).display());
     let absent: Vec<usize> = (0..manifest.modalities.len()).filter(|&i| manifest.is_absent(i)).collect();
     if !absent.is_empty() {
         let names: Vec<&str> = absent.iter().map(|&i| manifest.modalities[i].name.as_str()).collect();
-        println!("without the autoencoders of {}", names.join(", "));
+        tell!("without the autoencoders of {}", names.join(", "));
     }
     Ok(())
 }
@@ -227,11 +227,11 @@ fn check(model: Option<PathBuf>) -> Result<ExitCode> {
     };
     let mut whole = true;
     for dir in folders {
-        println!("{}", dir.display());
+        tell!("{}", dir.display());
         let files = match verify(&dir, &AtomicBool::new(false), &mut |_| {}) {
             // The others may be whole.
             Err(error) if !named => {
-                println!("  {error}");
+                tell!("  {error}");
                 whole = false;
                 continue;
             }
@@ -240,7 +240,7 @@ fn check(model: Option<PathBuf>) -> Result<ExitCode> {
         for checked in files {
             whole &= checked.problem.is_none();
             let found = checked.problem.unwrap_or_else(|| "as installed".into());
-            println!("  {} ({}): {found}", checked.file.display(), size_text(checked.bytes));
+            tell!("  {} ({}): {found}", checked.file.display(), size_text(checked.bytes));
         }
     }
     if !whole {
@@ -267,19 +267,22 @@ fn ask(question: &str) -> Result<()> {
 
 fn inspect(dir: &Path) -> Result<()> {
     let manifest = Manifest::open(dir)?;
-    println!(
+    tell!(
         "{}\n{}\nlicence: {}\nattribution: {}",
-        manifest.name, manifest.description, manifest.licence, manifest.attribution
+        manifest.name,
+        manifest.description,
+        manifest.licence,
+        manifest.attribution
     );
-    println!("sha256 of the manifest: {}", sha256_of(&dir.join(MANIFEST_FILE))?);
+    tell!("sha256 of the manifest: {}", sha256_of(&dir.join(MANIFEST_FILE))?);
     let window = manifest.modalities.window_m();
     match &manifest.field {
-        _ if manifest.cascade.is_some() => println!("window: {window} m"),
-        None => println!("window: {window} m, {} tokens", manifest.modalities.tokens()),
+        _ if manifest.cascade.is_some() => tell!("window: {window} m"),
+        None => tell!("window: {window} m, {} tokens", manifest.modalities.tokens()),
         // All modalities of a place share a token.
         Some(_) => {
             let places = manifest.modalities.iter().map(|m| m.tokens()).max().unwrap_or(0);
-            println!("window: {window} m, {places} places");
+            tell!("window: {window} m, {places} places");
         }
     }
     let count = |file: &Path| -> Result<(usize, u64)> {
@@ -291,39 +294,41 @@ fn inspect(dir: &Path) -> Result<()> {
     let model = Model::open(dir, &Engine::cpu())?;
     let (values, bytes) = count(&dir.join(&manifest.denoiser_weights.file))?;
     if let Some(d) = &manifest.denoiser {
-        println!(
+        tell!(
             "denoiser: width {}, depth {} + 1, {} heads, {values} parameters, {bytes} bytes",
-            d.width, d.depth, d.heads
+            d.width,
+            d.depth,
+            d.heads
         );
     }
     if let Some(cascade) = &manifest.cascade {
-        println!("coarse network: width {}, {values} parameters, {bytes} bytes", cascade.coarse.width);
+        tell!("coarse network: width {}, {values} parameters, {bytes} bytes", cascade.coarse.width);
         let (values, bytes) = count(&dir.join(&cascade.refiner_weights.file))?;
-        println!("refiner: width {}, {values} parameters, {bytes} bytes", cascade.refiner.width);
+        tell!("refiner: width {}, {values} parameters, {bytes} bytes", cascade.refiner.width);
     }
     if let Some(file) = &manifest.field {
         let (values, bytes) = count(&dir.join(&file.file))?;
-        println!("Gaussian field: {values} numbers, {bytes} bytes");
+        tell!("Gaussian field: {values} numbers, {bytes} bytes");
     }
     if let Some(local) = manifest.denoiser.as_ref().and_then(|d| d.local.as_ref()) {
         let (fine, coarse) = (local.fine_blocks, local.coarse_blocks);
-        println!("local network: width {}, {fine} + {fine} fine and {coarse} coarse blocks", local.width);
+        tell!("local network: width {}, {fine} + {fine} fine and {coarse} coarse blocks", local.width);
     }
     for (i, m) in manifest.modalities.iter().enumerate() {
         let [c, h, w] = m.latent;
-        print!("  {i:>2} {:<12} {:<32} latent {c}×{h}×{w}", m.name, m.key);
+        let mut line = format!("  {i:>2} {:<12} {:<32} latent {c}×{h}×{w}", m.name, m.key);
         if manifest.is_absent(i) {
-            print!("  not installed");
+            line += "  not installed";
         } else if let Some(entry) = manifest.autoencoders.get(&m.key) {
             model.autoencoder(i)?;
             let (values, bytes) = count(&dir.join(&entry.weights.file))?;
-            print!("  {} px of {} m, {values} parameters, {bytes} bytes", m.pixels, m.ground_m);
+            line += &format!("  {} px of {} m, {values} parameters, {bytes} bytes", m.pixels, m.ground_m);
         } else if manifest.cascade.is_some() && !m.is_scalar() {
-            print!("  {} px of {} m", m.pixels, m.ground_m);
+            line += &format!("  {} px of {} m", m.pixels, m.ground_m);
         } else if manifest.field.is_some() && !m.is_scalar() {
-            print!("  {} px of {} m, the image itself, whitened", m.pixels, m.ground_m);
+            line += &format!("  {} px of {} m, the image itself, whitened", m.pixels, m.ground_m);
         }
-        println!();
+        tell!("{line}");
     }
     Ok(())
 }

@@ -70,7 +70,7 @@ impl Scene {
                     eprintln!("note: {note}");
                 }
                 eprintln!("{:.1} MB were read.", access.bytes_read() as f64 / 1e6);
-                println!("{}: {}", out.display(), fetched.modalities.join(" "));
+                tell!("{}: {}", out.display(), fetched.modalities.join(" "));
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -83,9 +83,9 @@ fn check(folder: &Path, json: bool) -> Result<ExitCode> {
     let report = scene.report(&ModalityTable::published())?;
     if json {
         let text = serde_json::to_string_pretty(&report).map_err(|e| Error::file(folder, e.to_string()))?;
-        println!("{text}");
+        tell!("{text}");
     } else {
-        print!("{report}");
+        tell!("{}", report.to_string().trim_end());
     }
     let usable = report.unusable.is_empty() && report.rasters.iter().all(|raster| raster.problem.is_none());
     Ok(if usable { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -103,7 +103,7 @@ fn list_all(root: &str, access: &Access) -> Result<()> {
             ));
         };
         for cell in collection.cells.keys() {
-            println!("{cell}  {}", collection.families_of(*cell).collect::<Vec<_>>().join(" "));
+            tell!("{cell}  {}", collection.families_of(*cell).collect::<Vec<_>>().join(" "));
         }
         eprintln!("{} cells in {}", collection.cells.len(), collection.root.display());
         return Ok(());
@@ -111,10 +111,10 @@ fn list_all(root: &str, access: &Access) -> Result<()> {
     match list(&origin, access)? {
         Found::Rows(rows) => {
             for row in &rows {
-                println!("{}  {}", row.line(), row.product.as_deref().unwrap_or(""));
+                tell!("{}  {}", row.line(), row.product.as_deref().unwrap_or(""));
             }
         }
-        Found::Index => println!("An index: name a cell with copgen scene major-tom --metadata {origin} --cell …"),
+        Found::Index => tell!("An index: name a cell with copgen scene major-tom --metadata {origin} --cell …"),
     }
     Ok(())
 }

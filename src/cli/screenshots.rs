@@ -42,7 +42,7 @@ impl Screenshots {
         open_on_tour(Options::bundled()?, tour)?;
         eprintln!("{}", pictures.report());
         for path in pictures.write(&self.dir)? {
-            println!("{}", path.display());
+            tell!("{}", path.display());
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -61,9 +61,9 @@ impl Solvers {
         let text = format!("{}\n{}", self.heading(&model), found.markdown());
         if self.json {
             let json = serde_json::to_string(&found).map_err(|e| Error::Compute(e.to_string()))?;
-            println!("{json}");
+            tell!("{json}");
         } else {
-            print!("{text}");
+            tell!("{}", text.trim_end());
         }
         if let Some(path) = &self.out {
             write_atomically(path, text.as_bytes())?;

@@ -156,9 +156,12 @@ impl Train {
                     let setting = Setting { scenes, out, device: &device, options: &options };
                     let report = train_autoencoder(&recipe, &table, i, &setting, &mut |p| shown.show(p))?;
                     let error = report.held_out_error.map_or("none".into(), |e| format!("{e:.4}"));
-                    println!(
+                    tell!(
                         "{}: {} scenes, scale {:.4}, held-out error {error}, {:.0} s",
-                        table[i].name, report.scenes, report.scale_factor, report.seconds
+                        table[i].name,
+                        report.scenes,
+                        report.scale_factor,
+                        report.seconds
                     );
                 }
             }
@@ -169,7 +172,7 @@ impl Train {
                 out.refuse_finished()?;
                 let field = fit_field(&recipe, &table, &common.scenes)?;
                 write_weights(&out.dir().join(FIELD_FILE), &field.tensors(), false)?;
-                println!("{FIELD_FILE}: {} channels, {:.0} s", field.layout.channels, started.elapsed().as_secs_f64());
+                tell!("{FIELD_FILE}: {} channels, {:.0} s", field.layout.channels, started.elapsed().as_secs_f64());
             }
             Self::Coarse(network) => network.run(train_coarse)?,
             Self::Refiner(network) => network.run(train_refiner)?,
@@ -253,7 +256,7 @@ impl Shown {
         match progress {
             Progress::Remark(text) => match &self.bar {
                 Some((_, bar)) => bar.remark(text),
-                None => println!("{text}"),
+                None => tell!("{text}"),
             },
             Progress::Step { what, row, steps } => {
                 if self.bar.as_ref().is_none_or(|(of, _)| of != what) {

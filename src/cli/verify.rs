@@ -28,9 +28,9 @@ impl Verify {
             return Err(Error::request("The tolerance must not be negative."));
         }
         let engine = Engine::of(Computing { device: self.device, precision: self.precision })?;
-        let done = verify(&self.dir, &engine, &mut |c| println!("{:<60} {:.3e}", c.name, c.relative_error))?;
+        let done = verify(&self.dir, &engine, &mut |c| tell!("{:<60} {:.3e}", c.name, c.relative_error))?;
         let largest = done.iter().fold(0.0, |m: f64, c| m.max(c.relative_error));
-        println!("max relative error {largest:.3e} over {} tensors on {}", done.len(), engine.name());
+        tell!("max relative error {largest:.3e} over {} tensors on {}", done.len(), engine.name());
         let beyond: Vec<_> = done.iter().filter(|c| c.relative_error > self.tolerance).collect();
         let worst = beyond.iter().max_by(|a, b| a.relative_error.total_cmp(&b.relative_error));
         match worst {

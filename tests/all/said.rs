@@ -344,3 +344,16 @@ fn a_check_tells_what_the_program_sees_in_a_folder() {
     });
     assert!(feet.is_some() && feet == metres, "{feet:?} {metres:?}");
 }
+
+#[cfg(unix)]
+#[test]
+fn whoever_has_read_enough_of_a_check_ends_it_without_a_word() {
+    let mut command = common::copgen();
+    command.args(["scene", "check"]).arg(common::scene(COMPLETE));
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    // Nobody listens before it says anything.
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("ended");
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()), (Some(0), String::new()));
+}
