@@ -348,8 +348,8 @@ fn a_check_tells_what_the_program_sees_in_a_folder() {
 #[cfg(unix)]
 #[test]
 fn whoever_has_read_enough_of_a_check_ends_it_without_a_word() {
-    let mut command = common::copgen();
-    command.args(["scene", "check"]).arg(common::scene(COMPLETE));
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_copgen"));
+    command.env("COPGEN_HOME", env!("CARGO_MANIFEST_DIR")).args(["scene", "check"]).arg(common::scene(COMPLETE));
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let mut child = command.spawn().expect("the program starts");
     // Nobody listens before it says anything.
