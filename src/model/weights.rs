@@ -21,8 +21,42 @@ fn is_safetensors(path: &Path) -> bool {
 /// # Errors
 /// When the file is missing, truncated, or no such file.
 pub fn read_weights(path: &Path) -> Result<BTreeMap<String, TensorData>> {
-    let tensors = if is_safetensors(path) { safetensors_file::read(path)?.tensors } else { pth::read(path)? };
+    let tensors = match () {
+        () if is_index(path) => sharded(path)?,
+        () if is_safetensors(path) => safetensors_file::read(path)?.tensors,
+        () => pth::read(path)?,
+    };
     Ok(unwrapped(tensors))
+}
+
+/// Whether a file tells which safetensors files beside it hold which tensors (`model.safetensors.index.json`).
+fn is_index(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(".safetensors.index.json"))
+}
+
+/// All tensors of several files, of which each holds some, as their index says.
+fn sharded(path: &Path) -> Result<BTreeMap<String, TensorData>> {
+    let wrong = |what: String| Error::file(path, format!("This index of weights in several files {what}"));
+    let text = files::read_text(path).map_err(|e| Error::io(path, "read", &e))?;
+    let index: serde_json::Value = serde_json::from_str(&text).map_err(|e| wrong(format!("is no JSON: {e}")))?;
+    let map = index["weight_map"].as_object().ok_or_else(|| wrong("has no weight_map".into()))?;
+    let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, file) in map {
+        // Beside it, and nowhere else.
+        let file = file.as_str().filter(|file| Path::new(file).file_name().is_some_and(|own| own == *file));
+        names.entry(file.ok_or_else(|| wrong(format!("names no file for {name}")))?).or_default().push(name);
+    }
+    let mut all = BTreeMap::new();
+    for (file, names) in names {
+        let file = path.with_file_name(file);
+        let mut tensors = safetensors_file::read(&file)?.tensors;
+        for name in names {
+            let tensor =
+                tensors.remove(name).ok_or_else(|| wrong(format!("names {}, which has no {name}", file.display())))?;
+            all.insert(name.to_owned(), tensor);
+        }
+    }
+    Ok(all)
 }
 
 /// Prefixes that PyTorch gives to the names of a network that was wrapped (data parallel, compiled).

@@ -299,7 +299,9 @@ fn read_band(
     // JPEG 2000 files do not say that 0 is no data.
     let silent = job.modality.about.whole_numbers;
     let echo = job.modality.about.decibel && !source.product.decibel;
-    let kind = PixelKind { classes: job.modality.classes().is_some(), nothing: (silent || echo).then_some(0.0) };
+    let codes = &job.modality.about.no_data;
+    let nothing = (silent || echo).then_some(0.0);
+    let kind = PixelKind { classes: job.modality.classes().is_some(), nothing, codes };
     for item in &chosen.items {
         let Some(href) = item.assets.get(job.channel) else { continue };
         let layer = read(network, &source.access, href, grid, kind, stop)?;

@@ -35,11 +35,13 @@ pub struct WarpedBand {
 
 /// What is known of the pixels of a file that it may not say itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct PixelKind {
+pub(super) struct PixelKind<'a> {
     /// Values must not be mixed.
     pub classes: bool,
     /// The value that stands for nothing, unless the file names one.
     pub nothing: Option<f64>,
+    /// Values that mean nothing where files often fail to say so: mixed with others they would not be known any more.
+    pub codes: &'a [f64],
 }
 
 /// Fresh addresses for GDAL: those of retries must not come again, because it remembers failures by address.
@@ -87,7 +89,7 @@ pub(super) fn read(
     access: &FileAccess,
     href: &str,
     grid: &PixelGrid,
-    kind: PixelKind,
+    kind: PixelKind<'_>,
     stop: &AtomicBool,
 ) -> Result<WarpedBand> {
     quiet_gdal();
@@ -176,7 +178,7 @@ fn band_of(dataset: &Dataset, number: Option<usize>) -> Result<usize, Trouble> {
 }
 
 /// A band of what GDAL opens under this name, on a grid.
-fn on_grid(name: &str, number: Option<usize>, grid: &PixelGrid, kind: PixelKind) -> Result<WarpedBand, Trouble> {
+fn on_grid(name: &str, number: Option<usize>, grid: &PixelGrid, kind: PixelKind<'_>) -> Result<WarpedBand, Trouble> {
     // A server must not have GDAL read descriptions of other things, such as VRT files, with our keys.
     let drivers = DatasetOptions { allowed_drivers: Some(&["GTiff", "JP2OpenJPEG"]), ..Default::default() };
     let dataset = Dataset::open_ex(name, drivers)?;
@@ -212,15 +214,21 @@ fn on_grid(name: &str, number: Option<usize>, grid: &PixelGrid, kind: PixelKind)
         (false, true) => Resampling::Average,
         (false, false) => Resampling::Bilinear,
     };
-    let first = dataset.rasterband(number)?;
-    let gaps = Gaps { no_data: first.no_data_value().or(kind.nothing), alpha: alpha(&dataset, &first), band: number };
     transform.invert().map_err(|_| Trouble::Lasting("has pixels without a size".into()))?;
-    let description = warped(name, &transform, &own, grid, &target, resampling, gaps)?;
-    let warped = Dataset::open(&description)?;
-    let (width, height) = grid.size();
-    let band = warped.rasterband(1)?;
-    let read = band.read_as::<f32>((0, 0), (width, height), (width, height), None)?;
-    let values = read.data().iter().map(|&v| if v > NOTHING && v < BEYOND_MEASURE { v } else { f32::NAN }).collect();
+    let alpha = alpha(&dataset, &meant);
+    let seen = |resampling: Resampling, no_data: Option<f64>| -> Result<Vec<f32>, Trouble> {
+        let gaps = Gaps { no_data, alpha, band: number };
+        let warped = Dataset::open(warped(name, &transform, &own, grid, &target, resampling, gaps)?)?;
+        let (width, height) = grid.size();
+        let read = warped.rasterband(1)?.read_as::<f32>((0, 0), (width, height), (width, height), None)?;
+        Ok(read.data().iter().map(|&v| if v > NOTHING && v < BEYOND_MEASURE { v } else { f32::NAN }).collect())
+    };
+    let mut no_data = meant.no_data_value().or(kind.nothing);
+    if no_data.is_none() && !kind.codes.is_empty() && resampling != Resampling::Nearest {
+        let unmixed = seen(Resampling::Nearest, None)?;
+        no_data = kind.codes.iter().copied().find(|code| unmixed.contains(&(*code as f32)));
+    }
+    let values = seen(resampling, no_data)?;
     // Not before: what is remembered of a file may go when it is closed.
     drop(dataset);
     Ok(WarpedBand { values, resampling, source_m: pixel_m, numbers })
@@ -276,7 +284,7 @@ mod tests {
     use gdal::raster::Buffer;
     use std::path::Path;
 
-    const VALUES: PixelKind = PixelKind { classes: false, nothing: None };
+    const VALUES: PixelKind<'_> = PixelKind { classes: false, nothing: None, codes: &[] };
 
     fn ground(epsg: u32, left: f64, top: f64, width_m: f64, height_m: f64) -> Footprint {
         Footprint { crs: Some(Crs(format!("EPSG:{epsg}"))), left, top, width_m, height_m }
@@ -348,7 +356,8 @@ mod tests {
         let averaged = on_grid(&name(&fine), None, &grid, VALUES).expect("layer");
         assert_eq!(averaged.resampling, Resampling::Average);
         assert!(averaged.values.iter().all(|v| (0.5..=1.5).contains(v)));
-        let classes = on_grid(&name(&fine), None, &grid, PixelKind { classes: true, nothing: None }).expect("layer");
+        let classes =
+            on_grid(&name(&fine), None, &grid, PixelKind { classes: true, nothing: None, codes: &[] }).expect("layer");
         assert_eq!(classes.resampling, Resampling::Nearest);
         assert!(classes.values.iter().all(|v| *v == 0.0 || *v == 2.0));
         let (x, y) = Crs("EPSG:32633".into()).from_location(centre).expect("projected");
@@ -447,5 +456,27 @@ mod tests {
         }
         assert_eq!(numbered("https://h/a.tif#2"), ("https://h/a.tif", Some(2)));
         assert_eq!(numbered("https://h/a#b.tif"), ("https://h/a#b.tif", None));
+    }
+
+    #[test]
+    fn what_means_nothing_is_not_mixed_with_heights_though_the_file_does_not_say_so() {
+        let dir = tempfile::tempdir().expect("folder");
+        let path = dir.path().join("heights.tif");
+        let driver = gdal::DriverManager::get_driver_by_name("GTiff").expect("driver");
+        let mut file = driver.create_with_band_type::<f32, _>(&path, 20, 20, 1).expect("file");
+        file.set_geo_transform(&[600_000.0, 30.0, 0.0, 5_000_000.0, 0.0, -30.0]).expect("transform");
+        file.set_spatial_ref(&SpatialRef::from_epsg(32632).expect("system")).expect("system");
+        let values = (0..400).map(|i| if i % 20 < 10 { -9999.0 } else { 500.0 }).collect();
+        file.rasterband(1).expect("band").write((0, 0), (20, 20), &mut Buffer::new((20, 20), values)).expect("pixels");
+        file.close().expect("written");
+        // Half a pixel beside the file's grid.
+        let grid = PixelGrid { footprint: ground(32632, 600_015.0, 4_999_985.0, 540.0, 540.0), pixel_m: 30.0 };
+        let codes = [-9999.0, -32767.0];
+        let read = |codes| on_grid(&path.to_string_lossy(), None, &grid, PixelKind { codes, ..VALUES });
+        let mixed = read(&[]).map_err(|_| ()).expect("layer");
+        assert!(mixed.values.iter().any(|v| *v > -9000.0 && *v < 400.0), "what would be wrong");
+        let layer = read(&codes).map_err(|_| ()).expect("layer");
+        assert!(layer.values.iter().all(|v| v.is_nan() || *v == 500.0), "{:?}", layer.values);
+        assert!(layer.values.iter().filter(|v| v.is_nan()).count() >= 18 * 8);
     }
 }

@@ -129,7 +129,7 @@ fn pictures_cloud_optimised_files_and_a_catalogue_item_are_written() {
     assert!(ring.len() == 5 && ring[0] == ring[4]);
     // Whatever was exported brings its settings back.
     let asked = harness.state().session().run().expect("run").request.clone();
-    for file in ["r000_S2L2A_10m.tif", "r001_S2L2A_10m_true", "S2L2A_10m_mean.tif"] {
+    for file in ["r000_S2L2A_10m_B04.tif", "r001_S2L2A_10m_true", "S2L2A_10m_B04_mean.tif"] {
         apply(&mut harness, Command::Ask(Question::Nothing));
         apply(&mut harness, Command::Seed(77));
         apply(&mut harness, Command::OpenPaths(vec![path(file)]));

@@ -194,6 +194,39 @@ fn hostile_and_broken_weight_files_are_refused_and_never_executed() {
     assert!(files(&dir.path().join("model")).is_empty());
 }
 
+#[test]
+fn weights_in_several_files_are_read_by_their_index() {
+    let dir = tempfile::tempdir().expect("folder");
+    let write = |file: &str, name: &str, value: f32| {
+        let path = dir.path().join(file);
+        let data = value.to_le_bytes();
+        let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1], &data).expect("tensor");
+        safetensors::serialize_to_file([(name, view)], None, &path).expect("file");
+    };
+    write("model-00001-of-00002.safetensors", "module.a", 1.0);
+    write("model-00002-of-00002.safetensors", "module.b", 2.0);
+    let index = dir.path().join("model.safetensors.index.json");
+    let read = |map: serde_json::Value| {
+        std::fs::write(&index, serde_json::json!({ "weight_map": map }).to_string()).expect("index");
+        copgen::model::read_weights(&index).map_err(|e| e.to_string())
+    };
+    let [first, second] = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
+    let found = read(serde_json::json!({ "module.a": first, "module.b": second })).expect("both");
+    assert_eq!(
+        found.iter().map(|(name, data)| (&**name, data.bytes.clone())).collect::<Vec<_>>(),
+        [("a", 1f32.to_le_bytes().to_vec()), ("b", 2f32.to_le_bytes().to_vec()),]
+    );
+    for (map, says) in [
+        (serde_json::json!({ "module.a": second }), "has no module.a"),
+        (serde_json::json!({ "a": "../model.safetensors" }), "names no file for a"),
+        (serde_json::json!({ "a": "none.safetensors" }), "none.safetensors"),
+        (serde_json::json!(7), "weight_map"),
+    ] {
+        let problem = read(map).expect_err("wrong");
+        assert!(problem.contains(says), "{problem}");
+    }
+}
+
 /// The index of a checkpoint: entries that are no weights, and sets of them.
 fn checkpoint(sets: &[&str], weights: &[Entry]) -> Vec<u8> {
     let mut p = b"\x80\x02}(X\x05\0\0\0epochJ\x03\0\0\0".to_vec();

@@ -123,6 +123,7 @@ fn bytes(value: Option<&ByteArray>) -> Option<Datum> {
 /// When the chunk is damaged or of a type that no column of Major TOM has.
 pub(super) fn values(column: ColumnDescPtr, pages: Box<dyn PageReader>, rows: &[usize]) -> Result<Vec<Option<Datum>>> {
     let full = column.max_def_level();
+    let halves = column.logical_type_ref() == Some(&LogicalType::Float16);
     match get_column_reader(column, pages) {
         ColumnReader::Int32ColumnReader(r) => picked(r, rows, full, |v| Datum::Whole(v.into())),
         ColumnReader::Int64ColumnReader(r) => picked(r, rows, full, Datum::Whole),
@@ -130,9 +131,15 @@ pub(super) fn values(column: ColumnDescPtr, pages: Box<dyn PageReader>, rows: &[
         ColumnReader::DoubleColumnReader(r) => picked(r, rows, full, Datum::Real),
         ColumnReader::ByteArrayColumnReader(r) => picked(r, rows, full, |v| Datum::Bytes(v.data().to_vec())),
         ColumnReader::BoolColumnReader(r) => picked(r, rows, full, |v| Datum::Whole(v.into())),
-        ColumnReader::Int96ColumnReader(_) | ColumnReader::FixedLenByteArrayColumnReader(_) => {
-            Err(ParquetError::General("a column has an unexpected type".into()))
-        }
+        // Instants as older writers have them.
+        ColumnReader::Int96ColumnReader(r) => picked(r, rows, full, |v| {
+            let instant = jiff::Timestamp::from_nanosecond(v.to_nanos().into());
+            Datum::Bytes(instant.map(|instant| instant.to_string()).unwrap_or_default().into_bytes())
+        }),
+        ColumnReader::FixedLenByteArrayColumnReader(r) => picked(r, rows, full, |v| match *v.data() {
+            [low, high] if halves => Datum::Real(f64::from(half::f16::from_le_bytes([low, high]))),
+            ref bytes => Datum::Bytes(bytes.to_vec()),
+        }),
     }
 }
 
