@@ -296,6 +296,8 @@ fn read_band(
         coarser: None,
         said: BTreeSet::new(),
     };
+    // By pixel, how wide those of its source are.
+    let mut sides = vec![f64::INFINITY; width * height];
     // JPEG 2000 files do not say that 0 is no data.
     let silent = job.modality.about.whole_numbers;
     let echo = job.modality.about.decibel && !source.product.decibel;
@@ -307,25 +309,29 @@ fn read_band(
         let layer = read(network, &source.access, href, grid, kind, stop)?;
         let conversion = conversion(source.product, job, item, &layer.numbers)?;
         let mut used = false;
-        for (to, &from) in band.values.iter_mut().zip(&layer.values) {
-            if to.is_nan() && !from.is_nan() {
-                *to = converted(source.product, job, item, from, &conversion);
-                used |= !to.is_nan();
+        for ((to, side), &from) in band.values.iter_mut().zip(&mut sides).zip(&layer.values) {
+            // What is clearly finer counts more than what was processed last.
+            if !from.is_nan() && (to.is_nan() || layer.source_m * COARSER < *side) {
+                let value = converted(source.product, job, item, from, &conversion);
+                if !value.is_nan() {
+                    (*to, *side, used) = (value, layer.source_m, true);
+                }
             }
         }
         if used {
             band.parts.push((item.id.clone(), layer.resampling));
-            let coarser = Some(layer.source_m).filter(|side| *side > COARSER * grid.pixel_m);
-            band.coarser = coarser.into_iter().chain(band.coarser).reduce(f64::max);
             band.said.extend(conversion.note().map(str::to_owned));
             if offset(job, item) > 0.0 && !conversion.moves() {
                 band.corrected.insert(item.id.clone());
             }
         }
-        if band.values.iter().all(|v| !v.is_nan()) {
+        if band.values.iter().zip(&sides).all(|(v, side)| !v.is_nan() && *side <= COARSER * grid.pixel_m) {
             break;
         }
     }
+    let coarsest =
+        band.values.iter().zip(&sides).filter(|(v, _)| !v.is_nan()).map(|(_, side)| *side).fold(0.0, f64::max);
+    band.coarser = Some(coarsest).filter(|side| *side > COARSER * grid.pixel_m);
     if band.parts.is_empty() {
         return Err(Error::request(format!(
             "{} of {} has no data on this ground; choose another one.",
