@@ -196,8 +196,9 @@ impl RasterFile {
     }
 }
 
-/// Columns that are read at once: a header may claim millions of them.
-const WIDEST: usize = 1 << 16;
+/// Of rows wider than that many pieces of so many columns, those pieces are looked at.
+const PIECES: usize = 4;
+const PIECE: usize = 256;
 /// Rows of a class raster that are looked at to tell whose codes it holds.
 const LOOKED_AT: usize = 16;
 
@@ -230,7 +231,8 @@ impl RasterFile {
         })
     }
 
-    /// The whole numbers from 0 to 65535 in rows of a band that lie evenly over the file, without what it says is no data.
+    /// The whole numbers from 0 to 65535 in rows of a band that lie evenly over the file, or in pieces of them, without what it
+    /// says is no data.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -244,9 +246,11 @@ impl RasterFile {
         let mut found = BTreeSet::new();
         for i in 0..rows {
             let row = (2 * i + 1) * self.height / (2 * rows);
-            for column in (0..self.width).step_by(WIDEST) {
-                let size = (WIDEST.min(self.width - column), 1);
-                let values = pixels(&raster, (column as isize, row as isize), size).map_err(failed)?;
+            // Pieces of wide rows, at other columns in each: a header may claim millions of them.
+            let each = if self.width <= PIECES * PIECE { self.width } else { PIECE };
+            for piece in 0..self.width.div_ceil(each).min(PIECES) {
+                let column = (piece * rows + i) * (self.width - each) / (PIECES * rows);
+                let values = pixels(&raster, (column as isize, row as isize), (each, 1)).map_err(failed)?;
                 let code = |v: f32| (v >= 0.0 && v <= f32::from(u16::MAX)).then_some(v as u16);
                 found.extend(values.into_iter().filter_map(code));
             }

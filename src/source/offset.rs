@@ -89,11 +89,9 @@ fn declared(product: &Product, feature: &Value) -> Option<bool> {
     names.map(|name| &feature["assets"][name]).find_map(|asset| {
         let band = &asset["bands"][0];
         let older = &asset["raster:bands"][0];
-        let first = |values: [&Value; 5]| values.into_iter().find_map(Value::as_f64);
-        let offset =
-            first([&band["raster:offset"], &band["offset"], &asset["raster:offset"], &older["offset"], &Value::Null])?;
-        let scale =
-            first([&band["raster:scale"], &band["scale"], &asset["raster:scale"], &older["scale"], &Value::Null]);
+        let first = |values: [&Value; 4]| values.into_iter().find_map(Value::as_f64);
+        let offset = first([&band["raster:offset"], &band["offset"], &asset["raster:offset"], &older["offset"]])?;
+        let scale = first([&band["raster:scale"], &band["scale"], &asset["raster:scale"], &older["scale"]]);
         // With a scale it is said in units of reflectance, else in digital numbers.
         Some((offset / scale.filter(|scale| *scale != 0.0).unwrap_or(1.0)).abs() > 0.5)
     })
