@@ -50,6 +50,7 @@ mod specification;
 #[cfg(feature = "window")]
 mod tools;
 mod train;
+mod weights;
 #[cfg(feature = "window")]
 mod window;
 #[cfg(not(feature = "window"))]

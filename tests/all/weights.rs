@@ -1,0 +1,84 @@
+//! Weight files in the forms that others save them in.
+
+use crate::common::published::{Entry, index, write_pth};
+
+#[test]
+fn weights_in_several_files_are_read_by_their_index() {
+    let dir = tempfile::tempdir().expect("folder");
+    let write = |file: &str, name: &str, value: f32| {
+        let path = dir.path().join(file);
+        let data = value.to_le_bytes();
+        let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1], &data).expect("tensor");
+        safetensors::serialize_to_file([(name, view)], None, &path).expect("file");
+    };
+    write("model-00001-of-00002.safetensors", "module.a", 1.0);
+    write("model-00002-of-00002.safetensors", "module.b", 2.0);
+    let index = dir.path().join("model.safetensors.index.json");
+    let read = |map: serde_json::Value| {
+        std::fs::write(&index, serde_json::json!({ "weight_map": map }).to_string()).expect("index");
+        copgen::model::read_weights(&index).map_err(|e| e.to_string())
+    };
+    let [first, second] = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
+    let found = read(serde_json::json!({ "module.a": first, "module.b": second })).expect("both");
+    assert_eq!(
+        found.iter().map(|(name, data)| (&**name, data.bytes.clone())).collect::<Vec<_>>(),
+        [("a", 1f32.to_le_bytes().to_vec()), ("b", 2f32.to_le_bytes().to_vec()),]
+    );
+    for (map, says) in [
+        (serde_json::json!({ "module.a": second }), "has no module.a"),
+        (serde_json::json!({ "a": "../model.safetensors" }), "names no file for a"),
+        (serde_json::json!({ "a": "none.safetensors" }), "none.safetensors"),
+        (serde_json::json!(7), "weight_map"),
+    ] {
+        let problem = read(map).expect_err("wrong");
+        assert!(problem.contains(says), "{problem}");
+    }
+}
+
+/// The index of a checkpoint: entries that are no weights, and sets of them.
+fn checkpoint(sets: &[&str], weights: &[Entry]) -> Vec<u8> {
+    let mut p = b"\x80\x02}(X\x05\0\0\0epochJ\x03\0\0\0".to_vec();
+    for name in sets {
+        p.push(b'X');
+        p.extend((name.len() as u32).to_le_bytes());
+        p.extend(name.bytes());
+        let inner = index(weights);
+        p.extend(&inner[2..inner.len() - 1]);
+    }
+    p.extend(b"u.");
+    p
+}
+
+#[test]
+fn weights_of_checkpoints_and_of_wrapped_networks_are_found_and_changed_views_are_refused() {
+    let dir = tempfile::tempdir().expect("folder");
+    let weights = |prefix: &str| -> Vec<Entry> {
+        ["a.weight", "b"].map(|name| (format!("{prefix}{name}"), vec![2], vec![1.0, -2.0])).to_vec()
+    };
+    let read = |index: &[u8], entries: &[Entry]| {
+        let path = dir.path().join("weights.pth");
+        write_pth(&path, index, entries);
+        copgen::model::read_weights(&path)
+            .map(|found| found.keys().cloned().collect::<Vec<_>>())
+            .map_err(|e| e.to_string())
+    };
+    let plain = weights("");
+    let names = Ok(vec!["a.weight".to_owned(), "b".to_owned()]);
+    assert_eq!(read(&index(&plain), &plain), names);
+    assert_eq!(read(&checkpoint(&["state_dict"], &plain), &plain), names);
+    let several = read(&checkpoint(&["model", "ema"], &plain), &plain).expect_err("which?");
+    assert!(several.contains("model, ema") && several.contains("weights.pth"), "{several}");
+    for prefix in ["module.", "_orig_mod.", "module._orig_mod."] {
+        let wrapped = weights(prefix);
+        assert_eq!(read(&index(&wrapped), &wrapped), names, "{prefix}");
+    }
+    let mut mixed = weights("module.");
+    mixed[1].0 = "b".into();
+    assert_eq!(read(&index(&mixed), &mixed), Ok(vec!["b".to_owned(), "module.a.weight".to_owned()]));
+    // The stored numbers are those of another tensor, with the other sign.
+    let text = index(&plain);
+    let end = text.windows(4).position(|bytes| bytes == b")RtR").expect("a tensor") + 2;
+    let negated = [&text[..end], &b"}X\x03\0\0\0neg\x88s"[..], &text[end..]].concat();
+    let problem = read(&negated, &plain).expect_err("negated");
+    assert!(problem.contains("negated") && problem.contains("resolve_neg"), "{problem}");
+}
