@@ -12,6 +12,7 @@ import rasterio
 import rioxarray
 import stac_geoparquet.arrow
 import stackstac
+from pystac.validation import validate_dict
 
 warnings.filterwarnings("ignore")
 SIDE = 96
@@ -33,6 +34,9 @@ def main(folder: Path) -> int:
             faults.append(what)
 
     check("item: bands, each an asset of its own", len(rasters), wanted)
+    # By the schemas that pystac brings along; those of extensions lie on the web.
+    schemas = validate_dict(raw, extensions=[])
+    check("pystac: valid by the schema of", [uri.split("/")[3] for uri in schemas], ["v1.1.0"])
     item = pystac.Item.from_dict(raw, href=str(path), migrate=False)
     item.make_asset_hrefs_absolute()
     # GDAL itself: grid, type, no data, scale and unit are those of the item.
