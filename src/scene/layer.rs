@@ -1,12 +1,12 @@
 //! The raster of one modality: from one file with all bands, or one file per band.
 
-use super::legends::{Codes, recognise};
+use super::legends::{Codes, Legend, recognise};
+use super::numbers::Conversion;
 use super::raster_file::RasterFile;
 use super::{Gap, checks};
 use crate::error::{Error, Result};
 use crate::grid::Footprint;
 use crate::modality::{Group, Mask, Modality, Raster};
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// Pixel sizes may differ from the nominal one by this share (some scenes have 9.995 m).
@@ -18,12 +18,45 @@ const STRETCHED: f64 = 0.02;
 /// Largest misfit of two grids, in pixels.
 const ALIGNMENT_TOLERANCE: f64 = 0.01;
 
-/// Pixels of one band.
-pub(super) struct Read {
-    /// As the modality has them.
-    pub values: Vec<f32>,
-    /// Whether an offset was taken off.
-    pub moved: bool,
+/// A channel: where it lies, and what its stored numbers mean.
+pub(super) struct Channel<'a> {
+    /// Its file.
+    pub file: &'a RasterFile,
+    /// Its band there.
+    pub band: usize,
+    m: &'a Group,
+    /// Whose codes its classes are, if they are another map's.
+    legend: Option<&'static Legend>,
+    conversion: Conversion,
+    /// What is done to its numbers, for people.
+    notes: Vec<String>,
+}
+
+impl Channel<'_> {
+    /// Pixels as the modality has them, NaN where they are no data.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub(super) fn read(&self, at: (usize, usize), size: (usize, usize)) -> Result<Vec<f32>> {
+        let mut values = self.file.read(&[self.band], at, size)?;
+        if let Some(legend) = self.legend {
+            legend.convert(&mut values);
+        }
+        values.iter_mut().filter(|v| self.m.about.is_no_data(**v)).for_each(|v| *v = f32::NAN);
+        self.conversion.apply(&mut values);
+        Ok(values)
+    }
+
+    /// Notes what is done to its numbers, once for all channels.
+    pub(super) fn tell(&self, notes: &mut Vec<String>) {
+        let new: Vec<String> = self.notes.iter().filter(|note| !notes.contains(note)).cloned().collect();
+        notes.extend(new);
+    }
+
+    /// Whether an offset is taken off.
+    pub(super) fn moves(&self) -> bool {
+        self.conversion.moves()
+    }
 }
 
 /// Files that together hold one modality.
@@ -83,16 +116,6 @@ impl Layer {
     pub(super) fn in_codes_of(mut self, legend: Option<&String>) -> Self {
         self.legend = legend.cloned();
         self
-    }
-
-    /// Whose codes the classes of a file are, and which there are.
-    ///
-    /// # Errors
-    /// When they cannot be read, or several legends fit.
-    fn codes(&self, m: &Group, file: &RasterFile, band: usize) -> Result<(Codes, BTreeSet<u16>)> {
-        let found = file.codes(band)?;
-        let codes = recognise(m, &found, self.legend.as_deref()).map_err(|problem| Error::file(&file.path, problem))?;
-        Ok((codes, found))
     }
 
     /// The header of the first file: grid, size and coordinate system of all.
@@ -177,43 +200,33 @@ impl Layer {
         Ok(())
     }
 
-    /// Pixels of one band of a file as the modality has them, NaN where they are no data; what was done to them goes to `notes`.
+    /// A channel of a modality, and what its stored numbers mean.
     ///
     /// # Errors
-    /// When they cannot be read, or it cannot be told what they mean.
-    pub(super) fn values(
-        &self,
-        m: &Group,
-        (file, band): (&RasterFile, usize),
-        at: (usize, usize),
-        size: (usize, usize),
-        notes: &mut Vec<String>,
-    ) -> Result<Read> {
-        let mut values = file.read(&[band], at, size)?;
-        let mut note = |done: &str| {
-            let name = file.path.file_name().unwrap_or_default().to_string_lossy();
-            notes.push(format!("{name}: {done}."));
-        };
-        if m.classes().is_some()
-            && let (Codes::Other(legend), found) = self.codes(m, file, band)?
-        {
-            legend.convert(&mut values);
-            note(&legend.note(m, &found));
+    /// When it is missing, or it cannot be told what its numbers mean.
+    pub(super) fn channel<'a>(&'a self, m: &'a Group, name: &str) -> Result<Channel<'a>> {
+        let (file, band) = self.locate(m, name)?;
+        let wrong = |problem| Error::file(&file.path, problem);
+        let (mut legend, mut done) = (None, Vec::new());
+        if m.classes().is_some() {
+            let found = file.codes(band)?;
+            if let Codes::Other(other) = recognise(m, &found, self.legend.as_deref()).map_err(wrong)? {
+                legend = Some(other);
+                done.push(other.note(m, &found));
+            }
         }
-        values.iter_mut().filter(|v| m.about.is_no_data(**v)).for_each(|v| *v = f32::NAN);
-        let conversion = file.numbers[band].conversion(m).map_err(|problem| Error::file(&file.path, problem))?;
-        conversion.apply(&mut values);
-        if let Some(done) = conversion.note() {
-            note(done);
-        }
-        Ok(Read { values, moved: conversion.moves() })
+        let conversion = file.numbers[band].conversion(m).map_err(wrong)?;
+        done.extend(conversion.note().map(str::to_owned));
+        let stem = file.path.file_name().unwrap_or_default().to_string_lossy();
+        let notes = done.into_iter().map(|done| format!("{stem}: {done}.")).collect();
+        Ok(Channel { file, band, m, legend, conversion, notes })
     }
 
     /// The file and band that hold a channel.
     ///
     /// # Errors
     /// When it is missing.
-    pub(super) fn locate(&self, m: &Group, channel: &str) -> Result<(&RasterFile, usize)> {
+    fn locate(&self, m: &Group, channel: &str) -> Result<(&RasterFile, usize)> {
         // A single band without a name can only stand for a modality with a single channel.
         let find = |file: &RasterFile| file.band(channel, m.channels.len() == 1);
         let found = self.files.iter().find_map(|file| find(file).ok().map(|band| (file, band)));
@@ -289,13 +302,11 @@ impl Layer {
         }
         let (mut gap, mut moved): (Option<Gap>, bool) = (None, false);
         for channel in &m.channels {
-            let at = self.locate(m, channel)?;
-            let mut said = Vec::new();
-            let found = self.values(m, at, (column as usize, row as usize), (columns, rows), &mut said)?;
-            let (values, file) = (found.values, at.0);
-            moved |= found.moved;
-            said.retain(|note| !notes.contains(note));
-            notes.append(&mut said);
+            let found = self.channel(m, channel)?;
+            let values = found.read((column as usize, row as usize), (columns, rows))?;
+            moved |= found.moves();
+            found.tell(notes);
+            let file = found.file;
             let share = values.iter().filter(|v| v.is_nan()).count() as f64 / values.len().max(1) as f64;
             if share > gap.as_ref().map_or(0.0, |gap| gap.share) {
                 gap = Some(Gap { file: file.path.clone(), band: channel.clone(), share });

@@ -209,22 +209,19 @@ impl Scene {
     /// All pixels of a channel; and whether an offset was taken off.
     fn band_report(&self, m: &Group, channel: &str, notes: &mut Vec<String>) -> Result<(BandReport, bool)> {
         let layer = self.parts.layer(m).ok_or_else(|| Error::request(format!("There is no {}.", m.name)))?;
-        let (file, band) = layer.locate(m, channel)?;
-        let stored = file.stored(band)?;
-        let (scale, offset, unit) = file.numbers[band].said();
-        let (mut count, mut sum, mut range, mut moved) = (0usize, 0.0, [f32::INFINITY, f32::NEG_INFINITY], false);
+        let found = layer.channel(m, channel)?;
+        found.tell(notes);
+        let file = found.file;
+        let stored = file.stored(found.band)?;
+        let (scale, offset, unit) = file.numbers[found.band].said();
+        let (mut count, mut sum, mut range) = (0usize, 0.0, [f32::INFINITY, f32::NEG_INFINITY]);
         let mut codes: BTreeMap<u16, usize> = BTreeMap::new();
         let wide = file.width.min(TOGETHER);
         let each = (TOGETHER / wide.max(1)).clamp(1, file.height);
         let columns = || (0..file.width).step_by(wide.max(1));
         for (row, column) in (0..file.height).step_by(each).flat_map(|row| columns().map(move |column| (row, column))) {
             let size = (wide.min(file.width - column), each.min(file.height - row));
-            let mut said = Vec::new();
-            let read = layer.values(m, (file, band), (column, row), size, &mut said)?;
-            said.retain(|note| !notes.contains(note));
-            notes.append(&mut said);
-            moved |= read.moved;
-            for v in read.values.into_iter().filter(|v| !v.is_nan()) {
+            for v in found.read((column, row), size)?.into_iter().filter(|v| !v.is_nan()) {
                 count += 1;
                 sum += f64::from(v);
                 range = [range[0].min(v), range[1].max(v)];
@@ -254,7 +251,7 @@ impl Scene {
             mean: (count > 0).then(|| sum / count as f64),
             classes,
         };
-        Ok((report, moved))
+        Ok((report, found.moves()))
     }
 }
 

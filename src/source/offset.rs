@@ -61,23 +61,12 @@ fn in_name(name: &str) -> Option<f32> {
 pub(super) fn of(product: &Product, feature: &Value, baseline: Option<f32>) -> Offset {
     let said = product.offset_applied.as_ref().map(|name| &feature["properties"][name]).filter(|said| !said.is_null());
     let from_baseline = baseline.map(|baseline| baseline >= OFFSET_FROM);
+    let known = |there: bool| if there { Offset::Present } else { Offset::Absent };
     match (said.map(says_yes), declared(product, feature), from_baseline) {
         (Some(true), ..) => Offset::Absent,
-        (Some(false), _, Some(there)) => {
-            if there {
-                Offset::Present
-            } else {
-                Offset::Absent
-            }
-        }
+        (Some(false), _, Some(there)) => known(there),
         (_, Some(declared), Some(there)) if declared != there => Offset::Contradictory,
-        (_, Some(there), _) | (_, None, Some(there)) => {
-            if there {
-                Offset::Present
-            } else {
-                Offset::Absent
-            }
-        }
+        (_, Some(there), _) | (_, None, Some(there)) => known(there),
         (_, None, None) => Offset::Unknown,
     }
 }
