@@ -178,11 +178,13 @@ impl Train {
             Self::Refiner(network) => network.run(train_refiner)?,
             Self::Finish { recipe, out, scenes } => {
                 let (recipe, table) = Recipe::open(&recipe)?;
-                finish_cascade(&recipe, &table, &OutputFolder::open(&out)?)?;
+                let mut shown = Shown::new(1)?;
+                let folder = OutputFolder::open(&out)?;
+                finish_cascade(&recipe, &table, scenes.as_deref(), &folder, &mut |p| shown.show(p))?;
                 if let Some(scenes) = scenes {
                     let windows = held_windows(&scenes, &table, &recipe.data, &Choice::of_tests(1))?;
                     let model = Model::open(&out, &Engine::cpu())?;
-                    contact_sheet(&model, &windows, &out.join("sheet.png"), &*interrupt()?)?;
+                    contact_sheet(&model, &windows, &out.join("sheet.png"), &shown.stop)?;
                 }
             }
             Self::Denoiser { common, steps, from, low_rank } => {

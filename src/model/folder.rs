@@ -1,7 +1,7 @@
 //! A model folder in use: manifest, denoiser, and autoencoders loaded when first needed.
 
 use super::autoencoder::{Codec, Moments};
-use super::cascade::{Cascade, Cells, Coarse, Drawing, Mixture};
+use super::cascade::{Cascade, Cells, Coarse, Drawing, Exemplars, Mixture};
 use super::denoiser::NoisePredictor;
 use super::engine::Engine;
 use super::field::{FieldDenoiser, Statistics};
@@ -65,12 +65,21 @@ impl Model {
             }
             (None, Some(entry), _) => {
                 let mut refiner = open(&entry.refiner_weights)?;
-                cascade = Some(Cascade::new(table, entry, &mut refiner, device)?);
+                let mut drawing = Cascade::new(table, entry, &mut refiner, device)?;
                 refiner.finish()?;
                 let path = dir.join(&entry.statistics.file);
                 let cells = Cells::new(table)?;
                 let statistics = Mixture::open(&path, Some(&entry.statistics.sha256), cells.side, cells.channels)?;
-                Box::new(Coarse::new(table, &entry.coarse, statistics, &mut weights, device)?)
+                let mut coarse = Coarse::new(table, &entry.coarse, statistics, &mut weights, device)?;
+                if let Some(file) = &entry.exemplars {
+                    let path = dir.join(&file.file);
+                    let exemplars = Exemplars::open(&path, Some(&file.sha256), table, drawing.standards())?;
+                    let exemplars = Arc::new(exemplars);
+                    coarse = coarse.with_exemplars(exemplars.clone());
+                    drawing = drawing.with_exemplars(exemplars);
+                }
+                cascade = Some(drawing);
+                Box::new(coarse)
             }
             (None, None, _) => return Err(Error::file(dir, "The manifest has no sizes of a denoiser")),
         };

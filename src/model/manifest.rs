@@ -157,7 +157,10 @@ pub struct Manifest {
 impl Manifest {
     /// Every weight file once, with its hash: several modalities may share an autoencoder.
     pub fn files(&self) -> BTreeMap<&Path, &str> {
-        let of_cascade = self.cascade.iter().flat_map(|cascade| [&cascade.refiner_weights, &cascade.statistics]);
+        let of_cascade = self
+            .cascade
+            .iter()
+            .flat_map(|cascade| [&cascade.refiner_weights, &cascade.statistics].into_iter().chain(&cascade.exemplars));
         let own = [Some(&self.denoiser_weights), self.field.as_ref()].into_iter().flatten().chain(of_cascade);
         let all = own.chain(self.autoencoders.values().map(|entry| &entry.weights));
         all.map(|file| (file.file.as_path(), file.sha256.as_str())).collect()

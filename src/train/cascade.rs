@@ -4,6 +4,7 @@ use super::Progress;
 use super::cell_moments::cell_statistics;
 use super::coarse::{CachedWindows, CoarseTask, standards};
 use super::denoiser::{Denoising, fingerprint_of};
+use super::exemplars::write_exemplars;
 use super::judge::{Judge, PREFIX as JUDGE};
 use super::output::OutputFolder;
 use super::parameters::{Optimiser, Trainable};
@@ -130,14 +131,30 @@ fn train_network<T: Task>(
     save(&trained)
 }
 
-/// Makes a model folder of the networks that were trained into `out`, which gets its manifest last.
+/// Makes a model folder of the networks that were trained into `out`, and of exemplars of the scenes, if there are any; it
+/// gets its manifest last.
 ///
 /// # Errors
-/// When a network is missing or does not fit, or files cannot be written.
-pub fn finish_cascade(recipe: &Recipe, table: &ModalityTable, out: &OutputFolder) -> Result<()> {
+/// When a network is missing or does not fit, scenes cannot be read, or files cannot be written.
+pub fn finish_cascade(
+    recipe: &Recipe,
+    table: &ModalityTable,
+    scenes: Option<&Path>,
+    out: &OutputFolder,
+    progress: &mut dyn FnMut(&Progress) -> Result<()>,
+) -> Result<()> {
     let sizes = sizes(recipe)?;
     let dir = out.dir();
     let standards = read_standards(dir, table)?;
+    let exemplars = match scenes {
+        None => None,
+        Some(scenes) => {
+            let file = "exemplars.safetensors";
+            let (count, sha256) = write_exemplars(recipe, table, scenes, &standards, &dir.join(file))?;
+            progress(&Progress::Remark(format!("{count} windows as exemplars")))?;
+            Some(WeightFile { file: file.into(), sha256 })
+        }
+    };
     let standards = table.iter().zip(standards).filter_map(|(m, s)| Some((m.key.clone(), s?))).collect();
     let mut refiner = read_weights(&dir.join(REFINER_FILE))?;
     // The judge has done its work.
@@ -159,6 +176,7 @@ pub fn finish_cascade(recipe: &Recipe, table: &ModalityTable, out: &OutputFolder
             refiner: sizes.refiner.sizes.clone(),
             refiner_weights,
             statistics: weight_file(dir, STATISTICS_FILE)?,
+            exemplars,
             standards,
         }),
         origin: None,

@@ -9,6 +9,7 @@ mod checkpoint;
 mod clouds;
 mod coarse;
 mod denoiser;
+mod exemplars;
 mod field;
 mod field_denoiser;
 mod items;

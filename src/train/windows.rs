@@ -125,24 +125,50 @@ impl Windows {
             }
         }
         let (number, entry) = chosen.ok_or_else(|| Error::request("No training scene holds this modality."))?;
-        let mut offset = |play: usize| below(generator, play + 1) as f64 * STEP_M;
-        let window = Window::At { east_m: offset(entry.play[0]), south_m: offset(entry.play[1]) };
-        let footprint = entry.scene.window(self.table.window_m(), window)?;
+        let at = entry.play.map(|play| below(generator, play + 1));
+        let values = self.read(number, at, only)?;
+        let turn = if self.turns { below(generator, 8) } else { 0 };
+        Ok((number, values.into_iter().map(|value| value.map(|v| turned_value(&v, turn))).collect()))
+    }
+
+    /// Places of windows side by side, at most so many along a side of a scene: numbers of scenes, and steps eastwards and
+    /// southwards.
+    pub fn side_by_side(&self, along: usize) -> Vec<(usize, [usize; 2])> {
+        let step = (self.table.window_m() / STEP_M).ceil() as usize;
+        let mut places = Vec::new();
+        for (scene, entry) in self.scenes.iter().enumerate() {
+            let [east, south] = entry.play.map(|play| (play / step + 1).min(along));
+            places.extend((0..east * south).map(|k| (scene, [k % east * step, k / east * step])));
+        }
+        places
+    }
+
+    /// The window at such a place.
+    ///
+    /// # Errors
+    /// When it cannot be read, or something in it is mostly without data.
+    pub fn at(&self, scene: usize, steps: [usize; 2]) -> Result<Vec<Option<Value>>> {
+        self.read(scene, steps, None)
+    }
+
+    fn read(&self, number: usize, at: [usize; 2], only: Option<usize>) -> Result<Vec<Option<Value>>> {
+        let entry = &self.scenes[number];
+        let [east_m, south_m] = at.map(|steps| steps as f64 * STEP_M);
+        let footprint = entry.scene.window(self.table.window_m(), Window::At { east_m, south_m })?;
         let wanted = only.map_or_else(|| entry.available.clone(), |m| vec![m]);
         let observation = entry.scene.read(&self.table, &footprint, &wanted)?;
         for (i, m) in self.table.iter().enumerate() {
             observation.mostly_missing(m, i).map_or(Ok(()), Err)?;
         }
-        let turn = if self.turns { below(generator, 8) } else { 0 };
         let mut values: Vec<Option<Value>> =
-            observation.values.into_iter().map(|given| given.map(|g| turned_value(&g.value, turn))).collect();
+            observation.values.into_iter().map(|given| given.map(|g| g.value)).collect();
         if let (true, Some(mask)) = (entry.clear, self.table.telling_of(Subject::Clouds).first().copied())
             && only.is_none_or(|m| m == mask)
         {
             let side = self.table[mask].pixels;
             values[mask].get_or_insert_with(|| Value::Image(Raster::constant(1, side, side, 0.0)));
         }
-        Ok((number, values))
+        Ok(values)
     }
 }
 

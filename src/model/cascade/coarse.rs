@@ -4,7 +4,9 @@
 //! learns each by heart.
 
 use super::cells::{Cells, Level, Part, relief};
+use super::exemplars::Exemplars;
 use super::layers::{Attention, Residual, groups};
+use super::matching::{ALIKE_KNOWN, State, Wanted};
 use super::mixture::{Mixture, Seen};
 use crate::error::{Error, Result};
 use crate::modality::{Mask, ModalityTable};
@@ -15,6 +17,7 @@ use crate::model::parameters::{Init, Parameters, Scope};
 use crate::model::schedule::{Schedule, TRAIN_STEPS};
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Noise, as a variance beside that of a signal of full strength, in which what the network adds is divided by the root of
 /// two. What it makes of noise and of what is given alone it knows by heart from its training places (measured on others,
@@ -91,6 +94,7 @@ pub struct Coarse {
     table: ModalityTable,
     cells: Cells,
     statistics: Mixture,
+    exemplars: Option<Arc<Exemplars>>,
     schedule: Schedule,
     device: Device,
     enter: Conv3,
@@ -156,7 +160,14 @@ impl Coarse {
             scalars: linear_from(&mut root.at("scalars"), c, (3 * scalars).max(1), true, Init::Zeros)?,
             cells,
             statistics,
+            exemplars: None,
         })
+    }
+
+    /// The same, with exemplars that tell what little is known of.
+    pub fn with_exemplars(mut self, exemplars: Arc<Exemplars>) -> Self {
+        self.exemplars = Some(exemplars);
+        self
     }
 
     /// Channels that go in: noisy cells, levels, reliefs, and what the statistics tell.
@@ -295,6 +306,44 @@ impl Coarse {
         Ok((data, scalars))
     }
 
+    /// Puts what exemplars tell in the place of what was predicted, for all that is drawn from them. All are scaled latents.
+    fn follow_exemplars(
+        &self,
+        noisy: &[Vec<f32>],
+        levels: &[Level],
+        known: &[Option<KnownCells>],
+        predicted: &mut [Vec<f32>],
+    ) -> Result<()> {
+        let Some(exemplars) = &self.exemplars else { return Ok(()) };
+        let standardised = |i: usize| noisy[i].iter().map(|v| v / self.deviation(i) as f32).collect::<Vec<f32>>();
+        let unscaled = |i: usize| if self.table[i].is_scalar() { noisy[i].clone() } else { standardised(i) };
+        let given = (0..self.table.len()).map(|i| (levels[i] == Level::GIVEN).then(|| unscaled(i))).collect::<Vec<_>>();
+        let sampled: Vec<bool> = levels.iter().map(|l| *l != Level::GIVEN && *l != Level::ABSENT).collect();
+        let drawn = exemplars.drawn(&given, &sampled);
+        if drawn.is_empty() {
+            return Ok(());
+        }
+        let conditions = exemplars.conditions(Wanted { given, drawn })?;
+        let count = self.cells.count();
+        let (mut state, mut noise) = (Vec::new(), Vec::new());
+        for &(i, _) in conditions.drawn() {
+            let full = (levels[i].signal * self.deviation(i)) as f32;
+            let deviation = levels[i].noise as f32 / full;
+            let known = known.get(i).and_then(Option::as_ref);
+            for (at, v) in noisy[i].iter().enumerate() {
+                let known = known.filter(|known| known.mask.at(at % count));
+                state.push(known.map_or(v / full, |known| known.latent[at] / self.deviation(i) as f32));
+                noise.push(known.map_or(deviation, |_| ALIKE_KNOWN));
+            }
+        }
+        let told = conditions.tell(&State { noisy: &state, noise: &noise })?;
+        for &(i, first) in conditions.drawn() {
+            let own = &told.values[first * count..first * count + predicted[i].len()];
+            predicted[i] = own.iter().map(|v| v * self.deviation(i) as f32).collect();
+        }
+        Ok(())
+    }
+
     /// Scaled latents of one item from the network's answer `(row, column, channels)` and `(3 · scalars)`.
     pub fn latents(&self, data: &[f32], scalars: &[f32]) -> Vec<Vec<f32>> {
         let count = self.cells.count();
@@ -354,7 +403,10 @@ impl NoisePredictor for Coarse {
         let mut noise: Vec<Vec<f32>> = vec![Vec::new(); self.table.len()];
         for k in 0..batch {
             let data = flat(&data.narrow(2, k, 1)?)?;
-            let predicted = self.latents(&data, &flat(&scalars.get(k)?)?);
+            let mut predicted = self.latents(&data, &flat(&scalars.get(k)?)?);
+            let own: Vec<Vec<f32>> = (0..self.table.len()).map(|i| item(i, k)).collect();
+            let levels: Vec<Level> = times.iter().map(|t| self.level(t[k])).collect();
+            self.follow_exemplars(&own, &levels, &known, &mut predicted)?;
             for ((i, predicted), times) in predicted.iter().enumerate().zip(times) {
                 let t = f64::from(times[k]) / TRAIN_STEPS as f64;
                 let (signal, part) = (self.schedule.alpha(t) as f32, self.schedule.sigma(t) as f32);

@@ -2,6 +2,9 @@
 
 use super::CoarseSizes;
 use super::cells::{Cells, Part, Standard, bilinear, resample};
+use super::exemplars::Exemplars;
+use super::matching::{State, Wanted};
+use super::mosaic::mosaic;
 use super::refiner::{NOISE_CHANNELS, Refiner, RefinerInput, RefinerSizes, Usage};
 use crate::error::{Error, Result};
 use crate::modality::{Mask, Modality, ModalityTable, Raster, Value, filled_however, to_network};
@@ -10,6 +13,10 @@ use crate::model::parameters::Parameters;
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Deviation within which the cells of what was sampled and those of the exemplar that is drawn for them are alike.
+const LAST_NOISE: f32 = 0.06;
 
 /// What a manifest says of a cascade, beside the weights of its coarse network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,6 +30,9 @@ pub struct CascadeEntry {
     pub refiner_weights: WeightFile,
     /// Statistics of cells ([`Mixture`](super::Mixture)).
     pub statistics: WeightFile,
+    /// Real windows that pictures are made of ([`Exemplars`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exemplars: Option<WeightFile>,
     /// What standardises the images of each modality, by key.
     pub standards: BTreeMap<String, Standard>,
 }
@@ -67,6 +77,7 @@ pub struct Cascade {
     table: ModalityTable,
     refiner: Refiner,
     standards: Vec<Option<Standard>>,
+    exemplars: Option<Arc<Exemplars>>,
 }
 
 impl Cascade {
@@ -83,7 +94,18 @@ impl Cascade {
         entry.check(table)?;
         let refiner = Refiner::new(table, &entry.refiner, source, device)?;
         let standards = table.iter().map(|m| entry.standards.get(&m.key).cloned()).collect();
-        Ok(Self { table: table.clone(), refiner, standards })
+        Ok(Self { table: table.clone(), refiner, standards, exemplars: None })
+    }
+
+    /// The same, with exemplars that lend their pixels.
+    pub fn with_exemplars(mut self, exemplars: Arc<Exemplars>) -> Self {
+        self.exemplars = Some(exemplars);
+        self
+    }
+
+    /// What standardises the images of each modality, by table index.
+    pub fn standards(&self) -> &[Option<Standard>] {
+        &self.standards
     }
 
     /// Shape of the noise that a drawing takes.
@@ -160,12 +182,24 @@ impl Cascade {
                 (None, None) => absent,
             });
         }
+        let made = self.made_of_exemplars(drawing, &inputs)?;
+        for (i, pixels) in &made {
+            // The rest is drawn to go with it.
+            inputs[*i].usage = Usage::Given;
+            inputs[*i].pixels = Some((pixels.clone(), None));
+        }
         let drawn = self.refiner.forward(&self.refiner.prepare(&[(&inputs, drawing.noise)])?)?;
         let mut values = vec![None; self.table.len()];
         for (i, latent) in drawing.latents.iter().enumerate() {
             let (Some(latent), Some(part)) = (latent, &self.refiner.cells().parts[i]) else { continue };
             let layer = self.refiner.layers().iter().position(|layer| layer.side == part.pixels);
             let member = |k: usize| self.refiner.layers()[k].members.iter().find(|(member, _)| *member == i);
+            if let Some((_, pixels)) = made.iter().find(|(own, _)| *own == i) {
+                let mut pixels = pixels.clone();
+                self.part(i)?.2.restore(&mut pixels);
+                values[i] = Some(pixels);
+                continue;
+            }
             values[i] = Some(match layer.and_then(|k| Some((k, member(k)?))) {
                 None => self.smooth(i, latent)?,
                 Some((k, &(_, first))) => {
@@ -179,6 +213,30 @@ impl Cascade {
             });
         }
         Ok(values)
+    }
+
+    /// Standardised pixels of what is drawn from exemplars, by table index.
+    fn made_of_exemplars(&self, drawing: &Drawing, inputs: &[RefinerInput]) -> Result<Vec<(usize, Vec<f32>)>> {
+        let Some(exemplars) = &self.exemplars else { return Ok(Vec::new()) };
+        let mut given = Vec::with_capacity(self.table.len());
+        for (i, m) in self.table.iter().enumerate() {
+            given.push(match (drawing.known[i], inputs[i].usage) {
+                _ if drawing.latents[i].is_some() => None,
+                (Some(value), _) if m.is_scalar() => Some(to_network(m, value)?),
+                (_, Usage::Given) => Some(inputs[i].cells.clone()),
+                _ => None,
+            });
+        }
+        let sampled: Vec<bool> = drawing.latents.iter().map(Option::is_some).collect();
+        let drawn = exemplars.drawn(&given, &sampled);
+        if drawn.is_empty() {
+            return Ok(Vec::new());
+        }
+        let conditions = exemplars.conditions(Wanted { given, drawn })?;
+        let state: Vec<f32> = conditions.drawn().iter().flat_map(|&(i, _)| inputs[i].cells.iter().copied()).collect();
+        let told = conditions.tell(&State { noisy: &state, noise: &vec![LAST_NOISE; state.len()] })?;
+        let parts = conditions.drawn().iter().filter_map(|&(i, _)| Some((i, self.refiner.cells().parts[i].as_ref()?)));
+        Ok(parts.map(|(i, part)| (i, mosaic(exemplars, i, part, &told.picks))).collect())
     }
 }
 

@@ -12,8 +12,13 @@
 mod cells;
 mod coarse;
 mod drawing;
+#[cfg(test)]
+mod exemplar_tests;
+mod exemplars;
 mod layers;
+mod matching;
 mod mixture;
+mod mosaic;
 mod refiner;
 #[cfg(test)]
 mod tests;
@@ -21,5 +26,6 @@ mod tests;
 pub use cells::{Cells, Level, Part, SMOOTH, Standard};
 pub use coarse::{Coarse, CoarseInputs, CoarseSizes, KnownCells};
 pub use drawing::{Cascade, CascadeEntry, Drawing};
+pub use exemplars::{Exemplar, Exemplars};
 pub use mixture::{Kind, Mixture, Seen};
 pub use refiner::{Layer, NOISE_CHANNELS, Refiner, RefinerInput, RefinerInputs, RefinerSizes, Usage};

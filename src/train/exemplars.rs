@@ -1,0 +1,61 @@
+//! Chooses the real windows that a cascade makes pictures of.
+
+use super::recipe::Recipe;
+use super::split::Use;
+use super::windows::Windows;
+use crate::error::{Error, Result};
+use crate::modality::{ModalityTable, Subject, Value};
+use crate::model::cascade::{Exemplars, Standard};
+use crate::model::write_weights;
+use crate::parallel;
+use std::path::Path;
+
+/// The most windows along a side of one scene: breadth of places is worth more than of one place.
+const ALONG: usize = 2;
+/// Share of pixels under clouds above which a window is left out.
+const CLOUDS: f64 = 0.02;
+/// Share of pixels without data above which a modality is.
+const HOLES: f64 = 0.001;
+
+/// Writes the exemplars of a cascade: clear windows of all scenes to train on, side by side. Says how many.
+///
+/// # Errors
+/// When scenes cannot be read, or the file cannot be written.
+pub(super) fn write_exemplars(
+    recipe: &Recipe,
+    table: &ModalityTable,
+    scenes: &Path,
+    standards: &[Option<Standard>],
+    path: &Path,
+) -> Result<(usize, String)> {
+    let windows = Windows::open(scenes, table, &recipe.data, Use::Train)?.without_turns();
+    let places = windows.side_by_side(ALONG);
+    let read = parallel::map(&places, |&(scene, at)| match windows.at(scene, at) {
+        Ok(values) => Ok(Some(values)),
+        Err(Error::File { path, problem }) => {
+            tracing::debug!("left out: {}: {problem}", path.display());
+            Ok(None)
+        }
+        Err(other) => Err(other),
+    })?;
+    let clouds = table.telling_of(Subject::Clouds);
+    let clear = |values: &Vec<Option<Value>>| {
+        let rasters = clouds.iter().filter_map(|&i| values[i].as_ref().and_then(Value::image));
+        let cloudy = |class: &&f32| **class != 0.0;
+        rasters.into_iter().all(|r| (r.data.iter().filter(cloudy).count() as f64) < CLOUDS * r.data.len() as f64)
+    };
+    let whole = |value: &Value| {
+        let Some(valid) = value.image().and_then(|raster| raster.valid().map(|v| (v.count(), raster))) else {
+            return true;
+        };
+        (valid.0 as f64) > (1.0 - HOLES) * (valid.1.height * valid.1.width) as f64
+    };
+    let mut chosen: Vec<Vec<Option<Value>>> = read.into_iter().flatten().filter(clear).collect();
+    for value in chosen.iter_mut().flatten() {
+        if value.as_ref().is_some_and(|v| !whole(v)) {
+            *value = None;
+        }
+    }
+    let tensors = Exemplars::tensors(table, standards, &chosen)?;
+    Ok((chosen.len(), write_weights(path, &tensors, true)?))
+}
