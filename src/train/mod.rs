@@ -11,6 +11,7 @@ mod coarse;
 mod denoiser;
 mod field;
 mod field_denoiser;
+mod holes;
 mod items;
 mod judge;
 mod k_means;

@@ -85,8 +85,8 @@ impl Windows {
     }
 
     /// A random window: all its values, or only `only` (then from scenes that hold it). Windows that are mostly
-    /// without data of something are drawn again; smaller holes are filled on the way to the network and count like
-    /// everything else.
+    /// without data of something are drawn again; smaller holes are filled on the way to the network, and are no truth
+    /// to it.
     ///
     /// # Errors
     /// When no scene holds `only`, or 50 windows in a row cannot be read.
