@@ -16,6 +16,7 @@ mod numbers;
 mod pictures;
 mod raster_file;
 mod read_back;
+mod remarks;
 mod report;
 
 pub use collection::{Collection, Holding};
@@ -29,6 +30,7 @@ pub(crate) use numbers::{Conversion, Numbers};
 pub use raster_file::quiet_gdal;
 pub(crate) use raster_file::{BEYOND_MEASURE, MOST_PACKED, blocks_fit, pixels};
 pub(crate) use read_back::{Bits, read_back};
+pub use remarks::Remarks;
 pub use report::{BandReport, ClassShare, RasterReport, SceneReport};
 
 use crate::error::{Error, Result};
