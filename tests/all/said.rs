@@ -357,3 +357,27 @@ fn whoever_has_read_enough_of_a_check_ends_it_without_a_word() {
     let output = child.wait_with_output().expect("ended");
     assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()), (Some(0), String::new()));
 }
+
+#[test]
+fn zeros_in_the_mountains_are_questioned_and_those_of_a_sea_are_not() {
+    let dir = tempfile::tempdir().expect("folder");
+    let scene = common::copy_scene(COMPLETE, dir.path());
+    let notes = |lift: f64| {
+        let mut file = Rewritten::of("DEM").map(|v| v.max(0.0) + lift);
+        let (width, height) = file.size;
+        let inside = |i: usize| (i % width).abs_diff(width / 2) < 6 && (i / width).abs_diff(height / 2) < 6;
+        file.bands[0].1.iter_mut().enumerate().filter(|(i, _)| inside(*i)).for_each(|(_, v)| *v = 0.0);
+        file.write(&scene, "DEM");
+        read(&scene, "DEM").expect("read").1
+    };
+    let said = "exactly 0 m, in the midst of ground that lies far higher";
+    let told = notes(800.0);
+    assert!(told.contains("DEM.tif: 121 of") && told.contains(said), "{told}");
+    let flat = {
+        let mut file = Rewritten::of("DEM").map(|_| 4.0);
+        file.bands[0].1.iter_mut().step_by(3).for_each(|v| *v = 0.0);
+        file.write(&scene, "DEM");
+        read(&scene, "DEM").expect("read").1
+    };
+    assert!(!flat.contains(said) && !read(&common::scene(COMPLETE), "DEM").expect("read").1.contains(said), "{flat}");
+}
