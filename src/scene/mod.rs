@@ -18,6 +18,7 @@ mod raster_file;
 mod read_back;
 mod remarks;
 mod report;
+mod units;
 mod zeros;
 
 pub use collection::{Collection, Holding};

@@ -381,3 +381,46 @@ fn zeros_in_the_mountains_are_questioned_and_those_of_a_sea_are_not() {
     };
     assert!(!flat.contains(said) && !read(&common::scene(COMPLETE), "DEM").expect("read").1.contains(said), "{flat}");
 }
+
+#[test]
+fn bands_of_one_raster_are_in_one_unit_or_each_says_its_own() {
+    let dir = tempfile::tempdir().expect("folder");
+    let scene = common::copy_scene(COMPLETE, dir.path());
+    // The band of this name alone, or all of them.
+    let changed = |name: &str, band: &str, change: fn(f64) -> f64| {
+        let mut file = Rewritten::of(name);
+        let bands = file.bands.iter_mut().filter(|(own, _)| band.is_empty() || own == band);
+        bands.flat_map(|(_, values)| values).for_each(|v| *v = change(*v));
+        file.write(&scene, name);
+        read(&scene, name)
+    };
+    let odd = |notes: &str| notes.contains("percent") || notes.contains("one unit");
+    for name in ["S2L2A_10m", "S1RTC"] {
+        let (_, notes) = changed(name, "", |v| v).expect("a plain twin");
+        assert!(!odd(&notes), "{notes}");
+    }
+    let problem = changed("S2L2A_10m", "B03", |v| v / 10_000.0).expect_err("one band of 0 to 1");
+    assert!(problem.contains("S2L2A_10m.tif") && problem.contains("B03 reaches only 0."), "{problem}");
+    let problem = changed("S1RTC", "vh", |v| 10.0 * v.log10()).expect_err("one band in decibels");
+    assert!(problem.contains("S1RTC.tif") && problem.contains("vh has a median of -"), "{problem}");
+    let (_, notes) = changed("S2L2A_10m", "B03", |v| v / 100.0).expect("one band in percent");
+    assert!(notes.contains("B03 reaches only"), "{notes}");
+    let (_, notes) = changed("S2L2A_10m", "", |v| v / 100.0).expect("all bands in percent");
+    assert!(notes.contains("this looks like reflectance in percent"), "{notes}");
+    // Each band says what it is in: that is followed, band by band.
+    for (name, band, unit, change, off) in [
+        ("S2L2A_10m", "B03", "%", (|v| v / 100.0) as fn(f64) -> f64, 0.5),
+        ("S1RTC", "vh", "dB", |v| 10.0 * v.log10(), 1e-3),
+    ] {
+        let number = 1 + Rewritten::of(name).bands.iter().position(|(own, _)| own == band).expect("band");
+        let beside = scene.join(format!("{name}.tif.aux.xml"));
+        let say = format!(
+            "<PAMDataset><PAMRasterBand band=\"{number}\"><UnitType>{unit}</UnitType></PAMRasterBand></PAMDataset>"
+        );
+        let _ = changed(name, band, change);
+        std::fs::write(&beside, say).expect("unit");
+        let (found, notes) = read(&scene, name).expect("said");
+        let (plain, _) = read(&common::scene(COMPLETE), name).expect("as it is");
+        assert!(near(&plain, &found, off) && notes.contains("read as its tags say") && !odd(&notes), "{name}: {notes}");
+    }
+}
