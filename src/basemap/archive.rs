@@ -134,6 +134,14 @@ mod tests {
     }
 
     #[test]
+    fn a_picture_with_a_text_that_would_unpack_to_a_lot_is_measured_like_any() {
+        assert_eq!(side(&with_text(1000)), Some(256));
+        let large = with_text(24 << 20);
+        assert!(large.len() < 1 << 20);
+        assert_eq!(side(&large), Some(256));
+    }
+
+    #[test]
     fn a_map_whose_directory_claims_more_tiles_than_it_has_bytes_for_is_refused() {
         let dir = tempfile::tempdir().expect("folder");
         let path = dir.path().join("claims.pmtiles");

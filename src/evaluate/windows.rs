@@ -140,3 +140,20 @@ pub fn held_windows(
     }
     Ok(windows)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::modality::Mask;
+
+    #[test]
+    fn a_sky_that_is_not_known_is_not_clear() {
+        let clear = Raster::constant(1, 4, 4, 0.0);
+        assert_eq!(clear_share(&clear), 1.0);
+        // What lies beneath a hole looks like the code of a clear sky.
+        let holed = clear.clone().with_valid(&Mask::from_fn(4, 4, |pixel| pixel >= 4)).expect("mask");
+        assert_eq!(clear_share(&holed), 0.75);
+        let unknown = clear.with_valid(&Mask::from_fn(4, 4, |_| false)).expect("mask");
+        assert_eq!(clear_share(&unknown), 0.0);
+    }
+}

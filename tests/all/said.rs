@@ -51,6 +51,7 @@ impl Rewritten {
         let (width, height, n) = (self.size.0, self.size.1, self.bands.len());
         let mut dataset = match self.kind {
             GdalDataType::UInt16 => driver.create_with_band_type::<u16, _>(&path, width, height, n),
+            GdalDataType::UInt8 => driver.create_with_band_type::<u8, _>(&path, width, height, n),
             GdalDataType::Int16 => driver.create_with_band_type::<i16, _>(&path, width, height, n),
             _ => driver.create_with_band_type::<f32, _>(&path, width, height, n),
         }
@@ -359,30 +360,6 @@ fn whoever_has_read_enough_of_a_check_ends_it_without_a_word() {
 }
 
 #[test]
-fn zeros_in_the_mountains_are_questioned_and_those_of_a_sea_are_not() {
-    let dir = tempfile::tempdir().expect("folder");
-    let scene = common::copy_scene(COMPLETE, dir.path());
-    let notes = |lift: f64| {
-        let mut file = Rewritten::of("DEM").map(|v| v.max(0.0) + lift);
-        let (width, height) = file.size;
-        let inside = |i: usize| (i % width).abs_diff(width / 2) < 6 && (i / width).abs_diff(height / 2) < 6;
-        file.bands[0].1.iter_mut().enumerate().filter(|(i, _)| inside(*i)).for_each(|(_, v)| *v = 0.0);
-        file.write(&scene, "DEM");
-        read(&scene, "DEM").expect("read").1
-    };
-    let said = "exactly 0 m, in the midst of ground that lies far higher";
-    let told = notes(800.0);
-    assert!(told.contains("DEM.tif: 121 of") && told.contains(said), "{told}");
-    let flat = {
-        let mut file = Rewritten::of("DEM").map(|_| 4.0);
-        file.bands[0].1.iter_mut().step_by(3).for_each(|v| *v = 0.0);
-        file.write(&scene, "DEM");
-        read(&scene, "DEM").expect("read").1
-    };
-    assert!(!flat.contains(said) && !read(&common::scene(COMPLETE), "DEM").expect("read").1.contains(said), "{flat}");
-}
-
-#[test]
 fn bands_of_one_raster_are_in_one_unit_or_each_says_its_own() {
     let dir = tempfile::tempdir().expect("folder");
     let scene = common::copy_scene(COMPLETE, dir.path());
@@ -423,4 +400,60 @@ fn bands_of_one_raster_are_in_one_unit_or_each_says_its_own() {
         let (plain, _) = read(&common::scene(COMPLETE), name).expect("as it is");
         assert!(near(&plain, &found, off) && notes.contains("read as its tags say") && !odd(&notes), "{name}: {notes}");
     }
+}
+
+#[test]
+fn pictures_constant_bands_and_negative_power_are_questioned() {
+    let dir = tempfile::tempdir().expect("folder");
+    let scene = common::copy_scene(COMPLETE, dir.path());
+    let notes = |name: &str, file: Rewritten| {
+        file.write(&scene, name);
+        read(&scene, name).expect("read").1
+    };
+    let said = ["numbers are of 8 bits", "no sensor measures that", "which no power is"];
+    for name in ["S2L2A_10m", "S1RTC"] {
+        let plain = notes(name, Rewritten::of(name));
+        assert!(said.iter().all(|said| !plain.contains(said)), "{plain}");
+    }
+    let picture = Rewritten::of("S2L2A_10m").map(|v| (v / 20.0).min(255.0).round());
+    let told = notes("S2L2A_10m", Rewritten { kind: GdalDataType::UInt8, ..picture });
+    assert!(told.contains("S2L2A_10m.tif") && told.contains(said[0]), "{told}");
+    for (name, value) in [("S2L2A_10m", 1234.0), ("S1RTC", 0.25)] {
+        let mut file = Rewritten::of(name);
+        let band = file.bands[1].0.clone();
+        file.bands[1].1.fill(value);
+        let told = notes(name, file);
+        assert!(told.contains(&format!("{band} is {value} at all")) && told.contains(said[1]), "{told}");
+    }
+    let mut file = Rewritten::of("S1RTC");
+    let (width, _) = file.size;
+    // In the middle, where the window lies.
+    let middle = file.bands[0].1.len() / 2 + width / 2;
+    file.bands[0].1[middle..middle + 3].fill(-0.01);
+    let told = notes("S1RTC", file);
+    assert!(told.contains("3 of") && told.contains(said[2]), "{told}");
+}
+
+#[test]
+fn zeros_in_the_mountains_are_questioned_and_those_of_a_sea_are_not() {
+    let dir = tempfile::tempdir().expect("folder");
+    let scene = common::copy_scene(COMPLETE, dir.path());
+    let notes = |lift: f64| {
+        let mut file = Rewritten::of("DEM").map(|v| v.max(0.0) + lift);
+        let (width, height) = file.size;
+        let inside = |i: usize| (i % width).abs_diff(width / 2) < 6 && (i / width).abs_diff(height / 2) < 6;
+        file.bands[0].1.iter_mut().enumerate().filter(|(i, _)| inside(*i)).for_each(|(_, v)| *v = 0.0);
+        file.write(&scene, "DEM");
+        read(&scene, "DEM").expect("read").1
+    };
+    let said = "exactly 0 m, in the midst of ground that lies far higher";
+    let told = notes(800.0);
+    assert!(told.contains("DEM.tif: 121 of") && told.contains(said), "{told}");
+    let flat = {
+        let mut file = Rewritten::of("DEM").map(|_| 4.0);
+        file.bands[0].1.iter_mut().step_by(3).for_each(|v| *v = 0.0);
+        file.write(&scene, "DEM");
+        read(&scene, "DEM").expect("read").1
+    };
+    assert!(!flat.contains(said) && !read(&common::scene(COMPLETE), "DEM").expect("read").1.contains(said), "{flat}");
 }

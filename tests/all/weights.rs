@@ -127,3 +127,21 @@ fn damaged_storages_are_refused_by_name_unless_pytorch_left_the_checksums_out() 
     one[last + 16..last + 20].fill(0);
     assert!(read(&one).expect_err("changed").contains("tensor b is damaged"));
 }
+
+#[test]
+fn what_lies_in_the_place_of_weights_is_told() {
+    let dir = tempfile::tempdir().expect("folder");
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0000\nsize 12\n";
+    for name in ["weights.safetensors", "weights.pth"] {
+        for (text, says) in [
+            (pointer, "pointer of Git LFS"),
+            ("<!DOCTYPE html><html><body>Sign in</body></html>", "a web page, not weights"),
+            ("\n <HTML><head></head></HTML>", "a web page, not weights"),
+        ] {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).expect("file");
+            let problem = copgen::model::read_weights(&path).expect_err("no weights").to_string();
+            assert!(problem.contains(says) && problem.contains(name), "{problem}");
+        }
+    }
+}
