@@ -118,3 +118,57 @@ fn side(picture: &[u8]) -> Option<u32> {
     reader.limits(limits);
     reader.into_dimensions().ok().map(|(width, _)| width)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A picture of 256 pixels with a packed text of so many bytes before them.
+    fn with_text(length: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, 256, 256);
+        encoder.set_color(png::ColorType::Grayscale);
+        encoder.add_ztxt_chunk("note".into(), " ".repeat(length)).expect("text");
+        encoder.write_header().and_then(|mut w| w.write_image_data(&[7; 256 * 256])).expect("picture");
+        bytes
+    }
+
+    #[test]
+    fn a_picture_with_a_text_that_would_unpack_to_a_lot_is_measured_like_any() {
+        assert_eq!(side(&with_text(1000)), Some(256));
+        let large = with_text(24 << 20);
+        assert!(large.len() < 1 << 20);
+        assert_eq!(side(&large), Some(256));
+    }
+
+    #[test]
+    fn a_map_whose_directory_claims_more_tiles_than_it_has_bytes_for_is_refused() {
+        let dir = tempfile::tempdir().expect("folder");
+        let path = dir.path().join("claims.pmtiles");
+        let picture = with_text(10);
+        let open = |tiles: u8| {
+            // Number, run, length in three bytes, place.
+            let length =
+                [0, 7, 14].map(|shift| (picture.len() >> shift) as u8 & 0x7f | if shift < 14 { 0x80 } else { 0 });
+            let directory = [&[tiles, 0, 1][..], &length, &[1]].concat();
+            let told = 127 + directory.len();
+            let mut file = b"PMTiles\x03".to_vec();
+            for n in [127, directory.len(), told, 2, told + 2, 0, told + 2, picture.len(), 1, 1, 1] {
+                file.extend((n as u64).to_le_bytes());
+            }
+            file.extend([1, 1, 1, 2, 0, 0]);
+            for degrees in [-180, -85, 180, 85] {
+                file.extend((degrees * 10_000_000i32).to_le_bytes());
+            }
+            file.extend([0; 9]);
+            std::fs::write(&path, [&file, &directory, &b"{}"[..], &picture].concat()).expect("file");
+            Archive::open(&path).map(|map| map.info.side).map_err(|e| e.to_string())
+        };
+        assert_eq!(open(1), Ok(256));
+        let problem = open(100).expect_err("claims");
+        assert!(
+            problem.contains("claims 100 tiles and has room for 1") && problem.contains("claims.pmtiles"),
+            "{problem}"
+        );
+    }
+}

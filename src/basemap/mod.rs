@@ -3,6 +3,7 @@
 mod archive;
 mod cache;
 mod contents;
+mod directory;
 mod layers;
 mod lines;
 mod mbtiles;

@@ -1,6 +1,7 @@
 //! Raster tiles of a PMTiles file (<https://github.com/protomaps/PMTiles>, version 3).
 
 use super::contents::{Contents, DEEPEST, not_pictures};
+use super::directory::{HEADER, Section, Sections};
 use super::{TileAt, mercator};
 use crate::error::{Error, Result};
 use ::pmtiles::{AsyncBackend, AsyncPmTilesReader, BackendResponse, PmtError, PmtResult, TileCoord, TileType};
@@ -24,7 +25,7 @@ const KIND: usize = 99;
 const PICTURES: std::ops::RangeInclusive<u8> = 2..=5;
 /// Ways to compress: not at all, and gzip. Others grow further; pictures are compressed already.
 const PLAIN: u8 = 1;
-const GZIP: u8 = 2;
+pub(super) const GZIP: u8 = 2;
 
 /// An open file.
 pub(super) struct PmTiles {
@@ -36,6 +37,8 @@ pub(super) struct PmTiles {
 struct Plain {
     file: Mutex<File>,
     length: u64,
+    /// `None` until they are known.
+    sections: Option<Sections>,
 }
 
 impl Plain {
@@ -52,9 +55,26 @@ impl Plain {
     }
 }
 
+impl Plain {
+    /// A part of the file, all of it or as much as there is.
+    fn section(&self, section: Section) -> std::io::Result<Bytes> {
+        let fits = |v: u64| usize::try_from(v).map_err(|_| std::io::Error::other("a part of it lies outside"));
+        self.bytes(fits(section.offset)?, fits(section.length)?)
+    }
+
+    /// The same; of a directory only if it is one.
+    fn checked(&self, offset: usize, length: usize) -> std::io::Result<Bytes> {
+        let bytes = self.bytes(offset, length)?;
+        if let Some(sections) = self.sections.as_ref().filter(|sections| sections.is_leaf(offset as u64)) {
+            sections.check_directory(&bytes)?;
+        }
+        Ok(bytes)
+    }
+}
+
 impl AsyncBackend for Plain {
     fn read(&self, offset: usize, length: usize) -> impl Future<Output = PmtResult<BackendResponse>> + Send {
-        std::future::ready(self.bytes(offset, length).map(BackendResponse::new).map_err(PmtError::Reading))
+        std::future::ready(self.checked(offset, length).map(BackendResponse::new).map_err(PmtError::Reading))
     }
 }
 
@@ -67,8 +87,8 @@ impl PmTiles {
         let read = |e: std::io::Error| Error::io(path, "read", &e);
         let file = crate::files::open(path).map_err(read)?;
         let length = file.metadata().map_err(read)?.len();
-        let backend = Plain { file: Mutex::new(file), length };
-        let start = backend.bytes(0, KIND + 1).map_err(read)?;
+        let mut backend = Plain { file: Mutex::new(file), length, sections: None };
+        let start = backend.bytes(0, HEADER).map_err(read)?;
         if start.starts_with(MAGIC) && start.get(KIND).is_some_and(|kind| !PICTURES.contains(kind)) {
             return Err(not_pictures(path));
         }
@@ -78,6 +98,15 @@ impl PmTiles {
         if squeezed {
             let what = "It is compressed in a way that is not read: directories may be with gzip, pictures not again";
             return Err(Error::file(path, format!("{what}; convert it with the pmtiles tool")));
+        }
+        // What is not checked here is taken at its word.
+        if let Some(sections) = Sections::of(&start).filter(|_| start.starts_with(MAGIC)) {
+            let checked = backend.section(sections.root).and_then(|root| sections.check_directory(&root));
+            let description = || backend.section(sections.description);
+            checked
+                .and_then(|()| sections.check_description(&description()?))
+                .map_err(|e| damaged(path, &e.to_string()))?;
+            backend.sections = Some(sections);
         }
         let reader = guarded(path, || pollster::block_on(AsyncPmTilesReader::try_from_source(backend)))?;
         let header = reader.get_header();
@@ -118,11 +147,12 @@ impl PmTiles {
 
 /// The reader trusts what files say about themselves, and panics where that is nonsense.
 fn guarded<T>(path: &Path, read: impl FnOnce() -> PmtResult<T>) -> Result<T> {
-    let damaged = |reason: String| {
-        Error::file(path, format!("The map file is damaged or of another kind ({reason}); get it anew"))
-    };
     match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(done) => done.map_err(|e| damaged(e.to_string())),
-        Err(_) => Err(damaged("its directory points outside".into())),
+        Ok(done) => done.map_err(|e| damaged(path, &e.to_string())),
+        Err(_) => Err(damaged(path, "its directory points outside")),
     }
+}
+
+fn damaged(path: &Path, reason: &str) -> Error {
+    Error::file(path, format!("The map file is damaged or of another kind ({reason}); get it anew"))
 }

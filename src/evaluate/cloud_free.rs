@@ -6,13 +6,13 @@ use super::metrics::{Errors, ssim};
 use super::per_pixel::mean_and_deviation;
 use super::report::Row;
 use super::task_input::{TaskInput, rasters};
-use super::windows::{HeldWindow, clear_share};
+use super::windows::{HeldWindow, clear_share, opened};
 use crate::error::{Error, Result};
 use crate::files::folders;
 use crate::job::{Keep, KnownWhere, SetValue, kept_mask};
 use crate::modality::{ClassMap, Mask, Modality, Raster, Subject, measured};
 use crate::sampler::training_generator;
-use crate::scene::{Observation, Scene, SceneOptions, Window};
+use crate::scene::{Observation, Remarks, Scene, SceneOptions, Window};
 use crate::train::Use;
 use rand_chacha::rand_core::RngCore;
 use std::collections::BTreeMap;
@@ -71,9 +71,9 @@ impl TaskInput<'_> {
         let table = &self.evaluation.model.manifest.modalities;
         let options = SceneOptions { accept_stand_ins: true, ..SceneOptions::of(table) };
         let side = table.window_m();
-        let mut windows = Vec::new();
+        let (mut windows, remarks) = (Vec::new(), Remarks::default());
         for dir in folders(self.evaluation.scenes)? {
-            let Ok(scene) = Scene::open_with(&dir, &options) else { continue };
+            let Some(scene) = opened(&dir, &options) else { continue };
             let available = scene.available(table);
             let wanted = self.evaluation.recipe.data.is_for(scene.name(), Use::Test);
             if !wanted || !targets.iter().any(|target| available.contains(target)) {
@@ -91,7 +91,7 @@ impl TaskInput<'_> {
                     };
                     available.iter().all(whole)
                 };
-                windows.extend(HeldWindow::read(&dir, &scene, table, window, &available, whole)?);
+                windows.extend(HeldWindow::read(&dir, &scene, table, window, &available, &remarks, whole)?);
             }
         }
         Ok(windows)

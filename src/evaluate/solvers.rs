@@ -14,7 +14,7 @@ use crate::model::{
 use crate::sampler::{
     BatchName, Method, NoisePurpose, Role, Roles, SamplerOptions, Solver, Start, TimeGrid, sample, solved,
 };
-use crate::scene::{Scene, SceneOptions, Window};
+use crate::scene::{Remarks, Scene, SceneOptions, Window};
 use candle_core::{DType, Device, Tensor};
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -101,7 +101,7 @@ impl SolverStudy<'_> {
 
     fn cases(&self) -> Result<Vec<Case>> {
         let table = &self.model.manifest.modalities;
-        let mut cases = Vec::new();
+        let (mut cases, remarks) = (Vec::new(), Remarks::default());
         for dir in self.places {
             let scene = Scene::open_with(dir, &SceneOptions::of(table))?;
             let window = scene.window(table.window_m(), Window::Centre)?;
@@ -119,6 +119,7 @@ impl SolverStudy<'_> {
                 let generated = (!generated.is_empty()).then(|| all(generated));
                 let roles = Roles::new(table, &given, generated.as_deref())?;
                 let observation = scene.read(table, &window, &given)?;
+                remarks.tell(scene.name(), &observation);
                 let realisations = (0..self.samples as u64).collect();
                 let batch = BatchName { seed: self.seed, ground: window.clone(), realisations };
                 let mut start = Start { conditions: vec![None; table.len()], noise: vec![None; table.len()], batch };

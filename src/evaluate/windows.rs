@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::files::folders;
 use crate::grid::Footprint;
 use crate::modality::{ModalityTable, Raster, Value};
-use crate::scene::{Observation, Scene, SceneOptions, WINDOW_STEP_M, Window};
+use crate::scene::{Observation, Remarks, Scene, SceneOptions, WINDOW_STEP_M, Window};
 use crate::train::{DataRecipe, Use};
 use std::path::{Path, PathBuf};
 
@@ -29,7 +29,8 @@ pub(super) fn clear_share(sky: &Raster) -> f64 {
 }
 
 impl HeldWindow {
-    /// Reads a window with these modalities; `None` where it cannot be read or is not fit to be measured at.
+    /// Reads a window with these modalities; `None` where it cannot be read or is not fit to be measured at. What is to be
+    /// said of it is logged.
     ///
     /// # Errors
     /// When the window does not lie in the scene.
@@ -39,10 +40,21 @@ impl HeldWindow {
         table: &ModalityTable,
         window: Window,
         available: &[usize],
+        remarks: &Remarks,
         fit: impl FnOnce(&Observation) -> bool,
     ) -> Result<Option<Self>> {
         let ground = scene.window(table.window_m(), window)?;
-        let Some(observation) = scene.read(table, &ground, available).ok().filter(fit) else { return Ok(None) };
+        let observation = match scene.read(table, &ground, available) {
+            Ok(observation) => observation,
+            Err(error) => {
+                tracing::warn!("a window of {} is left out: {error}", scene.name());
+                return Ok(None);
+            }
+        };
+        remarks.tell(scene.name(), &observation);
+        if !fit(&observation) {
+            return Ok(None);
+        }
         let truth = observation.values.into_iter().map(|v| v.map(|g| g.value)).collect();
         Ok(Some(Self { dir: dir.to_path_buf(), scene: scene.name().to_owned(), window, ground, truth }))
     }
@@ -76,6 +88,11 @@ impl Choice<'_> {
     }
 }
 
+/// A scene; where it cannot be opened, the log says so.
+pub(super) fn opened(dir: &Path, options: &SceneOptions) -> Option<Scene> {
+    Scene::open_with(dir, options).inspect_err(|error| tracing::warn!("left out: {error}")).ok()
+}
+
 /// These windows of all scenes of a folder.
 ///
 /// # Errors
@@ -86,10 +103,10 @@ pub fn held_windows(
     recipe: &DataRecipe,
     choice: &Choice,
 ) -> Result<Vec<HeldWindow>> {
-    let mut windows = Vec::new();
+    let (mut windows, remarks) = (Vec::new(), Remarks::default());
     for dir in folders(dir)? {
         let options = SceneOptions { accept_stand_ins: recipe.accept_grd_as_rtc, ..SceneOptions::of(table) };
-        let Ok(scene) = Scene::open_with(&dir, &options) else { continue };
+        let Some(scene) = opened(&dir, &options) else { continue };
         if !choice.uses.iter().any(|purpose| recipe.is_for(scene.name(), *purpose)) {
             continue;
         }
@@ -115,11 +132,28 @@ pub fn held_windows(
             let fit = |observation: &Observation| {
                 (0..table.len()).all(|i| observation.mostly_missing(&table[i], i).is_none())
             };
-            windows.extend(HeldWindow::read(&dir, &scene, table, window, &available, fit)?);
+            windows.extend(HeldWindow::read(&dir, &scene, table, window, &available, &remarks, fit)?);
         }
     }
     if windows.is_empty() {
         return Err(Error::file(dir, "No held-out scene of the recipe lies here"));
     }
     Ok(windows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::modality::Mask;
+
+    #[test]
+    fn a_sky_that_is_not_known_is_not_clear() {
+        let clear = Raster::constant(1, 4, 4, 0.0);
+        assert_eq!(clear_share(&clear), 1.0);
+        // What lies beneath a hole looks like the code of a clear sky.
+        let holed = clear.clone().with_valid(&Mask::from_fn(4, 4, |pixel| pixel >= 4)).expect("mask");
+        assert_eq!(clear_share(&holed), 0.75);
+        let unknown = clear.with_valid(&Mask::from_fn(4, 4, |_| false)).expect("mask");
+        assert_eq!(clear_share(&unknown), 0.0);
+    }
 }

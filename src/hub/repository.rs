@@ -165,6 +165,36 @@ fn is_sha256(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// A server that refuses to say what a file is (HEAD), and gives it.
+    fn refusing(status: &'static str) -> String {
+        use std::io::{BufRead, BufReader, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("port");
+        let port = listener.local_addr().expect("address").port();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                let asked = lines.next().unwrap_or_default();
+                lines.take_while(|line| !line.is_empty()).for_each(drop);
+                let answer = match asked.starts_with("HEAD") {
+                    true => format!("{status}\r\ncontent-length: 0\r\n\r\n"),
+                    false => "206 Partial Content\r\ncontent-range: bytes 0-0/77\r\ncontent-length: 1\r\n\r\nP".into(),
+                };
+                let _ = (&stream).write_all(format!("HTTP/1.1 {answer}").as_bytes());
+            }
+        });
+        format!("http://127.0.0.1:{port}")
+    }
+
+    #[test]
+    fn a_mirror_that_refuses_to_describe_a_file_is_asked_for_its_beginning() {
+        let text = "repository = 'a/b'\nfile = 'c.pth'\nabout_bytes = 1";
+        let part: Part = toml::from_str(text).expect("part");
+        for status in ["405 Method Not Allowed", "403 Forbidden", "501 Not Implemented", "400 Bad Request"] {
+            let found = Hub::at(&refusing(status)).describe(&Network::default(), &part, &AtomicBool::new(false));
+            assert_eq!(found.expect(status).bytes, 77, "{status}");
+        }
+    }
+
     /// A mirror that sends elsewhere without a word on the file.
     fn mirror() -> String {
         use std::io::{BufRead, BufReader, Write};

@@ -71,3 +71,31 @@ impl Settings {
         serde_json::from_str(&text).map(Some).map_err(damaged)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_in_a_picture_are_unpacked_as_far_as_settings_go() {
+        let dir = tempfile::tempdir().expect("folder");
+        let path = dir.path().join("picture.png");
+        let (roles, set, keep) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let settings =
+            Settings { roles, set, keep, options: SamplerOptions::default(), post: PostOptions::default(), seed: 7 };
+        let text = serde_json::to_string(&settings).expect("text");
+        // Blanks after it change nothing but the length.
+        let read = |length: usize| {
+            let file = std::fs::File::create(&path).expect("file");
+            let mut writer = png::Encoder::new(file, 1, 1).write_header().expect("picture");
+            let mut chunk = png::text_metadata::ITXtChunk::new(SETTINGS_KEY, text.clone() + &" ".repeat(length));
+            chunk.compressed = true;
+            writer.write_text_chunk(&chunk).and_then(|()| writer.write_image_data(&[0])).expect("picture");
+            drop(writer);
+            assert!(std::fs::metadata(&path).expect("file").len() < 1 << 20);
+            Settings::in_file(&path).expect("a picture")
+        };
+        assert_eq!(read(2000), Some(settings.clone()));
+        assert_eq!(read(LONGEST), None);
+    }
+}

@@ -33,26 +33,20 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, TensorData>> {
         .find(|name| name == "data.pkl" || name.ends_with("/data.pkl"))
         .ok_or_else(|| bad("it has no data.pkl inside".into()))?;
     let root = index_name.trim_end_matches("data.pkl").to_owned();
-    if let Ok(order) = archive.by_name(&format!("{root}byteorder")) {
-        let mut text = String::new();
-        order.take(16).read_to_string(&mut text).map_err(|e| bad(format!("its byte order is damaged ({e})")))?;
-        if text.trim() == "big" {
+    let sealed = is_sealed(&mut archive, &index_name).map_err(|what| bad(format!("its index {what}")))?;
+    let order = format!("{root}byteorder");
+    if archive.index_for_name(&order).is_some() {
+        let text =
+            read_entry(&mut archive, &order, 16, sealed).map_err(|what| bad(format!("its byte order {what}")))?;
+        if text.trim_ascii() == b"big" {
             return Err(bad(
                 "its numbers are written in big-endian byte order; load and save it once on a little-endian machine"
                     .into(),
             ));
         }
     }
-    let mut index = Vec::new();
-    archive
-        .by_name(&index_name)
-        .map_err(|e| bad(e.to_string()))?
-        .take(MAX_INDEX_BYTES + 1)
-        .read_to_end(&mut index)
-        .map_err(|e| bad(format!("its index is damaged ({e})")))?;
-    if index.len() as u64 > MAX_INDEX_BYTES {
-        return Err(bad("its index is larger than 64 MiB".into()));
-    }
+    let index = read_entry(&mut archive, &index_name, MAX_INDEX_BYTES, sealed)
+        .map_err(|what| bad(format!("its index {what}")))?;
     let entries = read_index(&index).map_err(&bad)?;
 
     let mut budget = MAX_GROWTH.saturating_mul(length);
@@ -67,7 +61,7 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, TensorData>> {
         let key = &tensor.storage.key;
         let storage = match shared.remove(key) {
             Some(bytes) => bytes,
-            None => read_storage(&mut archive, &format!("{root}data/{key}"), &tensor.storage)
+            None => read_storage(&mut archive, &format!("{root}data/{key}"), &tensor.storage, sealed)
                 .map_err(|what| bad(format!("the data of tensor {name} {what}")))?,
         };
         // Tensors may share a storage; a small file must not ask for much memory that way.
@@ -119,21 +113,68 @@ pub(super) fn stand_in(path: &Path) -> Option<&'static str> {
 /// The bytes of a storage; what is wrong with them else.
 fn read_storage<R: Read + std::io::Seek>(
     archive: &mut zip::ZipArchive<R>,
-    entry: &str,
+    name: &str,
     storage: &Storage,
+    sealed: bool,
 ) -> Step<Vec<u8>> {
-    let entry = archive.by_name(entry).map_err(|_| "is missing; the file may be truncated".to_owned())?;
+    let entry = raw(archive, name)?;
     if entry.compression() != zip::CompressionMethod::Stored {
         return Err("is compressed, which PyTorch never does".into());
     }
     let size = entry.size();
+    drop(entry);
     let wanted = storage.elements.checked_mul(storage.dtype.size_in_bytes());
     let wanted = wanted
         .filter(|&bytes| bytes as u64 == size)
         .ok_or_else(|| format!("has {size} bytes, not what its index says"))?;
-    let mut bytes = Vec::new();
-    entry.take(wanted as u64).read_to_end(&mut bytes).map_err(|e| format!("is damaged ({e})"))?;
+    let bytes = read_entry(archive, name, wanted as u64, sealed)?;
     if bytes.len() == wanted { Ok(bytes) } else { Err("is truncated".into()) }
+}
+
+/// Whether entries carry their checksums. PyTorch can be told to leave them out
+/// (`torch.serialization.set_crc32_options(False)`): those of all entries are 0 then, of the index as well.
+fn is_sealed<R: Read + std::io::Seek>(archive: &mut zip::ZipArchive<R>, index: &str) -> Step<bool> {
+    Ok(raw(archive, index)?.crc32() != 0)
+}
+
+/// An entry as it lies in the file; its reader compares no checksum.
+fn raw<'a, R: Read + std::io::Seek>(
+    archive: &'a mut zip::ZipArchive<R>,
+    name: &str,
+) -> Step<zip::read::ZipFile<'a, R>> {
+    let number = archive.index_for_name(name).ok_or("is missing; the file may be truncated")?;
+    archive.by_index_raw(number).map_err(|e| format!("is damaged ({e})"))
+}
+
+/// The bytes of an entry of at most this size, compared with their checksum if the file is sealed with them; what is wrong
+/// with them else.
+fn read_entry<R: Read + std::io::Seek>(
+    archive: &mut zip::ZipArchive<R>,
+    name: &str,
+    most: u64,
+    sealed: bool,
+) -> Step<Vec<u8>> {
+    let entry = raw(archive, name)?;
+    let (declared, stored) = (entry.crc32(), entry.compression() == zip::CompressionMethod::Stored);
+    let mut bytes = Vec::new();
+    let read = if stored {
+        entry.take(most + 1).read_to_end(&mut bytes)
+    } else {
+        drop(entry);
+        let entry = archive.by_name(name).map_err(|e| format!("is damaged ({e})"))?;
+        entry.take(most + 1).read_to_end(&mut bytes)
+    };
+    read.map_err(|e| format!("is damaged ({e})"))?;
+    if bytes.len() as u64 > most {
+        return Err(format!("is larger than {most} bytes"));
+    }
+    let found = crc32fast::hash(&bytes);
+    if sealed && found != declared {
+        return Err(format!(
+            "is damaged: {name} in it has the checksum {found:08x}, and had {declared:08x} when it was saved; fetch or copy the file anew"
+        ));
+    }
+    Ok(bytes)
 }
 
 /// Number of elements of a shape; `None` if it is beyond what can be counted.

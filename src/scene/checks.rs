@@ -2,6 +2,7 @@
 
 use super::legends::elsewhere;
 use super::raster_file::RasterFile;
+use super::zeros::{inland, unexplained};
 use crate::modality::{Class, Modality, Raster, Subject};
 
 /// Reflectance that no ground reaches: real clouds and roofs were seen with 2.8.
@@ -130,6 +131,15 @@ pub(super) fn values(m: &Modality, raster: &Raster, file: &RasterFile, offset_po
             notes.push(format!(
                 "{name}: {:.0} % of the window is at or below 0 m; the model sees all of that as 0 m.",
                 low * 100.0
+            ));
+        }
+        let height = |(pixel, v): (usize, &f32)| if raster.is_valid(pixel) { *v } else { f32::NAN };
+        let heights: Vec<f32> = raster.channel(0).iter().enumerate().map(height).collect();
+        let zeros = unexplained(&heights, &inland(&heights, raster.width, &|_| None));
+        if zeros > 0 {
+            notes.push(format!(
+                "{name}: {zeros} of {} values are exactly 0 m, in the midst of ground that lies far higher; no sea is there, they may mean no data.",
+                sorted.len()
             ));
         }
     }

@@ -3,7 +3,7 @@
 use super::legends::{Codes, Legend, recognise};
 use super::numbers::Conversion;
 use super::raster_file::RasterFile;
-use super::{Gap, checks};
+use super::{Gap, checks, units};
 use crate::error::{Error, Result};
 use crate::grid::Footprint;
 use crate::modality::{Group, Mask, Modality, Raster};
@@ -320,6 +320,11 @@ impl Layer {
             raster = raster.with_valid(&valid)?;
             notes.push(gap.note(m, &raster));
         }
+        let name = header.path.file_name().unwrap_or_default().to_string_lossy();
+        units::check(m, &raster, &name, notes).map_err(|(channel, problem)| {
+            let file = self.locate(m, &m.channels[channel]).map_or(header, |(file, _)| file);
+            Error::file(&file.path, problem)
+        })?;
         checks::values(m, &raster, header, offset_possible && !moved, notes);
         Ok((raster, gap))
     }

@@ -16,7 +16,10 @@ mod numbers;
 mod pictures;
 mod raster_file;
 mod read_back;
+mod remarks;
 mod report;
+mod units;
+mod zeros;
 
 pub use collection::{Collection, Holding};
 pub use dates::day_in;
@@ -29,7 +32,9 @@ pub(crate) use numbers::{Conversion, Numbers};
 pub use raster_file::quiet_gdal;
 pub(crate) use raster_file::{BEYOND_MEASURE, MOST_PACKED, blocks_fit, pixels};
 pub(crate) use read_back::{Bits, read_back};
+pub use remarks::Remarks;
 pub use report::{BandReport, ClassShare, RasterReport, SceneReport};
+pub(crate) use zeros::{inland, regions, unexplained};
 
 use crate::error::{Error, Result};
 use crate::grid::Footprint;

@@ -5,7 +5,7 @@ use super::providers::Product;
 use super::stac::{Acquisition, Item};
 use crate::error::{Error, Result};
 use crate::files::read_text;
-use crate::modality::{Catalogue, Family};
+use crate::modality::{Catalogue, Family, Subject};
 use crate::text::address_without_secrets;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +33,8 @@ pub(super) struct Facts {
     pub poorest: String,
     /// Share of the pixels that stay without data.
     pub open: f64,
+    /// Share of the pixels that are exactly 0 m high though no sea is there.
+    pub zeros: f64,
     /// Side of the coarsest source pixels in metres, where they are clearly coarser than ours.
     pub coarsest: Option<f64>,
 }
@@ -58,6 +60,7 @@ impl Facts {
             missing: 0.0,
             poorest: String::new(),
             open: 0.0,
+            zeros: 0.0,
             coarsest: None,
         }
     }
@@ -94,17 +97,20 @@ impl Facts {
             text += &format!(", {said}");
         }
         if self.missing > 0.0 {
-            text += &format!(", {:.1} % of {} without data", self.missing * 100.0, self.poorest);
+            text += &format!(", {} of {} without data", percent(self.missing), self.poorest);
             let fill =
                 self.family.fill.as_ref().map(|fill| fill.meaning.as_str()).filter(|meaning| !meaning.is_empty());
             text += &match fill {
                 Some(meaning) if self.open <= 0.0 => format!(", {meaning}"),
                 Some(meaning) if self.open < self.missing => {
-                    format!(", {meaning} but for {:.1} % that lie on land", self.open * 100.0)
+                    format!(", {meaning} but for {} that lie on land", percent(self.open))
                 }
                 Some(_) => ", on land: tiles may be missing".to_owned(),
                 None => String::new(),
             };
+        }
+        if self.zeros > 0.0 {
+            text += &format!(", {} exactly 0 m on land, which may be no data", percent(self.zeros));
         }
         text
     }
@@ -122,11 +128,17 @@ impl Facts {
             "offset_removed_from": self.corrected,
             "without_data": self.missing,
             "left_without_data": self.open,
+            "zeros_on_land": self.zeros,
             "source_pixels_m": self.coarsest,
             "attribution": self.attribution,
             "licence": self.licence,
         })
     }
+}
+
+/// A share for people; one that is there is never none.
+fn percent(share: f64) -> String {
+    if share < 0.0005 { "less than 0.1 %".to_owned() } else { format!("{:.1} %", share * 100.0) }
 }
 
 /// What a user should know at once of a fetched scene: of families of which some is missing or was coarser than it looks, where
@@ -141,10 +153,13 @@ pub fn remarks(scene: &Path) -> Result<Vec<String>> {
         .map_err(|e| Error::file(&path, format!("This is no description of a scene: {e}")))?;
     let provenance = description["provenance"].as_object().into_iter().flatten();
     let odd = provenance.filter(|(family, record)| {
-        let missing = record["without_data"].as_f64().is_some_and(|share| share > 0.0);
+        let some = |what: &str| record[what].as_f64().is_some_and(|share| share > 0.0);
+        let missing = some("without_data") || some("zeros_on_land");
         let offset =
             record["offset_unknown"] == true && Catalogue::of_user().family(family).is_some_and(|f| f.offset.is_some());
-        missing || offset || record["source_pixels_m"].is_number()
+        // Masks are always made of a classification of 20 m.
+        let of_sky = |family: &str| Catalogue::of_user().family(family).is_some_and(|f| f.subject == Subject::Clouds);
+        missing || offset || record["source_pixels_m"].is_number() && !of_sky(family)
     });
     Ok(odd.filter_map(|(family, _)| Some(format!("{family}: {}.", description["origins"][family].as_str()?))).collect())
 }

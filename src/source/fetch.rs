@@ -29,7 +29,7 @@ const SIDE_BY_SIDE: usize = 4;
 const LEAST_M: f64 = 1920.0;
 
 /// Raised when what is made of the same order changes, so that what was made before is not taken for it.
-const EDITION: u8 = 4;
+const EDITION: u8 = 5;
 /// Northing of the equator in the southern zones of UTM, metres.
 const SOUTHERN_EQUATOR_M: f64 = 10_000_000.0;
 
@@ -423,10 +423,12 @@ fn write(
         }
         let grid = grid(order, m);
         let mut filled: Vec<Vec<f32>> = Vec::new();
+        let dry = |pixel: usize| dry(order, jobs, bands, &grid, pixel);
         for (_, band) in &own {
-            let (values, open) = holes::filled(m, &band.values, grid.size().0);
-            facts.open = facts.open.max(open as f64 / values.len().max(1) as f64);
-            filled.push(values);
+            let band = holes::filled(m, &band.values, grid.size().0, &dry);
+            let share = |count: usize| count as f64 / band.values.len().max(1) as f64;
+            (facts.open, facts.zeros) = (facts.open.max(share(band.open)), facts.zeros.max(share(band.zeros)));
+            filled.push(band.values);
         }
         let names = m.channels.iter().cloned();
         let file = GeoTiff {
@@ -458,6 +460,20 @@ fn write(
         "provenance": by(Facts::record),
     });
     write_atomically(&dir.join("scene.json"), format!("{description:#}").as_bytes())
+}
+
+/// Whether the ground in a pixel of a grid is dry, as land cover that was read with it says; `None` where that says nothing.
+fn dry(order: &Order, jobs: &[Job], bands: &[Band], grid: &PixelGrid, pixel: usize) -> Option<bool> {
+    let covers = |job: &Job| job.modality.about.subject == Subject::LandCover;
+    let (job, band) = jobs.iter().zip(bands).find(|(job, _)| covers(job))?;
+    let (width, own) = (grid.size().0, self::grid(order, job.modality));
+    let middle = |at: usize| ((at as f64 + 0.5) * grid.pixel_m / own.pixel_m) as usize;
+    let code = *band.values.get(middle(pixel / width) * own.size().0 + middle(pixel % width))?;
+    let class = job.modality.classes()?.iter().find(|class| f32::from(class.code) == code)?;
+    match class.name.as_str() {
+        "No data" | "Clouds" => None,
+        name => Some(!matches!(name, "Water" | "Flooded vegetation")),
+    }
 }
 
 /// How it is stored; what has nothing and no filling becomes the declared no-data value.

@@ -1,6 +1,7 @@
 //! What stands where no source has anything.
 
 use crate::modality::{Group, Subject};
+use crate::scene::{inland, regions, unexplained};
 
 /// As far from 0 m the edge of a sea may lie, metres: tiles that hold some of the sea have it at 0 m, give or take what
 /// resampling mixes in.
@@ -8,60 +9,36 @@ const SEA_LEVEL: f32 = 1.0;
 /// So much of a hole's edge has to lie there: low land has its rivers and ditches.
 const OF_THE_EDGE: f64 = 0.5;
 
+/// A band without holes where the catalogue says what stands there.
+pub(super) struct Filled {
+    /// Its pixels; NaN where it stays open.
+    pub values: Vec<f32>,
+    /// How many do.
+    pub open: usize,
+    /// Heights of exactly 0 m that no sea explains.
+    pub zeros: usize,
+}
+
 /// Pixels of a band with what the catalogue says stands where there is nothing: the sea has no elevation tiles, land cover has a
-/// class for it. A hole in elevation that land surrounds is no sea; it stays open. Also the number of pixels that do.
-pub(super) fn filled(m: &Group, values: &[f32], width: usize) -> (Vec<f32>, usize) {
+/// class for it. A hole in elevation that land surrounds is no sea; it stays open. `dry` says by pixel whether the ground is
+/// known to be dry there, or water.
+pub(super) fn filled(m: &Group, values: &[f32], width: usize, dry: &dyn Fn(usize) -> Option<bool>) -> Filled {
     let mut out = values.to_vec();
+    let is_elevation = m.about.subject == Subject::Elevation;
+    let on_land = if is_elevation { inland(values, width, dry) } else { vec![false; values.len()] };
     if let Some(fill) = &m.about.fill {
-        for hole in holes(values, width) {
-            let low = hole.edge.iter().filter(|&&at| values[at].abs() <= SEA_LEVEL).count();
-            let is_sea = low as f64 >= OF_THE_EDGE * hole.edge.len() as f64;
-            if m.about.subject != Subject::Elevation || is_sea {
+        for hole in regions(values, width, f32::is_nan) {
+            // Zeros that are none of the sea say as little of the ground as the hole itself.
+            let low = hole.edge.iter().filter(|&&at| values[at].abs() <= SEA_LEVEL && !on_land[at]).count();
+            let land = hole.pixels.iter().filter(|&&at| on_land[at] || dry(at) == Some(true)).count();
+            let is_sea = low as f64 >= OF_THE_EDGE * hole.edge.len() as f64 && 2 * land < hole.pixels.len().max(1);
+            if !is_elevation || is_sea {
                 hole.pixels.iter().for_each(|&at| out[at] = fill.value);
             }
         }
     }
     let open = out.iter().filter(|v| v.is_nan()).count();
-    (out, open)
-}
-
-/// Pixels without data that touch each other, and those with data that they touch.
-struct Hole {
-    pixels: Vec<usize>,
-    edge: Vec<usize>,
-}
-
-fn holes(values: &[f32], width: usize) -> Vec<Hole> {
-    let mut seen = vec![false; values.len()];
-    let mut all = Vec::new();
-    for start in 0..values.len() {
-        if seen[start] || !values[start].is_nan() {
-            continue;
-        }
-        seen[start] = true;
-        let mut hole = Hole { pixels: vec![start], edge: Vec::new() };
-        let mut next = 0;
-        while let Some(&at) = hole.pixels.get(next) {
-            next += 1;
-            let column = at % width;
-            let beside = [
-                (column > 0).then(|| at - 1),
-                (column + 1 < width).then(|| at + 1),
-                at.checked_sub(width),
-                Some(at + width).filter(|below| *below < values.len()),
-            ];
-            for other in beside.into_iter().flatten() {
-                if !values[other].is_nan() {
-                    hole.edge.push(other);
-                } else if !seen[other] {
-                    seen[other] = true;
-                    hole.pixels.push(other);
-                }
-            }
-        }
-        all.push(hole);
-    }
-    all
+    Filled { open, zeros: unexplained(values, &on_land), values: out }
 }
 
 #[cfg(test)]
@@ -78,6 +55,10 @@ mod tests {
     fn the_sea_is_filled_and_a_gap_on_land_is_not() {
         let catalogue = Catalogue::bundled();
         let m = catalogue.group("DEM").expect("modality");
+        let filled = |m: &Group, values: &[f32], width: usize| {
+            let filled = filled(m, values, width, &|_| None);
+            (filled.values, filled.open)
+        };
         let inland = filled(m, &gap(500.0, [500.0; 2]), 6);
         assert_eq!(inland.1, 4);
         assert!(inland.0[2].is_nan());
@@ -93,5 +74,25 @@ mod tests {
         assert_eq!(filled(m, &[f32::NAN; 12], 6), (vec![0.0; 12], 0));
         let cover = catalogue.group("LULC").expect("modality");
         assert_eq!(filled(cover, &gap(4.0, [4.0; 2]), 6).1, 0);
+    }
+
+    #[test]
+    fn what_the_ground_is_tells_of_the_sea() {
+        let catalogue = Catalogue::bundled();
+        let m = catalogue.group("DEM").expect("modality");
+        // Beside a lagoon at 0 m the tile of the mainland is missing: crops are known to grow there.
+        let coast = gap(0.0, [f32::NAN; 2]);
+        let known = |dry: bool| move |at: usize| Some(dry && (at % 6 == 2 || at % 6 > 3));
+        let opened = filled(m, &coast, 6, &known(true));
+        assert_eq!((opened.open, opened.zeros), (12, 0));
+        assert_eq!(filled(m, &coast, 6, &known(false)).open, 0);
+        assert_eq!(filled(m, &coast, 6, &|_| None).open, 0);
+        // A frame of zeros beside a hole, both high in the mountains: neither is the sea.
+        let mut framed = [1800.0, 1800.0, 0.0, f32::NAN, 1800.0, 1800.0].repeat(20);
+        let found = filled(m, &framed, 6, &|_| None);
+        assert_eq!((found.open, found.zeros), (20, 20));
+        framed.iter_mut().filter(|v| **v > 0.0).for_each(|v| *v = 0.4);
+        let found = filled(m, &framed, 6, &|_| None);
+        assert_eq!((found.open, found.zeros), (0, 0));
     }
 }

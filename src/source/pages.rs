@@ -86,6 +86,21 @@ struct Link {
     headers: Option<BTreeMap<String, Value>>,
 }
 
+impl Link {
+    /// The headers that are to be sent: a text, or several for one name. Those of the exchange itself are ours.
+    fn wanted_headers(&self) -> Vec<(String, String)> {
+        let ours = ["host", "connection", "content-length", "content-type", "transfer-encoding"];
+        let plain = |text: &str| !text.chars().any(char::is_control);
+        let value = |value: &Value| match value {
+            Value::Array(all) => Some(all.iter().map(Value::as_str).collect::<Option<Vec<_>>>()?.join(", ")),
+            Value::Number(number) => Some(number.to_string()),
+            other => other.as_str().map(str::to_owned),
+        };
+        let pairs = self.headers.iter().flatten().filter_map(|(name, v)| Some((name.clone(), value(v)?)));
+        pairs.filter(|(name, v)| !ours.contains(&name.to_lowercase().as_str()) && plain(name) && plain(v)).collect()
+    }
+}
+
 /// What lies in a box (west, south, east, north in degrees), item by item, addresses made whole; whether that was all.
 ///
 /// # Errors
@@ -134,11 +149,7 @@ pub(super) fn pages(
             // Some servers end at a page and only say by a number that there is more, others not even that.
             return Ok(answer.matched().map_or(features.len() < PAGE, |matched| seen as u64 >= matched));
         };
-        let href = resolved(&url, &next.href)?;
-        if !same_host(&href, &url) {
-            let elsewhere = format!("continued on another server ({})", address_without_secrets(&href));
-            return Err(unexpected(&url, &elsewhere));
-        }
+        let (href, wanted) = (next_address(&url, &next)?, next.wanted_headers());
         // Who gives a body means it to be sent.
         let posts = next.method.as_deref().map_or(next.body.is_some(), |method| method.eq_ignore_ascii_case("post"));
         body = match next.body {
@@ -148,11 +159,37 @@ pub(super) fn pages(
             // The same question goes to another address.
             None => Some(body.unwrap_or_else(|| question.clone())),
         };
-        let texts = next.headers.into_iter().flatten();
-        headers = texts.filter_map(|(name, value)| Some((name, value.as_str()?.to_owned()))).collect();
+        headers = wanted;
         url = href;
     }
     Ok(false)
+}
+
+/// Where the next page is. What stands in a question is no secret, so it may be put to another
+/// server, as redirections have it; headers may be keys, so they go to none, and a page that wants some there cannot be had.
+///
+/// # Errors
+/// When that is no address of the web, another server wants headers, or the way leads out of encryption.
+fn next_address(url: &str, next: &Link) -> Result<String> {
+    let mut href = resolved(url, &next.href)?;
+    let refused = |what: &str| unexpected(url, &format!("continued {what} ({})", address_without_secrets(&next.href)));
+    let is_safe = |address: &str| address.starts_with("https://");
+    let own = same_host(&href, url);
+    if own
+        && is_safe(url)
+        && let Some(rest) = href.strip_prefix("http://")
+    {
+        // Servers behind others often do not know how they are reached.
+        href = format!("https://{rest}");
+    }
+    match () {
+        () if !(is_safe(&href) || href.starts_with("http://")) => Err(refused("at what is no address of the web")),
+        () if is_safe(url) && !is_safe(&href) => Err(refused("on another server without encryption")),
+        () if !own && !next.wanted_headers().is_empty() => {
+            Err(refused("on another server that wants headers, which may be keys and are not sent there"))
+        }
+        () => Ok(href),
+    }
 }
 
 /// Makes addresses of files whole that are relative to the item, which says where it is itself (`self`), or to the answer
@@ -196,6 +233,31 @@ fn merged(question: &Value, more: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn headers_stay_with_the_server_that_asks_for_them() {
+        let link = |href: &str, headers: Value| -> Link {
+            serde_json::from_value(json!({"rel": "next", "href": href, "headers": headers})).expect("link")
+        };
+        let at = "https://h/stac/search";
+        let wants =
+            json!({"Search-After": ["a", "b"], "x-page": 2, "Host": "other", "odd": {"a": 1}, "two": "a\nb: c"});
+        let own = link("/stac/search?page=2", wants.clone());
+        assert_eq!(next_address(at, &own).expect("own"), "https://h/stac/search?page=2");
+        let sent = [("Search-After", "a, b"), ("x-page", "2")].map(|(name, v)| (name.to_owned(), v.to_owned()));
+        assert_eq!(own.wanted_headers(), sent);
+        // Without encryption only because the server does not know better.
+        assert_eq!(next_address(at, &link("http://h/next", json!(null))).expect("own"), "https://h/next");
+        assert_eq!(next_address(at, &link("https://g/next", json!({}))).expect("other"), "https://g/next");
+        for (href, headers, says) in [
+            ("https://g/next", wants, "wants headers"),
+            ("http://g/next", json!(null), "without encryption"),
+            ("file:///etc/hosts", json!(null), "no address of the web"),
+        ] {
+            let problem = next_address(at, &link(href, headers)).expect_err(href).to_string();
+            assert!(problem.contains(says) && problem.contains(href), "{problem}");
+        }
+    }
 
     #[test]
     fn relative_addresses_of_files_are_made_whole() {

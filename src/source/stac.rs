@@ -222,13 +222,16 @@ fn band_number(asset: &Value, wanted: &str) -> Option<usize> {
 
 /// Items of one pass of one satellite belong together: tiles side by side, or one tile processed twice.
 fn grouped(provider: &Provider, product: &Product, items: Vec<ParsedItem>) -> Vec<Acquisition> {
+    // A pass may begin on one day and end on the next; without an instant the day is all that is known.
     let mut groups: BTreeMap<(String, Option<String>), Vec<ParsedItem>> = BTreeMap::new();
     for parsed in items {
-        groups.entry((parsed.day.clone(), parsed.platform.clone())).or_default().push(parsed);
+        let day = if instant(&parsed).is_some() { String::new() } else { parsed.day.clone() };
+        groups.entry((day, parsed.platform.clone())).or_default().push(parsed);
     }
-    let passes =
-        groups.into_iter().flat_map(|(key, group)| passes(group).into_iter().map(move |pass| (key.clone(), pass)));
-    let acquisition = |((day, platform), mut group): ((String, Option<String>), Vec<ParsedItem>)| {
+    let passes = groups
+        .into_iter()
+        .flat_map(|((_, platform), group)| passes(group).into_iter().map(move |pass| (platform.clone(), pass)));
+    let acquisition = |(platform, mut group): (Option<String>, Vec<ParsedItem>)| {
         // What covers most comes first, of equals what was processed last.
         group.sort_by(|a, b| {
             let newest = |s: &ParsedItem| s.item.baseline.unwrap_or(0.0);
@@ -243,7 +246,7 @@ fn grouped(provider: &Provider, product: &Product, items: Vec<ParsedItem>) -> Ve
             provider: provider.name.clone(),
             collection: product.collection.clone(),
             family: product.family.clone(),
-            day,
+            day: first.day.clone(),
             instant: first.instant.clone(),
             cloud: first.cloud,
             platform,
@@ -255,14 +258,18 @@ fn grouped(provider: &Provider, product: &Product, items: Vec<ParsedItem>) -> Ve
     passes.filter_map(acquisition).collect()
 }
 
-/// Items of one day, parted where more time lies between them than a pass over neighbouring tiles takes.
+/// When an item was seen, if it says so to the second.
+fn instant(parsed: &ParsedItem) -> Option<Timestamp> {
+    parsed.instant.as_deref()?.parse().ok()
+}
+
+/// Items of one satellite, parted where more time lies between them than a pass over neighbouring tiles takes.
 fn passes(mut group: Vec<ParsedItem>) -> Vec<Vec<ParsedItem>> {
-    let at = |parsed: &ParsedItem| parsed.instant.as_deref().and_then(|instant| instant.parse::<Timestamp>().ok());
-    group.sort_by_key(at);
+    group.sort_by_key(instant);
     let mut passes: Vec<Vec<ParsedItem>> = Vec::new();
     for parsed in group {
-        let before = passes.last().and_then(|pass| pass.last()).map(at);
-        let together = before.is_some_and(|before| match (before, at(&parsed)) {
+        let before = passes.last().and_then(|pass| pass.last()).map(instant);
+        let together = before.is_some_and(|before| match (before, instant(&parsed)) {
             (Some(before), Some(now)) => now.duration_since(before) <= ONE_PASS,
             (before, now) => before == now,
         });
@@ -345,6 +352,19 @@ mod tests {
         // The next orbit, as it happens far in the north.
         let orbits = found(&[west("a", "2023-04-19T10:00:00Z"), east("b", "2023-04-19T11:40:00Z")]);
         assert_eq!(orbits.iter().map(|a| a.items.len()).collect::<Vec<_>>(), [1, 1]);
+        // A pass over midnight, as of radar in the evening; and the same hour of the next day.
+        let midnight = [west("a", "2023-04-19T23:59:50Z"), east("b", "2023-04-20T00:00:15Z")];
+        let [pass] = &found(&midnight)[..] else { panic!("one pass") };
+        assert_eq!((pass.items.len(), pass.coverage), (2, 1.0));
+        assert!(pass.instant.as_deref().is_some_and(|instant| instant.starts_with(&pass.day)), "{pass:?}");
+        let nights = found(&[west("a", "2023-04-19T23:59:50Z"), east("b", "2023-04-20T23:59:50Z")]);
+        assert_eq!(nights.len(), 2);
+        // Of what has a day alone nobody knows whether it was seen at once.
+        let days = found(&[west("a", "2023-04-19"), east("b", "2023-04-19"), east("c", "2023-04-20")]);
+        assert_eq!(
+            days.iter().map(|a| (&*a.day, a.items.len())).collect::<Vec<_>>(),
+            [("2023-04-19", 2), ("2023-04-20", 1)]
+        );
     }
 
     #[test]

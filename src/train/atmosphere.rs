@@ -99,10 +99,9 @@ pub(super) fn make_other_level(
             Source { raster: None, .. } => convert(c, 0.0),
         };
         let raster = Raster::from_fn(m.channels.len(), first.height, first.width, at);
-        let raster = match first.valid().map(|valid| raster.clone().with_valid(valid)) {
-            Some(Ok(holed)) => holed,
-            _ => raster,
-        };
+        // A pixel is valid where all that it was made of is; a mask that does not fit would mean bands of other sizes.
+        let mut masks = sources.iter().filter_map(|source| source.raster?.valid());
+        let Ok(raster) = masks.try_fold(raster, |raster, valid| raster.with_valid(valid)) else { continue };
         made.push((i, raster));
     }
     let any = !made.is_empty();

@@ -1,5 +1,6 @@
 //! Training of the autoencoder of one modality (specification F.2, the simple part): L1 + L2 + KL.
 
+use super::holes::{counts, told, valid};
 use super::parameters::Trainable;
 use super::recipe::{AutoencoderRecipe, Recipe};
 use super::split::Use;
@@ -108,8 +109,10 @@ fn start(
 ) -> Result<Trainable> {
     let mut start = BTreeMap::new();
     if settings.sizes.linear_path {
-        let images = batch(windows, m, index, settings.pca_windows, &mut generator(recipe, m, u64::MAX), device)?;
-        start = pca::fit(&images, m.pixels / m.latent[1], m.latent[0], settings.whitening)?;
+        let drawn = draw(windows, m, index, settings.pca_windows, &mut generator(recipe, m, u64::MAX))?;
+        let images = image(m, &drawn, device)?;
+        let whole = whole_cells(m, &drawn);
+        start = pca::fit(&images, whole.as_deref(), m.pixels / m.latent[1], m.latent[0], settings.whitening)?;
     }
     Ok(Trainable::new(recipe.seed, start, device).with_precision(settings.optimiser.precision))
 }
@@ -129,20 +132,16 @@ impl Task for AutoencoderTask<'_> {
         let (m, settings, mut generator) = (self.m, self.settings, part.clone());
         let model = &self.model;
         let size = settings.optimiser.batch;
-        let image = batch(&self.windows, m, self.index, size, &mut generator, self.device)?;
+        let drawn = draw(&self.windows, m, self.index, size, &mut generator)?;
+        let image = image(m, &drawn, self.device)?;
         let moments = Moments::split(&model.moments(&image)?)?;
         let noise = normal(moments.mean.elem_count(), &mut generator);
         let latent = moments.draw(&Tensor::from_vec(noise, moments.mean.shape(), self.device)?)?;
         let decoded = model.decode(&latent)?;
-        let difference = (&decoded - &image)?;
-        let mut loss = (difference.abs()?.sum_all()? + difference.sqr()?.sum_all()?)?;
-        if m.classes().is_some() && settings.cross_entropy > 0.0 {
-            // One-hot ±1: logits are the decoded values, four to a unit so that ±1 is a clear verdict.
-            let logits = candle_nn::ops::log_softmax(&(decoded * 4.0)?, 1)?;
-            let truth = image.affine(0.5, 0.5)?;
-            loss = (loss - ((logits * truth)?.sum_all()? * settings.cross_entropy)?)?;
-        }
+        let cross_entropy = if m.classes().is_some() { settings.cross_entropy } else { 0.0 };
+        let mut loss = image_loss(&decoded, &image, valid_pixels(m, &drawn, self.device)?.as_ref(), cross_entropy)?;
         let kl = ((moments.mean.sqr()? + moments.log_variance.exp()?)? - &moments.log_variance)?.affine(0.5, -0.5)?;
+        let kl = only(kl, numbers(whole_cells(m, &drawn), (size, 1, m.latent[1], m.latent[2]), self.device)?.as_ref())?;
         loss = (loss + (kl.sum_all()? * settings.kl_weight)?)?;
         // Summed over the values of an image as published, then shown per value.
         let values = (m.network_channels() * m.pixels * m.pixels) as f64;
@@ -171,16 +170,53 @@ pub(super) fn trained_autoencoder(
     Ok((model, report))
 }
 
-/// `n` random windows of one modality as a network image `(n, channels, H, W)`.
-fn batch(
-    windows: &Windows,
-    m: &Modality,
-    index: usize,
-    n: usize,
-    generator: &mut ChaCha12Rng,
-    device: &Device,
-) -> Result<Tensor> {
-    image(m, &draw(windows, m, index, n, generator)?, device)
+/// L1, L2 and, with a factor, cross-entropy of decoded images; of valid pixels alone where not all are.
+fn image_loss(decoded: &Tensor, image: &Tensor, valid: Option<&Tensor>, cross_entropy: f64) -> Result<Tensor> {
+    let difference = only((decoded - image)?, valid)?;
+    let mut loss = (difference.abs()?.sum_all()? + difference.sqr()?.sum_all()?)?;
+    if cross_entropy > 0.0 {
+        // One-hot ±1: logits are the decoded values, four to a unit so that ±1 is a clear verdict.
+        let logits = candle_nn::ops::log_softmax(&(decoded * 4.0)?, 1)?;
+        let truth = only(image.affine(0.5, 0.5)?, valid)?;
+        loss = (loss - ((logits * truth)?.sum_all()? * cross_entropy)?)?;
+    }
+    Ok(loss)
+}
+
+/// Values times 1 where they count, and 0 elsewhere.
+fn only(values: Tensor, counts: Option<&Tensor>) -> Result<Tensor> {
+    Ok(match counts {
+        Some(counts) => values.broadcast_mul(counts)?,
+        None => values,
+    })
+}
+
+/// 1 at every valid pixel `(n, 1, H, W)`; `None`: all are.
+fn valid_pixels(m: &Modality, values: &[Value], device: &Device) -> Result<Option<Tensor>> {
+    let flags = values.iter().any(|value| valid(value).is_some()).then(|| {
+        let own = |value| (0..m.pixels * m.pixels).map(move |pixel| counts(valid(value), pixel));
+        values.iter().flat_map(own).collect()
+    });
+    numbers(flags, (values.len(), 1, m.pixels, m.pixels), device)
+}
+
+/// By window and cell of the latent, whether all pixels of the cell are valid; `None`: all are.
+fn whole_cells(m: &Modality, values: &[Value]) -> Option<Vec<bool>> {
+    let [_, rows, columns] = m.latent;
+    values.iter().any(|value| valid(value).is_some()).then(|| {
+        let own = |value| {
+            let told = told(value, rows);
+            (0..rows * columns).map(move |cell| counts(told.as_ref(), cell))
+        };
+        values.iter().flat_map(own).collect()
+    })
+}
+
+/// Flags as numbers.
+fn numbers(flags: Option<Vec<bool>>, shape: (usize, usize, usize, usize), device: &Device) -> Result<Option<Tensor>> {
+    let number = |flag: bool| f32::from(u8::from(flag));
+    let tensor = |flags: Vec<bool>| Tensor::from_vec(flags.into_iter().map(number).collect::<Vec<_>>(), shape, device);
+    Ok(flags.map(tensor).transpose()?)
 }
 
 /// `n` random windows of one modality.
@@ -206,7 +242,7 @@ pub(super) fn normal(n: usize, generator: &mut ChaCha12Rng) -> Vec<f32> {
     (0..n).map(|_| StandardNormal.sample(&mut *generator)).collect()
 }
 
-/// Standard deviation of sampled latents over 64 windows.
+/// Standard deviation of sampled latents over 64 windows, where these have no holes.
 fn deviation(
     model: &Autoencoder,
     windows: &Windows,
@@ -217,11 +253,20 @@ fn deviation(
 ) -> Result<f64> {
     let mut latent: Vec<f32> = Vec::new();
     for _ in 0..64 / EVALUATED_TOGETHER {
-        let images = batch(windows, m, index, EVALUATED_TOGETHER, generator, device)?;
-        let moments = Moments::split(&model.moments(&images)?)?;
+        let drawn = draw(windows, m, index, EVALUATED_TOGETHER, generator)?;
+        let moments = Moments::split(&model.moments(&image(m, &drawn, device)?)?)?;
         let noise = normal(moments.mean.elem_count(), generator);
         let noise = Tensor::from_vec(noise, moments.mean.shape(), device)?;
-        latent.extend(moments.draw(&noise)?.flatten_all()?.to_vec1::<f32>()?);
+        let sampled = moments.draw(&noise)?.flatten_all()?.to_vec1::<f32>()?;
+        let (whole, cells) = (whole_cells(m, &drawn), m.latent[1] * m.latent[2]);
+        let of_cell = |(i, v): (usize, f32)| {
+            let cell = i / (m.latent[0] * cells) * cells + i % cells;
+            whole.as_ref().is_none_or(|whole| whole[cell]).then_some(v)
+        };
+        latent.extend(sampled.into_iter().enumerate().filter_map(of_cell));
+    }
+    if latent.is_empty() {
+        return Err(Error::request(format!("Every part of the windows drawn of {} has pixels without data.", m.name)));
     }
     let n = latent.len() as f64;
     let mean = latent.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
@@ -268,5 +313,49 @@ fn error(m: &Modality, a: f32, b: f32) -> f64 {
         () if m.classes().is_some() => f64::from(u8::from(a != b)),
         () if m.about.decibel => (10.0 * (f64::from(a) / f64::from(b)).log10()).abs(),
         () => f64::from((a - b).abs()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::modality::{Mask, Raster};
+
+    #[test]
+    fn what_was_filled_in_gives_no_loss_and_nothing_to_learn() {
+        let table = ModalityTable::published();
+        let m = &table[table.index("LULC").expect("modality")];
+        let side = m.pixels;
+        let hole = |pixel: usize| pixel % side < 9;
+        let raster = Raster::constant(1, side, side, 5.0);
+        let holed = raster.clone().with_valid(&Mask::from_fn(side, side, |pixel| !hole(pixel))).expect("mask");
+        let whole = [Value::Image(raster.clone()), Value::Image(raster.clone())];
+        assert!(valid_pixels(m, &whole, &Device::Cpu).expect("mask").is_none() && whole_cells(m, &whole).is_none());
+        let drawn = [Value::Image(raster), Value::Image(holed)];
+        let mask = valid_pixels(m, &drawn, &Device::Cpu).expect("mask").expect("holes");
+        // Whatever is beneath a hole of the second image: here the opposite of what it was filled with.
+        let truth = image(m, &drawn, &Device::Cpu).expect("image");
+        let (pixels, channels) = (side * side, m.network_channels());
+        let changed: Vec<f32> = truth.flatten_all().and_then(|t| t.to_vec1()).expect("values");
+        let change = |(i, v): (usize, f32)| if i >= channels * pixels && hole(i % pixels) { -v } else { v };
+        let changed: Vec<f32> = changed.into_iter().enumerate().map(change).collect();
+        let other = Tensor::from_vec(changed, truth.shape(), &Device::Cpu).expect("image");
+        let decoded = candle_core::Var::from_tensor(&truth.affine(0.3, 0.1).expect("image")).expect("variable");
+        let loss = |image: &Tensor| image_loss(&decoded, image, Some(&mask), 0.5).expect("loss");
+        let number = |loss: &Tensor| loss.to_scalar::<f32>().expect("number");
+        assert_eq!(number(&loss(&truth)), number(&loss(&other)));
+        assert!(number(&loss(&truth)) < number(&image_loss(&decoded, &truth, None, 0.5).expect("loss")));
+        let gradients = loss(&truth).backward().expect("gradients");
+        let gradient = gradients.get(&decoded).expect("gradient").flatten_all().and_then(|t| t.to_vec1::<f32>());
+        for (i, slope) in gradient.expect("values").into_iter().enumerate() {
+            assert_eq!(slope == 0.0, i >= channels * pixels && hole(i % pixels), "{i}");
+        }
+        // A cell of the latent counts where all of it does.
+        let cells = whole_cells(m, &drawn).expect("holes");
+        let [_, rows, columns] = m.latent;
+        let per_cell = side / columns;
+        for (i, counts) in cells.into_iter().enumerate() {
+            assert_eq!(counts, i < rows * columns || i % columns >= 9usize.div_ceil(per_cell), "{i}");
+        }
     }
 }

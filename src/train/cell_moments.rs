@@ -1,6 +1,7 @@
 //! Fits the statistics of a cascade's cells to windows that lack some modalities: first to all of them, then to each kind.
 
 use super::coarse::{CachedWindows, standardised_cells};
+use super::holes::is_whole;
 use super::items::Item;
 use super::k_means::k_means;
 use super::moments::{Moments, NOT_SEEN, Prior, maximise, own_deviations, rough_mean, scaled, squares};
@@ -77,6 +78,8 @@ fn held(windows: &CachedWindows, cells: &Cells, standards: &[Option<Standard>]) 
         let (mut stack, mut coefficients) = (Vec::new(), Vec::new());
         let item = Item { window, turn: window % 8, states: Vec::new(), seed: window as u64 };
         for (i, value) in windows.augmented(&item).iter().enumerate() {
+            // Scales are those of a whole image: what was filled in is smoother than what it stands for.
+            let value = value.as_ref().filter(|value| is_whole(value));
             let (Some(value), Some(part), Some(standard)) = (value, &cells.parts[i], &standards[i]) else { continue };
             coefficients.extend(standardised_cells(&windows.table[i], cells, part, standard, value)?);
             stack.extend(part.first..part.first + part.latent);

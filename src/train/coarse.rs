@@ -3,6 +3,7 @@
 use super::atmosphere::make_other_level;
 use super::augment::Augmentation;
 use super::autoencoder::normal;
+use super::holes::{counts, told, valid};
 use super::items::{Item, State, draw_items};
 use super::masks::known_pixels;
 use super::recipe::{OptimiserRecipe, Recipe};
@@ -10,7 +11,7 @@ use super::split::Use;
 use super::steps::Task;
 use super::windows::{Windows, turned_value, uniform};
 use crate::error::Result;
-use crate::modality::{Modality, ModalityTable, Subject, Value, to_network};
+use crate::modality::{Mask, Modality, ModalityTable, Subject, Value, to_network};
 use crate::model::TRAIN_STEPS;
 use crate::model::cascade::{Cells, Coarse, CoarseInputs, KnownCells, Level, Part, Standard};
 use crate::parallel;
@@ -141,8 +142,8 @@ impl<'a> CoarseTask<'a> {
             scalars: Vec::new(),
             scalar_weights: Vec::new(),
         };
-        let counts = |i: usize| values[i].is_some() && matches!(item.states[i], State::Noised(_));
-        let share = 1.0 / (0..table.len()).filter(|&i| counts(i)).count().max(1) as f32;
+        let scored = |i: usize| values[i].is_some() && matches!(item.states[i], State::Noised(_));
+        let share = 1.0 / (0..table.len()).filter(|&i| scored(i)).count().max(1) as f32;
         for (i, m) in table.iter().enumerate() {
             let noise = normal(m.latent.iter().product(), &mut generator);
             let level = match (item.states[i], &values[i]) {
@@ -160,7 +161,7 @@ impl<'a> CoarseTask<'a> {
             let mut latent: Vec<f32> = standardised.iter().map(|v| v * scale).collect();
             let Some(part) = &cells.parts[i] else {
                 target.scalars.extend_from_slice(&standardised);
-                target.scalar_weights.extend([if counts(i) { share * 0.1 / 3.0 } else { 0.0 }; 3]);
+                target.scalar_weights.extend([if scored(i) { share * 0.1 / 3.0 } else { 0.0 }; 3]);
                 if level == Level::GIVEN {
                     latent.iter_mut().zip(&noise).for_each(|(v, n)| *v += SCALAR_JITTER * n);
                 }
@@ -169,13 +170,15 @@ impl<'a> CoarseTask<'a> {
                 known.push(None);
                 continue;
             };
-            let valid = values[i].as_ref().and_then(Value::image).and_then(|raster| raster.valid().cloned());
-            let valid = valid.map(|valid| valid.resized(cells.side, cells.side));
-            let own_mask = mask.as_ref().filter(|_| counts(i));
-            if counts(i) {
-                let told = |cell: usize| {
-                    own_mask.is_none_or(|mask| !mask.at(cell)) && valid.as_ref().is_none_or(|valid| valid.at(cell))
-                };
+            let valid = values[i].as_ref().and_then(|value| told(value, cells.side));
+            // What was filled in is not known.
+            let own_mask = mask.as_ref().filter(|_| scored(i)).map(|mask| match &valid {
+                Some(valid) => mask.and(valid),
+                None => mask.clone(),
+            });
+            if scored(i) {
+                let told =
+                    |cell: usize| own_mask.as_ref().is_none_or(|mask| !mask.at(cell)) && counts(valid.as_ref(), cell);
                 let told: Vec<usize> = (0..cells.count()).filter(|&cell| told(cell)).collect();
                 for k in 0..part.latent {
                     let kind = if k >= part.channels { SPREAD_WEIGHT } else { 1.0 };
@@ -196,7 +199,7 @@ impl<'a> CoarseTask<'a> {
             }
             noisy.push(mixed(&latent, &noise, level));
             levels.push(level);
-            known.push(own_mask.map(|mask| KnownCells { mask: mask.clone(), latent }));
+            known.push(own_mask.map(|mask| KnownCells { mask, latent }));
         }
         Ok(Prepared { inputs: self.network.prepare(&noisy, &levels, &known)?, target })
     }
@@ -396,7 +399,8 @@ pub(super) fn standards(windows: &CachedWindows, cells: &Cells) -> Result<Vec<Op
         let Some(part) = &cells.parts[i] else { return Ok(None) };
         let m = &windows.table[i];
         let own = windows.train.iter().filter_map(|values| values[i].as_ref()).take(ENOUGH);
-        let images: Vec<Vec<f32>> = own.map(|value| to_network(m, value)).collect::<Result<_>>()?;
+        let image = |value: &Value| Ok((to_network(m, value)?, valid(value).cloned()));
+        let images: Vec<(Vec<f32>, Option<Mask>)> = own.map(image).collect::<Result<_>>()?;
         Ok(Some(Standard::fit(m, cells, part, &images)))
     })
 }

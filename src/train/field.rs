@@ -1,6 +1,7 @@
 //! Fits the statistics of a Gaussian field to scenes that lack some modalities, by expectation maximisation.
 
 use super::augment::Augmentation;
+use super::holes::is_whole;
 use super::moments::{Moments, Prior, correlation, maximise, rough_mean, scaled};
 use super::recipe::{FieldRecipe, Recipe};
 use super::regimes;
@@ -31,9 +32,14 @@ pub fn fit_field(recipe: &Recipe, table: &ModalityTable, scenes: &Path) -> Resul
     let layout = Layout::new(table)?;
     let mut generator = training_generator(recipe.seed, "field", "", 0);
     let (mut drawn, mut sources): (Vec<Held>, Vec<usize>) = (Vec::new(), Vec::new());
+    let mut holed = vec![0; table.len()];
     for _ in 0..settings.windows {
         let (source, mut values) = windows.draw_from(&mut generator, None)?;
         augmentation.apply(&mut values, generator.next_u64());
+        // A spectrum is that of a whole image: what was filled in is smoother than what it stands for.
+        for (value, holed) in values.iter_mut().zip(&mut holed) {
+            *holed += usize::from(value.take_if(|value| !is_whole(value)).is_some());
+        }
         let values = values.iter().zip(table.iter()).map(|(v, m)| v.as_ref().map(|v| to_network(m, v)).transpose());
         drawn.push(Held { weight: 0.0, values: values.collect::<Result<_>>()? });
         sources.push(source);
@@ -45,7 +51,13 @@ pub fn fit_field(recipe: &Recipe, table: &ModalityTable, scenes: &Path) -> Resul
     }
     for (i, m) in table.iter().enumerate() {
         if drawn.iter().all(|window| window.values[i].is_none()) {
-            return Err(Error::request(format!("No training scene holds {}.", m.name)));
+            return Err(Error::request(match holed[i] {
+                0 => format!("No training scene holds {}.", m.name),
+                n => format!(
+                    "All {n} windows drawn with {} have pixels without data, and statistics are those of whole images. Add scenes without holes.",
+                    m.name
+                ),
+            }));
         }
     }
     let pooled = fit_pooled(settings, table, &layout, &drawn)?;

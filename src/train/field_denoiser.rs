@@ -4,13 +4,14 @@
 
 use super::augment::Augmentation;
 use super::autoencoder::normal;
+use super::holes::{counted, counts, told, valid};
 use super::items::{ITEMS_TOGETHER, Item, State, draw_items};
 use super::recipe::Recipe;
 use super::split::Use;
 use super::steps::Task;
 use super::windows::{Windows, turned_value};
 use crate::error::Result;
-use crate::modality::{ModalityTable, Value, to_network};
+use crate::modality::{Mask, ModalityTable, Value, to_network};
 use crate::model::field::{Block, FieldDenoiser, Inputs, Level};
 use crate::parallel;
 use crate::sampler::training_generator;
@@ -104,36 +105,43 @@ impl<'a> FieldTask<'a> {
             levels.push(level);
         }
         let inputs = self.denoiser.prepare(&noisy, &levels)?;
-        let counted: Vec<usize> = (0..self.table.len())
+        let scored: Vec<usize> = (0..self.table.len())
             .filter(|&i| values[i].is_some() && matches!(item.states[i], State::Noised(_)))
             .collect();
+        let valid: Vec<Option<Mask>> = values.iter().map(|value| value.as_ref().and_then(valid).cloned()).collect();
         let mut target = Target {
             places: vec![0.0; places.count() * places.features],
-            place_weights: vec![0.0; places.features],
+            place_weights: vec![0.0; places.count() * places.features],
             scalars: Vec::new(),
             scalar_weights: Vec::new(),
         };
-        let share = 1.0 / counted.len().max(1) as f32;
+        let share = 1.0 / scored.len().max(1) as f32;
         for (i, part) in places.parts.iter().enumerate() {
-            let counts = counted.contains(&i);
-            let missing: Vec<f32> = if counts {
+            let is_scored = scored.contains(&i);
+            let missing: Vec<f32> = if is_scored {
                 clean[i].iter().zip(&inputs.estimate[i]).map(|(a, b)| a - b).collect()
             } else {
                 vec![0.0; inputs.estimate[i].len()]
             };
             match part {
-                Some(part) if counts => {
+                Some(part) if is_scored => {
                     places.gather(i, &missing, &mut target.places, places.features);
                     let own = part.first..part.first + part.size();
-                    let each = share / (places.count() * part.size()) as f32;
-                    target.place_weights[own.clone()].copy_from_slice(&self.weights[own.clone()]);
-                    target.place_weights[own].iter_mut().for_each(|w| *w *= each);
+                    // Places with pixels that say nothing have no truth.
+                    let told = values[i].as_ref().and_then(|value| told(value, places.per_side));
+                    let each = share / (counted(told.as_ref(), places.count()).max(1) * part.size()) as f32;
+                    for (place, weights) in target.place_weights.chunks_exact_mut(places.features).enumerate() {
+                        if counts(told.as_ref(), place) {
+                            weights[own.clone()].copy_from_slice(&self.weights[own.clone()]);
+                            weights[own.clone()].iter_mut().for_each(|w| *w *= each);
+                        }
+                    }
                 }
                 Some(_) => {}
                 None => {
                     let at = target.scalars.len();
                     target.scalars.extend(missing.iter().zip(&inputs.scalar_scale[at..]).map(|(v, s)| v / s));
-                    target.scalar_weights.extend([if counts { share / 3.0 } else { 0.0 }; 3]);
+                    target.scalar_weights.extend([if is_scored { share / 3.0 } else { 0.0 }; 3]);
                 }
             }
         }
@@ -144,12 +152,20 @@ impl<'a> FieldTask<'a> {
         // others of its step.
         for part in places.parts.iter().flatten() {
             let own = part.first..part.first + part.size();
-            let rows = target.places.chunks_exact(places.features);
-            let square: f32 = rows.map(|row| row[own.clone()].iter().map(|v| v * v).sum::<f32>()).sum();
-            let excess = square / (places.count() * part.size()) as f32 / MOST_EXCESS;
-            target.place_weights[own].iter_mut().for_each(|w| *w /= excess.max(1.0));
+            let weights = target.place_weights.chunks_exact(places.features);
+            let rows = target.places.chunks_exact(places.features).zip(weights);
+            let told = rows.filter(|(_, weights)| weights[part.first] > 0.0).map(|(row, _)| &row[own.clone()]);
+            let (mut square, mut count) = (0.0, 0);
+            for row in told {
+                square += row.iter().map(|v| v * v).sum::<f32>();
+                count += row.len();
+            }
+            let excess = square / count.max(1) as f32 / MOST_EXCESS;
+            for weights in target.place_weights.chunks_exact_mut(places.features) {
+                weights[own.clone()].iter_mut().for_each(|w| *w /= excess.max(1.0));
+            }
         }
-        Ok(Prepared { inputs, target, noisy, clean, levels, counted })
+        Ok(Prepared { inputs, target, noisy, clean, levels, scored, valid })
     }
 
     fn loss_of(&self, items: &[(&[Option<Value>], &Item)], divisor: f64) -> Result<Tensor> {
@@ -163,7 +179,7 @@ impl<'a> FieldTask<'a> {
         };
         let (b, n, features) = places.dims3()?;
         let error = (&places - stack(&|t| &t.places, &[b, n, features])?)?.sqr()?;
-        let error = error.broadcast_mul(&stack(&|t| &t.place_weights, &[b, 1, features])?)?.sum_all()?;
+        let error = (error * stack(&|t| &t.place_weights, &[b, n, features])?)?.sum_all()?;
         let three = scalars.dim(1)?;
         let scalar_error = (&scalars - stack(&|t| &t.scalars, &[b, three])?)?.sqr()?;
         let scalar_error = (scalar_error * stack(&|t| &t.scalar_weights, &[b, three])?)?.sum_all()?;
@@ -183,38 +199,46 @@ impl<'a> FieldTask<'a> {
         let flat = |t: &Tensor, i: usize| -> Result<Vec<f32>> { Ok(t.get(i)?.flatten_all()?.to_vec1()?) };
         let (mut inputs, mut targets, mut weights) = (Vec::new(), Vec::new(), Vec::new());
         for (k, item) in prepared.into_iter().enumerate() {
-            let Prepared { inputs: first, noisy, clean, levels, counted, .. } = item;
+            let Prepared { inputs: first, noisy, clean, levels, scored, valid, .. } = item;
             // Numbers, not a graph: each network learns from its own loss.
             let deviation = first.deviation.clone();
             let estimate = self.denoiser.corrected(first, &flat(places, k)?, &flat(scalars, k)?);
             let own = self.denoiser.refine_inputs(&noisy, &estimate, &levels, &deviation);
-            let (mut target, mut weight) =
-                (vec![0.0; grid.side * grid.side * grid.corrected], vec![0.0; grid.corrected]);
-            let counts: Vec<usize> = counted.into_iter().filter(|&i| grid.corrects(i)).collect();
-            for &i in &counts {
+            let (cells, size) = (grid.side * grid.side, grid.side * grid.side * grid.corrected);
+            let (mut target, mut weight) = (vec![0.0; size], vec![0.0; size]);
+            let scored: Vec<usize> = scored.into_iter().filter(|&i| grid.corrects(i)).collect();
+            for &i in &scored {
                 let missing: Vec<f32> =
                     clean[i].iter().zip(&estimate[i]).map(|(a, b)| (a - b) / own.scale[i]).collect();
-                let square = missing.iter().map(|v| v * v).sum::<f32>() / missing.len() as f32;
+                let pixels = layout.parts[i].side * layout.parts[i].side;
+                let own = missing.iter().enumerate().filter(|(k, _)| counts(valid[i].as_ref(), k % pixels));
+                let known = counted(valid[i].as_ref(), pixels) * layout.parts[i].channels;
+                let square = own.map(|(_, v)| v * v).sum::<f32>() / known.max(1) as f32;
                 let stride = grid.corrected;
                 let mut slot = Block { values: &mut target, stride, offset: 0 };
                 grid.put(layout, i, &missing, 1.0, &mut slot);
                 let range = grid.range(layout, i);
-                let each = 1.0 / (counts.len() * grid.side * grid.side * range.len()) as f32;
-                weight[range].fill(each / (square / MOST_EXCESS).max(1.0));
+                let told = valid[i].as_ref().map(|valid| valid.resized(grid.side, grid.side));
+                let each = 1.0 / (scored.len() * counted(told.as_ref(), cells).max(1) * range.len()) as f32;
+                for cell in (0..cells).filter(|&cell| counts(told.as_ref(), cell)) {
+                    let at = cell * grid.corrected;
+                    weight[at + range.start..at + range.end].fill(each / (square / MOST_EXCESS).max(1.0));
+                }
             }
             inputs.push(own);
             targets.push(target);
             weights.push(weight);
         }
         let (cells, c, n) = (grid.side * grid.side, grid.corrected, inputs.len());
-        let mut target = Vec::with_capacity(cells * c * n);
-        for cell in 0..cells {
-            targets.iter().for_each(|t| target.extend_from_slice(&t[cell * c..(cell + 1) * c]));
-        }
-        let target = Tensor::from_vec(target, (grid.side, grid.side, n, c), network.device())?;
-        let weights = Tensor::from_vec(weights.concat(), (n, c), network.device())?;
-        let error = (self.denoiser.refine(&inputs)? - target)?.sqr()?;
-        Ok(error.broadcast_mul(&weights)?.sum_all()?)
+        let side_by_side = |items: &[Vec<f32>]| -> Result<Tensor> {
+            let mut all = Vec::with_capacity(cells * c * n);
+            for cell in 0..cells {
+                items.iter().for_each(|item| all.extend_from_slice(&item[cell * c..(cell + 1) * c]));
+            }
+            Ok(Tensor::from_vec(all, (grid.side, grid.side, n, c), network.device())?)
+        };
+        let error = (self.denoiser.refine(&inputs)? - side_by_side(&targets)?)?.sqr()?;
+        Ok((error * side_by_side(&weights)?)?.sum_all()?)
     }
 }
 
@@ -285,11 +309,15 @@ struct Prepared {
     clean: Vec<Vec<f32>>,
     levels: Vec<Level>,
     /// Modalities that count in the loss.
-    counted: Vec<usize>,
+    scored: Vec<usize>,
+    /// By modality: where it is valid; `None`: everywhere.
+    valid: Vec<Option<Mask>>,
 }
 
 struct Target {
+    /// `(place, feature)`.
     places: Vec<f32>,
+    /// `(place, feature)`.
     place_weights: Vec<f32>,
     scalars: Vec<f32>,
     scalar_weights: Vec<f32>,
@@ -310,4 +338,60 @@ fn weights(denoiser: &FieldDenoiser) -> Vec<f32> {
         own.iter_mut().for_each(|w| *w /= mean);
     }
     weights
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::modality::Raster;
+    use crate::model::field::{Layout, Regime, Statistics};
+    use crate::model::{DenoiserSizes, MadeUp};
+    use candle_core::Device;
+    use nalgebra::DMatrix;
+
+    #[test]
+    fn only_what_was_observed_is_a_truth() {
+        let path = crate::files::bundled("models/recipes/demo.toml").expect("recipe");
+        let (recipe, table) = Recipe::open(&path).expect("recipe");
+        let n = Layout::new(&table).expect("layout").channels;
+        let bins = Layout::bins();
+        let regime = Regime { weight: 1.0, mean: vec![0.0; n], covariance: vec![DMatrix::identity(n, n); bins] };
+        let statistics = Statistics::new(&table, vec![0.0; n], vec![vec![0.5; n]; bins], vec![regime]).expect("field");
+        let local = recipe.denoiser.sizes.clone().expect("sizes").local;
+        let sizes = DenoiserSizes { width: 32, depth: 2, heads: 2, mlp_ratio: 2, local };
+        let mut parameters = MadeUp::new(&Device::Cpu);
+        let denoiser = FieldDenoiser::new(&table, &sizes, statistics, &mut parameters, &Device::Cpu).expect("denoiser");
+        let weights = weights(&denoiser);
+        let (cache, validation, augmentation) = (Vec::new(), Vec::new(), Augmentation::new(&recipe.data, &table));
+        let task = FieldTask { recipe: &recipe, table, denoiser, cache, validation, augmentation, weights };
+        let i = task.table.index("DEM").expect("modality");
+        let side = task.table[i].pixels;
+        let mut values: Vec<Option<Value>> = vec![None; task.table.len()];
+        let states = (0..values.len()).map(|k| if k == i { State::Noised(300) } else { State::Absent }).collect();
+        let item = Item { window: 0, turn: 0, states, seed: 1 };
+        let raster = Raster::from_fn(1, side, side, |_, pixel| (pixel % 17) as f32 * 10.0);
+        let prepared = |values: &[Option<Value>]| task.prepare(values, &item).expect("prepared").target.place_weights;
+        let loss = |values: &[Option<Value>]| {
+            let loss = task.loss_of(&[(values, &item)], 1.0).expect("loss");
+            loss.to_scalar::<f32>().expect("number")
+        };
+        values[i] = Some(Value::Image(raster.clone()));
+        let whole = prepared(&values);
+        assert!(loss(&values) > 0.0);
+        let valid = |pixel: usize| pixel / side >= 6 || pixel % side >= 6;
+        values[i] = Some(Value::Image(raster.clone().with_valid(&Mask::from_fn(side, side, valid)).expect("mask")));
+        let holed = prepared(&values);
+        let (per_side, features) = (task.denoiser.places().per_side, task.denoiser.places().features);
+        let reached = 6usize.div_ceil(side / per_side);
+        let told = (per_side * per_side - reached * reached) as f32;
+        for (k, (holed, whole)) in holed.iter().zip(&whole).enumerate() {
+            let (row, column) = (k / features / per_side, k / features % per_side);
+            let expected = if row < reached && column < reached { 0.0 } else { whole / told };
+            assert!((holed - expected * (per_side * per_side) as f32).abs() <= 1e-5 * whole, "place {row} {column}");
+        }
+        // With a hole in every place nothing is left to learn from.
+        let valid = |pixel: usize| pixel.is_multiple_of(2);
+        values[i] = Some(Value::Image(raster.with_valid(&Mask::from_fn(side, side, valid)).expect("mask")));
+        assert_eq!(loss(&values), 0.0);
+    }
 }

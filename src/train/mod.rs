@@ -12,6 +12,7 @@ mod denoiser;
 mod exemplars;
 mod field;
 mod field_denoiser;
+mod holes;
 mod items;
 mod judge;
 mod k_means;

@@ -12,12 +12,14 @@ const INITIAL_LOG_VARIANCE: f32 = -7.0;
 /// Linear path fitted to network images `(n, channels, H, W)`: patches of `factor` × `factor` pixels are projected on
 /// their leading principal components. Latents have the components' standard deviations to the power `1 − whitening`:
 /// 1 makes all alike, 0 leaves them as they are; in between, what matters most to the eye also weighs most in the
-/// denoiser's loss. Their average variance is 1. Returns the starting tensors of an autoencoder with `latent` channels.
+/// denoiser's loss. Their average variance is 1. `whole` says by image and patch which patches count; `None`: all.
+/// Returns the starting tensors of an autoencoder with `latent` channels.
 ///
 /// # Errors
-/// When the images are smaller than a patch or all alike.
+/// When the images are smaller than a patch or all alike, or no patch counts.
 pub(super) fn fit(
     images: &Tensor,
+    whole: Option<&[bool]>,
     factor: usize,
     latent: usize,
     whitening: f64,
@@ -28,13 +30,22 @@ pub(super) fn fit(
     if size < latent {
         return Err(Error::request(format!("A patch has {size} values, fewer than {latent} latent channels.")));
     }
-    let mean = images.mean_keepdim((0, 2, 3))?;
-    let patches = images
-        .broadcast_sub(&mean)?
+    let mut patches = images
         .reshape(&[n, c, rows, factor, columns, factor][..])?
         .permute(&[0, 2, 4, 1, 3, 5][..])?
-        .reshape((n * rows * columns, size))?;
-    let covariance = (patches.t()?.contiguous()?.matmul(&patches)? / (n * rows * columns) as f64)?;
+        .reshape((n * rows * columns, c, factor * factor))?;
+    let mut mean = images.mean_keepdim((0, 2, 3))?.reshape((1, c, 1))?;
+    if let Some(whole) = whole {
+        let kept: Vec<u32> = (0u32..).zip(whole).filter_map(|(patch, whole)| whole.then_some(patch)).collect();
+        if kept.is_empty() {
+            return Err(Error::request("Every patch of the training images has pixels without data."));
+        }
+        patches = patches.index_select(&Tensor::new(kept, images.device())?, 0)?;
+        mean = patches.mean_keepdim((0, 2))?;
+    }
+    let count = patches.dim(0)?;
+    let patches = patches.broadcast_sub(&mean)?.reshape((count, size))?;
+    let covariance = (patches.t()?.contiguous()?.matmul(&patches)? / count as f64)?;
     let covariance: Vec<f32> = covariance.flatten_all()?.to_vec1()?;
     let matrix = DMatrix::from_iterator(size, size, covariance.iter().map(|&v| f64::from(v)));
     let eigen = SymmetricEigen::new(matrix);
@@ -78,4 +89,30 @@ pub(super) fn fit(
         (name.to_owned(), TensorData { dtype: DType::F32, shape, bytes })
     })
     .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn patches_with_pixels_that_say_nothing_count_neither_in_the_mean_nor_in_the_components() {
+        let images = |beneath: f32| {
+            let value = |i: usize| match (i / 64, i % 64) {
+                // The first patch of the second image.
+                (1, pixel) if pixel / 8 < 4 && pixel % 8 < 4 => beneath,
+                (image, pixel) => ((pixel * 37 + image * 11) % 29) as f32 / 29.0,
+            };
+            Tensor::from_vec((0..128).map(value).collect::<Vec<f32>>(), (2, 1, 8, 8), &Device::Cpu).expect("images")
+        };
+        let whole: Vec<bool> = (0..8).map(|patch| patch != 4).collect();
+        let fitted = |beneath: f32, whole: Option<&[bool]>| -> Vec<(String, Vec<u8>)> {
+            let tensors = fit(&images(beneath), whole, 4, 3, 0.5).expect("fit");
+            tensors.into_iter().map(|(name, tensor)| (name, tensor.bytes)).collect()
+        };
+        assert_eq!(fitted(0.0, Some(&whole)), fitted(50.0, Some(&whole)));
+        assert_ne!(fitted(0.0, None), fitted(50.0, None));
+        assert!(fit(&images(0.0), Some(&[false; 8]), 4, 3, 0.5).is_err());
+    }
 }

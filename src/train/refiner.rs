@@ -3,6 +3,7 @@
 
 use super::autoencoder::normal;
 use super::coarse::CachedWindows;
+use super::holes::{told, valid};
 use super::items::{Item, State};
 use super::judge::{Judge, pooled};
 use super::masks::known_pixels;
@@ -40,6 +41,8 @@ struct Truth {
     drawn: [Tensor; 2],
     /// Weight of the difference of a pixel: 0 for classes.
     weights: [Tensor; 2],
+    /// The same of how a cell varies, by its pixels: 0 in all of a cell that has pixels without data.
+    whole: [Tensor; 2],
     /// By class modality of the finest layer: first channel, channels, and the true classes as 1 and 0 times their weight.
     classes: Vec<(usize, usize, Tensor)>,
     /// 0 where neither real nor drawn images are to show what is drawn: classes.
@@ -104,7 +107,8 @@ impl<'a> RefinerTask<'a> {
     fn difference(&self, drawn: &[Tensor; 2], truth: &Truth) -> Result<Tensor> {
         let side = self.network.cells().side;
         let mut loss = Tensor::zeros((), candle_core::DType::F32, drawn[0].device())?;
-        for ((drawn, real), weights) in drawn.iter().zip(&truth.real).zip(&truth.weights) {
+        let of_layers = truth.real.iter().zip(truth.weights.iter().zip(&truth.whole));
+        for (drawn, (real, (weights, whole))) in drawn.iter().zip(of_layers) {
             let off = ((drawn - real)?.abs()? * weights)?.sum_all()?;
             loss = (loss + (off * self.settings.difference)?)?;
             let spread = |x: &Tensor| -> Result<Tensor> {
@@ -114,7 +118,7 @@ impl<'a> RefinerTask<'a> {
                 Ok((((variance + smooth * smooth)?.sqrt()?) + smooth)?.log()?)
             };
             let each = (drawn.dim(0)? / side).pow(2) as f64;
-            let weights = (pooled(weights, side)? * each)?;
+            let weights = (pooled(whole, side)? * each)?;
             let off = ((spread(drawn)? - spread(real)?)?.abs()? * weights)?.sum_all()?;
             loss = (loss + (off * self.settings.spread)?)?;
         }
@@ -170,12 +174,17 @@ impl<'a> RefinerTask<'a> {
                     cells.iter_mut().zip(jitter).for_each(|(v, n)| *v += CELL_JITTER * n);
                 }
                 let own_mask = mask.as_ref().filter(|_| usage == Usage::Drawn);
-                let known = own_mask.map(|mask| mask.resized(part.pixels, part.pixels));
+                // What was filled in is not known.
+                let known =
+                    own_mask.map(|mask| mask.resized(part.pixels, part.pixels)).map(|mask| match valid(value) {
+                        Some(valid) => mask.and(valid),
+                        None => mask,
+                    });
                 let at = [fine, half].iter().position(|layer| layer.side == part.pixels);
                 if let Some(at) = at.filter(|_| usage != Usage::Absent) {
                     let layer = [fine, half][at];
                     let first = layer.members.iter().find(|(member, _)| *member == i).map_or(0, |(_, first)| *first);
-                    let valid = value.image().and_then(|raster| raster.valid());
+                    let valid = valid(value);
                     let is_class = m.classes().is_some();
                     images[at].put(number, first, &pixels);
                     let size = part.pixels * part.pixels;
@@ -194,6 +203,10 @@ impl<'a> RefinerTask<'a> {
                             }
                         }
                         images[at].draw(number, first..first + part.channels, &hole, each, is_class);
+                        let side = self.network.cells().side;
+                        if let Some(told) = told(value, side).filter(|_| !is_class) {
+                            images[at].leave_cells_out(number, first..first + part.channels, &told);
+                        }
                     }
                 }
                 let seen: Option<Option<Mask>> = match usage {
@@ -216,6 +229,7 @@ impl<'a> RefinerTask<'a> {
             drawn: pair(1),
             weights: pair(2),
             shown: pair(3),
+            whole: pair(4),
             classes: classes
                 .into_iter()
                 .map(|(first, channels, wanted)| {
@@ -235,10 +249,10 @@ fn shifted(image: &Tensor, [row, column]: [usize; 2], border: usize) -> Result<T
     Ok(image.narrow(0, row, side)?.narrow(1, column, side)?.contiguous()?)
 }
 
-/// What is known of a layer's pixels, `(row, column, item, channel)`: values, which are drawn, their weights, and which
-/// are shown to the judge.
+/// What is known of a layer's pixels, `(row, column, item, channel)`: values, which are drawn, their weights, which
+/// are shown to the judge, and the weights in cells whose variation is known.
 struct Images {
-    parts: [Vec<f32>; 4],
+    parts: [Vec<f32>; 5],
     side: usize,
     items: usize,
     channels: usize,
@@ -248,7 +262,12 @@ impl Images {
     fn new(layer: &Layer, items: usize) -> Self {
         let size = layer.side * layer.side * items * layer.channels;
         let zeros = || vec![0.0; size];
-        Self { parts: [zeros(), zeros(), zeros(), vec![1.0; size]], side: layer.side, items, channels: layer.channels }
+        Self {
+            parts: [zeros(), zeros(), zeros(), vec![1.0; size], zeros()],
+            side: layer.side,
+            items,
+            channels: layer.channels,
+        }
     }
 
     fn at(&self, pixel: usize, item: usize, channel: usize) -> usize {
@@ -272,18 +291,29 @@ impl Images {
                 self.parts[1][at] = *v;
                 self.parts[2][at] = if is_class { 0.0 } else { v * each };
                 self.parts[3][at] = if is_class { 1.0 - v } else { 1.0 };
+                self.parts[4][at] = self.parts[2][at];
             }
         }
     }
 
-    fn tensors(self) -> Result<[Tensor; 4]> {
+    /// Leaves the variation of cells out that are not set.
+    fn leave_cells_out(&mut self, item: usize, channels: std::ops::Range<usize>, told: &Mask) {
+        let told = told.resized(self.side, self.side);
+        for pixel in told.holes() {
+            for channel in channels.clone() {
+                let at = self.at(pixel, item, channel);
+                self.parts[4][at] = 0.0;
+            }
+        }
+    }
+
+    fn tensors(self) -> Result<[Tensor; 5]> {
         let shape = (self.side, self.side, self.items, self.channels);
-        let mut out = Vec::with_capacity(4);
+        let mut out = Vec::with_capacity(5);
         for part in self.parts {
             out.push(Tensor::from_vec(part, shape, &candle_core::Device::Cpu)?);
         }
-        let [a, b, c, d] = <[Tensor; 4]>::try_from(out).map_err(|_| crate::Error::Compute("four parts".into()))?;
-        Ok([a, b, c, d])
+        <[Tensor; 5]>::try_from(out).map_err(|_| crate::Error::Compute("five parts".into()))
     }
 }
 

@@ -5,7 +5,7 @@ use super::split::Use;
 use crate::error::{Error, Result};
 use crate::files::folders;
 use crate::modality::{Mask, ModalityTable, Raster, Subject, Value};
-use crate::scene::{Scene, SceneOptions, Window};
+use crate::scene::{Remarks, Scene, SceneOptions, Window};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::RngCore;
 use std::path::Path;
@@ -15,6 +15,8 @@ pub struct Windows {
     table: ModalityTable,
     scenes: Vec<Entry>,
     turns: bool,
+    /// What was said of the scenes.
+    remarks: Remarks,
 }
 
 struct Entry {
@@ -64,7 +66,7 @@ impl Windows {
         if scenes.is_empty() {
             return Err(Error::file(dir, "No scene here holds a window of this model"));
         }
-        Ok(Self { table: table.clone(), scenes, turns: recipe.turns })
+        Ok(Self { table: table.clone(), scenes, turns: recipe.turns, remarks: Remarks::default() })
     }
 
     /// The same without flips and quarter turns.
@@ -85,8 +87,8 @@ impl Windows {
     }
 
     /// A random window: all its values, or only `only` (then from scenes that hold it). Windows that are mostly
-    /// without data of something are drawn again; smaller holes are filled on the way to the network and count like
-    /// everything else.
+    /// without data of something are drawn again; smaller holes are filled on the way to the network, and are no truth
+    /// to it.
     ///
     /// # Errors
     /// When no scene holds `only`, or 50 windows in a row cannot be read.
@@ -157,6 +159,7 @@ impl Windows {
         let footprint = entry.scene.window(self.table.window_m(), Window::At { east_m, south_m })?;
         let wanted = only.map_or_else(|| entry.available.clone(), |m| vec![m]);
         let observation = entry.scene.read(&self.table, &footprint, &wanted)?;
+        self.remarks.tell(entry.scene.name(), &observation);
         for (i, m) in self.table.iter().enumerate() {
             observation.mostly_missing(m, i).map_or(Ok(()), Err)?;
         }

@@ -91,6 +91,58 @@ fn catalogues_that_say_things_in_their_own_way_are_understood() {
 }
 
 #[test]
+fn pages_go_on_with_the_headers_they_want_and_elsewhere_without_any() {
+    let item = |url: &str, id: &str| {
+        json!({"id": id, "bbox": [-180, -90, 180, 90], "properties": {},
+            "assets": {"data": {"href": format!("{url}/{id}.tif")}}})
+    };
+    let day = jiff::civil::date(2023, 1, 1);
+    let query = Query { corners: ground().corners().expect("corners"), from: day, to: day, most_cloud: 100.0 };
+    let go_on = std::sync::atomic::AtomicBool::new(false);
+    let found = |server: &Server| {
+        let found = survey(&Network::default(), &elevation_of(server), &["DEM".to_owned()], &query, &go_on);
+        found.map(|found| found.found["DEM"][0].items.len()).map_err(|e| e.to_string())
+    };
+    // Which page it is stands in a header alone, as a list.
+    let server = Server::start();
+    let url = server.url.clone();
+    server.handle("/search", move |seen: &Seen| {
+        let page = seen.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("search-after"));
+        let link = json!({"rel": "next", "method": "POST", "href": format!("{url}/search"), "headers": {"Search-After": ["a", "b"]}});
+        let (id, links) = match page {
+            Some((_, value)) if value == "a, b" => ("second", vec![]),
+            _ => ("first", vec![link]),
+        };
+        Reply::json(&json!({"type": "FeatureCollection", "features": [item(&url, id)], "links": links}))
+    });
+    assert_eq!(found(&server), Ok(2));
+    // The second page lies elsewhere, with and without a header that might be a key.
+    for (headers, pages) in [(json!({}), Some(2)), (json!({"Authorization": "Bearer x"}), None)] {
+        let (server, other) = (Server::start(), Server::start());
+        let (url, beyond) = (server.url.clone(), other.url.clone());
+        server.handle("/search", move |_: &Seen| {
+            let link = json!({"rel": "next", "href": format!("{beyond}/more"), "headers": headers});
+            Reply::json(&json!({"type": "FeatureCollection", "features": [item(&url, "first")], "links": [link]}))
+        });
+        let url = other.url.clone();
+        other.handle("/more", move |_: &Seen| {
+            Reply::json(&json!({"type": "FeatureCollection", "features": [item(&url, "second")], "links": []}))
+        });
+        match (found(&server), pages) {
+            (Ok(count), Some(pages)) => assert_eq!(count, pages),
+            (Err(problem), None) => {
+                assert!(
+                    problem.contains("another server that wants headers") && problem.contains("/more"),
+                    "{problem}"
+                );
+                assert!(other.seen().is_empty(), "nothing went there");
+            }
+            odd => panic!("{odd:?}"),
+        }
+    }
+}
+
+#[test]
 fn ground_on_the_antimeridian_is_asked_for_from_both_sides() {
     let server = Server::start();
     let url = server.url.clone();

@@ -97,6 +97,35 @@ fn from_a_click_to_exported_files() {
 }
 
 #[test]
+fn what_is_to_be_said_of_fetched_rasters_is_said_in_the_window() {
+    let catalogue = Catalogue::start();
+    let dir = tempfile::tempdir().expect("folder");
+    // A corner of the radar image lies beyond the swath.
+    let (radar, side) = common::catalogue::real("S1RTC");
+    let swath = |(i, v): (usize, &f32)| if i % side + i / side < side / 2 { f32::NAN } else { *v };
+    let values: Vec<f32> = radar["vv"].iter().enumerate().map(swath).collect();
+    let file = copgen::scene::GeoTiff {
+        footprint: &common::catalogue::ground(),
+        pixel_m: 10.0,
+        size: (side, side),
+        bands: vec![("vv".into(), values.as_slice())],
+        pixels: copgen::scene::Pixels::WithHoles(-32768.0),
+        meaning: copgen::scene::Meaning::default(),
+        metadata: Vec::new(),
+        cloud_optimised: true,
+    };
+    file.write(&catalogue.dir.path().join("vv.tif"), true).expect("raster");
+    let mut harness = found(&catalogue, dir.path());
+    press(&mut harness, "Fetch");
+    wait(&mut harness, "the fetch", |w| matches!(w.session().selection, Some(Selection::Scene(i)) if i > 1));
+    let notes: Vec<&str> = harness.state().session().notes.iter().map(|note| note.text.as_str()).collect();
+    let note = notes.iter().find(|note| note.starts_with("S1RTC: ")).unwrap_or_else(|| panic!("{notes:?}"));
+    assert!(note.contains("% of S1RTC without data") && note.contains("S1A_near"), "{note}");
+    // What every scene has is not worth a word.
+    assert!(notes.iter().all(|note| !note.starts_with("cloud_mask")), "{notes:?}");
+}
+
+#[test]
 fn without_a_network_kept_places_are_there_and_nobody_is_asked() {
     let catalogue = Catalogue::start();
     let dir = tempfile::tempdir().expect("folder");

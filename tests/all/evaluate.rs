@@ -1,6 +1,6 @@
 //! Evaluation of the bundled model on the bundled scenes that it was not trained on.
 
-use crate::common::{copgen, failure, project, success};
+use crate::common::{COMPLETE, copgen, copy_scene, failure, files, project, success};
 
 fn evaluate(model: &str, recipe: &str) -> assert_cmd::Command {
     let mut command = copgen();
@@ -68,4 +68,43 @@ fn what_cannot_be_evaluated_is_refused_with_the_reason() {
     assert!(message.contains("held-out"), "{message}");
     let csv = ["--csv", "figures.txt"];
     assert!(failure(evaluate("models/demo", "models/recipes/demo.toml").args(csv), 2).contains(".csv"));
+}
+
+#[test]
+fn what_reading_finds_out_is_told_once_per_scene_while_training_and_evaluating() {
+    let scenes = tempfile::tempdir().expect("folder");
+    let odd = copy_scene(COMPLETE, scenes.path());
+    for name in files(&project("assets/scenes")).into_iter().filter(|name| name != COMPLETE) {
+        copy_scene(&name, scenes.path());
+    }
+    let options = gdal::DatasetOptions { open_flags: gdal::GdalOpenFlags::GDAL_OF_UPDATE, ..Default::default() };
+    let dem = gdal::Dataset::open_ex(odd.join("DEM.tif"), options).expect("raster");
+    let mut band = dem.rasterband(1).expect("band");
+    let (width, height) = dem.raster_size();
+    let mut heights = band.read_as::<f32>((0, 0), (width, height), (width, height), None).expect("heights");
+    // No ground on Earth is that deep: in one pixel of every window.
+    let pixels = heights.data_mut().iter_mut().enumerate();
+    pixels.filter(|(pixel, _)| pixel % width % 16 == 0 && pixel / width % 16 == 0).for_each(|(_, v)| *v = -6000.0);
+    band.write((0, 0), (width, height), &mut heights).expect("write");
+    drop(dem);
+    let told = |command: &mut assert_cmd::Command| {
+        let output = command.output().expect("the program starts");
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{log}");
+        log.lines().filter(|line| line.contains(COMPLETE) && line.contains("where there is no ground on Earth")).count()
+    };
+    let mut command = copgen();
+    command.args(["evaluate", "--model"]).arg(project("models/demo"));
+    command.arg("--recipe").arg(project("models/recipes/demo.toml")).arg("--scenes").arg(scenes.path());
+    assert_eq!(told(command.args(["--task", "reconstruct", "--samples", "1"])), 1);
+
+    let recipe = std::fs::read_to_string(project("models/recipes/demo.toml")).expect("recipe");
+    let recipe = recipe.replace("split = \"split.csv\"", "").replace("windows = 2000", "windows = 200");
+    let recipe = recipe.replace("regimes = 6", "regimes = 1");
+    std::fs::write(scenes.path().join("tiny.toml"), recipe).expect("recipe");
+    let table = project("models/recipes/demo_modalities.json");
+    std::fs::copy(table, scenes.path().join("demo_modalities.json")).expect("table");
+    let mut command = copgen();
+    command.args(["train", "field"]).arg(scenes.path().join("tiny.toml")).arg("--scenes").arg(scenes.path());
+    assert_eq!(told(command.arg("--out").arg(scenes.path().join("model"))), 1);
 }

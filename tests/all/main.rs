@@ -7,6 +7,7 @@
 
 mod common;
 
+mod assembled;
 mod bad_input;
 mod bench;
 mod cascade;

@@ -51,6 +51,7 @@ impl Rewritten {
         let (width, height, n) = (self.size.0, self.size.1, self.bands.len());
         let mut dataset = match self.kind {
             GdalDataType::UInt16 => driver.create_with_band_type::<u16, _>(&path, width, height, n),
+            GdalDataType::UInt8 => driver.create_with_band_type::<u8, _>(&path, width, height, n),
             GdalDataType::Int16 => driver.create_with_band_type::<i16, _>(&path, width, height, n),
             _ => driver.create_with_band_type::<f32, _>(&path, width, height, n),
         }
@@ -356,4 +357,103 @@ fn whoever_has_read_enough_of_a_check_ends_it_without_a_word() {
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("ended");
     assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()), (Some(0), String::new()));
+}
+
+#[test]
+fn bands_of_one_raster_are_in_one_unit_or_each_says_its_own() {
+    let dir = tempfile::tempdir().expect("folder");
+    let scene = common::copy_scene(COMPLETE, dir.path());
+    // The band of this name alone, or all of them.
+    let changed = |name: &str, band: &str, change: fn(f64) -> f64| {
+        let mut file = Rewritten::of(name);
+        let bands = file.bands.iter_mut().filter(|(own, _)| band.is_empty() || own == band);
+        bands.flat_map(|(_, values)| values).for_each(|v| *v = change(*v));
+        file.write(&scene, name);
+        read(&scene, name)
+    };
+    let odd = |notes: &str| notes.contains("percent") || notes.contains("one unit");
+    for name in ["S2L2A_10m", "S1RTC"] {
+        let (_, notes) = changed(name, "", |v| v).expect("a plain twin");
+        assert!(!odd(&notes), "{notes}");
+    }
+    let problem = changed("S2L2A_10m", "B03", |v| v / 10_000.0).expect_err("one band of 0 to 1");
+    assert!(problem.contains("S2L2A_10m.tif") && problem.contains("B03 reaches only 0."), "{problem}");
+    let problem = changed("S1RTC", "vh", |v| 10.0 * v.log10()).expect_err("one band in decibels");
+    assert!(problem.contains("S1RTC.tif") && problem.contains("vh has a median of -"), "{problem}");
+    let (_, notes) = changed("S2L2A_10m", "B03", |v| v / 100.0).expect("one band in percent");
+    assert!(notes.contains("B03 reaches only"), "{notes}");
+    let (_, notes) = changed("S2L2A_10m", "", |v| v / 100.0).expect("all bands in percent");
+    assert!(notes.contains("this looks like reflectance in percent"), "{notes}");
+    // Each band says what it is in: that is followed, band by band.
+    for (name, band, unit, change, off) in [
+        ("S2L2A_10m", "B03", "%", (|v| v / 100.0) as fn(f64) -> f64, 0.5),
+        ("S1RTC", "vh", "dB", |v| 10.0 * v.log10(), 1e-3),
+    ] {
+        let number = 1 + Rewritten::of(name).bands.iter().position(|(own, _)| own == band).expect("band");
+        let beside = scene.join(format!("{name}.tif.aux.xml"));
+        let say = format!(
+            "<PAMDataset><PAMRasterBand band=\"{number}\"><UnitType>{unit}</UnitType></PAMRasterBand></PAMDataset>"
+        );
+        let _ = changed(name, band, change);
+        std::fs::write(&beside, say).expect("unit");
+        let (found, notes) = read(&scene, name).expect("said");
+        let (plain, _) = read(&common::scene(COMPLETE), name).expect("as it is");
+        assert!(near(&plain, &found, off) && notes.contains("read as its tags say") && !odd(&notes), "{name}: {notes}");
+    }
+}
+
+#[test]
+fn pictures_constant_bands_and_negative_power_are_questioned() {
+    let dir = tempfile::tempdir().expect("folder");
+    let scene = common::copy_scene(COMPLETE, dir.path());
+    let notes = |name: &str, file: Rewritten| {
+        file.write(&scene, name);
+        read(&scene, name).expect("read").1
+    };
+    let said = ["numbers are of 8 bits", "no sensor measures that", "which no power is"];
+    for name in ["S2L2A_10m", "S1RTC"] {
+        let plain = notes(name, Rewritten::of(name));
+        assert!(said.iter().all(|said| !plain.contains(said)), "{plain}");
+    }
+    let picture = Rewritten::of("S2L2A_10m").map(|v| (v / 20.0).min(255.0).round());
+    let told = notes("S2L2A_10m", Rewritten { kind: GdalDataType::UInt8, ..picture });
+    assert!(told.contains("S2L2A_10m.tif") && told.contains(said[0]), "{told}");
+    for (name, value) in [("S2L2A_10m", 1234.0), ("S1RTC", 0.25)] {
+        let mut file = Rewritten::of(name);
+        let band = file.bands[1].0.clone();
+        file.bands[1].1.fill(value);
+        let told = notes(name, file);
+        assert!(told.contains(&format!("{band} is {value} at all")) && told.contains(said[1]), "{told}");
+    }
+    let mut file = Rewritten::of("S1RTC");
+    let (width, _) = file.size;
+    // In the middle, where the window lies.
+    let middle = file.bands[0].1.len() / 2 + width / 2;
+    file.bands[0].1[middle..middle + 3].fill(-0.01);
+    let told = notes("S1RTC", file);
+    assert!(told.contains("3 of") && told.contains(said[2]), "{told}");
+}
+
+#[test]
+fn zeros_in_the_mountains_are_questioned_and_those_of_a_sea_are_not() {
+    let dir = tempfile::tempdir().expect("folder");
+    let scene = common::copy_scene(COMPLETE, dir.path());
+    let notes = |lift: f64| {
+        let mut file = Rewritten::of("DEM").map(|v| v.max(0.0) + lift);
+        let (width, height) = file.size;
+        let inside = |i: usize| (i % width).abs_diff(width / 2) < 6 && (i / width).abs_diff(height / 2) < 6;
+        file.bands[0].1.iter_mut().enumerate().filter(|(i, _)| inside(*i)).for_each(|(_, v)| *v = 0.0);
+        file.write(&scene, "DEM");
+        read(&scene, "DEM").expect("read").1
+    };
+    let said = "exactly 0 m, in the midst of ground that lies far higher";
+    let told = notes(800.0);
+    assert!(told.contains("DEM.tif: 121 of") && told.contains(said), "{told}");
+    let flat = {
+        let mut file = Rewritten::of("DEM").map(|_| 4.0);
+        file.bands[0].1.iter_mut().step_by(3).for_each(|v| *v = 0.0);
+        file.write(&scene, "DEM");
+        read(&scene, "DEM").expect("read").1
+    };
+    assert!(!flat.contains(said) && !read(&common::scene(COMPLETE), "DEM").expect("read").1.contains(said), "{flat}");
 }

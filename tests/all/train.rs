@@ -1,6 +1,6 @@
 //! Training: tiny models from the bundled scenes, end to end through the program.
 
-use crate::common::{COMPLETE, copgen, failure, files, generate, project, scene, success};
+use crate::common::{COMPLETE, copgen, copy_scene, failure, files, generate, project, scene, success};
 use std::path::{Path, PathBuf};
 
 /// Recipes next to each other in a folder: the bundled one and one with autoencoders, both tiny.
@@ -229,4 +229,35 @@ fn bad_recipes_are_refused_with_the_reason() {
     let (recipe, table) = copgen::train::Recipe::open(&project("models/recipes/base.toml")).expect("recipe");
     let sizes = recipe.denoiser.sizes.expect("sizes");
     assert_eq!((sizes.width, sizes.depth, table.window_m()), (1024, 20, 1920.0));
+}
+
+#[test]
+fn a_field_is_not_fitted_to_what_was_filled_in() {
+    let recipes = Recipes::new();
+    let scenes = tempfile::tempdir().expect("folder");
+    let holed = copy_scene(COMPLETE, scenes.path());
+    let options = gdal::DatasetOptions { open_flags: gdal::GdalOpenFlags::GDAL_OF_UPDATE, ..Default::default() };
+    let dem = gdal::Dataset::open_ex(holed.join("DEM.tif"), options).expect("raster");
+    let mut band = dem.rasterband(1).expect("band");
+    let (width, height) = dem.raster_size();
+    let mut heights = band.read_as::<f32>((0, 0), (width, height), (width, height), None).expect("heights");
+    // Some of every window.
+    let pixels = heights.data_mut().iter_mut().enumerate();
+    pixels.filter(|(pixel, _)| pixel % width % 8 == 0 && pixel / width % 8 == 0).for_each(|(_, v)| *v = -32767.0);
+    band.write((0, 0), (width, height), &mut heights).expect("write");
+    band.set_no_data_value(Some(-32767.0)).expect("no data");
+    drop(dem);
+    let fit = |scenes: &Path, out: &str| {
+        let mut command = copgen();
+        command.args(["train", "field"]).arg(recipes.path("field.toml")).arg("--scenes").arg(scenes);
+        command.arg("--out").arg(recipes.path(out));
+        command
+    };
+    let message = failure(&mut fit(scenes.path(), "holed"), 2);
+    assert!(message.contains("DEM have pixels without data") && message.contains("30 windows"), "{message}");
+    // Where another scene shows it without holes, that one alone tells of it.
+    for name in files(&project("assets/scenes")).into_iter().filter(|name| name != COMPLETE) {
+        copy_scene(&name, scenes.path());
+    }
+    success(&mut fit(scenes.path(), "mixed"));
 }

@@ -82,3 +82,66 @@ fn weights_of_checkpoints_and_of_wrapped_networks_are_found_and_changed_views_ar
     let problem = read(&negated, &plain).expect_err("negated");
     assert!(problem.contains("negated") && problem.contains("resolve_neg"), "{problem}");
 }
+
+#[test]
+fn damaged_storages_are_refused_by_name_unless_pytorch_left_the_checksums_out() {
+    let dir = tempfile::tempdir().expect("folder");
+    let path = dir.path().join("weights.pth");
+    let plain: Vec<Entry> = vec![("a.weight".into(), vec![3], vec![1.0, -2.0, 3.5]), ("b".into(), vec![1], vec![0.0])];
+    write_pth(&path, &index(&plain), &plain);
+    let bytes = std::fs::read(&path).expect("weights");
+    let read = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).expect("weights");
+        let numbers = |bytes: &[u8]| bytes.chunks(4).map(|v| f32::from_le_bytes([v[0], v[1], v[2], v[3]])).collect();
+        copgen::model::read_weights(&path)
+            .map(|found| found.into_values().map(|data| numbers(&data.bytes)).collect::<Vec<Vec<f32>>>())
+            .map_err(|e| e.to_string())
+    };
+    assert_eq!(read(&bytes), Ok(vec![vec![1.0, -2.0, 3.5], vec![0.0]]));
+    let at = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).position(|found| found == what).expect("there");
+    // One bit of a number, the file as large as before.
+    let number = at(&bytes, &3.5f32.to_le_bytes());
+    let mut damaged = bytes.clone();
+    damaged[number + 2] ^= 0x20;
+    let problem = read(&damaged).expect_err("damaged");
+    assert!(problem.contains("tensor a.weight is damaged: archive/data/0") && problem.contains("anew"), "{problem}");
+    // A name of the index.
+    let mut renamed = bytes.clone();
+    renamed[at(&bytes, b"a.weight")] = b'c';
+    let problem = read(&renamed).expect_err("damaged");
+    assert!(problem.contains("its index is damaged: archive/data.pkl"), "{problem}");
+    // As torch.serialization.set_crc32_options(False) has it: all checksums are 0, in both places where a zip has them.
+    let without = |bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        for (mark, crc) in [(b"PK\x03\x04", 14), (b"PK\x01\x02", 16)] {
+            let starts: Vec<usize> = (0..bytes.len() - 4).filter(|at| bytes[*at..].starts_with(mark)).collect();
+            starts.into_iter().for_each(|start| bytes[start + crc..start + crc + 4].fill(0));
+        }
+        bytes
+    };
+    assert_eq!(read(&without(&bytes)), Ok(vec![vec![1.0, -2.0, 3.5], vec![0.0]]));
+    assert!(read(&without(&damaged)).is_ok(), "nothing tells of the damage");
+    // One checksum that is 0 among others is none that was left out.
+    let mut one = bytes.clone();
+    let last = (0..bytes.len() - 4).rfind(|at| bytes[*at..].starts_with(b"PK\x01\x02")).expect("an entry");
+    one[last + 16..last + 20].fill(0);
+    assert!(read(&one).expect_err("changed").contains("tensor b is damaged"));
+}
+
+#[test]
+fn what_lies_in_the_place_of_weights_is_told() {
+    let dir = tempfile::tempdir().expect("folder");
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0000\nsize 12\n";
+    for name in ["weights.safetensors", "weights.pth"] {
+        for (text, says) in [
+            (pointer, "pointer of Git LFS"),
+            ("<!DOCTYPE html><html><body>Sign in</body></html>", "a web page, not weights"),
+            ("\n <HTML><head></head></HTML>", "a web page, not weights"),
+        ] {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).expect("file");
+            let problem = copgen::model::read_weights(&path).expect_err("no weights").to_string();
+            assert!(problem.contains(says) && problem.contains(name), "{problem}");
+        }
+    }
+}

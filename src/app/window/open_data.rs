@@ -11,7 +11,7 @@ use crate::app::work::read;
 use crate::error::{Error, Result};
 use crate::grid::GridCell;
 use crate::modality::Catalogue;
-use crate::source::{Area, FetchProgress, Query, Survey, fetch, survey};
+use crate::source::{Area, FetchProgress, Query, Survey, fetch, remarks, survey};
 use egui::TextureOptions;
 use std::path::PathBuf;
 
@@ -135,7 +135,7 @@ impl ExplorerWindow {
                 let dir = fetch(network, &sources, &order, &kept.scenes_dir(), stop, &mut progressed)?;
                 let removed = kept.make_room(&dir);
                 tell.send(move |window: &mut Self| window.made_room(removed));
-                Ok(dir)
+                Ok((remarks(&dir), dir))
             },
             move |window: &mut Self, done| window.fetched(&ticket, done, ending),
         );
@@ -155,16 +155,18 @@ impl ExplorerWindow {
         }
     }
 
-    fn fetched(&mut self, ticket: &Ticket, done: Result<PathBuf>, place: Ticket) {
+    /// Opens what was fetched, with what is to be said of it.
+    fn fetched(&mut self, ticket: &Ticket, done: Result<(Result<Vec<String>>, PathBuf)>, place: Ticket) {
         // What was told to stop has been forgotten; another fetch may go on.
         if !ticket.is_latest() {
             return self.list_kept_places();
         }
         self.data.fetching = None;
         match done {
-            Ok(dir) => {
+            Ok((remarks, dir)) => {
                 self.data.open = false;
-                self.open_places(move || read::folder(&dir), place, true);
+                let said = remarks.unwrap_or_else(|error| vec![error.to_string()]);
+                self.open_places_saying(move || read::folder(&dir), place, true, said);
                 self.list_kept_places();
             }
             Err(Error::Cancelled) => {}

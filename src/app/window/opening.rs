@@ -35,10 +35,25 @@ impl ExplorerWindow {
         place: Ticket,
         picked: bool,
     ) {
-        self.queue.run(Lane::Read, open, move |window: &mut Self, known| match known {
-            Ok(Known::Scene(known)) => window.scene_opened(*known, &place, picked),
-            Ok(Known::Collection(collection)) => window.collection_opened(*collection, place),
-            Err(error) => window.session.note(error.to_string(), true),
+        self.open_places_saying(open, place, picked, Vec::new());
+    }
+
+    /// The same; when they are open, this is told of them.
+    pub(super) fn open_places_saying(
+        &self,
+        open: impl FnOnce() -> Result<Known> + Send + 'static,
+        place: Ticket,
+        picked: bool,
+        said: Vec<String>,
+    ) {
+        self.queue.run(Lane::Read, open, move |window: &mut Self, known| {
+            match known {
+                Ok(Known::Scene(known)) => window.scene_opened(*known, &place, picked),
+                Ok(Known::Collection(collection)) => window.collection_opened(*collection, place),
+                Err(error) => window.session.note(error.to_string(), true),
+            }
+            // What is picked takes the notes about the place before with it.
+            said.into_iter().for_each(|text| window.session.note(text, false));
         });
     }
 

@@ -1,7 +1,7 @@
 //! Images as cells of a coarse grid: the mean of each channel in a cell, and how much it varies there.
 
 use crate::error::{Error, Result};
-use crate::modality::{Modality, ModalityTable};
+use crate::modality::{Mask, Modality, ModalityTable};
 use serde::{Deserialize, Serialize};
 
 /// Added to a deviation before its logarithm is taken, in units of the channel's deviation.
@@ -165,8 +165,9 @@ impl Standard {
         }
     }
 
-    /// Fits one to windows of network values `(channels, pixels, pixels)`.
-    pub fn fit(m: &Modality, cells: &Cells, part: &Part, windows: &[Vec<f32>]) -> Self {
+    /// Fits one to windows of network values `(channels, pixels, pixels)`, with the pixels of them that count (`None`: all).
+    pub fn fit(m: &Modality, cells: &Cells, part: &Part, windows: &[(Vec<f32>, Option<Mask>)]) -> Self {
+        let counts = |mask: &Option<Mask>, at: usize| mask.as_ref().is_none_or(|mask| mask.at(at));
         let size = part.pixels * part.pixels;
         // A class that is hardly ever seen must not weigh as much as one that is.
         let least = if m.classes().is_some() { 0.2 } else { 1e-3 };
@@ -181,23 +182,30 @@ impl Standard {
             [mean as f32, deviation as f32]
         };
         let channel = |k: usize| {
-            let own = windows.iter().flat_map(|image| image[k * size..(k + 1) * size].iter().copied());
+            let own = windows.iter().flat_map(|(image, valid)| {
+                let pixels = image[k * size..(k + 1) * size].iter().enumerate();
+                pixels.filter(|(pixel, _)| counts(valid, *pixel)).map(|(_, v)| *v)
+            });
             of(&mut { own }, least)
         };
         let pixels = (0..part.channels).map(channel).collect();
         let mut standard = Self { pixels, spreads: Vec::new() };
         if part.has_spreads() {
             let count = cells.count();
-            let all: Vec<Vec<f32>> = windows
+            let all: Vec<(Vec<f32>, Option<Mask>)> = windows
                 .iter()
-                .map(|image| {
+                .map(|(image, valid)| {
                     let mut image = image.clone();
                     standard.standardise(&mut image);
-                    spreads(&image, part.pixels, cells.side)
+                    let valid = valid.as_ref().map(|valid| valid.resized(cells.side, cells.side));
+                    (spreads(&image, part.pixels, cells.side), valid)
                 })
                 .collect();
             let channel = |k: usize| {
-                let own = all.iter().flat_map(|spreads| spreads[k * count..(k + 1) * count].iter().copied());
+                let own = all.iter().flat_map(|(spreads, valid)| {
+                    let cells = spreads[k * count..(k + 1) * count].iter().enumerate();
+                    cells.filter(|(cell, _)| counts(valid, *cell)).map(|(_, v)| *v)
+                });
                 of(&mut { own }, 0.05)
             };
             standard.spreads = (0..part.channels).map(channel).collect();
@@ -310,5 +318,25 @@ mod tests {
         // Nothing is made of pure noise, everything of what is given.
         assert_eq!(Level::ABSENT.expected(0.3), 0.0);
         assert!((Level::GIVEN.expected(0.3) - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn pixels_that_say_nothing_count_in_no_standard() {
+        let path = crate::files::bundled("models/recipes/cascade_modalities.json").expect("table");
+        let text = std::fs::read_to_string(path).expect("text");
+        let table: ModalityTable = serde_json::from_str(&text).expect("table");
+        let (cells, i) = (Cells::new(&table).expect("cells"), table.index("S2L2A_10m").expect("modality"));
+        let part = cells.parts[i].as_ref().expect("an image");
+        let side = part.pixels;
+        let hole = |pixel: usize| pixel / side < 7 && pixel % side < 9;
+        let window = |beneath: f32| -> Vec<f32> {
+            let value = |k: usize| if hole(k % (side * side)) { beneath } else { ((k * 37) % 101) as f32 / 100.0 };
+            (0..part.channels * side * side).map(value).collect()
+        };
+        let valid = Mask::from_fn(side, side, |pixel| !hole(pixel));
+        let fit = |beneath: f32, mask: Option<Mask>| Standard::fit(&table[i], &cells, part, &[(window(beneath), mask)]);
+        assert_eq!(fit(0.0, Some(valid.clone())), fit(9.0, Some(valid)));
+        assert_ne!(fit(0.0, None), fit(9.0, None));
+        assert_eq!(fit(0.5, None), fit(0.5, Some(Mask::full(side, side))));
     }
 }

@@ -190,4 +190,45 @@ mod tests {
             assert_eq!(instant_in(text).as_deref(), iso, "{text}");
         }
     }
+
+    #[test]
+    fn instants_of_older_writers_and_half_floats_are_read() {
+        use parquet::column::writer::ColumnWriter;
+        use parquet::data_type::{FixedLenByteArray, Int96};
+        use parquet::file::reader::{FileReader, SerializedFileReader};
+        use parquet::file::writer::SerializedFileWriter;
+        let text = "message m { optional int96 timestamp; optional fixed_len_byte_array(2) cloud_cover (FLOAT16); }";
+        let schema = parquet::schema::parser::parse_message_type(text).expect("schema");
+        let mut file = Vec::new();
+        let mut writer = SerializedFileWriter::new(&mut file, schema.into(), Default::default()).expect("writer");
+        let mut group = writer.next_row_group().expect("group");
+        // 20 April 2023, 11:43:51, as a Julian day and nanoseconds of it.
+        let (day, nanos) = (2_460_055, 42_231_000_000_000u64);
+        let mut instant = Int96::new();
+        instant.set_data(nanos as u32, (nanos >> 32) as u32, day);
+        while let Some(mut column) = group.next_column().expect("column") {
+            match column.untyped() {
+                ColumnWriter::Int96ColumnWriter(w) => {
+                    w.write_batch(&[instant], Some(&[1, 0]), None).expect("instant");
+                }
+                ColumnWriter::FixedLenByteArrayColumnWriter(w) => {
+                    let half = FixedLenByteArray::from(half::f16::from_f32(12.5).to_le_bytes().to_vec());
+                    w.write_batch(&[half], Some(&[1, 0]), None).expect("number");
+                }
+                _ => panic!("no other column"),
+            }
+            column.close().expect("column");
+        }
+        group.close().and_then(|_| writer.close()).expect("file");
+        let reader = SerializedFileReader::new(bytes::Bytes::from(file)).expect("file");
+        let group = reader.get_row_group(0).expect("group");
+        let schema = reader.metadata().file_metadata().schema_descr();
+        let read = |i: usize| {
+            let found = values(schema.column(i), group.get_column_page_reader(i).expect("pages"), &[0, 1]);
+            found.expect("values")
+        };
+        let instants: Vec<Option<String>> = read(0).iter().map(|v| v.as_ref()?.instant(&schema.column(0))).collect();
+        assert_eq!(instants, [Some("2023-04-20T11:43:51Z".to_owned()), None]);
+        assert_eq!(read(1), [Some(Datum::Real(12.5)), None]);
+    }
 }

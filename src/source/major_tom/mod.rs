@@ -7,6 +7,7 @@ mod bands;
 mod column;
 mod folder;
 mod origin;
+mod pages;
 mod ranges;
 mod rows;
 mod table;

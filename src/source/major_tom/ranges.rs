@@ -145,6 +145,16 @@ impl Ranges {
         }
     }
 
+    /// Bytes of which the first ones will be read again soon: over the network they are kept.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub(super) fn header(&self, range: Range<u64>) -> Result<Bytes> {
+        let ahead = range.start..self.0.length.min(range.end.max(range.start.saturating_add(PEEK)));
+        self.hold(vec![ahead])?;
+        self.bytes(range.start, range.end.saturating_sub(range.start))
+    }
+
     fn kept(&self, start: u64, length: u64) -> Option<Bytes> {
         let state = self.state();
         let (first, bytes) = state.kept.range(..=start).next_back()?;

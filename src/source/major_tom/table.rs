@@ -1,6 +1,7 @@
 //! A parquet file whose description has been read and checked.
 
 use super::column::{self, Datum};
+use super::pages;
 use super::ranges::Ranges;
 use super::{Access, Origin};
 use crate::error::Result;
@@ -159,8 +160,16 @@ impl Table {
             return Ok(vec![Some(same); rows.len()]);
         }
         self.hold([(group, column.to_owned())])?;
+        if let Some(&last) = rows.last() {
+            let part = |range: Range<u64>| self.ranges.header(range);
+            if let Some(odd) = pages::odd(Self::range(chunk), last, &part)? {
+                return Err(self.origin.problem(&format!("Its column {column} cannot be read: {odd}; fetch it again")));
+            }
+        }
         let read = || {
             let pages = SerializedPageReader::new(Arc::new(self.ranges.clone()), chunk, self.rows(group), None)?;
+            let levels = chunk.column_descr().max_def_level();
+            let pages = pages::Checked { pages: Box::new(pages), levels };
             column::values(chunk.column_descr_ptr(), Box::new(pages), rows)
         };
         sheltered(&self.origin, read)?.map_err(|e| self.ranges.explain(&e))
@@ -181,4 +190,43 @@ impl Table {
 fn sheltered<T>(origin: &Origin, read: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(read))
         .map_err(|_| origin.problem("The file is damaged in a way that cannot be read; fetch it again"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parquet::basic::{Compression, ZstdLevel};
+    use parquet::column::writer::ColumnWriter;
+    use parquet::data_type::ByteArray;
+    use parquet::file::properties::WriterProperties;
+    use parquet::file::writer::SerializedFileWriter;
+
+    #[test]
+    fn a_page_that_claims_to_unpack_to_more_than_any_is_refused_before_it_is() {
+        let dir = tempfile::tempdir().expect("folder");
+        let path = dir.path().join("part.parquet");
+        let schema =
+            parquet::schema::parser::parse_message_type("message m { optional binary note; }").expect("schema");
+        let codec = Compression::ZSTD(ZstdLevel::default());
+        let properties = WriterProperties::builder().set_compression(codec).set_dictionary_enabled(false);
+        let file = std::fs::File::create(&path).expect("file");
+        let mut writer = SerializedFileWriter::new(file, schema.into(), properties.build().into()).expect("writer");
+        let mut group = writer.next_row_group().expect("group");
+        let mut column = group.next_column().expect("column").expect("one");
+        let ColumnWriter::ByteArrayColumnWriter(w) = column.untyped() else { panic!("binary") };
+        // Its size takes four bytes in the header, and so does a larger one.
+        let note = vec![b' '; 1_200_000];
+        w.write_batch(&[ByteArray::from(note.clone())], Some(&[1]), None).expect("note");
+        column.close().and_then(|_| group.close()).and_then(|_| writer.close()).expect("file");
+        let access = Access::new(crate::net::Network::default(), Arc::default());
+        let origin = Origin::File(path.clone());
+        let read = || Table::open(&origin, &access).and_then(|table| table.values(0, "note", &[0]));
+        assert_eq!(read().expect("sound"), [Some(Datum::Bytes(note))]);
+        let mut bytes = std::fs::read(&path).expect("bytes");
+        assert_eq!(bytes[4..7], [0x15, 0, 0x15], "kind of page and its size come first");
+        bytes[7..11].copy_from_slice(&[0xfe, 0xff, 0xff, 0x7f]);
+        std::fs::write(&path, bytes).expect("damaged");
+        let problem = read().expect_err("claims").to_string();
+        assert!(problem.contains("column note") && problem.contains("claims to unpack to"), "{problem}");
+    }
 }

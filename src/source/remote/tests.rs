@@ -220,3 +220,19 @@ fn a_raster_that_reaches_beyond_180_degrees_is_met_on_the_other_side() {
         assert!(layer.values.iter().all(|v| (*v - 70.0).abs() < 1e-3), "{lon}");
     }
 }
+
+#[test]
+fn complex_numbers_are_refused_for_what_they_are() {
+    let dir = tempfile::tempdir().expect("folder");
+    let path = dir.path().join("complex.tif");
+    let text = "<VRTDataset rasterXSize=\"8\" rasterYSize=\"8\"><SRS>EPSG:32632</SRS><GeoTransform>600000,10,0,5200020,0,-10</GeoTransform><VRTRasterBand dataType=\"CFloat32\" band=\"1\"/></VRTDataset>";
+    let driver = gdal::DriverManager::get_driver_by_name("GTiff").expect("driver");
+    let source = Dataset::open(text).expect("description");
+    source.create_copy(&driver, &path, &Default::default()).and_then(Dataset::close).expect("raster");
+    for pixel_m in [10.0, 20.0] {
+        let grid = PixelGrid { footprint: ground(32632, 600_000.0, 5_200_020.0, 80.0, 80.0), pixel_m };
+        let trouble = on_grid(&path.display().to_string(), None, &grid, VALUES).expect_err("complex");
+        let Trouble::Lasting(what) = trouble else { panic!("{trouble:?}") };
+        assert!(what.contains("complex"), "{what}");
+    }
+}
