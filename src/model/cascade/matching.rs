@@ -11,7 +11,7 @@ const WINDOWS: usize = 64;
 /// Cells on either side that say whether a neighbourhood is like what is given.
 const GIVEN_RADIUS: usize = 2;
 /// Neighbourhoods that what is given leaves to choose from, at each cell.
-const LEFT: f64 = 60.0;
+const LEFT: f64 = 200.0;
 /// Deviation of given measurements, standardised, within which they count as alike, and that of shares of classes.
 const ALIKE: f32 = 0.5;
 const ALIKE_SHARES: f32 = 0.3;
@@ -20,7 +20,7 @@ const ALIKE_SCALARS: f32 = 0.4;
 /// What it costs a neighbourhood that a given modality is not known of it: more than any that is alike.
 const NOT_KNOWN: f32 = 250.0;
 /// How much more a window fits of which much fits already: pictures are made of few places, so that colours go together.
-const TOGETHER: f32 = 0.3;
+const TOGETHER: f32 = 4.0;
 /// Cells on either side that are compared under noise of more than this deviation, standardised: what is broad is decided
 /// first, what is fine by its surroundings alone.
 const RADII: [(f32, usize); 4] = [(0.6, 4), (0.25, 3), (0.12, 2), (0.0, 1)];
