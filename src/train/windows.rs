@@ -135,7 +135,7 @@ impl Windows {
         }
         let turn = if self.turns { below(generator, 8) } else { 0 };
         let mut values: Vec<Option<Value>> =
-            observation.values.into_iter().map(|given| given.map(|g| turned_value(&g.value, turn))).collect();
+            observation.truth(&self.table)?.iter().map(|v| v.as_ref().map(|v| turned_value(v, turn))).collect();
         if let (true, Some(mask)) = (entry.clear, self.table.telling_of(Subject::Clouds).first().copied())
             && only.is_none_or(|m| m == mask)
         {

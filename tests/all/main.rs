@@ -21,6 +21,7 @@ mod eopf;
 mod evaluate;
 mod generate;
 mod hub;
+mod items;
 mod major_tom;
 #[cfg(feature = "window")]
 mod maps;
@@ -47,6 +48,7 @@ mod snapshots;
 mod solvers;
 mod sources;
 mod specification;
+mod strange;
 #[cfg(feature = "window")]
 mod tools;
 mod train;
