@@ -210,6 +210,7 @@ impl Scene {
         match () {
             () if bands.iter().any(|band| band.moved) => "taken off, as the bands' tags say".into(),
             () if self.settles_offset(m) => "none left, as scene.json says".into(),
+            () if bands.is_empty() => "unknown: no band can be read".into(),
             () if dark > DARKEST => format!("none left: {} of a band is darker than {least} DN", percent(dark)),
             () => {
                 format!("unknown: hardly any value is below {least} DN, and neither tags nor scene.json speak of it")
