@@ -55,7 +55,13 @@ impl HeldWindow {
         if !fit(&observation) {
             return Ok(None);
         }
-        let truth = observation.values.into_iter().map(|v| v.map(|g| g.value)).collect();
+        let truth = match observation.truth(table) {
+            Ok(truth) => truth,
+            Err(error) => {
+                tracing::warn!("a window of {} is left out: {error}", scene.name());
+                return Ok(None);
+            }
+        };
         Ok(Some(Self { dir: dir.to_path_buf(), scene: scene.name().to_owned(), window, ground, truth }))
     }
 

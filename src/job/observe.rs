@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::grid::Footprint;
 use crate::modality::{ClassMap, Modality, ModalityTable, Raster, Value, ValueForm};
 use crate::sampler::Role;
-use crate::scene::{Given, Observation, read_raster_for};
+use crate::scene::{Given, Observation, YEARS, read_raster_for};
 
 /// Reads every given modality of the request that is not set by hand, and puts the set values in.
 ///
@@ -100,7 +100,16 @@ fn bare(table: &ModalityTable, name: &str, ground: Footprint) -> Result<Observat
 fn value_of(m: &Modality, set: &SetValue, window: &Footprint, notes: &mut Vec<String>) -> Result<Given> {
     let value = match (set, m.classes()) {
         (SetValue::Location(at), _) if m.is_location() => Value::Location(*at),
-        (SetValue::Date(date), _) if m.is_date() => Value::Date(*date),
+        (SetValue::Date(date), _) if m.is_date() => {
+            if !YEARS.contains(&date.year()) {
+                notes.push(format!(
+                    "The date that was set, {date}, lies outside {} to {}, when there was anything to measure it with; check it.",
+                    YEARS.start(),
+                    YEARS.end()
+                ));
+            }
+            Value::Date(*date)
+        }
         (SetValue::Class(code), Some(classes)) if classes.iter().any(|c| c.code == *code) => {
             let (rows, columns) = window.pixels(m.ground_m)?;
             Value::Image(Raster::constant(1, rows, columns, f32::from(*code)))

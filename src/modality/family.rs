@@ -294,6 +294,12 @@ impl Family {
         !value.is_finite() || self.no_data.iter().any(|none| value == *none as f32)
     }
 
+    /// Whether a stored number of radar means that there was no echo at all, which no ground gives: frames are filled up with
+    /// exactly 0, also where numbers are decibels.
+    pub fn is_no_echo(&self, stored: f32) -> bool {
+        self.decibel && stored == 0.0
+    }
+
     /// The no-data code for holes that no class of the legend stands for, if there is one.
     pub fn hole(&self) -> Option<f32> {
         let named = |value: f64| self.legend.iter().any(|class| f64::from(class.code) == value);

@@ -1,6 +1,6 @@
 //! Pixels of one modality, and which of them say anything.
 
-use super::Mask;
+use super::{Group, Mask};
 use crate::error::{Error, Result};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -85,6 +85,32 @@ impl Raster {
         }
         self.valid = (!mask.is_full()).then_some(mask);
         Ok(self)
+    }
+
+    /// The same, valid only where every channel has a number that can be true, as far as the catalogue says. Reflectances a little
+    /// below zero can: corrections of the atmosphere and the removal of an offset leave them.
+    ///
+    /// # Errors
+    /// When it has other channels than the group.
+    pub fn that_can_be(self, m: &Group) -> Result<Self> {
+        let ranges: Vec<Option<[f32; 2]>> = m
+            .channels
+            .iter()
+            .map(|channel| {
+                let [low, high] = m.about.valid(channel)?.map(|v| v as f32);
+                Some([low - m.about.offset.unwrap_or(0.0), high])
+            })
+            .collect();
+        if ranges.len() != self.channels {
+            return Err(Error::Compute(format!("A raster of {} has {} channels.", m.name, self.channels)));
+        }
+        let can_be = |channel: usize, v: f32| ranges[channel].is_none_or(|[low, high]| (low..=high).contains(&v));
+        if (0..self.channels).all(|c| self.valid_values(c).all(|v| can_be(c, v))) {
+            return Ok(self);
+        }
+        let all = |pixel: usize| (0..self.channels).all(|c| can_be(c, self.channel(c)[pixel]));
+        let mask = Mask::from_fn(self.height, self.width, all);
+        self.with_valid(&mask)
     }
 
     /// Where it is valid; `None`: everywhere.
@@ -211,6 +237,20 @@ mod tests {
         // Holes add up, and never close.
         let twice = holed().with_valid(&Mask::from_fn(3, 4, |pixel| pixel != 7)).expect("mask");
         assert_eq!((0..12).filter(|&p| !twice.is_valid(p)).collect::<Vec<_>>(), [0, 5, 7]);
+    }
+
+    #[test]
+    fn what_no_measurement_has_is_left_out() {
+        let catalogue = crate::modality::Catalogue::bundled();
+        let [heights, optical] = ["DEM", "S2L1C_60m"].map(|name| catalogue.group(name).expect("group"));
+        let of = |values: &[f32]| Raster::new(1, 1, values.len(), values.to_vec()).expect("raster");
+        let kept = of(&[250.0, 32_000.0, -700.0, 0.0]).that_can_be(heights).expect("heights");
+        assert_eq!((0..4).filter(|&pixel| kept.is_valid(pixel)).collect::<Vec<_>>(), [0, 3]);
+        let whole = of(&[250.0, 8848.0]);
+        assert_eq!(whole.clone().that_can_be(heights).expect("heights"), whole);
+        let dark = Raster::constant(3, 2, 2, -40.0);
+        assert_eq!(dark.clone().that_can_be(optical).expect("reflectance"), dark);
+        assert!(of(&[1.0]).that_can_be(optical).is_err());
     }
 
     #[test]

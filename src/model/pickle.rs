@@ -44,7 +44,8 @@ enum Object {
     Text(Rc<str>),
     /// Items and depth of nesting.
     Tuple(Rc<Vec<Object>>, usize),
-    /// A dictionary inside something else: its content is not needed, and without it nothing nests deeply.
+    /// A dictionary inside something else, a list or a number with a fraction: beside weights their content is not needed, and
+    /// without it nothing nests deeply.
     Nested,
     /// A dictionary of tensors that became part of something else.
     Tensors(Rc<Named>),
@@ -178,12 +179,47 @@ impl<'a> Machine<'a> {
 
     fn step(&mut self, op: u8) -> Step<()> {
         match op {
-            0x80 => drop(self.bytes(1)?),                        // PROTO
-            0x95 => drop(self.bytes(8)?),                        // FRAME
-            b'(' => self.push(Object::Mark)?,                    // MARK
-            b'N' => self.push(Object::None)?,                    // NONE
-            0x88 | 0x89 => self.push(Object::Bool)?,             // NEWTRUE, NEWFALSE
-            b'}' => self.push(Object::Dict(Rc::default()))?,     // EMPTY_DICT
+            0x80 => drop(self.bytes(1)?),              // PROTO
+            0x95 => drop(self.bytes(8)?),              // FRAME
+            b'(' => self.push(Object::Mark)?,          // MARK
+            b'N' => self.push(Object::None)?,          // NONE
+            b']' | 0x8f => self.push(Object::Nested)?, // EMPTY_LIST, EMPTY_SET
+            b'0' => drop(self.pop()?),                 // POP
+            b'G' => {
+                self.bytes(8)?;
+                self.push(Object::Nested)?;
+            }
+            b'l' => {
+                self.pop_to_mark()?;
+                self.push(Object::Nested)?;
+            }
+            b'a' => {
+                self.pop()?;
+                self.is_list()?;
+            }
+            b'e' | 0x90 => {
+                self.pop_to_mark()?;
+                self.is_list()?;
+            }
+            b'I' | b'L' => {
+                let object = match self.line()?.trim_end_matches('L') {
+                    "00" | "01" => Object::Bool,
+                    number => Object::Int(number.parse().map_err(|_| "its index holds a number beyond 64 bits")?),
+                };
+                self.push(object)?;
+            }
+            b'T' => {
+                let n = u32::from_le_bytes(self.array()?) as usize;
+                let text = self.text(n)?;
+                self.push(text)?;
+            }
+            b'U' => {
+                let n = self.bytes(1)?[0] as usize;
+                let text = self.text(n)?;
+                self.push(text)?;
+            }
+            0x88 | 0x89 => self.push(Object::Bool)?,         // NEWTRUE, NEWFALSE
+            b'}' => self.push(Object::Dict(Rc::default()))?, // EMPTY_DICT
             b')' => self.push(Object::Tuple(Rc::default(), 0))?, // EMPTY_TUPLE
             b'J' => {
                 let n = i32::from_le_bytes(self.array()?);
@@ -281,6 +317,14 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
+    /// Makes sure that what is extended may be a list, whose items are not kept.
+    fn is_list(&self) -> Step<()> {
+        match self.stack.last() {
+            Some(Object::Nested) => Ok(()),
+            _ => Err("its index is malformed (list)".into()),
+        }
+    }
+
     fn remember(&mut self, id: u32) -> Step<()> {
         let top = self.stack.last().ok_or("its index is malformed (memo)")?;
         self.memo.insert(id, top.clone());
@@ -305,11 +349,21 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// Dictionaries lose their content when they become part of something else, but for sets of tensors.
+/// Dictionaries lose their content when they become part of something else, but for sets of tensors: one that holds a single
+/// such set, and no tensor beside it, stands for it.
 fn flat(object: Object) -> Object {
     let Object::Dict(dict) = &object else { return object };
-    let named = dict.borrow().iter().map(named).collect::<Option<Vec<_>>>();
-    named.filter(|all| !all.is_empty()).map_or(Object::Nested, |all| Object::Tensors(Rc::new(all)))
+    let entries = dict.borrow();
+    let all = entries.iter().map(named).collect::<Option<Vec<_>>>();
+    if let Some(all) = all.filter(|all| !all.is_empty()) {
+        return Object::Tensors(Rc::new(all));
+    }
+    let mut sets = entries.iter().filter_map(|entry| match entry {
+        (Object::Text(_), Object::Tensors(set)) => Some(set.clone()),
+        _ => None,
+    });
+    let single = sets.next().filter(|_| sets.next().is_none() && !entries.iter().any(|entry| named(entry).is_some()));
+    single.map_or(Object::Nested, Object::Tensors)
 }
 
 /// A tensor and its name, if an entry is that.

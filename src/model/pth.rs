@@ -25,6 +25,9 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, TensorData>> {
     let length = file.metadata().map_err(|e| Error::io(path, "read", &e))?.len();
     let mut archive = zip::ZipArchive::new(std::io::BufReader::new(file)).map_err(|e| match stand_in(path) {
         Some(what) => Error::file(path, what),
+        None if is_safetensors(path) => {
+            Error::file(path, "These weights are in the safetensors format; name the file so (….safetensors)")
+        }
         None => bad(format!("no zip container ({e}); it may be truncated")),
     })?;
     let index_name = archive
@@ -91,23 +94,48 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, TensorData>> {
 
 /// What a file is that lies in the place of weights, if that can be told from how it begins.
 pub(super) fn stand_in(path: &Path) -> Option<&'static str> {
+    let file = crate::files::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
     let mut start = Vec::new();
-    crate::files::open(path).ok()?.take(64).read_to_end(&mut start).ok()?;
+    file.take(512).read_to_end(&mut start).ok()?;
     let begins = |with: &[u8]| start.starts_with(with);
-    let page = String::from_utf8_lossy(&start).trim_start().to_ascii_lowercase();
+    // A mark of UTF-8 may stand before a text.
+    let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start);
+    let page = String::from_utf8_lossy(text).trim_start().to_ascii_lowercase();
+    let is_page = ["<!doctype", "<html", "<?xml", "<!--", "<error"].iter().any(|tag| page.starts_with(tag));
+    let is_text = text.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace());
     match () {
+        () if length == 0 => Some("This file is empty; the download may have failed, fetch it again"),
         () if begins(b"version https://git-lfs.github.com/spec/") => Some(
             "This is a pointer of Git LFS, not the weights themselves; fetch them with \"git lfs pull\", or download the file",
         ),
-        () if page.starts_with("<!doctype") || page.starts_with("<html") => {
-            Some("This is a web page, not weights; the download may have led to a login or an error page")
+        () if is_page => Some("This is a web page, not weights; the download may have led to a login or an error page"),
+        () if is_text && (page.starts_with('{') || page.starts_with('[')) => Some(
+            "This is a text in JSON, not weights; it may be the answer of a server that something went wrong, or a description of the model",
+        ),
+        () if is_text && length <= 512 => {
+            Some("This is a short text, not weights; it may be the answer of a server that something went wrong")
         }
         // The magic number with which PyTorch before 1.6 began, in a pickle of protocol 2.
         () if begins(b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9") => Some(
             "These weights are in the format of PyTorch before 1.6; load them there and save them anew (torch.save)",
         ),
+        () if begins(b"\x1f\x8b") => Some("This file is compressed with gzip; unpack it first (gunzip)"),
         () => None,
     }
+}
+
+/// Whether a file begins as one of the safetensors format does: the length of its header, and the header.
+fn is_safetensors(path: &Path) -> bool {
+    let mut start = [0; 9];
+    let read = crate::files::open(path).and_then(|file| {
+        let length = file.metadata()?.len();
+        let mut file = file.take(9);
+        file.read_exact(&mut start)?;
+        Ok(length)
+    });
+    let header = u64::from_le_bytes(start[..8].try_into().unwrap_or_default());
+    read.is_ok_and(|length| start[8] == b'{' && header > 1 && header <= length - 8)
 }
 
 /// The bytes of a storage; what is wrong with them else.

@@ -3,8 +3,16 @@
 use super::legends::elsewhere;
 use super::raster_file::RasterFile;
 use super::zeros::{inland, unexplained};
-use crate::modality::{Class, Modality, Raster, Subject};
+use crate::modality::{Class, Group, Modality, Raster, Subject};
 
+/// No more than this share of a band's values tells anything of how dark it gets: single pixels may be darker than any ground.
+pub(super) const DARKEST: f64 = 0.001;
+/// Beside an offset, this share of it is darker than ground gets: corrections of the atmosphere reach a little below 0.
+const OF_THE_OFFSET: f32 = 0.9;
+/// Values of digital numbers with fractions that reach no further may be percent.
+const MOST_PERCENT: f32 = 150.0;
+/// Linear power in the other polarisation than was sent that half of a window never reaches: cities have less.
+const MOST_CROSS_POWER: f32 = 0.1;
 /// Reflectance that no ground reaches: real clouds and roofs were seen with 2.8.
 const MOST_REFLECTANCE: f32 = 3.2;
 /// Reflectance that no correction of the atmosphere leaves, however dark the ground.
@@ -29,8 +37,6 @@ pub(super) fn values(m: &Modality, raster: &Raster, file: &RasterFile, offset_po
     let (min, median, max) = (sorted[0], sorted[sorted.len() / 2], sorted[sorted.len() - 1]);
     let about = &m.about;
     if let Some(classes) = m.classes() {
-        let known = |v: f32| classes.iter().any(|c| f32::from(c.code) == v);
-        let share_unknown = sorted.iter().filter(|v| !known(**v)).count() as f64 / n;
         if about.subject == Subject::LandCover
             && let Some((code, share)) = unseen(classes, &sorted)
             && let Some(meanings) = elsewhere(m, code)
@@ -42,26 +48,20 @@ pub(super) fn values(m: &Modality, raster: &Raster, file: &RasterFile, offset_po
                 m.family
             ));
         }
-        sorted.dedup();
-        let unknown: Vec<String> = sorted.iter().filter(|v| !known(**v)).take(5).map(ToString::to_string).collect();
-        if !unknown.is_empty() {
-            let codes: Vec<String> = classes.iter().map(|c| c.code.to_string()).collect();
-            notes.push(format!(
-                "{name}: unknown class code {} ({:.1} % of the window), taken as \"{}\"; known codes are {}.",
-                unknown.join(", "),
-                share_unknown * 100.0,
-                classes[0].name,
-                codes.join(" ")
-            ));
-        }
     } else if about.is_optical() {
         let dn_per_unit = about.per_unit;
         if file.byte {
             notes.push(format!("{name}: its numbers are of 8 bits; this looks like a picture, expected DN (reflectance × {dn_per_unit})."));
         } else if max <= 2.0 {
             notes.push(format!("{name}: values reach only {max}; this looks like reflectance 0–1, expected DN (reflectance × {dn_per_unit})."));
-        } else if min >= 1000.0 && offset_possible {
-            notes.push(format!("{name}: no value is below {min} DN; the offset of 1000 of processing baselines from 04.00 on may not have been removed."));
+        } else if max <= MOST_PERCENT && sorted.iter().any(|v| v.fract() != 0.0) {
+            notes.push(format!("{name}: values with fractions reach only {max}; this looks like percent, expected DN (reflectance × {dn_per_unit})."));
+        } else if let Some(darkest) = darkest(m, raster)
+            && dark_below(m).is_some_and(|least| darkest >= least)
+            && offset_possible
+        {
+            let offset = about.offset.unwrap_or_default();
+            notes.push(format!("{name}: hardly any value is below {darkest} DN; the offset of {offset} of processing baselines from 04.00 on may not have been removed."));
         }
         let most = MOST_REFLECTANCE * dn_per_unit;
         let beyond = sorted.len() - sorted.partition_point(|v| *v <= most);
@@ -113,6 +113,10 @@ pub(super) fn values(m: &Modality, raster: &Raster, file: &RasterFile, offset_po
             notes.push(format!(
                 "{name}: the median is {median}, a power beyond what any ground sends back; these may be amplitudes or digital numbers, expected linear power."
             ));
+        } else if let Some((band, median)) = cross_power(m, raster).filter(|(_, median)| *median > MOST_CROSS_POWER) {
+            notes.push(format!(
+                "{name}: the median of {band} is {median}, more power than ground sends back in that polarisation; these may be amplitudes, expected linear power."
+            ));
         }
         range(m, raster, name, notes);
     } else if m.is_measured() && about.subject != Subject::Elevation {
@@ -143,6 +147,31 @@ pub(super) fn values(m: &Modality, raster: &Raster, file: &RasterFile, offset_po
             ));
         }
     }
+}
+
+/// Digital numbers below which a band with the offset of newer Sentinel-2 baselines does not get; `None` where there is no such
+/// offset.
+pub(super) fn dark_below(m: &Group) -> Option<f32> {
+    m.about.offset.map(|offset| OF_THE_OFFSET * offset)
+}
+
+/// A number below which hardly any value of any band lies, the least of the bands'.
+fn darkest(m: &Modality, raster: &Raster) -> Option<f32> {
+    let of_band = |channel: usize| quantile(raster.valid_values(channel).collect(), DARKEST);
+    (0..m.channels.len()).filter_map(of_band).min_by(f32::total_cmp)
+}
+
+/// The value below which this share of the others lies.
+fn quantile(mut values: Vec<f32>, share: f64) -> Option<f32> {
+    let at = ((values.len() as f64 * share) as usize).min(values.len().checked_sub(1)?);
+    Some(*values.select_nth_unstable_by(at, f32::total_cmp).1)
+}
+
+/// The band of radar in the other polarisation than was sent, and its median.
+fn cross_power<'a>(m: &'a Modality, raster: &Raster) -> Option<(&'a str, f32)> {
+    let crossed = |band: &String| ["vh", "hv"].iter().any(|name| band.eq_ignore_ascii_case(name));
+    let i = m.channels.iter().position(crossed)?;
+    Some((&m.channels[i], quantile(raster.valid_values(i).collect(), 0.5)?))
 }
 
 /// A class by which nothing of the ground is seen (clouds in a map of land cover), where half of what is valid or more has it:

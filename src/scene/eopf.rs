@@ -124,6 +124,11 @@ fn array(path: &Path, channel: &str, product: &Value) -> Result<RasterFile> {
         byte: false,
         palette: false,
         by_order: false,
+        colors: vec![None],
+        nothing: ["_FillValue", "missing_value", "fill_value"]
+            .into_iter()
+            .find_map(|key| own(key)?.as_f64())
+            .map(|v| v as f32),
         numbers: vec![Numbers::new(number("scale_factor", 1.0), number("add_offset", 0.0))],
         synthetic: false,
     })

@@ -1,7 +1,8 @@
 //! The raster of one modality: from one file with all bands, or one file per band.
 
+use super::codes::Unknown;
 use super::legends::{Codes, Legend, recognise};
-use super::numbers::Conversion;
+use super::numbers::{Conversion, already_gone, already_power};
 use super::raster_file::RasterFile;
 use super::{Gap, checks, units};
 use crate::error::{Error, Result};
@@ -15,6 +16,14 @@ const PIXEL_TOLERANCE: f64 = 0.002;
 const SAME_PIXEL: f64 = 1e-6;
 /// Metres of a coordinate system may differ from those on the ground by this share.
 const STRETCHED: f64 = 0.02;
+/// No system of the Earth has coordinates beyond this, metres.
+const FARTHEST_M: f64 = 1e8;
+/// From the equator to a pole, in metres of UTM; so far beyond it is no place. The zones of the southern hemisphere count the
+/// equator as this.
+const POLE_M: f64 = 1e7;
+const SAME_GROUND_M: f64 = 1e4;
+/// Eastings of a zone of UTM where its metres are surely some.
+const UTM_EASTINGS: std::ops::RangeInclusive<f64> = 0.0..=1e6;
 /// Largest misfit of two grids, in pixels.
 const ALIGNMENT_TOLERANCE: f64 = 0.01;
 
@@ -33,18 +42,44 @@ pub(super) struct Channel<'a> {
 }
 
 impl Channel<'_> {
-    /// Pixels as the modality has them, NaN where they are no data.
+    /// Pixels as the modality has them, NaN where they are no data; class codes that no legend has go to `unknown`.
     ///
     /// # Errors
-    /// When they cannot be read.
-    pub(super) fn read(&self, at: (usize, usize), size: (usize, usize)) -> Result<Vec<f32>> {
+    /// When they cannot be read, or are no class codes where such are expected.
+    pub(super) fn read(&self, at: (usize, usize), size: (usize, usize), unknown: &mut Unknown) -> Result<Vec<f32>> {
         let mut values = self.file.read(&[self.band], at, size)?;
-        if let Some(legend) = self.legend {
-            legend.convert(&mut values);
+        if self.m.classes().is_some() {
+            unknown.convert(self.m, self.legend, &mut values).map_err(|problem| self.wrong(problem))?;
         }
-        values.iter_mut().filter(|v| self.m.about.is_no_data(**v)).for_each(|v| *v = f32::NAN);
+        let nothing = |v: f32| self.m.about.is_no_data(v) || self.m.about.is_no_echo(v);
+        values.iter_mut().filter(|v| nothing(**v)).for_each(|v| *v = f32::NAN);
         self.conversion.apply(&mut values);
         Ok(values)
+    }
+
+    /// Makes sure that its values are what its tags made of them: they may speak of what was done already.
+    ///
+    /// # Errors
+    /// When the pixels say that it was.
+    fn check(&self, values: &[f32]) -> Result<()> {
+        let offset = self.m.about.offset.unwrap_or(0.0);
+        if self.conversion.moves() && already_gone(values.iter().copied(), offset) {
+            return Err(self.wrong(format!(
+                "Its tags say that an offset is to be taken off its band {}, and its pixels that it is gone already: many would be reflectances below zero; correct its tags (gdal_edit.py -offset 0)",
+                self.file.bands[self.band]
+            )));
+        }
+        if self.conversion.decibels() && already_power(values) {
+            return Err(self.wrong(format!(
+                "Its tags say that its band {} is in decibels, but read so it is within a decibel of 1 nearly everywhere: its numbers are linear power or amplitudes; correct the unit (gdal_edit.py -units)",
+                self.file.bands[self.band]
+            )));
+        }
+        Ok(())
+    }
+
+    fn wrong(&self, problem: String) -> Error {
+        Error::file(&self.file.path, problem)
     }
 
     /// Notes what is done to its numbers, once for all channels.
@@ -160,6 +195,16 @@ impl Layer {
     /// When they have another size, or the coordinate system is not in metres on the ground.
     pub(super) fn check_pixels(&self, name: &str, pixel_m: f64) -> Result<()> {
         let header = self.header();
+        if let Some([left, top, ..]) = header.grid
+            && left.abs().max(top.abs()) > FARTHEST_M
+        {
+            return Err(Error::file(
+                &header.path,
+                format!(
+                    "It begins at {left}, {top}, which is no place on Earth in any system; give it the right one (gdal_edit.py -a_ullr)"
+                ),
+            ));
+        }
         if let Some(crs) = &header.crs
             && !crs.is_metric()?
         {
@@ -171,8 +216,21 @@ impl Layer {
                 ),
             ));
         }
+        if let (Some(crs), Some([left, top, _, dy])) = (&header.crs, header.grid)
+            && crs.is_utm()
+            && let equator = if crs.0.starts_with("EPSG:327") { POLE_M } else { 0.0 }
+            && (top + dy * header.height as f64 / 2.0 - equator).abs() > POLE_M + SAME_GROUND_M
+        {
+            return Err(Error::file(
+                &header.path,
+                format!(
+                    "It begins at {left}, {top}, and no place on Earth lies there in {}; give it the right one (gdal_edit.py -a_ullr)",
+                    crs.short()
+                ),
+            ));
+        }
         if let (Some(crs), Some([left, top, dx, dy])) = (&header.crs, header.grid)
-            && !crs.is_utm()
+            && !(crs.is_utm() && UTM_EASTINGS.contains(&(left + dx * header.width as f64 / 2.0)))
         {
             let middle = (left + dx * header.width as f64 / 2.0, top + dy * header.height as f64 / 2.0);
             let metres = crs.metres_of_a_metre(middle)?;
@@ -303,10 +361,15 @@ impl Layer {
         let (mut gap, mut moved): (Option<Gap>, bool) = (None, false);
         for channel in &m.channels {
             let found = self.channel(m, channel)?;
-            let values = found.read((column as usize, row as usize), (columns, rows))?;
+            let mut unknown = Unknown::default();
+            let values = found.read((column as usize, row as usize), (columns, rows), &mut unknown)?;
+            found.check(&values)?;
             moved |= found.moves();
             found.tell(notes);
             let file = found.file;
+            let strange = unknown.note(m).map_err(|problem| Error::file(&file.path, problem))?;
+            let stem = file.path.file_name().unwrap_or_default().to_string_lossy();
+            notes.extend(strange.map(|note| format!("{stem}: {note}.")));
             let share = values.iter().filter(|v| v.is_nan()).count() as f64 / values.len().max(1) as f64;
             if share > gap.as_ref().map_or(0.0, |gap| gap.share) {
                 gap = Some(Gap { file: file.path.clone(), band: channel.clone(), share });

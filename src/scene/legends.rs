@@ -1,16 +1,20 @@
 //! Class rasters in the codes of another map: recognised by their set of values, or as a scene says.
 
-use crate::modality::Group;
+use super::codes::Found;
+use crate::modality::{Group, Subject};
 use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 /// So many classes are told by name when a map is read in other codes.
 const TOLD: usize = 6;
 /// Codes that mean no data where a legend does not use them.
-const FILLS: [u16; 2] = [0, 255];
+pub(super) const FILLS: [u16; 2] = [0, 255];
 /// Of two legends that fit, the one is taken that so few of all codes would fit by chance, beside the other.
 const LIKELIER: f64 = 12.0;
+/// Where so many of the pixels have codes of the family's own, some strange ones do not make it another map that is doubtful
+/// anyway.
+const MOSTLY_OWN: f64 = 0.9;
 
 /// The codes of another map, and what they are in a family's own.
 #[derive(Debug, Deserialize)]
@@ -19,6 +23,12 @@ pub(super) struct Legend {
     id: String,
     title: String,
     family: String,
+    /// Whether it is taken only if the scene says so.
+    #[serde(default)]
+    asked: bool,
+    /// Only with a code from here on it is likely: those below are other maps' codes, too.
+    #[serde(default)]
+    sure_from: u16,
     /// Code, name, and the code of the family's legend that stands for it.
     classes: Vec<(u16, String, u8)>,
 }
@@ -44,11 +54,12 @@ pub(super) enum Codes {
 }
 
 /// What the codes of a class raster are: as `stated` in a scene, else the family's own if it has them all, else those of the
-/// only legend that does. `found` are all codes but those that mean no data.
+/// only legend that does. `found` are the codes of its pixels but those that are declared no data. What means no data in most
+/// maps (0, 255) decides nothing.
 ///
 /// # Errors
-/// A sentence, when several legends fit, or the stated one is unknown or has not all codes.
-pub(super) fn recognise(m: &Group, found: &BTreeSet<u16>, stated: Option<&str>) -> Result<Codes, String> {
+/// A sentence, when several legends fit or the only one is doubtful, or the stated one is unknown or has not all codes.
+pub(super) fn recognise(m: &Group, found: &Found, stated: Option<&str>) -> Result<Codes, String> {
     let of_family = || LEGENDS.iter().filter(|legend| legend.family == m.family);
     let known = || of_family().map(|legend| legend.id.as_str()).chain(["own"]).collect::<Vec<_>>().join(", ");
     match stated {
@@ -61,8 +72,8 @@ pub(super) fn recognise(m: &Group, found: &BTreeSet<u16>, stated: Option<&str>) 
                     known()
                 ));
             };
-            let unknown = found.iter().filter(|code| !legend.has(**code) && !FILLS.contains(code));
-            let missing: Vec<String> = unknown.take(5).map(u16::to_string).collect();
+            let unknown = found.codes().filter(|code| !legend.has(*code) && !FILLS.contains(code));
+            let missing: Vec<String> = unknown.take(5).map(|code| code.to_string()).collect();
             if !missing.is_empty() {
                 return Err(format!(
                     "scene.json says that its codes are those of {}, which has no code {}; correct \"legends\" there",
@@ -74,31 +85,39 @@ pub(super) fn recognise(m: &Group, found: &BTreeSet<u16>, stated: Option<&str>) 
         }
         None => {}
     }
-    let own = |code: &u16| {
-        let known = m.classes().unwrap_or_default().iter().any(|class| u16::from(class.code) == *code);
-        known || m.about.is_no_data(f32::from(*code))
-    };
-    if found.iter().all(own) {
+    let class = |code: u16| m.classes().unwrap_or_default().iter().find(|class| u16::from(class.code) == code);
+    let own = |code: u16| class(code).is_some() || m.about.is_no_data(f32::from(code)) || FILLS.contains(&code);
+    if found.codes().all(own) {
         return Ok(Codes::Own);
     }
     let mut fitting: Vec<&'static Legend> = of_family()
-        .filter(|legend| found.iter().all(|code| legend.has(*code) || FILLS.contains(code)))
-        .filter(|legend| found.iter().any(|code| legend.has(*code)))
+        .filter(|legend| found.codes().all(|code| legend.has(code) || FILLS.contains(&code)))
+        .filter(|legend| found.codes().any(|code| legend.has(code)))
         .collect();
     fitting.sort_by_key(|legend| legend.classes.len());
+    let likely = |legend: &Legend| found.codes().any(|code| code >= legend.sure_from);
+    let sure = |legend: &Legend| !legend.asked && likely(legend);
+    // Clouds tell nothing of the ground, and their code is that of trees in another map.
+    let ground = |code: u16| class(code).is_some_and(|class| class.name != "Clouds") && !FILLS.contains(&code);
+    if m.about.subject == Subject::LandCover
+        && !fitting.iter().any(|legend| likely(legend))
+        && found.share(ground) >= MOSTLY_OWN
+    {
+        return Ok(Codes::Own);
+    }
     // Of few codes many sets fit only by chance if there are many codes.
-    let told = found.iter().filter(|code| !FILLS.contains(code)).count() as f64;
+    let told = found.codes().filter(|code| !FILLS.contains(code)).count() as f64;
     let ratio = |few: &Legend, many: &Legend| (many.classes.len() as f64 / few.classes.len() as f64).powf(told);
     match fitting[..] {
         [] => Ok(Codes::Own),
-        [one] => Ok(Codes::Other(one)),
-        [one, next, ..] if ratio(one, next) >= LIKELIER => Ok(Codes::Other(one)),
+        [one] if sure(one) => Ok(Codes::Other(one)),
+        [one, next, ..] if sure(one) && ratio(one, next) >= LIKELIER => Ok(Codes::Other(one)),
         _ => {
-            let codes: Vec<String> = found.iter().take(12).map(u16::to_string).collect();
+            let codes: Vec<String> = found.codes().take(12).map(|code| code.to_string()).collect();
             let titles: Vec<String> =
                 fitting.iter().map(|legend| format!("{} (\"{}\")", legend.title, legend.id)).collect();
             Err(format!(
-                "Its class codes {} are not those of {}, but fit {}; say in scene.json which it is (\"legends\": {{\"{}\": \"{}\"}}), or convert them first",
+                "Its class codes {} are not those of {}, but fit {}; say in scene.json which it is (\"legends\": {{\"{}\": \"{}\"}}, or \"own\"), or convert them first",
                 codes.join(", "),
                 m.about.quantity,
                 titles.join(" and "),
@@ -128,21 +147,18 @@ impl Legend {
         self.classes.iter().any(|(own, ..)| *own == code)
     }
 
-    /// Gives values the family's own codes; what the legend does not know is no data.
-    pub(super) fn convert(&self, values: &mut [f32]) {
-        let codes: BTreeMap<u16, f32> = self.classes.iter().map(|(code, _, own)| (*code, f32::from(*own))).collect();
-        for v in values.iter_mut().filter(|v| !v.is_nan()) {
-            *v = codes.get(&(*v as u16)).copied().unwrap_or(f32::NAN);
-        }
+    /// Its codes, and what they are in the family's own.
+    pub(super) fn codes(&self) -> BTreeMap<u16, f32> {
+        self.classes.iter().map(|(code, _, own)| (*code, f32::from(*own))).collect()
     }
 
     /// What is said when a raster is read so.
-    pub(super) fn note(&self, m: &Group, found: &BTreeSet<u16>) -> String {
+    pub(super) fn note(&self, m: &Group, found: &Found) -> String {
         let own = |code: u8| {
             let class = m.classes().unwrap_or_default().iter().find(|class| class.code == code);
             class.map_or_else(|| "unknown".to_owned(), |class| class.name.clone())
         };
-        let there: Vec<&(u16, String, u8)> = self.classes.iter().filter(|(code, ..)| found.contains(code)).collect();
+        let there: Vec<&(u16, String, u8)> = self.classes.iter().filter(|(code, ..)| found.has(*code)).collect();
         let mut told: Vec<String> =
             there.iter().take(TOLD).map(|(code, name, to)| format!("{code} {name} → {}", own(*to))).collect();
         if there.len() > TOLD {
@@ -156,9 +172,11 @@ impl Legend {
 mod tests {
     use super::*;
     use crate::modality::Catalogue;
+    use std::collections::BTreeSet;
 
-    fn codes(all: &[u16]) -> BTreeSet<u16> {
-        all.iter().copied().collect()
+    /// So many pixels of each of these codes.
+    fn codes(all: &[u16]) -> Found {
+        Found::of(all.iter().map(|code| f32::from(*code)))
     }
 
     #[test]
@@ -199,12 +217,33 @@ mod tests {
             (&[10, 30], "worldcover"),
             (&[0, 10, 30, 50], "worldcover"),
             (&[200, 201], "own"),
+            // What stands for no data in most maps, and nobody declared.
+            (&[1, 2, 4, 5, 7, 8, 255], "own"),
+            (&[0, 255], "own"),
+            (&[2, 12, 18, 23, 48], "corine-44"),
+            (&[111, 112, 211, 999], "corine"),
         ] {
             assert_eq!(id(cover, found), expected, "{found:?}");
         }
         assert!(id(cover, &[30]).contains("worldcover") && id(cover, &[30]).contains("corine-44"));
         assert_eq!(id(clouds, &[0, 1, 2, 3, 255]), "own");
         assert_eq!(id(clouds, &[4, 5, 6, 8]), "scl");
+        // A city may be told by the first twelve codes of CORINE alone, and so may nearly anything else.
+        for found in [&[1, 2, 3, 4, 11][..], &[1, 2, 12], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]] {
+            let asked = id(cover, found);
+            assert!(asked.contains("corine-44") && asked.contains("\"own\""), "{found:?}: {asked}");
+        }
+        assert!(id(cover, &[1, 2, 3, 6, 9, 10]).contains("esri-2020"));
+        // Some strange pixels in a map whose others are all of its own codes.
+        let mut mixed = [1, 2, 5, 11].repeat(30);
+        mixed.extend([3, 12]);
+        assert_eq!(id(cover, &mixed), "own");
+        mixed.extend([12; 40]);
+        assert!(id(cover, &mixed).contains("corine-44"));
+        // But for codes that nearly all are in another map, too.
+        mixed = [1, 2, 4].repeat(40);
+        mixed.push(6);
+        assert!(id(cover, &mixed).contains("dynamic-world"));
         let asked = id(cover, &[0, 1, 3, 6]);
         assert!(
             asked.contains("dynamic-world") && asked.contains("terramesh") && asked.contains("0, 1, 3, 6"),
@@ -227,10 +266,7 @@ mod tests {
         let Ok(Codes::Other(legend)) = recognise(cover, &codes(&[10, 80]), Some("worldcover")) else {
             panic!("stated")
         };
-        let mut values = [10.0, 80.0, f32::NAN];
-        legend.convert(&mut values);
-        assert_eq!(values[..2], [2.0, 1.0]);
-        assert!(values[2].is_nan());
+        assert_eq!([legend.codes()[&10], legend.codes()[&80]], [2.0, 1.0]);
         let note = legend.note(cover, &codes(&[10, 80]));
         assert!(note.contains("10 Tree cover → Trees") && note.contains("80 Permanent water bodies → Water"), "{note}");
         assert!(elsewhere(cover, 10).expect("meanings").contains("Tree cover in ESA WorldCover"));

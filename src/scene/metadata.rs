@@ -65,11 +65,12 @@ impl Metadata {
     }
 
     /// Whether the scene says itself that its numbers are without the offset of newer Sentinel-2 baselines: that there was none,
-    /// or that it was removed.
-    pub(super) fn settles_offset(&self, family: &str) -> bool {
+    /// or that it was removed. Sentences about another of the `families` tell nothing of this one.
+    pub(super) fn settles_offset(&self, family: &str, families: &[&str]) -> bool {
         let conversions = self.conversions.as_array().into_iter().flatten().filter_map(|text| text.as_str());
-        let said = conversions.chain(self.origins.get(family).map(String::as_str)).map(str::to_lowercase);
-        said.filter(|text| text.contains("offset")).any(|text| text.contains("no offset") || text.contains("removed"))
+        let own = conversions.filter(|text| tells_of(text, family, families));
+        let said: Vec<bool> = own.chain(self.origins.get(family).map(String::as_str)).flat_map(offset_gone).collect();
+        said.contains(&true) && !said.contains(&false)
     }
 
     /// Date text of a family.
@@ -117,8 +118,60 @@ impl Metadata {
     }
 }
 
+/// Whether a sentence about an offset is about this family: it names it, or no other and nothing else that has offsets.
+fn tells_of(text: &str, family: &str, families: &[&str]) -> bool {
+    let text = text.to_lowercase();
+    let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let names = |name: &str| words.contains(&&*name.to_lowercase());
+    let heights = ["geoid", "ellipsoid", "height", "heights", "elevation"];
+    names(family) || !families.iter().any(|other| names(other)) && !heights.iter().any(|word| names(word))
+}
+
+/// What the parts of a sentence say of an offset: that none is left (true), or that it is still there (false). What stands in
+/// brackets tells why, not what.
+fn offset_gone(text: &str) -> Vec<bool> {
+    let mut depth = 0usize;
+    let plain: String = text
+        .to_lowercase()
+        .chars()
+        .filter(|c| {
+            depth += usize::from(*c == '(');
+            let kept = depth == 0;
+            depth -= usize::from(*c == ')' && depth > 0);
+            kept
+        })
+        .collect();
+    let part = |part: &str| {
+        let words: Vec<&str> = part.split(|c: char| !c.is_alphanumeric() && c != '\'').collect();
+        let has = |all: &[&str]| words.iter().any(|word| all.contains(word));
+        if !has(&["offset", "offsets"]) {
+            return None;
+        }
+        let taken = ["removed", "subtracted", "corrected", "correction", "removal", "applied", "taken"];
+        let open = [
+            "not", "wasn't", "isn't", "never", "no", "must", "should", "needs", "to", "before", "without", "unless",
+            "may", "if",
+        ];
+        match (part.contains("no offset"), has(&taken), has(&open)) {
+            (true, false, _) => Some(true),
+            (false, true, false) => (has(&["removed", "subtracted"]) || part.contains("taken off")).then_some(true),
+            (_, true, true) => Some(false),
+            _ => None,
+        }
+    };
+    plain.split([',', ';']).flat_map(|part| part.split(". ")).filter_map(part).collect()
+}
+
+/// The day that a text begins with, as people and programs write it: 2023-04-19, 20230419, either with a time after it.
+pub(crate) fn day_of(text: &str) -> Option<Date> {
+    match when(text)? {
+        When::Day(day) => Some(day),
+        When::Month(_) | When::Year(_) => None,
+    }
+}
+
 /// From the first Earth observation satellite on, as far as anybody would plan.
-const YEARS: std::ops::RangeInclusive<i16> = 1972..=2049;
+pub(crate) const YEARS: std::ops::RangeInclusive<i16> = 1972..=2049;
 
 /// What a text says of a time.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -162,6 +215,47 @@ mod tests {
 
     fn of(text: &str) -> Metadata {
         Metadata { dates: [("S2L2A".to_owned(), Some(text.to_owned()))].into(), ..Metadata::default() }
+    }
+
+    #[test]
+    fn only_what_says_that_the_offset_is_gone_settles_it() {
+        let families = ["S2L2A", "S2L1C", "DEM"];
+        let settles = |conversion: &str| {
+            let conversions = serde_json::json!([conversion]);
+            Metadata { conversions, ..Metadata::default() }.settles_offset("S2L2A", &families)
+        };
+        for said in [
+            "S2L2A: no offset in the source (minimum 1 DN in B8A)",
+            "S2: no offset (minimum 0 DN)",
+            "no offset (2018)",
+            "no offset in the source (the export had already removed it); values unchanged",
+            "S2L2A: +1000 offset found (median >= 990) and removed; source DN 0 is no data",
+            "S2L2A: the offset of 1000 was removed",
+            "dB -> linear power, offset of 1000 removed",
+        ] {
+            assert!(settles(said), "{said}");
+        }
+        for said in [
+            "BOA offset of -1000 was not removed",
+            "no offset correction was applied",
+            "no offset was removed",
+            "DEM: geoid offset removed (EGM96 to EGM2008)",
+            "geoid offset removed",
+            "S2L1C: offset of 1000 removed",
+            "offset must be removed before use",
+            "offset to be subtracted",
+            "processing baseline unknown, so an offset of 1000 may be left",
+            "the offset was not looked at, clouds were removed",
+            "clouds removed",
+        ] {
+            assert!(!settles(said), "{said}");
+        }
+        let origins =
+            [("S2L2A".to_owned(), "Loop, c, x, processing baseline 05.09, offset of 1000 removed, nearest".to_owned())];
+        let mut own = Metadata { origins: origins.into(), ..Metadata::default() };
+        assert!(own.settles_offset("S2L2A", &families) && !own.settles_offset("S2L1C", &families));
+        own.conversions = serde_json::json!(["S2L2A: the offset was not removed"]);
+        assert!(!own.settles_offset("S2L2A", &families), "contradicted");
     }
 
     #[test]

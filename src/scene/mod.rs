@@ -1,6 +1,8 @@
 //! Real rasters to co-registered windows at native resolution.
 
+mod by_hand;
 mod checks;
+mod codes;
 mod collection;
 mod dates;
 mod eopf;
@@ -21,6 +23,7 @@ mod report;
 mod units;
 mod zeros;
 
+pub use by_hand::read_raster_for;
 pub use collection::{Collection, Holding};
 pub use dates::day_in;
 pub use extent::{Extent, Window};
@@ -28,9 +31,10 @@ pub use gap::Gap;
 pub(crate) use geotiff::set_unit;
 pub use geotiff::{GeoTiff, Meaning, Pixels, refuse_existing};
 pub use loose::{LooseFile, recognise, scene_of};
-pub(crate) use numbers::{Conversion, Numbers};
+pub(crate) use metadata::{YEARS, day_of};
+pub(crate) use numbers::{Conversion, Numbers, already_gone, already_power};
 pub use raster_file::quiet_gdal;
-pub(crate) use raster_file::{BEYOND_MEASURE, MOST_PACKED, blocks_fit, pixels};
+pub(crate) use raster_file::{BEYOND_MEASURE, MOST_PACKED, alpha, blocks_fit, demoted, pixels};
 pub(crate) use read_back::{Bits, read_back};
 pub use remarks::Remarks;
 pub use report::{BandReport, ClassShare, RasterReport, SceneReport};
@@ -38,7 +42,7 @@ pub(crate) use zeros::{inland, regions, unexplained};
 
 use crate::error::{Error, Result};
 use crate::grid::Footprint;
-use crate::modality::{Catalogue, Family, Group, Location, Modality, ModalityTable, Subject, Value};
+use crate::modality::{Catalogue, Family, Group, Location, MOST_MISSING, Modality, ModalityTable, Subject, Value};
 use jiff::civil::Date;
 use layer::Layer;
 use metadata::Metadata;
@@ -91,6 +95,26 @@ impl Observation {
     pub fn mostly_missing(&self, m: &Modality, index: usize) -> Option<Error> {
         let given = self.values.get(index)?.as_ref()?;
         given.gap.as_ref()?.suits(m, given.value.image()?).err()
+    }
+
+    /// Its values as truth to compare with or to learn from: without the pixels that no measurement has, whatever else they may
+    /// mean.
+    ///
+    /// # Errors
+    /// When more than half of a raster is none: its file.
+    pub fn truth(self, table: &ModalityTable) -> Result<Vec<Option<Value>>> {
+        let value = |(m, given): (&Modality, Option<Given>)| {
+            let Some(Given { value: Value::Image(raster), sources, .. }) = given else {
+                return Ok(given.map(|given| given.value));
+            };
+            let raster = raster.that_can_be(m)?;
+            if 1.0 - raster.valid_share() > MOST_MISSING {
+                let what = format!("Most of {} in the window is no data, or can be no measurement", m.name);
+                return Err(Error::file(sources.into_iter().next().unwrap_or_default(), what));
+            }
+            Ok(Some(Value::Image(raster)))
+        };
+        table.iter().zip(self.values).map(value).collect()
     }
 
     /// The date of the place (ISO 8601 day), if one is known.
@@ -239,7 +263,7 @@ impl Scene {
             let path = elsewhere.unwrap_or_else(usual);
             // What a description names has to be there.
             if named || path.exists() {
-                match RasterFile::open(&path).map(|file| if named { file.called(&m.channels) } else { file }) {
+                match RasterFile::open(&path).map(|file| if named { file.called(m) } else { file }) {
                     Ok(file) if pictures::is_picture(&file) => parts.put_picture(&m.name, pictures::layer(file))?,
                     file => parts.put(&m.name, file.map(|file| layer(m, file)))?,
                 }
@@ -373,7 +397,14 @@ impl Scene {
     /// Whether a product could carry the offset of processing baselines from 04.00 on. Its day says nothing of it: what was seen
     /// before January 2022 has been processed anew with such baselines.
     fn offset_possible(&self, m: &Group) -> bool {
-        m.about.offset.is_some() && !self.parts.metadata.settles_offset(&m.family)
+        m.about.offset.is_some() && !self.settles_offset(m)
+    }
+
+    /// Whether `scene.json` says that none is left.
+    fn settles_offset(&self, m: &Group) -> bool {
+        let rasters = self.catalogue.families().filter(|family| family.is_raster());
+        let families: Vec<&str> = rasters.map(|family| family.name.as_str()).collect();
+        self.parts.metadata.settles_offset(&m.family, &families)
     }
 
     fn missing(&self, table: &ModalityTable, m: &Modality) -> Error {
@@ -462,37 +493,4 @@ fn stand_in<'a>(dir: &Path, catalogue: &'a Catalogue, m: &Group) -> Option<(Path
         let path = dir.join(format!("{}.tif", entry.name));
         path.exists().then(|| (path, other.as_ref()))
     })
-}
-
-/// Reads a modality from a GeoTIFF chosen by hand: bands by description, or in channel order if none has one.
-///
-/// A raster that lies in the window's coordinate system is read where the window is; one without georeference (or for a
-/// window without one) is cropped at its centre (B.2), with a note.
-///
-/// # Errors
-/// When bands, resolution, place, size or values do not fit.
-pub fn read_raster_for(m: &Modality, path: &Path, window: &Footprint, notes: &mut Vec<String>) -> Result<Given> {
-    let file = RasterFile::open(path)?;
-    let (rows, columns) = window.pixels(m.ground_m)?;
-    if file.width < columns || file.height < rows {
-        return Err(Error::file(
-            path,
-            format!(
-                "The raster has {} × {} pixels, {} needs at least {columns} × {rows}",
-                file.width, file.height, m.name
-            ),
-        ));
-    }
-    let given = |(raster, gap)| Given { sources: vec![path.to_path_buf()], gap, ..Given::of(Value::Image(raster)) };
-    if file.synthetic {
-        notes.push(format!("{} is no observation: it was generated by a model.", path.display()));
-    }
-    let placed = file.crs.is_some() && window.crs.is_some();
-    let layer = if m.is_picture() { pictures::layer(file)? } else { Layer::single(file.called(&m.channels)) };
-    if placed {
-        return layer.read(m, window, true, notes).map(given);
-    }
-    notes.push(format!("{} has no place of its own; its centre was taken for {}.", path.display(), m.name));
-    let centre = layer.footprint(m.ground_m).centre_part(window.width_m, window.height_m, m.ground_m);
-    layer.read(m, &centre, true, notes).map(given)
 }

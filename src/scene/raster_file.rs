@@ -1,12 +1,13 @@
 //! One GeoTIFF: what it says about itself, and pixels of a window.
 
+use super::codes::Found;
 use super::numbers::Numbers;
 use crate::error::{Error, Result};
 use crate::grid::Crs;
-use gdal::raster::{GdalDataType, RasterBand};
+use crate::modality::Group;
+use gdal::raster::{ColorInterpretation, GdalDataType};
 use gdal::spatial_ref::SpatialRef;
 use gdal::{Dataset, DatasetOptions, Metadata};
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
@@ -45,6 +46,10 @@ pub(super) struct RasterFile {
     pub palette: bool,
     /// Whether several bands have names by their order alone.
     pub by_order: bool,
+    /// The colour that each band is said to be, by wavelength in nanometres.
+    pub colors: Vec<Option<[f64; 2]>>,
+    /// A stored number that means no data, where that is said elsewhere than in the file.
+    pub nothing: Option<f32>,
     /// What each band says of its numbers.
     pub numbers: Vec<Numbers>,
     /// Whether it says of itself that it was generated.
@@ -67,12 +72,12 @@ impl RasterFile {
     /// Reads the header.
     ///
     /// # Errors
-    /// When the file is missing, no raster, of complex numbers, rotated, south-up, or has no place but by control points.
+    /// When the file is missing, no raster, of complex numbers, rotated, south-up, or has no place but by control points or formulas.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let dataset = open(path)?;
         let (width, height) = dataset.raster_size();
         let mut bands = Vec::new();
-        let (mut byte, mut palette, mut numbers) = (true, false, Vec::new());
+        let (mut byte, mut palette, mut numbers, mut colors) = (true, false, Vec::new(), Vec::new());
         for (i, band) in dataset.rasterbands().enumerate() {
             let band = band.map_err(|e| Error::file(path, format!("Band {} cannot be opened: {e}", i + 1)))?;
             byte &= band.band_type() == GdalDataType::UInt8;
@@ -87,6 +92,7 @@ impl RasterFile {
                 ));
             }
             numbers.push(Numbers::of(&band));
+            colors.push(color(band.color_interpretation()));
             bands.push(band.description().unwrap_or_default());
         }
         if width == 0 || height == 0 || bands.is_empty() {
@@ -116,6 +122,12 @@ impl RasterFile {
                     "It lies on the ground by control points alone, so its pixels have no size in metres; warp it first (gdalwarp -t_srs)",
                 ));
             }
+            _ if placed_otherwise(&dataset) => {
+                return Err(Error::file(
+                    path,
+                    "It lies on the ground by formulas alone (rational polynomials, or arrays of places), so its pixels have no size in metres; correct it for the terrain and warp it first (gdalwarp -rpc -to RPC_DEM=… -t_srs, or gdalwarp -geoloc)",
+                ));
+            }
             _ => None,
         };
         let crs = if grid.is_some() { crs } else { None };
@@ -130,17 +142,22 @@ impl RasterFile {
             byte,
             palette,
             by_order: false,
+            colors,
+            nothing: None,
             numbers,
             synthetic,
         })
     }
 
-    /// The same with these names for its bands, if it has as many and none is described.
+    /// The same with the names of a group's channels for its bands, if it has as many and none is described: by what their
+    /// colours say, else by their order.
     #[must_use]
-    pub(super) fn called(mut self, channels: &[String]) -> Self {
+    pub(super) fn called(mut self, m: &Group) -> Self {
+        let channels = &m.channels;
         if self.bands.iter().all(String::is_empty) && self.bands.len() == channels.len() {
-            self.bands = channels.to_vec();
-            self.by_order = channels.len() > 1;
+            let named = by_color(&self.colors, m);
+            self.by_order = named.is_none() && channels.len() > 1;
+            self.bands = named.unwrap_or_else(|| channels.clone());
         }
         self
     }
@@ -188,10 +205,10 @@ impl RasterFile {
             let failed = |e: gdal::errors::GdalError| {
                 Error::file(&self.path, format!("The pixels cannot be read; the file may be truncated ({e})"))
             };
-            let raster = dataset.rasterband(band + 1).map_err(failed)?;
             let at = (column as isize, row as isize);
-            data.append(&mut pixels(&raster, at, size).map_err(failed)?);
+            data.append(&mut pixels(&dataset, band + 1, at, size).map_err(failed)?);
         }
+        data.iter_mut().filter(|v| Some(**v) == self.nothing).for_each(|v| *v = f32::NAN);
         Ok(data)
     }
 }
@@ -211,6 +228,8 @@ pub(super) struct Stored {
     pub no_data: Option<f64>,
     /// Whether a mask or alpha band says where it is valid.
     pub masked: bool,
+    /// Columns and rows that are read at once.
+    pub block: (usize, usize),
 }
 
 impl RasterFile {
@@ -226,56 +245,79 @@ impl RasterFile {
         let flags = raster.mask_flags().map_err(failed)?;
         Ok(Stored {
             kind: raster.band_type().name(),
-            no_data: raster.no_data_value(),
-            masked: flags.is_per_dataset() || flags.is_alpha(),
+            no_data: raster.no_data_value().or(self.nothing.map(f64::from)),
+            masked: flags.is_per_dataset() || alpha(&dataset, band + 1).is_some(),
+            block: raster.block_size(),
         })
     }
 
-    /// The whole numbers from 0 to 65535 in rows of a band that lie evenly over the file, or in pieces of them, without what it
-    /// says is no data.
+    /// The class codes in rows of a band that lie evenly over the file, or in pieces of them, without what it says is no data.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub(super) fn codes(&self, band: usize) -> Result<BTreeSet<u16>> {
+    pub(super) fn codes(&self, band: usize) -> Result<Found> {
         let failed = |e: gdal::errors::GdalError| {
             Error::file(&self.path, format!("The pixels cannot be read; the file may be truncated ({e})"))
         };
         let dataset = open(&self.path)?;
-        let raster = dataset.rasterband(band + 1).map_err(failed)?;
         let rows = self.height.min(LOOKED_AT);
-        let mut found = BTreeSet::new();
+        let mut found = Found::default();
         for i in 0..rows {
             let row = (2 * i + 1) * self.height / (2 * rows);
             // Pieces of wide rows, at other columns in each: a header may claim millions of them.
             let each = if self.width <= PIECES * PIECE { self.width } else { PIECE };
             for piece in 0..self.width.div_ceil(each).min(PIECES) {
                 let column = (piece * rows + i) * (self.width - each) / (PIECES * rows);
-                let values = pixels(&raster, (column as isize, row as isize), (each, 1)).map_err(failed)?;
-                let code = |v: f32| (v >= 0.0 && v <= f32::from(u16::MAX)).then_some(v as u16);
-                found.extend(values.into_iter().filter_map(code));
+                found.add(pixels(&dataset, band + 1, (column as isize, row as isize), (each, 1)).map_err(failed)?);
             }
         }
         Ok(found)
     }
 }
 
-/// Pixels of a band, row-major; NaN where they are no data: where the file says so by a declared value, by a mask in it or
-/// beside it or by how opaque it is, and where a value is not finite.
+/// Pixels of a band, counted from 1, row-major; NaN where they are no data: where the file says so by a declared value, by a
+/// mask in it or beside it or by how opaque it is, and where a value is not finite.
 ///
 /// # Errors
 /// When they cannot be read.
-pub(crate) fn pixels(band: &RasterBand, at: (isize, isize), size: (usize, usize)) -> gdal::errors::Result<Vec<f32>> {
+pub(crate) fn pixels(
+    dataset: &Dataset,
+    number: usize,
+    at: (isize, isize),
+    size: (usize, usize),
+) -> gdal::errors::Result<Vec<f32>> {
+    let band = dataset.rasterband(number)?;
     let mut values = band.read_as::<f32>(at, size, size, None)?.into_shape_and_vec().1;
     // Declared in float64, while pixels hold float32.
     let none = band.no_data_value().map(|value| value as f32);
     let is_nothing = |v: f32| !v.is_finite() || v.abs() >= BEYOND_MEASURE || Some(v) == none;
     values.iter_mut().filter(|v| is_nothing(**v)).for_each(|v| *v = f32::NAN);
+    let mut hide = |mask: &[f32]| {
+        values.iter_mut().zip(mask).filter(|(_, mask)| **mask == 0.0).for_each(|(v, _)| *v = f32::NAN);
+    };
     let flags = band.mask_flags()?;
-    if flags.is_per_dataset() || flags.is_alpha() {
-        let mask = band.open_mask_band()?.read_as::<u8>(at, size, size, None)?;
-        values.iter_mut().zip(mask.data()).filter(|(_, mask)| **mask == 0).for_each(|(v, _)| *v = f32::NAN);
+    if flags.is_per_dataset() {
+        hide(band.open_mask_band()?.read_as::<f32>(at, size, size, None)?.data());
+    }
+    if let Some(alpha) = alpha(dataset, number) {
+        hide(dataset.rasterband(alpha)?.read_as::<f32>(at, size, size, None)?.data());
     }
     Ok(values)
+}
+
+/// The number of the band that says how opaque another one is, if there is one. GDAL calls it a mask only in some files, of two
+/// or four bands of 8 or 16 bits; as such it counts whatever its name. Else a band with a name of its own is a measurement, for
+/// programs that write four bands often call the fourth one so.
+pub(crate) fn alpha(dataset: &Dataset, number: usize) -> Option<usize> {
+    let masks = dataset.rasterband(number).and_then(|band| band.mask_flags()).is_ok_and(|flags| flags.is_alpha());
+    let opaque = |other: &usize| {
+        dataset.rasterband(*other).is_ok_and(|band| {
+            let name = band.description().unwrap_or_default().to_lowercase();
+            let plain = name.is_empty() || name.contains("alpha") || name.contains("mask") || name.contains("valid");
+            band.color_interpretation() == ColorInterpretation::AlphaBand && (masks || plain)
+        })
+    };
+    (1..=dataset.raster_count()).filter(|other| *other != number).find(opaque)
 }
 
 /// Makes sure that a piece of a file of so many bytes, as it is read at once, is no larger in memory than the file can fill:
@@ -301,8 +343,43 @@ pub(crate) fn blocks_fit(dataset: &Dataset, size: u64) -> Result<(), String> {
     Ok(())
 }
 
+/// The wavelengths of a colour, nanometres.
+fn color(interpretation: ColorInterpretation) -> Option<[f64; 2]> {
+    match interpretation {
+        ColorInterpretation::RedBand => Some([600.0, 700.0]),
+        ColorInterpretation::GreenBand => Some([520.0, 600.0]),
+        ColorInterpretation::BlueBand => Some([450.0, 520.0]),
+        _ => None,
+    }
+}
+
+/// Names of bands of which all but one are of colours that tell one channel each, and another than the others'.
+fn by_color(colors: &[Option<[f64; 2]>], m: &Group) -> Option<Vec<String>> {
+    let channel = |[low, high]: [f64; 2]| {
+        let of_color = |name: &&String| m.wavelength_nm(name).is_some_and(|nm| (low..high).contains(&nm));
+        let mut found = m.channels.iter().filter(of_color);
+        found.next().filter(|_| found.next().is_none())
+    };
+    let mut named: Vec<Option<&String>> = colors.iter().map(|color| color.and_then(channel)).collect();
+    let mut left = m.channels.iter().filter(|name| !named.contains(&Some(*name)));
+    let rest = left.next().filter(|_| left.next().is_none());
+    if let [only] = named.iter().enumerate().filter(|(_, name)| name.is_none()).map(|(i, _)| i).collect::<Vec<_>>()[..]
+    {
+        named[only] = rest;
+    }
+    let named: Vec<String> = named.into_iter().flatten().cloned().collect();
+    let all = m.channels.iter().all(|name| named.contains(name)) && named.len() == m.channels.len();
+    (all && m.channels.len() > 1).then_some(named)
+}
+
+/// Whether a raster without a transform or control points says by formulas or arrays where it lies.
+fn placed_otherwise(dataset: &Dataset) -> bool {
+    ["RPC", "GEOLOCATION"].iter().any(|domain| dataset.metadata_domain(domain).is_some_and(|said| !said.is_empty()))
+}
+
 /// A coordinate system without heights: by its code where there is one, or one can be found.
 fn horizontal(srs: &SpatialRef) -> Option<Crs> {
+    let srs = &demoted(srs.clone());
     let wkt = srs.to_wkt().ok().filter(|wkt| !wkt.is_empty())?;
     // The system of heights comes after that of places.
     let of_places = || wkt.find("PROJCS[").or_else(|| wkt.find("GEOGCS[")).and_then(|at| node(&wkt[at..]));
@@ -310,6 +387,18 @@ fn horizontal(srs: &SpatialRef) -> Option<Crs> {
     let mut own = places.and_then(|wkt| SpatialRef::from_wkt(wkt).ok()).unwrap_or_else(|| srs.clone());
     let code = own.authority().or_else(|_| own.auto_identify_epsg().and_then(|()| own.authority()));
     Some(Crs(code.unwrap_or_else(|_| places.unwrap_or(&wkt).to_owned())))
+}
+
+/// A system whose third axis is height above the ellipsoid, without that axis: no WKT of version 1 can be written of it. Any
+/// other stays as it is.
+#[allow(unsafe_code)]
+pub(crate) fn demoted(srs: SpatialRef) -> SpatialRef {
+    if srs.axes_count() == 3 && !srs.is_compound() {
+        // SAFETY: the system is owned here, so nobody else reads it while GDAL changes it; without a name it keeps its own. What
+        // fails leaves it as it was.
+        unsafe { gdal_sys::OSRDemoteTo2D(srs.to_c_hsrs(), std::ptr::null()) };
+    }
+    srs
 }
 
 /// The node of a WKT that begins here, with everything in its brackets.

@@ -1,14 +1,21 @@
 //! All that is found out about a scene folder, band by band, so that people see what the program sees.
 
+use super::checks::{DARKEST, dark_below};
+use super::codes::Unknown;
 use super::{Extent, Scene};
 use crate::error::{Error, Result};
 use crate::modality::{Group, Location, ModalityTable, Value};
+use crate::text::percent;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Values that are looked at together.
 const TOGETHER: usize = 1 << 22;
+/// Of bands with more pixels than this only some pieces are looked at: a file of a few bytes may claim any number.
+const MOST_PIXELS: usize = 1 << 30;
+/// So many pixels of such a band.
+const SAMPLE: usize = 1 << 25;
 
 /// A scene.
 #[derive(Debug, Clone, Serialize)]
@@ -77,6 +84,8 @@ pub struct BandReport {
     pub no_data: Option<f64>,
     /// Whether a mask or alpha band says where it is valid.
     pub masked: bool,
+    /// Share of its pixels that were looked at, 0…1; the next figures are of those.
+    pub looked_at: f64,
     /// Share of its pixels that is valid, 0…1.
     pub valid: f64,
     /// Least and greatest value, as the program reads them; `None` where nothing is valid.
@@ -91,10 +100,10 @@ pub struct BandReport {
 #[derive(Debug, Clone, Serialize)]
 pub struct ClassShare {
     /// Its code.
-    pub code: u16,
+    pub code: i64,
     /// Its name; `None` for a code that is unknown.
     pub name: Option<String>,
-    /// Its share of what is valid, 0…1.
+    /// Its share of what is not declared no data, 0…1; an unknown code is no data, too.
     pub share: f64,
 }
 
@@ -150,11 +159,11 @@ impl Scene {
             notes: Vec::new(),
             problem: layer.check_pixels(&m.name, m.ground_m).err().map(|e| e.to_string()),
         };
-        let mut moved = false;
+        let mut evidence = Vec::new();
         for channel in &m.channels {
             match self.band_report(m, channel, &mut report.notes) {
-                Ok((band, offset)) => {
-                    moved |= offset;
+                Ok((band, found)) => {
+                    evidence.push(found);
                     report.bands.push(band);
                 }
                 // One band that cannot be read does not hide the others.
@@ -162,7 +171,7 @@ impl Scene {
             }
         }
         if m.about.offset.is_some() {
-            report.offset = Some(self.offset_evidence(m, moved, &report.bands));
+            report.offset = Some(self.offset_evidence(m, &evidence));
         }
         match self.middle(m, table) {
             Ok(notes) => {
@@ -195,46 +204,50 @@ impl Scene {
     }
 
     /// Why the offset counts as removed, added, or unknown.
-    fn offset_evidence(&self, m: &Group, moved: bool, bands: &[BandReport]) -> String {
-        let offset = m.about.offset.unwrap_or_default();
-        let least = bands.iter().filter_map(|band| band.range).map(|[least, _]| least).fold(f32::INFINITY, f32::min);
+    fn offset_evidence(&self, m: &Group, bands: &[Evidence]) -> String {
+        let dark = bands.iter().map(|band| band.dark).max_by(f64::total_cmp).unwrap_or_default();
+        let least = dark_below(m).unwrap_or_default();
         match () {
-            () if moved => "taken off, as the bands' tags say".into(),
-            () if self.parts.metadata.settles_offset(&m.family) => "none left, as scene.json says".into(),
-            () if least < offset.abs() => format!("none left: values go down to {least}"),
-            () => format!("unknown: no value is below {least}, and neither tags nor scene.json speak of it"),
+            () if bands.iter().any(|band| band.moved) => "taken off, as the bands' tags say".into(),
+            () if self.settles_offset(m) => "none left, as scene.json says".into(),
+            () if bands.is_empty() => "unknown: no band can be read".into(),
+            () if dark > DARKEST => format!("none left: {} of a band is darker than {least} DN", percent(dark)),
+            () => {
+                format!("unknown: hardly any value is below {least} DN, and neither tags nor scene.json speak of it")
+            }
         }
     }
 
-    /// All pixels of a channel; and whether an offset was taken off.
-    fn band_report(&self, m: &Group, channel: &str, notes: &mut Vec<String>) -> Result<(BandReport, bool)> {
+    /// All pixels of a channel, or of very many a sample; and what they tell of the offset.
+    fn band_report(&self, m: &Group, channel: &str, notes: &mut Vec<String>) -> Result<(BandReport, Evidence)> {
         let layer = self.parts.layer(m).ok_or_else(|| Error::request(format!("There is no {}.", m.name)))?;
         let found = layer.channel(m, channel)?;
         found.tell(notes);
         let file = found.file;
         let stored = file.stored(found.band)?;
         let (scale, offset, unit) = file.numbers[found.band].said();
-        let (mut count, mut sum, mut range) = (0usize, 0.0, [f32::INFINITY, f32::NEG_INFINITY]);
-        let mut codes: BTreeMap<u16, usize> = BTreeMap::new();
-        let wide = file.width.min(TOGETHER);
-        let each = (TOGETHER / wide.max(1)).clamp(1, file.height);
-        let columns = || (0..file.width).step_by(wide.max(1));
-        for (row, column) in (0..file.height).step_by(each).flat_map(|row| columns().map(move |column| (row, column))) {
-            let size = (wide.min(file.width - column), each.min(file.height - row));
-            for v in found.read((column, row), size)?.into_iter().filter(|v| !v.is_nan()) {
+        let (mut looked_at, mut count, mut sum, mut range) = (0usize, 0usize, 0.0, [f32::INFINITY, f32::NEG_INFINITY]);
+        let (mut codes, mut unknown, mut dark) = (BTreeMap::<i64, usize>::new(), Unknown::default(), 0usize);
+        let darkest = dark_below(m).unwrap_or(f32::NEG_INFINITY);
+        for (at, size) in pieces((file.width, file.height), stored.block, MOST_PIXELS) {
+            looked_at += size.0 * size.1;
+            for v in found.read(at, size, &mut unknown)?.into_iter().filter(|v| !v.is_nan()) {
                 count += 1;
                 sum += f64::from(v);
                 range = [range[0].min(v), range[1].max(v)];
+                dark += usize::from(v < darkest);
                 if m.classes().is_some() {
-                    *codes.entry(v as u16).or_default() += 1;
+                    *codes.entry(v as i64).or_default() += 1;
                 }
             }
         }
-        let name = |code: u16| {
-            let class = m.classes().unwrap_or_default().iter().find(|class| u16::from(class.code) == code);
+        let said = count + unknown.count();
+        codes.extend(&unknown.codes);
+        let name = |code: i64| {
+            let class = m.classes().unwrap_or_default().iter().find(|class| i64::from(class.code) == code);
             class.map(|class| class.name.clone())
         };
-        let share = |(code, n): (u16, usize)| ClassShare { code, name: name(code), share: n as f64 / count as f64 };
+        let share = |(code, n): (i64, usize)| ClassShare { code, name: name(code), share: n as f64 / said as f64 };
         let mut classes: Vec<ClassShare> = codes.into_iter().map(share).collect();
         classes.sort_by(|a, b| b.share.total_cmp(&a.share));
         let report = BandReport {
@@ -246,13 +259,44 @@ impl Scene {
             unit: unit.to_owned(),
             no_data: stored.no_data,
             masked: stored.masked,
-            valid: count as f64 / (file.width * file.height).max(1) as f64,
+            looked_at: looked_at as f64 / (file.width as f64 * file.height as f64).max(1.0),
+            valid: count as f64 / looked_at.max(1) as f64,
             range: (count > 0).then_some(range),
             mean: (count > 0).then(|| sum / count as f64),
             classes,
         };
-        Ok((report, found.moves()))
+        Ok((report, Evidence { moved: found.moves(), dark: dark as f64 / count.max(1) as f64 }))
     }
+}
+
+/// What a band tells of the offset of newer Sentinel-2 baselines.
+struct Evidence {
+    /// Whether it is taken off when the band is read.
+    moved: bool,
+    /// Share of what is valid that could not be so dark with it.
+    dark: f64,
+}
+
+/// A rectangle of pixels: where it begins, and its size.
+type Piece = ((usize, usize), (usize, usize));
+
+/// All pixels of a band a few rows at a time; of more than `most` some of the blocks in which they are stored, evenly spread.
+fn pieces((width, height): (usize, usize), (columns, rows): (usize, usize), most: usize) -> Vec<Piece> {
+    let whole = width.saturating_mul(height) <= most;
+    let (wide, high) = match whole {
+        true => (width.min(TOGETHER), (TOGETHER / width.clamp(1, TOGETHER)).clamp(1, height.max(1))),
+        false => (columns.clamp(1, width), rows.clamp(1, height)),
+    };
+    let (across, down) = (width.div_ceil(wide.max(1)), height.div_ceil(high));
+    let all = across * down;
+    let wanted = if whole { all } else { (SAMPLE / (wide * high)).clamp(4, all.max(4)).min(all) };
+    // From the middle of each of so many parts.
+    let number = |i: usize| ((2 * i + 1) as u128 * all as u128 / (2 * wanted as u128)) as usize;
+    let piece = |i: usize| {
+        let (column, row) = (number(i) % across * wide, number(i) / across * high);
+        ((column, row), (wide.min(width - column), high.min(height - row)))
+    };
+    (0..wanted).map(piece).collect()
 }
 
 impl std::fmt::Display for SceneReport {
@@ -327,15 +371,40 @@ impl std::fmt::Display for BandReport {
             (None, false) => write!(f, ", no data not declared")?,
         }
         write!(f, ", {:.2} % valid", self.valid * 100.0)?;
+        if self.looked_at < 1.0 {
+            write!(f, " of the {} of its pixels that were looked at", percent(self.looked_at))?;
+        }
         if let ([least, most], Some(mean), true) = (self.range.unwrap_or_default(), self.mean, self.classes.is_empty())
         {
             write!(f, ", {least} to {most}, mean {mean:.4}")?;
         }
         writeln!(f)?;
         for class in &self.classes {
-            let name = class.name.as_deref().unwrap_or("unknown");
+            let name = class.name.as_deref().unwrap_or("unknown, taken as no data");
             writeln!(f, "    {:>5.1} % {} {name}", class.share * 100.0, class.code)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_pixels_are_looked_at_once_or_some_blocks_all_over() {
+        let count = |all: &[Piece]| all.iter().map(|(_, (width, height))| width * height).sum::<usize>();
+        for size in [(1, 1), (5000, 3000), (10_000_000, 2)] {
+            let all = pieces(size, (256, 256), MOST_PIXELS);
+            assert_eq!(count(&all), size.0 * size.1);
+            assert!(all.iter().all(|((x, y), (w, h))| w * h <= TOGETHER && x + w <= size.0 && y + h <= size.1));
+        }
+        for block in [(4096, 4096), (400_000, 1), (16, 16)] {
+            let some = pieces((400_000, 400_000), block, MOST_PIXELS);
+            assert!((SAMPLE / 2..=4 * 4096 * 4096).contains(&count(&some)), "{block:?}: {}", count(&some));
+            let rows: Vec<usize> = some.iter().map(|((_, row), _)| *row).collect();
+            assert!(rows[0] < 80_000 && rows[rows.len() - 1] > 300_000, "{block:?}");
+            assert!(some.iter().all(|((x, y), (w, h))| x + w <= 400_000 && y + h <= 400_000));
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::files::{hex, make_folder, write_atomically};
 use crate::grid::{Crs, Footprint, GridCell};
 use crate::modality::{Catalogue, Group, Location, Subject};
 use crate::net::Network;
-use crate::scene::{Conversion, GeoTiff, Meaning, Numbers, Pixels, WINDOW_STEP_M};
+use crate::scene::{Conversion, GeoTiff, Meaning, Numbers, Pixels, WINDOW_STEP_M, already_gone, already_power};
 use crate::text::address_without_secrets;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -109,7 +109,7 @@ impl Order {
                     path.map_or(address.clone(), |(_, path)| path.to_owned())
                 };
                 let files: Vec<String> = item.assets.values().map(path).collect();
-                hash.update(format!("{:?}", (&item.id, item.baseline, item.offset, &item.updated, files)));
+                hash.update(format!("{:?}", (&item.id, item.baseline, item.offset, &item.updated, &item.said, files)));
             }
         }
         let short = hex(&hash.finalize()[..4]);
@@ -300,14 +300,17 @@ fn read_band(
     let mut sides = vec![f64::INFINITY; width * height];
     // JPEG 2000 files do not say that 0 is no data.
     let silent = job.modality.about.whole_numbers;
-    let echo = job.modality.about.decibel && !source.product.decibel;
+    let echo = job.modality.about.decibel;
     let codes = &job.modality.about.no_data;
     let nothing = (silent || echo).then_some(0.0);
-    let kind = PixelKind { classes: job.modality.classes().is_some(), nothing, codes };
+    let classes = job.modality.classes().is_some();
     for item in &chosen.items {
         let Some(href) = item.assets.get(job.channel) else { continue };
+        let nothing = item.said.get(job.channel).and_then(|said| said.no_data).or(nothing);
+        let kind = PixelKind { classes, nothing, codes };
         let layer = read(network, &source.access, href, grid, kind, stop)?;
         let conversion = conversion(source.product, job, item, &layer.numbers)?;
+        check(source.product, job, item, &layer.values, &conversion)?;
         let mut used = false;
         for ((to, side), &from) in band.values.iter_mut().zip(&mut sides).zip(&layer.values) {
             // What is clearly finer counts more than what was processed last.
@@ -355,8 +358,13 @@ fn conversion(product: &Product, job: &Job, item: &Item, numbers: &Numbers) -> R
     if described || !job.modality.is_measured() || job.channel == SCENE_CLASSES {
         return Ok(Conversion::none());
     }
-    let wrong = |what: String| Error::request(format!("{} of {}: {what}.", job.channel, item.id));
-    let conversion = numbers.conversion(job.modality).map_err(wrong)?;
+    let wrong = |what: String| wrong(job, item, &what);
+    let said = item.said.get(job.channel);
+    let numbers = said.map_or_else(
+        || Ok(numbers.clone()),
+        |said| numbers.or_said(job.modality, said.scale, said.offset, said.unit.as_deref()),
+    );
+    let conversion = numbers.and_then(|numbers| numbers.conversion(job.modality)).map_err(wrong)?;
     if conversion.moves() && job.modality.about.offset.is_some() && item.offset == Offset::Absent {
         return Err(wrong(
             "The file says that an offset is to be taken off, its catalogue that there is none; choose another image"
@@ -364,6 +372,49 @@ fn conversion(product: &Product, job: &Job, item: &Item, numbers: &Numbers) -> R
         ));
     }
     Ok(conversion)
+}
+
+fn wrong(job: &Job, item: &Item, what: &str) -> Error {
+    Error::request(format!("{} of {}: {what}.", job.channel, item.id))
+}
+
+/// Makes sure that the stored values of an item are what is said of them.
+///
+/// # Errors
+/// When they tell that an offset which is to be taken off is gone, that decibels are power, or that classes were averaged.
+fn check(product: &Product, job: &Job, item: &Item, stored: &[f32], conversion: &Conversion) -> Result<()> {
+    let about = &job.modality.about;
+    let known = || stored.iter().copied().filter(|v| !v.is_nan() && !about.is_no_data(*v) && !about.is_no_echo(*v));
+    if let Some(between) = known().find(|v| job.modality.classes().is_some() && v.fract() != 0.0) {
+        return Err(wrong(
+            job,
+            item,
+            &format!(
+                "Its file holds {between} where there should be class codes, which are whole numbers; choose another image"
+            ),
+        ));
+    }
+    let left = if conversion.moves() { 0.0 } else { offset(job, item) };
+    let value = |v: f32| (f64::from(conversion.value(v)) * product.multiply + product.add) as f32;
+    let offset = about.offset.unwrap_or(0.0);
+    if (left > 0.0 || conversion.moves()) && already_gone(known().map(|v| value(v) - left), offset) {
+        return Err(wrong(
+            job,
+            item,
+            &format!(
+                "Its catalogue or its file says that its values carry an offset of {offset}, and its pixels that it is gone already: many would be reflectances below zero; choose another image"
+            ),
+        ));
+    }
+    let power = |v: f32| if product.decibel { 10f32.powf(value(v) / 10.0) } else { value(v) };
+    if (product.decibel || conversion.decibels()) && already_power(&known().map(power).collect::<Vec<_>>()) {
+        return Err(wrong(
+            job,
+            item,
+            "Its values are said to be decibels, but read so they are within a decibel of 1 nearly everywhere: they are linear power or amplitudes; choose another image, or correct sources.toml",
+        ));
+    }
+    Ok(())
 }
 
 /// A stored value as ours; NaN where it means nothing.
@@ -374,11 +425,15 @@ fn converted(product: &Product, job: &Job, item: &Item, stored: f32, conversion:
     }
     let value = (f64::from(conversion.value(stored)) * product.multiply + product.add) as f32;
     let about = &job.modality.about;
+    let no_data = item.said.get(job.channel).and_then(|said| said.no_data);
+    if no_data.is_some_and(|none| stored == none as f32) || job.modality.classes().is_some() && stored < 0.0 {
+        return f32::NAN;
+    }
     if job.modality.classes().is_some() && !product.codes.is_empty() {
         return product.codes.get(&(stored as i64).to_string()).map_or(f32::NAN, |code| f32::from(*code));
     }
     // No data, whatever the file declares: another file may know more.
-    if about.is_no_data(stored) {
+    if about.is_no_data(stored) || about.is_no_echo(stored) {
         return f32::NAN;
     }
     match () {
@@ -386,8 +441,6 @@ fn converted(product: &Product, job: &Job, item: &Item, stored: f32, conversion:
         () if about.whole_numbers && conversion.moves() => value.max(1.0),
         () if about.whole_numbers => (value - offset(job, item)).max(1.0),
         () if about.decibel && product.decibel => 10f32.powf(value / 10.0),
-        // No echo is exactly nothing: frames are filled up with it.
-        () if about.decibel && stored == 0.0 => f32::NAN,
         () => value,
     }
 }

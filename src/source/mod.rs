@@ -4,6 +4,7 @@
 //! is where they stay. Providers are configuration (`assets/sources.toml`).
 //! `major_tom` reads single cells out of Major TOM's parquet files.
 
+mod asset;
 mod facts;
 mod fetch;
 mod holes;

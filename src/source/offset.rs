@@ -25,17 +25,24 @@ pub enum Offset {
 
 /// The processing baseline of an item, as a number such as 5.09; those of others than ESA say nothing.
 pub(super) fn baseline(product: &Product, feature: &Value) -> Option<f32> {
-    let properties = &feature["properties"];
-    let said = product.baseline.as_deref().into_iter().chain(["s2:processing_baseline", "processing:version"]);
-    let said = said.map(|name| &properties[name]).find(|value| !value.is_null());
-    let of_name =
-        || [&properties["s2:product_uri"], &feature["id"]].into_iter().find_map(|name| in_name(name.as_str()?));
-    let number = match said {
+    let number = match said(product, feature) {
         Some(Value::Number(number)) => number.as_f64().map(|v| v as f32),
         Some(Value::String(text)) => parsed(text),
-        _ => of_name(),
+        _ => of_name(feature),
     };
     number.filter(|baseline| *baseline < OTHERS_FROM)
+}
+
+/// What a property says of it.
+fn said<'a>(product: &'a Product, feature: &'a Value) -> Option<&'a Value> {
+    let names = product.baseline.as_deref().into_iter().chain(["s2:processing_baseline", "processing:version"]);
+    names.map(|name| &feature["properties"][name]).find(|value| !value.is_null())
+}
+
+/// What the name of the product says of it.
+fn of_name(feature: &Value) -> Option<f32> {
+    let names = [&feature["properties"]["s2:product_uri"], &feature["id"]];
+    names.into_iter().find_map(|name| in_name(name.as_str()?)).filter(|baseline| *baseline < OTHERS_FROM)
 }
 
 /// `05.09`, `N0509`, `0509`, `V5.09`, `05.09.01`.
@@ -57,13 +64,16 @@ fn in_name(name: &str) -> Option<f32> {
 }
 
 /// What an item says of its offset: a property of the catalogue that says whether it is gone counts first, with the baseline,
-/// for some of them declare the offset of the product beside values that it was taken off; then what is declared of a band.
+/// for some of them declare the offset of the product beside values that it was taken off; then what is declared of a band, and
+/// what the name of the product says of its baseline.
 pub(super) fn of(product: &Product, feature: &Value, baseline: Option<f32>) -> Offset {
     let said = product.offset_applied.as_ref().map(|name| &feature["properties"][name]).filter(|said| !said.is_null());
     let from_baseline = baseline.map(|baseline| baseline >= OFFSET_FROM);
+    let from_name = of_name(feature).map(|baseline| baseline >= OFFSET_FROM);
     let known = |there: bool| if there { Offset::Present } else { Offset::Absent };
     match (said.map(says_yes), declared(product, feature), from_baseline) {
         (Some(true), ..) => Offset::Absent,
+        _ if from_baseline.zip(from_name).is_some_and(|(said, named)| said != named) => Offset::Contradictory,
         (Some(false), _, Some(there)) => known(there),
         (_, Some(declared), Some(there)) if declared != there => Offset::Contradictory,
         (_, Some(there), _) | (_, None, Some(there)) => known(there),
@@ -160,5 +170,16 @@ mod tests {
         ] {
             assert_eq!(of(asset.clone(), gone.clone(), baseline), expected, "{asset} {gone} {baseline:?}");
         }
+        // The name of the product says that it was processed anew, its description that it was not.
+        let named = |gone: Value, said: &str, name: &str| {
+            let properties = json!({"gone": gone, "s2:processing_baseline": said, "s2:product_uri": name});
+            let feature = json!({"properties": properties, "assets": {}});
+            super::of(&own, &feature, baseline(&own, &feature))
+        };
+        let anew = "S2A_MSIL2A_20180501T101401_N0500_R022_T32TPS_20230101T000000.SAFE";
+        assert_eq!(named(json!(null), "02.14", anew), Contradictory);
+        assert_eq!(named(json!(true), "02.14", anew), Absent);
+        assert_eq!(named(json!(null), "05.00", anew), Present);
+        assert_eq!(named(json!(null), "05.09", "no name of a product"), Present);
     }
 }

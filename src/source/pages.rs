@@ -71,6 +71,12 @@ impl ItemCollection {
         };
         number(&self.matched).or_else(|| number(&self.context["matched"]))
     }
+
+    /// How many items a page holds at most: what was asked for, or less where the server says so.
+    fn limit(&self) -> usize {
+        let said = self.context["limit"].as_u64().and_then(|limit| usize::try_from(limit).ok());
+        said.filter(|limit| *limit > 0).map_or(PAGE, |limit| limit.min(PAGE))
+    }
 }
 
 #[derive(Deserialize)]
@@ -145,13 +151,14 @@ pub(super) fn pages(
         features.iter_mut().for_each(|feature| resolve_assets(feature, &url));
         features.iter().for_each(&mut *take);
         seen += features.len();
-        let Some(next) = answer.next().filter(|_| !features.is_empty()) else {
-            // Some servers end at a page and only say by a number that there is more, others not even that.
-            return Ok(answer.matched().map_or(features.len() < PAGE, |matched| seen as u64 >= matched));
-        };
+        // Some servers end at a page and only say by a number that there is more, others not even that.
+        let all = answer.matched().map_or(features.len() < answer.limit(), |matched| seen as u64 >= matched);
+        // A page without items may lead on: some servers leave out what they find only after they have cut pages.
+        let Some(next) = answer.next() else { return Ok(all) };
         let (href, wanted) = (next_address(&url, &next)?, next.wanted_headers());
         // Who gives a body means it to be sent.
         let posts = next.method.as_deref().map_or(next.body.is_some(), |method| method.eq_ignore_ascii_case("post"));
+        let asked = (url.clone(), body.clone(), headers.clone());
         body = match next.body {
             _ if !posts => None,
             Some(more) if next.merge == Some(true) => Some(merged(body.as_ref().unwrap_or(&question), &more)),
@@ -161,6 +168,10 @@ pub(super) fn pages(
         };
         headers = wanted;
         url = href;
+        // Who leads to the page that was just read leads nowhere.
+        if (&url, &body, &headers) == (&asked.0, &asked.1, &asked.2) {
+            return Ok(all);
+        }
     }
     Ok(false)
 }
@@ -198,11 +209,17 @@ fn resolve_assets(feature: &mut Value, answer: &str) {
     let links = feature["links"].as_array();
     let own = links.and_then(|links| links.iter().find(|link| link["rel"] == "self")?["href"].as_str());
     let base = own.and_then(|own| resolved(answer, own).ok()).unwrap_or_else(|| answer.to_owned());
-    let assets = feature.get_mut("assets").and_then(Value::as_object_mut).into_iter().flatten();
-    for href in assets.filter_map(|(_, asset)| asset.get_mut("href")) {
-        if let Some(whole) = href.as_str().and_then(|href| resolved(&base, href).ok()) {
+    let make_whole = |asset: &mut Value| {
+        if let Some(href) = asset.get_mut("href")
+            && let Some(whole) = href.as_str().and_then(|href| resolved(&base, href).ok())
+        {
             *href = whole.into();
         }
+    };
+    for (_, asset) in feature.get_mut("assets").and_then(Value::as_object_mut).into_iter().flatten() {
+        make_whole(asset);
+        let others = asset.get_mut("alternate").and_then(Value::as_object_mut).into_iter().flatten();
+        others.for_each(|(_, other)| make_whole(other));
     }
 }
 
@@ -271,5 +288,9 @@ mod tests {
         let of_own = item(json!([{"rel": "root", "href": "/"}, {"rel": "self", "href": "collections/c/items/1"}]));
         assert_eq!(of_own, [json!("https://h/stac/collections/c/items/a.tif"), json!("s3://bucket/b c.tif"), json!(7)]);
         assert_eq!(item(json!(null))[0], json!("https://h/stac/a.tif"));
+        let mut item =
+            json!({"assets": {"a": {"href": "s3://b/a.tif", "alternate": {"https": {"href": "./f/a.tif"}}}}});
+        resolve_assets(&mut item, "https://h/stac/search");
+        assert_eq!(item["assets"]["a"]["alternate"]["https"]["href"], "https://h/stac/f/a.tif");
     }
 }

@@ -1,14 +1,15 @@
 //! Pixels of a window from rasters anywhere: only the parts that the window needs are read (GDAL's `/vsicurl`).
 
+use super::asset::{Meant, meant};
 use super::in_memory::InMemory;
 use super::pixel_grid::{PixelGrid, Resampling};
 use super::signing::{FileAccess, Opening};
-use super::warp::{Gaps, NOTHING, alpha, warped};
+use super::warp::{Gaps, NOTHING, warped};
 use crate::error::{Error, Fault, Result};
 use crate::net::Network;
-use crate::scene::{BEYOND_MEASURE, MOST_PACKED, Numbers, blocks_fit, pixels, quiet_gdal};
+use crate::scene::{BEYOND_MEASURE, MOST_PACKED, Numbers, alpha, blocks_fit, demoted, pixels, quiet_gdal};
 use crate::text::{address_without_secrets, without_secrets};
-use gdal::raster::{GdalDataType, RasterBand};
+use gdal::raster::GdalDataType;
 use gdal::spatial_ref::{AxisMappingStrategy, SpatialRef};
 use gdal::{Dataset, DatasetOptions, GeoTransform, GeoTransformEx};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -93,10 +94,10 @@ pub(super) fn read(
     stop: &AtomicBool,
 ) -> Result<WarpedBand> {
     quiet_gdal();
-    let (href, number) = numbered(href);
+    let (href, band) = meant(href);
     if let Some(bytes) = access.whole_if_no_parts(network, href, stop)? {
         let file = InMemory::new(bytes).map_err(|e| Error::Compute(format!("A file cannot be held in memory: {e}")))?;
-        return on_grid(&file.path().to_string_lossy(), number, grid, kind).map_err(|trouble| match trouble {
+        return on_grid(&file.path().to_string_lossy(), &band, grid, kind).map_err(|trouble| match trouble {
             // All of it has arrived.
             Trouble::Reading(why) => Trouble::Lasting(format!("is damaged or of another kind ({why})")).error(href),
             lasting => lasting.error(href),
@@ -107,7 +108,7 @@ pub(super) fn read(
         network.check(href)?;
         let opening = access.opening(href, attempt)?;
         attempt = RETRIES.fetch_add(1, Ordering::Relaxed);
-        with_settings(&opening, || on_grid(&opening.name, number, grid, kind)).map_err(|trouble| match trouble {
+        with_settings(&opening, || on_grid(&opening.name, &band, grid, kind)).map_err(|trouble| match trouble {
             Trouble::Reading(_) => access.diagnosis(network, href).unwrap_or_else(|| trouble.error(href)),
             lasting => lasting.error(href),
         })
@@ -157,51 +158,38 @@ fn text(e: gdal::errors::GdalError) -> String {
     }
 }
 
-/// An address, and the number of the band that is meant of several (`address#2`).
-fn numbered(href: &str) -> (&str, Option<usize>) {
-    let split = href.rsplit_once('#').and_then(|(address, number)| Some((address, number.parse().ok()?)));
-    split.map_or((href, None), |(address, number)| (address, Some(number)))
-}
-
-/// The band that is meant of a file, counted from 1: the only one, if no number says it.
-fn band_of(dataset: &Dataset, number: Option<usize>) -> Result<usize, Trouble> {
-    let alpha = alpha(dataset, &dataset.rasterband(1)?);
-    let count = dataset.raster_count() - usize::from(alpha.is_some());
-    match number {
-        Some(number) if (1..=count).contains(&number) => Ok(number),
-        Some(number) => Err(Trouble::Lasting(format!("has {count} bands, so there is no band {number}"))),
-        None if count == 1 => Ok(1),
-        None => Err(Trouble::Lasting(format!(
-            "holds {count} bands, and nothing says which is meant; name it in sources.toml (asset#band)"
-        ))),
-    }
+/// The band that is meant of a file, counted from 1.
+fn band_of(dataset: &Dataset, meant: &Meant<'_>) -> Result<usize, Trouble> {
+    let count = dataset.raster_count() - usize::from(alpha(dataset, 1).is_some());
+    meant.number(dataset, count).map_err(Trouble::Lasting)
 }
 
 /// A band of what GDAL opens under this name, on a grid.
-fn on_grid(name: &str, number: Option<usize>, grid: &PixelGrid, kind: PixelKind<'_>) -> Result<WarpedBand, Trouble> {
+fn on_grid(name: &str, band: &Meant<'_>, grid: &PixelGrid, kind: PixelKind<'_>) -> Result<WarpedBand, Trouble> {
     // A server must not have GDAL read descriptions of other things, such as VRT files, with our keys.
     let drivers = DatasetOptions { allowed_drivers: Some(&["GTiff", "JP2OpenJPEG"]), ..Default::default() };
     let dataset = Dataset::open_ex(name, drivers)?;
     blocks_fit(&dataset, LARGEST_PIECE / MOST_PACKED)
         .map_err(|problem| Trouble::Lasting(format!("cannot be read: {problem}")))?;
-    let number = band_of(&dataset, number)?;
-    let meant = dataset.rasterband(number)?;
-    if meant.band_type() == GdalDataType::Unknown {
+    let number = band_of(&dataset, band)?;
+    let source = dataset.rasterband(number)?;
+    if source.band_type() == GdalDataType::Unknown {
         return Err(Trouble::Lasting("holds numbers of a kind that is not read, such as complex ones".into()));
     }
-    let numbers = Numbers::of(&meant);
+    let numbers = Numbers::of(&source);
     let target =
         grid.footprint.crs.as_ref().ok_or_else(|| Trouble::Lasting("is wanted on ground that has no place".into()))?;
     let target = system(&target.0)?;
-    let mut own = dataset
+    let own = dataset
         .spatial_ref()
         .map_err(|_| Trouble::Lasting("has no coordinate system, so nobody knows where it lies".into()))?;
+    let mut own = demoted(own);
     own.set_axis_mapping_strategy(AxisMappingStrategy::TraditionalGisOrder);
     let transform =
         dataset.geo_transform().map_err(|_| Trouble::Lasting("does not say where on Earth it lies".into()))?;
     let same = own == target && transform[2] == 0.0 && transform[4] == 0.0;
     if same && let Some(offset) = offset(&transform, grid) {
-        let values = direct(&meant, dataset.raster_size(), offset, grid)?;
+        let values = direct(&dataset, number, offset, grid)?;
         return Ok(WarpedBand { values, resampling: Resampling::None, source_m: grid.pixel_m, numbers });
     }
     let pixel_m = match own.is_geographic() {
@@ -215,7 +203,7 @@ fn on_grid(name: &str, number: Option<usize>, grid: &PixelGrid, kind: PixelKind<
         (false, false) => Resampling::Bilinear,
     };
     transform.invert().map_err(|_| Trouble::Lasting("has pixels without a size".into()))?;
-    let alpha = alpha(&dataset, &meant);
+    let alpha = alpha(&dataset, number);
     let seen = |transform: &GeoTransform, resampling: Resampling, no_data: Option<f64>| -> Result<Vec<f32>, Trouble> {
         let gaps = Gaps { no_data, alpha, band: number };
         let warped = Dataset::open(warped(name, transform, &own, grid, &target, resampling, gaps)?)?;
@@ -223,7 +211,7 @@ fn on_grid(name: &str, number: Option<usize>, grid: &PixelGrid, kind: PixelKind<
         let read = warped.rasterband(1)?.read_as::<f32>((0, 0), (width, height), (width, height), None)?;
         Ok(read.data().iter().map(|&v| if v > NOTHING && v < BEYOND_MEASURE { v } else { f32::NAN }).collect())
     };
-    let mut no_data = meant.no_data_value().or(kind.nothing);
+    let mut no_data = source.no_data_value().or(kind.nothing);
     if no_data.is_none() && !kind.codes.is_empty() && resampling != Resampling::Nearest {
         let unmixed = seen(&transform, Resampling::Nearest, None)?;
         no_data = kind.codes.iter().copied().find(|code| unmixed.contains(&(*code as f32)));
@@ -273,11 +261,12 @@ fn offset(transform: &GeoTransform, grid: &PixelGrid) -> Option<(isize, isize)> 
 
 /// The source's own pixels.
 fn direct(
-    band: &RasterBand,
-    (columns, rows): (usize, usize),
+    dataset: &Dataset,
+    number: usize,
     (column, row): (isize, isize),
     grid: &PixelGrid,
 ) -> Result<Vec<f32>, Trouble> {
+    let (columns, rows) = dataset.raster_size();
     let (width, height) = grid.size();
     let mut values = vec![f32::NAN; width * height];
     let (left, top) = (column.max(0), row.max(0));
@@ -285,7 +274,7 @@ fn direct(
     let bottom = row.saturating_add(height as isize).min(rows as isize);
     if right > left && bottom > top {
         let size = ((right - left) as usize, (bottom - top) as usize);
-        let read = pixels(band, (left, top), size)?;
+        let read = pixels(dataset, number, (left, top), size)?;
         for (i, line) in read.chunks(size.0).enumerate() {
             let begin = ((top - row) as usize + i) * width + (left - column) as usize;
             values[begin..begin + size.0].copy_from_slice(line);

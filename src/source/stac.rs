@@ -1,13 +1,15 @@
 //! What a STAC catalogue holds of a place (STAC API, item search; STAC 1.0 items).
 
+use super::asset::{self, Said};
 use super::offset::{self, Offset};
 use super::outline::Outline;
 use super::pages::pages;
 use super::providers::{Product, Provider, Time};
-use super::query::{Query, share};
+use super::query::{Query, middle, share};
 use crate::error::{Error, Result};
 use crate::modality::{Catalogue, Group};
 use crate::net::{HttpRequest, Network};
+use crate::scene::day_of;
 use crate::text::printable;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
@@ -61,6 +63,8 @@ pub struct Item {
     pub id: String,
     /// Addresses by our channel, and that of the scene classification as `SCL`.
     pub assets: BTreeMap<String, String>,
+    /// What it says of the numbers of its files, by our channel.
+    pub(super) said: BTreeMap<String, Said>,
     /// Sentinel-2 processing baseline, such as 5.09.
     pub baseline: Option<f32>,
     /// Whether its values carry the offset of newer baselines.
@@ -83,6 +87,10 @@ pub struct Found {
     pub all: bool,
     /// Images left out because nobody knows whether their offset is gone.
     pub uncertain: usize,
+    /// Images left out because their date is missing or cannot be read.
+    pub undated: usize,
+    /// Images left out because they are not of the days that were asked for.
+    pub elsewhen: usize,
 }
 
 /// Asks a catalogue what it has of a place.
@@ -112,13 +120,20 @@ pub fn search(
             }
         })?;
     }
-    let read = items.len();
-    items.retain(|parsed| !uncertain(product, &parsed.item));
-    let uncertain = read - items.len();
+    let mut left_out = |keep: &dyn Fn(&ParsedItem) -> bool| {
+        let before = items.len();
+        items.retain(keep);
+        before - items.len()
+    };
+    let dated = product.time == Time::Acquisition;
+    let undated = left_out(&|parsed| !dated || !parsed.day.is_empty());
+    // Some servers pass over the days of a question.
+    let elsewhen = left_out(&|parsed| !dated || parsed.is_between(query.from, query.to));
+    let uncertain = left_out(&|parsed| !uncertain(product, &parsed.item));
     let mut found = grouped(provider, product, items);
     found.retain(|a| a.cloud.is_none_or(|cloud| f64::from(cloud) <= query.most_cloud));
     found.sort_by(|a, b| b.day.cmp(&a.day).then(b.coverage.total_cmp(&a.coverage)));
-    Ok(Found { acquisitions: found, all, uncertain })
+    Ok(Found { acquisitions: found, all, uncertain, undated, elsewhen })
 }
 
 /// Whether an image may or may not carry the offset of newer baselines: its catalogue contradicts itself, or is known to forget
@@ -129,12 +144,22 @@ fn uncertain(product: &Product, item: &Item) -> bool {
 
 /// What an item says besides its files.
 struct ParsedItem {
+    /// Empty for what has none, or none that can be read.
     day: String,
+    /// The last one of those it was seen on, if it says so.
+    last: Option<Date>,
     instant: Option<String>,
     cloud: Option<f32>,
     platform: Option<String>,
     thumbnail: Option<String>,
     item: Item,
+}
+
+impl ParsedItem {
+    /// Whether it was seen on one of these days.
+    fn is_between(&self, from: Date, to: Date) -> bool {
+        self.day.parse().is_ok_and(|day: Date| day <= to && self.last.unwrap_or(day).max(day) >= from)
+    }
 }
 
 /// An item, if it has all bands of a modality and covers something.
@@ -145,26 +170,20 @@ fn read(catalogue: &Catalogue, product: &Product, query: &Query, feature: &Value
     if feature["collection"].as_str().is_some_and(|collection| collection != product.collection) {
         return None;
     }
-    let href = |name: &str| {
-        let (name, band) = name.split_once('#').map_or((name, None), |(name, band)| (name, Some(band)));
-        let asset = &feature["assets"][name];
-        let alternates = asset["alternate"].as_object().into_iter().flatten().map(|(_, other)| &other["href"]);
-        let hrefs: Vec<String> = std::iter::once(&asset["href"]).chain(alternates).filter_map(text).collect();
-        // What everybody can read, if there is any; else what is said first.
-        let href = hrefs.iter().find(|href| href.starts_with("http")).or(hrefs.first())?;
-        match band {
-            None => Some(href.clone()),
-            Some(band) => Some(format!("{href}#{}", band_number(asset, band)?)),
+    let (mut assets, mut said) = (BTreeMap::new(), BTreeMap::new());
+    for (channel, name) in &product.bands {
+        if let Some((href, numbers)) = asset::find(&feature["assets"], name) {
+            assets.insert(channel.clone(), href);
+            said.insert(channel.clone(), numbers);
         }
-    };
-    let mut assets: BTreeMap<String, String> =
-        product.bands.iter().filter_map(|(channel, name)| Some((channel.clone(), href(name)?))).collect();
+    }
     // Some radar images are of one polarisation only.
     let whole = |m: &Arc<Group>| m.channels.iter().all(|channel| assets.contains_key(channel));
     if !catalogue.groups_of(&product.family).any(whole) {
         return None;
     }
-    if let Some(classes) = product.scene_classes.as_deref().and_then(href) {
+    if let Some((classes, _)) = product.scene_classes.as_deref().and_then(|name| asset::find(&feature["assets"], name))
+    {
         assets.insert(SCENE_CLASSES.into(), classes);
     }
     let outline = Outline::of(feature)?;
@@ -173,13 +192,18 @@ fn read(catalogue: &Catalogue, product: &Product, query: &Query, feature: &Value
         return None;
     }
     let instant = text(&properties["datetime"]).or_else(|| text(&properties["start_datetime"]));
+    let [begin, end] = ["start_datetime", "end_datetime"].map(|name| text(&properties[name]));
+    let last = end.as_deref().and_then(day_of);
     let day = match product.time {
         Time::Always => String::new(),
         Time::Year => {
-            let begin = text(&properties["start_datetime"]).or_else(|| instant.clone())?;
-            begin.get(..4)?.to_owned()
+            let begin = begin.or_else(|| instant.clone())?;
+            // It may begin at midnight of another zone, in the last hours of the year before.
+            let middle = day_of(&begin).zip(last).map(|(begin, end)| format!("{:04}", middle(begin, end).year()));
+            middle.or_else(|| begin.get(..4).map(str::to_owned))?
         }
-        Time::Acquisition => instant.as_ref()?.get(..10)?.parse::<Date>().ok()?.to_string(),
+        // One that cannot be read is told.
+        Time::Acquisition => instant.as_deref().and_then(day_of).map(|day| day.to_string()).unwrap_or_default(),
     };
     let number = |value: &Value| value.as_f64().or_else(|| value.as_str()?.parse().ok()).map(|v| v as f32);
     let baseline = offset::baseline(product, feature);
@@ -189,6 +213,7 @@ fn read(catalogue: &Catalogue, product: &Product, query: &Query, feature: &Value
         offset: offset::of(product, feature, baseline),
         updated: text(&properties["updated"]).or_else(|| text(&properties["created"])).unwrap_or_default(),
         assets,
+        said,
         covered,
     };
     let thumbnail = ["thumbnail", "rendered_preview", "preview"].iter().find_map(|name| {
@@ -199,25 +224,13 @@ fn read(catalogue: &Catalogue, product: &Product, query: &Query, feature: &Value
     });
     Some(ParsedItem {
         day,
+        last,
         instant: instant.filter(|_| product.time == Time::Acquisition),
         cloud: number(&properties["eo:cloud_cover"]),
         platform: text(&properties["platform"]),
         thumbnail,
         item,
     })
-}
-
-/// The number of a band in an asset of several, by its name or what it commonly is; as the item lists them, in the words of
-/// STAC 1.1 or of the extension before it. `None` if there is none, or two.
-fn band_number(asset: &Value, wanted: &str) -> Option<usize> {
-    let lists = [&asset["bands"], &asset["eo:bands"]];
-    let bands = lists.into_iter().filter_map(Value::as_array).find(|bands| !bands.is_empty())?;
-    let is_called = |band: &Value| {
-        let names = ["name", "common_name", "eo:common_name", "description"];
-        names.iter().any(|key| band[*key].as_str().is_some_and(|name| name.eq_ignore_ascii_case(wanted)))
-    };
-    let mut found = bands.iter().enumerate().filter(|(_, band)| is_called(band)).map(|(i, _)| i + 1);
-    found.next().filter(|_| found.next().is_none())
 }
 
 /// Items of one pass of one satellite belong together: tiles side by side, or one tile processed twice.
@@ -395,11 +408,14 @@ mod tests {
             item["assets"]["image"] = bands;
             item["assets"]["image"]["href"] = json!("https://h/a.tif");
             let found = read(&catalogue(), &product, &query(), &item).expect("item").item;
-            assert_eq!(found.assets["B02"], "https://h/a.tif#3");
-            assert_eq!((&*found.assets["B03"], &*found.assets["B08"]), ("https://h/a.tif#2", "https://h/a.tif#4"));
+            assert_eq!(found.assets["B02"], "https://h/a.tif#3:B02|blue");
+            assert_eq!(found.assets["B03"], "https://h/a.tif#2:B03|green");
         }
-        // Names that are not told make no guess.
+        // Names that are not told may be those of the file.
         item["assets"]["image"] = json!({"href": "https://h/a.tif"});
+        let found = read(&catalogue(), &product, &query(), &item).expect("item").item;
+        assert_eq!(found.assets["B03"], "https://h/a.tif#:B03");
+        item["assets"]["image"]["bands"] = json!([{"name": "other"}]);
         assert!(read(&catalogue(), &product, &query(), &item).is_none());
         // What is of another collection was not asked for, and what everybody can read is read.
         let (_, product) = reflectance("");
@@ -408,6 +424,31 @@ mod tests {
         assert_eq!(read(&catalogue(), &product, &query(), &item).expect("item").item.assets["B02"], "https://h/b.tif");
         item["collection"] = json!("another");
         assert!(read(&catalogue(), &product, &query(), &item).is_none());
+    }
+
+    #[test]
+    fn an_item_is_of_the_days_it_was_seen_on_and_a_map_of_the_year_most_of_it_is_of() {
+        let (_, product) = reflectance("");
+        let on = |at: &str, end: Option<&str>| {
+            let item = seen("a", at, 10.0, 13.0, json!({"end_datetime": end}));
+            let read = read(&catalogue(), &product, &query(), &item).expect("item");
+            read.is_between(query().from, query().to)
+        };
+        assert!(on("2023-01-01T00:00:00Z", None) && on("2022-12-31T23:59:50Z", Some("2023-01-01T00:00:10Z")));
+        for other in ["2019-04-19T10:00:00Z", "0000-04-19T10:00:00Z", "9999-04-19T10:00:00Z", "2024-01-01T00:00:00Z"] {
+            assert!(!on(other, None), "{other}");
+        }
+        let mut map = product.clone();
+        map.time = Time::Year;
+        for (begin, end, year) in [
+            ("2022-12-31T23:00:00Z", json!("2023-12-31T22:59:59Z"), "2023"),
+            ("2023-01-01T00:00:00Z", json!("2024-01-01T00:00:00Z"), "2023"),
+            ("2023-01-01T00:00:00Z", json!(null), "2023"),
+        ] {
+            let properties = json!({"start_datetime": begin, "end_datetime": end});
+            let item = seen("a", begin, 10.0, 13.0, properties);
+            assert_eq!(read(&catalogue(), &map, &query(), &item).expect("map").day, year, "{begin}");
+        }
     }
 
     #[test]
@@ -428,12 +469,16 @@ mod tests {
         let mut both = good.clone();
         both["assets"]["second"] = json!({"href": "https://h/b.tif"});
         assert!(read(&catalogue(), &radar, &query(), &both).is_some());
-        let spoilt: [fn(&mut Value); 6] = [
+        let mut undated = good.clone();
+        undated["properties"]["datetime"] = json!("yesterday é");
+        assert_eq!(read(&catalogue(), &product, &query(), &undated).expect("told of").day, "");
+        undated["properties"]["datetime"] = json!("20230419T100000Z");
+        assert_eq!(read(&catalogue(), &product, &query(), &undated).expect("item").day, "2023-04-19");
+        let spoilt: [fn(&mut Value); 5] = [
             |v| v["assets"] = json!({}),
             |v| v["assets"]["data"] = json!(7),
             |v| v["bbox"] = json!(["x"]),
             |v| v["bbox"] = json!([0, 0, 1, 1]),
-            |v| v["properties"]["datetime"] = json!("yesterday é"),
             |v| v["id"] = json!(null),
         ];
         for (i, spoil) in spoilt.iter().enumerate() {

@@ -59,7 +59,7 @@ pub fn survey(
     let several = answers.len();
     for ((provider, product), answer) in all.iter().zip(answers) {
         match answer {
-            Ok(Found { acquisitions, all, uncertain }) => {
+            Ok(Found { acquisitions, all, uncertain, undated, elsewhen }) => {
                 let mut add_problem = |what: String| {
                     survey.problems.push(format!("{} from {}: {what}.", product.family, provider.name));
                 };
@@ -69,6 +69,13 @@ pub fn survey(
                 if uncertain > 0 {
                     let what = "left out, because their catalogue may be wrong about the offset of their values";
                     add_problem(format!("{uncertain} images were {what}"));
+                }
+                if elsewhen > 0 {
+                    let (from, to) = (query.from, query.to);
+                    add_problem(format!("{elsewhen} images were left out, because they are not of {from} to {to}"));
+                }
+                if undated > 0 {
+                    add_problem(format!("{undated} images were left out, because their date cannot be read"));
                 }
                 survey.found.entry(product.family.clone()).or_default().extend(acquisitions);
             }

@@ -1,9 +1,8 @@
 //! Descriptions of rasters seen on another grid, which GDAL opens like files (VRT driver, warped datasets).
 
 use super::pixel_grid::{PixelGrid, Resampling};
-use gdal::raster::{ColorInterpretation, RasterBand};
 use gdal::spatial_ref::SpatialRef;
-use gdal::{Dataset, GeoTransform, GeoTransformEx};
+use gdal::{GeoTransform, GeoTransformEx};
 
 /// Stands for "nothing here" while warping; no measurement is below.
 pub(super) const NOTHING: f32 = -1e30;
@@ -17,16 +16,6 @@ pub(super) struct Gaps {
     pub alpha: Option<usize>,
     /// Number of the band that is meant.
     pub band: usize,
-}
-
-/// The band that says how opaque the others are, if there is one.
-pub(super) fn alpha(dataset: &Dataset, first: &RasterBand) -> Option<usize> {
-    let opaque = |number: &usize| {
-        let band = dataset.rasterband(*number);
-        band.is_ok_and(|band| band.color_interpretation() == ColorInterpretation::AlphaBand)
-    };
-    let flags = first.mask_flags().ok()?;
-    if flags.is_alpha() { (2..=dataset.raster_count()).find(opaque) } else { None }
 }
 
 /// A description of the source seen on the grid, which GDAL opens like a file (VRT driver, warped datasets).
@@ -51,12 +40,14 @@ pub(super) fn warped(
     let (own_wkt, target_wkt) = (own.to_wkt()?, target.to_wkt()?);
     let none = gaps.no_data.map_or(String::new(), |v| format!("<SrcNoDataReal>{v}</SrcNoDataReal>"));
     let alpha = gaps.alpha.map_or(String::new(), |band| format!("<SrcAlphaBand>{band}</SrcAlphaBand>"));
+    // Only 0 is nothing, whatever the largest number that a band of this kind can hold.
+    let opaque = gaps.alpha.map_or("", |_| "<Option name=\"SRC_ALPHA_MAX\">1</Option>");
     Ok(format!(
         "<VRTDataset rasterXSize=\"{width}\" rasterYSize=\"{height}\" subClass=\"VRTWarpedDataset\">\
          <SRS>{target}</SRS><GeoTransform>{onto}</GeoTransform>\
          <VRTRasterBand dataType=\"Float32\" band=\"1\" subClass=\"VRTWarpedRasterBand\"/>\
          <GDALWarpOptions><WarpMemoryLimit>6.4e7</WarpMemoryLimit><ResampleAlg>{algorithm}</ResampleAlg>\
-         <WorkingDataType>Float32</WorkingDataType><Option name=\"INIT_DEST\">{NOTHING:e}</Option>\
+         <WorkingDataType>Float32</WorkingDataType><Option name=\"INIT_DEST\">{NOTHING:e}</Option>{opaque}\
          <SourceDataset relativeToVRT=\"0\">{source}</SourceDataset>\
          <Transformer><GenImgProjTransformer>\
          <SrcGeoTransform>{from}</SrcGeoTransform><SrcInvGeoTransform>{from_back}</SrcInvGeoTransform>\

@@ -163,8 +163,7 @@ impl Windows {
         for (i, m) in self.table.iter().enumerate() {
             observation.mostly_missing(m, i).map_or(Ok(()), Err)?;
         }
-        let mut values: Vec<Option<Value>> =
-            observation.values.into_iter().map(|given| given.map(|g| g.value)).collect();
+        let mut values: Vec<Option<Value>> = observation.truth(&self.table)?;
         if let (true, Some(mask)) = (entry.clear, self.table.telling_of(Subject::Clouds).first().copied())
             && only.is_none_or(|m| m == mask)
         {

@@ -81,6 +81,31 @@ fn catalogues_that_say_things_in_their_own_way_are_understood() {
     });
     let part = found(&server).expect("survey");
     assert!(part.problems[0].contains("more images than are looked at"), "{:?}", part.problems);
+    // One that cuts its pages smaller than was asked for, and does not lead on.
+    let server = Server::start();
+    let url = server.url.clone();
+    server.handle("/search", move |_: &Seen| {
+        let context = json!({"limit": 1, "returned": 1});
+        let answer =
+            json!({"type": "FeatureCollection", "features": [item(&url, "a")], "links": [], "context": context});
+        Reply::json(&answer)
+    });
+    let part = found(&server).expect("survey");
+    assert!(part.problems[0].contains("more images than are looked at"), "{:?}", part.problems);
+    // Pages without items that lead on, and a last one that leads to itself.
+    for empty in [1, 2] {
+        let server = Server::start();
+        let url = server.url.clone();
+        server.handle("/search", move |seen: &Seen| {
+            let page = seen.query.strip_prefix("page=").and_then(|page| page.parse().ok()).unwrap_or(1);
+            let features = if page == empty { vec![] } else { vec![item(&url, &format!("page {page}"))] };
+            let next = json!([{"rel": "next", "href": format!("{url}/search?page={}", 3.min(page + 1))}]);
+            Reply::json(&json!({"type": "FeatureCollection", "features": features, "links": next}))
+        });
+        let all = found(&server).expect("survey");
+        assert_eq!((all.found["DEM"][0].items.len(), all.problems.len()), (2, 0), "{empty}");
+        assert_eq!(server.seen().len(), 3, "{empty}");
+    }
     // One that answers with what went wrong, as if all were well.
     let server = Server::start();
     server.handle("/search", |_: &Seen| {

@@ -116,3 +116,31 @@ fn what_is_no_such_product_is_said() {
     assert!(text.contains("S2L2A_10m: cannot be used") && text.contains("proj:transform"), "{text}");
     assert!(text.contains("B05: UInt16, scale 0.0001, offset -0.1, no data 0"), "{text}");
 }
+
+#[test]
+fn what_means_nothing_is_also_said_in_attributes() {
+    let dir = tempfile::tempdir().expect("folder");
+    let table = ModalityTable::published();
+    let i = table.index("S2L2A_10m").expect("modality");
+    for (name, said) in
+        [("attribute", json!({ "_FillValue": 65535 })), ("own", json!({ "_eopf_attrs": { "fill_value": 65535 } }))]
+    {
+        let path = dir.path().join(name);
+        product(&path);
+        for band in ["b02", "b03", "b04", "b08"] {
+            let folder = path.join("measurements/reflectance/r10m").join(band);
+            // A chunk in the middle.
+            std::fs::write(folder.join("2.2"), vec![0xff; 2 * CHUNK * CHUNK]).expect("written");
+            let text = std::fs::read_to_string(folder.join(".zattrs")).expect("attributes");
+            let mut about: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+            about.as_object_mut().expect("object").extend(said.as_object().expect("object").clone());
+            write(&folder.join(".zattrs"), &about);
+        }
+        let scene = Scene::open(&path).expect("scene");
+        let window = scene.window(table.window_m(), Window::Centre).expect("window");
+        let found = scene.read(&table, &window, &[i]).expect("pixels");
+        let raster = found.values[i].as_ref().and_then(|given| given.value.image()).expect("raster");
+        assert_eq!(raster.valid().map(|valid| valid.holes().count()), Some(CHUNK * CHUNK), "{name}: {:?}", found.notes);
+        assert!(raster.data.iter().all(|v| *v < 60_000.0));
+    }
+}

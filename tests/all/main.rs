@@ -22,6 +22,7 @@ mod eopf;
 mod evaluate;
 mod generate;
 mod hub;
+mod items;
 mod major_tom;
 #[cfg(feature = "window")]
 mod maps;
@@ -48,6 +49,7 @@ mod snapshots;
 mod solvers;
 mod sources;
 mod specification;
+mod strange;
 #[cfg(feature = "window")]
 mod tools;
 mod train;

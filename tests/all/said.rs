@@ -4,24 +4,25 @@
 use crate::common::{self, COMPLETE};
 use copgen::modality::ModalityTable;
 use copgen::scene::{Scene, Window};
-use gdal::raster::{Buffer, GdalDataType};
+use gdal::raster::{Buffer, ColorInterpretation, GdalDataType};
 use gdal::spatial_ref::SpatialRef;
 use gdal::{Dataset, DriverManager, Metadata};
 use std::path::Path;
 
 /// A file of the complete scene that is written anew.
-struct Rewritten {
-    bands: Vec<(String, Vec<f64>)>,
-    size: (usize, usize),
-    transform: [f64; 6],
-    system: String,
-    kind: GdalDataType,
-    scale: Option<[f64; 2]>,
-    unit: &'static str,
+pub struct Rewritten {
+    pub bands: Vec<(String, Vec<f64>)>,
+    pub size: (usize, usize),
+    pub transform: [f64; 6],
+    pub system: String,
+    pub kind: GdalDataType,
+    pub scale: Option<[f64; 2]>,
+    pub unit: &'static str,
+    pub colors: Vec<ColorInterpretation>,
 }
 
 impl Rewritten {
-    fn of(name: &str) -> Self {
+    pub fn of(name: &str) -> Self {
         let like = Dataset::open(common::scene(COMPLETE).join(format!("{name}.tif"))).expect("raster");
         let size = like.raster_size();
         let bands = like.rasterbands().map(|band| {
@@ -37,18 +38,22 @@ impl Rewritten {
             kind: GdalDataType::Float32,
             scale: None,
             unit: "",
+            colors: Vec::new(),
         }
     }
 
-    fn map(mut self, change: impl Fn(f64) -> f64) -> Self {
+    pub fn map(mut self, change: impl Fn(f64) -> f64) -> Self {
         self.bands.iter_mut().flat_map(|(_, values)| values).for_each(|v| *v = change(*v));
         self
     }
 
-    fn write(&self, scene: &Path, name: &str) {
+    pub fn write(&self, scene: &Path, name: &str) {
         let driver = DriverManager::get_driver_by_name("GTiff").expect("driver");
         let path = scene.join(format!("{name}.tif"));
         let (width, height, n) = (self.size.0, self.size.1, self.bands.len());
+        // GDAL keeps what a file cannot hold itself beside it.
+        let beside = scene.join(format!("{name}.tif.aux.xml"));
+        let _ = std::fs::remove_file(&beside);
         let mut dataset = match self.kind {
             GdalDataType::UInt16 => driver.create_with_band_type::<u16, _>(&path, width, height, n),
             GdalDataType::UInt8 => driver.create_with_band_type::<u8, _>(&path, width, height, n),
@@ -61,26 +66,28 @@ impl Rewritten {
         for (i, (name, values)) in self.bands.iter().enumerate() {
             let mut band = dataset.rasterband(i + 1).expect("band");
             band.set_description(name).expect("name");
+            if let Some(color) = self.colors.get(i) {
+                let color = ColorInterpretation::from_c_int(color.c_int()).expect("colour");
+                band.set_color_interpretation(color).expect("colour");
+            }
             if let Some([scale, offset]) = self.scale {
                 band.set_scale(scale).and_then(|()| band.set_offset(offset)).expect("scale");
             }
             band.write((0, 0), self.size, &mut Buffer::new(self.size, values.clone())).expect("pixels");
         }
         dataset.close().expect("written");
-        // GDAL keeps what a file cannot hold itself beside it.
-        let beside = scene.join(format!("{name}.tif.aux.xml"));
-        let band =
-            |k: usize| format!("<PAMRasterBand band=\"{}\"><UnitType>{}</UnitType></PAMRasterBand>", k + 1, self.unit);
-        let bands: String = (0..n).map(band).collect();
-        match self.unit.is_empty() {
-            true => drop(std::fs::remove_file(beside)),
-            false => std::fs::write(beside, format!("<PAMDataset>{bands}</PAMDataset>")).expect("unit"),
+        if !self.unit.is_empty() {
+            let band = |k: usize| {
+                format!("<PAMRasterBand band=\"{}\"><UnitType>{}</UnitType></PAMRasterBand>", k + 1, self.unit)
+            };
+            let bands: String = (0..n).map(band).collect();
+            std::fs::write(beside, format!("<PAMDataset>{bands}</PAMDataset>")).expect("unit");
         }
     }
 }
 
 /// Pixels of the middle of a scene, and what is noted; or the problem.
-fn read(scene: &Path, name: &str) -> Result<(Vec<f32>, String), String> {
+pub fn read(scene: &Path, name: &str) -> Result<(Vec<f32>, String), String> {
     let table = ModalityTable::published();
     let i = table.index(name).expect("modality");
     let opened = Scene::open(scene).map_err(|e| e.to_string())?;
@@ -262,7 +269,7 @@ fn complex_numbers_and_control_points_are_refused_for_what_they_are() {
 }
 
 /// Writes into a scene's description whose codes its land cover holds.
-fn say_legend(scene: &Path, legend: &str) {
+pub fn say_legend(scene: &Path, legend: &str) {
     let path = scene.join("scene.json");
     let text = std::fs::read_to_string(&path).expect("description");
     let mut json: serde_json::Value = serde_json::from_str(&text).expect("JSON");

@@ -145,3 +145,75 @@ fn what_lies_in_the_place_of_weights_is_told() {
         }
     }
 }
+
+/// The index of a plain dictionary of tensors, as a part of another one.
+fn set(weights: &[Entry]) -> Vec<u8> {
+    let inner = index(weights);
+    inner[2..inner.len() - 1].to_vec()
+}
+
+/// A text as a pickle has it.
+fn text(value: &str) -> Vec<u8> {
+    [&b"X"[..], &(value.len() as u32).to_le_bytes(), value.as_bytes()].concat()
+}
+
+#[test]
+fn what_trainers_keep_beside_weights_does_not_hide_them() {
+    let dir = tempfile::tempdir().expect("folder");
+    let path = dir.path().join("weights.pth");
+    let plain: Vec<Entry> = ["a.weight", "b"].map(|name| (name.to_owned(), vec![2], vec![1.0, -2.0])).to_vec();
+    let read = |entries: &[Vec<u8>]| {
+        write_pth(&path, &[&b"\x80\x02}("[..], &entries.concat(), b"u."].concat(), &plain);
+        copgen::model::read_weights(&path)
+            .map(|found| found.into_iter().map(|(name, data)| (name, data.bytes)).collect::<Vec<_>>())
+            .map_err(|e| e.to_string())
+    };
+    let bytes: Vec<u8> = [1f32, -2.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+    let expected = Ok(vec![("a.weight".to_owned(), bytes.clone()), ("b".to_owned(), bytes)]);
+    let weights = [text("state_dict"), set(&plain)].concat();
+    assert_eq!(read(std::slice::from_ref(&weights)), expected);
+    let number = [&b"G"[..], &0.12f64.to_be_bytes()].concat();
+    let rate = [&text("lr")[..], &number].concat();
+    for (what, beside) in [
+        ("a loss", number.clone()),
+        ("an empty list", b"]".to_vec()),
+        ("a list of one", [&b"]"[..], &number, b"a"].concat()),
+        ("a list of numbers and dictionaries", [&b"]("[..], &number, b"}(", &rate, b"ue"].concat()),
+        ("lists in lists", b"](]K\x01ae".to_vec()),
+        ("an optimiser", [&b"}("[..], &text("param_groups"), b"]}(", &rate, b"uau"].concat()),
+        ("numbers as text", b"I01\n".to_vec()),
+        ("long numbers as text", b"L1234567890L\n".to_vec()),
+        ("a text of bytes", b"U\x03abc".to_vec()),
+    ] {
+        assert_eq!(read(&[weights.clone(), text("beside"), beside]), expected, "{what}");
+    }
+    // Two dictionaries deep, with something beside it.
+    let deep = [&text("ema")[..], b"}(", &text("params"), &set(&plain), &text("decay"), &number, b"u"].concat();
+    assert_eq!(read(&[deep]), expected);
+    let both = [&text("ema")[..], b"}(", &text("params"), &set(&plain), &text("shadow"), &set(&plain), b"u"].concat();
+    assert!(read(&[both]).is_err(), "nobody says which");
+    assert!(read(&[[text("beside"), b"K\x01a".to_vec()].concat()]).is_err(), "a number is no list");
+}
+
+#[test]
+fn what_lies_in_the_place_of_weights_is_told_for_what_it_is() {
+    let dir = tempfile::tempdir().expect("folder");
+    let path = dir.path().join("weights.pth");
+    let header = b"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}";
+    let safetensors = [&(header.len() as u64).to_le_bytes()[..], header, &[0; 4]].concat();
+    for (bytes, said) in [
+        (&b"<?xml version=\"1.0\"?>\n<Error><Code>AccessDenied</Code></Error>"[..], "a web page"),
+        (b"\xef\xbb\xbf<!DOCTYPE html><html>", "a web page"),
+        (b"<!-- x --><html>", "a web page"),
+        (b"{\"error\":\"Repository not found\"}", "a text in JSON"),
+        (b"Invalid username or password.", "a short text"),
+        (b"", "empty"),
+        (b"\x1f\x8b\x08\0\0\0\0\0\0\x03", "gzip"),
+        (&safetensors, "the safetensors format"),
+        (b"\x01\x02\x03\x04 noise", "no zip container"),
+    ] {
+        std::fs::write(&path, bytes).expect("file");
+        let problem = copgen::model::read_weights(&path).map(|_| ()).expect_err(said).to_string();
+        assert!(problem.contains(said) && problem.contains("weights.pth"), "{problem}");
+    }
+}

@@ -3,7 +3,8 @@
 use super::super::in_memory::InMemory;
 use super::Origin;
 use crate::error::{Error, Result};
-use crate::scene::{Bits, blocks_fit, quiet_gdal, read_back, set_unit};
+use crate::modality::Group;
+use crate::scene::{Bits, Numbers, blocks_fit, quiet_gdal, read_back, set_unit};
 use gdal::raster::{Buffer, GdalDataType, RasterCreationOptions};
 use gdal::{Dataset, DatasetOptions, DriverManager, Metadata};
 use std::path::Path;
@@ -46,6 +47,12 @@ impl Band {
         }
         blocks_fit(&dataset, size).map_err(|problem| wrong(&format!("cannot be read ({problem})")))?;
         Ok(Self { name: name.to_owned(), dataset, _file: file })
+    }
+
+    /// Whether it says that the offset of newer Sentinel-2 baselines is to be taken off, as readers of it do.
+    pub(super) fn moves(&self, m: &Group) -> bool {
+        let numbers = self.dataset.rasterband(1).map(|band| Numbers::of(&band));
+        numbers.is_ok_and(|numbers| numbers.conversion(m).is_ok_and(|conversion| conversion.moves()))
     }
 
     fn kind(&self) -> Result<GdalDataType, String> {
@@ -189,7 +196,7 @@ mod tests {
             for k in 1..=2 {
                 let band = file.rasterband(k).expect("band");
                 assert_eq!((band.scale(), &*band.unit()), (Some(0.1), "m"));
-                let values = crate::scene::pixels(&band, (0, 0), (4, 4)).expect("pixels");
+                let values = crate::scene::pixels(&file, k, (0, 0), (4, 4)).expect("pixels");
                 assert_eq!(values[0].is_nan(), masked.contains(&true), "{masked:?}");
                 assert_eq!(values[1..], (101u8..116).map(f32::from).collect::<Vec<_>>());
             }

@@ -80,19 +80,19 @@ pub fn fetch(rows: &[Row], dir: &Path, access: &Access) -> Result<Fetched> {
 
 /// Writes rasters and description, and makes sure that they open.
 fn fill(rows: &[Row], dir: &Path, access: &Access, modalities: &mut BTreeMap<String, Value>) -> Result<()> {
-    let (mut tables, mut notes) = (BTreeMap::new(), Vec::new());
+    let (mut tables, mut notes, mut silent) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
     for row in rows {
         let table = match tables.entry(row.origin.clone()) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => entry.insert(Table::open(&row.origin, access)?),
         };
-        take(row, table, rows, dir, modalities, &mut notes)?;
+        take(row, table, rows, dir, modalities, (&mut notes, &mut silent))?;
     }
     if modalities.is_empty() {
         let origin = rows.first().map_or(Origin::File(dir.into()), |row| row.origin.clone());
         return Err(origin.problem("The row holds no complete modality; choose another cell or another file"));
     }
-    notes.extend(rows.iter().filter_map(offset_note));
+    notes.extend(rows.iter().filter(|row| silent.contains(&row.family)).filter_map(offset_note));
     let text = description(rows, modalities, &notes);
     write_atomically(&dir.join("scene.json"), text.as_bytes())?;
     Scene::open(dir).map(|_| ())
@@ -104,14 +104,14 @@ fn gives(row: &Row, m: &Group, rows: &[Row]) -> bool {
     families.find(|family| rows.iter().any(|row| row.family == **family)) == Some(&row.family)
 }
 
-/// Reads the bands of a row and writes its modalities.
+/// Reads the bands of a row and writes its modalities; families whose tags take off no offset are added to `silent`.
 fn take(
     row: &Row,
     table: &Table,
     rows: &[Row],
     dir: &Path,
     modalities: &mut BTreeMap<String, Value>,
-    notes: &mut Vec<String>,
+    (notes, silent): (&mut Vec<String>, &mut BTreeSet<String>),
 ) -> Result<()> {
     let (group, at) = row.locate(table)?;
     let catalogue = Catalogue::of_user();
@@ -149,6 +149,9 @@ fn take(
             let (name, cell) = (&m.channels[bands.len()], row.cell);
             notes.push(format!("{} has no {name} for {cell}, so there is no {}.", row.origin.name(), m.name));
             continue;
+        }
+        if !bands.iter().all(|band| band.moves(m)) {
+            silent.insert(row.family.clone());
         }
         let file = format!("{}.tif", m.name);
         stack(&bands, &dir.join(&file), &row.origin)?;
