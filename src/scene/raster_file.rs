@@ -2,6 +2,7 @@
 
 use super::codes::Found;
 use super::numbers::Numbers;
+use super::odd_numbers::{as_signed, is_half, is_signed_byte, rounded_to};
 use crate::error::{Error, Result};
 use crate::grid::Crs;
 use crate::modality::Group;
@@ -80,7 +81,7 @@ impl RasterFile {
         let (mut byte, mut palette, mut numbers, mut colors) = (true, false, Vec::new(), Vec::new());
         for (i, band) in dataset.rasterbands().enumerate() {
             let band = band.map_err(|e| Error::file(path, format!("Band {} cannot be opened: {e}", i + 1)))?;
-            byte &= band.band_type() == GdalDataType::UInt8;
+            byte &= band.band_type() == GdalDataType::UInt8 && !is_signed_byte(&band);
             palette |= band.color_table().is_some();
             if band.band_type() == GdalDataType::Unknown {
                 return Err(Error::file(
@@ -244,7 +245,7 @@ impl RasterFile {
         let raster = dataset.rasterband(band + 1).map_err(failed)?;
         let flags = raster.mask_flags().map_err(failed)?;
         Ok(Stored {
-            kind: raster.band_type().name(),
+            kind: if is_signed_byte(&raster) { "Int8".into() } else { raster.band_type().name() },
             no_data: raster.no_data_value().or(self.nothing.map(f64::from)),
             masked: flags.is_per_dataset() || alpha(&dataset, band + 1).is_some(),
             block: raster.block_size(),
@@ -288,9 +289,14 @@ pub(crate) fn pixels(
 ) -> gdal::errors::Result<Vec<f32>> {
     let band = dataset.rasterband(number)?;
     let mut values = band.read_as::<f32>(at, size, size, None)?.into_shape_and_vec().1;
+    if is_signed_byte(&band) {
+        as_signed(&mut values);
+    }
     // Declared in float64, while pixels hold float32.
     let none = band.no_data_value().map(|value| value as f32);
-    let is_nothing = |v: f32| !v.is_finite() || v.abs() >= BEYOND_MEASURE || Some(v) == none;
+    let half = is_half(&band);
+    let is_none = |v: f32| none.is_some_and(|none| v == none || half && rounded_to(v, none));
+    let is_nothing = |v: f32| !v.is_finite() || v.abs() >= BEYOND_MEASURE || is_none(v);
     values.iter_mut().filter(|v| is_nothing(**v)).for_each(|v| *v = f32::NAN);
     let mut hide = |mask: &[f32]| {
         values.iter_mut().zip(mask).filter(|(_, mask)| **mask == 0.0).for_each(|(v, _)| *v = f32::NAN);

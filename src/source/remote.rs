@@ -7,7 +7,10 @@ use super::signing::{FileAccess, Opening};
 use super::warp::{Gaps, NOTHING, warped};
 use crate::error::{Error, Fault, Result};
 use crate::net::Network;
-use crate::scene::{BEYOND_MEASURE, MOST_PACKED, Numbers, alpha, blocks_fit, demoted, pixels, quiet_gdal};
+use crate::scene::{
+    BEYOND_MEASURE, MOST_PACKED, Numbers, alpha, blocks_fit, demoted, is_half, is_signed_byte, pixels, quiet_gdal,
+    rounded_to,
+};
 use crate::text::{address_without_secrets, without_secrets};
 use gdal::raster::GdalDataType;
 use gdal::spatial_ref::{AxisMappingStrategy, SpatialRef};
@@ -192,6 +195,10 @@ fn on_grid(name: &str, band: &Meant<'_>, grid: &PixelGrid, kind: PixelKind<'_>) 
         let values = direct(&dataset, number, offset, grid)?;
         return Ok(WarpedBand { values, resampling: Resampling::None, source_m: grid.pixel_m, numbers });
     }
+    if is_signed_byte(&source) {
+        let problem = "holds signed bytes, which can only be read where their pixels are those that are wanted";
+        return Err(Trouble::Lasting(problem.into()));
+    }
     let pixel_m = match own.is_geographic() {
         // At the equator; elsewhere pixels are narrower, which changes nothing in what is finer.
         true => transform[5].abs() * 111_320.0,
@@ -212,6 +219,12 @@ fn on_grid(name: &str, band: &Meant<'_>, grid: &PixelGrid, kind: PixelKind<'_>) 
         Ok(read.data().iter().map(|&v| if v > NOTHING && v < BEYOND_MEASURE { v } else { f32::NAN }).collect())
     };
     let mut no_data = source.no_data_value().or(kind.nothing);
+    if is_half(&source)
+        && let Some(declared) = no_data
+    {
+        let unmixed = seen(&transform, Resampling::Nearest, None)?;
+        no_data = unmixed.into_iter().find(|v| rounded_to(*v, declared as f32)).map(f64::from).or(no_data);
+    }
     if no_data.is_none() && !kind.codes.is_empty() && resampling != Resampling::Nearest {
         let unmixed = seen(&transform, Resampling::Nearest, None)?;
         no_data = kind.codes.iter().copied().find(|code| unmixed.contains(&(*code as f32)));

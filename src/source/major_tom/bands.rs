@@ -4,7 +4,7 @@ use super::super::in_memory::InMemory;
 use super::Origin;
 use crate::error::{Error, Result};
 use crate::modality::Group;
-use crate::scene::{Bits, Numbers, blocks_fit, quiet_gdal, read_back, set_unit};
+use crate::scene::{Bits, Numbers, blocks_fit, is_signed_byte, quiet_gdal, read_back, set_unit};
 use gdal::raster::{Buffer, GdalDataType, RasterCreationOptions};
 use gdal::{Dataset, DatasetOptions, DriverManager, Metadata};
 use std::path::Path;
@@ -82,6 +82,10 @@ pub(super) fn stack(bands: &[Band], path: &Path, origin: &Origin) -> Result<()> 
                 first.name, other.name
             )));
         }
+    }
+    let signed = |band: &Band| band.dataset.rasterband(1).is_ok_and(|band| is_signed_byte(&band));
+    if let Some(band) = bands.iter().find(|band| signed(band)) {
+        return Err(origin.problem(&format!("{} in it holds signed bytes, which are not read from here", band.name)));
     }
     let done = match kind {
         GdalDataType::UInt8 => copy::<u8>(bands, path, "PREDICTOR=2"),
