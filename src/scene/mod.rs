@@ -105,7 +105,7 @@ impl Observation {
             let raster = raster.that_can_be(m)?;
             if 1.0 - raster.valid_share() > MOST_MISSING {
                 let what = format!("Most of {} in the window is no data, or can be no measurement", m.name);
-                return Err(Error::file(&sources.into_iter().next().unwrap_or_default(), what));
+                return Err(Error::file(sources.into_iter().next().unwrap_or_default(), what));
             }
             Ok(Some(Value::Image(raster)))
         };

@@ -108,7 +108,7 @@ fn what_trainers_keep_beside_weights_does_not_hide_them() {
     let bytes: Vec<u8> = [1f32, -2.0].iter().flat_map(|v| v.to_le_bytes()).collect();
     let expected = Ok(vec![("a.weight".to_owned(), bytes.clone()), ("b".to_owned(), bytes)]);
     let weights = [text("state_dict"), set(&plain)].concat();
-    assert_eq!(read(&[weights.clone()]), expected);
+    assert_eq!(read(std::slice::from_ref(&weights)), expected);
     let number = [&b"G"[..], &0.12f64.to_be_bytes()].concat();
     let rate = [&text("lr")[..], &number].concat();
     for (what, beside) in [
