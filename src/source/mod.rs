@@ -22,6 +22,7 @@ mod remote;
 mod signing;
 mod stac;
 mod survey;
+mod values;
 mod warp;
 
 pub use facts::remarks;
