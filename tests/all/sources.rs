@@ -302,7 +302,7 @@ fn large(path: &Path) {
     dataset.set_geo_transform(&[ground.left - 100_020.0, 10.0, 0.0, ground.top + 100_020.0, 0.0, -10.0]).expect("set");
     let mut band = dataset.rasterband(1).expect("band");
     for row in (0..SIDE).step_by(512) {
-        let values = (0..512 * SIDE).map(|i| 1 + ((row + i / SIDE) % 5000) as u16 + (i % 7) as u16).collect();
+        let values = (0..512 * SIDE).map(|i| 1001 + ((row + i / SIDE) % 5000) as u16 + (i % 7) as u16).collect();
         band.write((0, row as isize), (SIDE, 512), &mut Buffer::new((SIDE, 512), values)).expect("written");
     }
 }
