@@ -44,7 +44,8 @@ pub(super) enum Train {
         /// Folder that both networks were trained into.
         #[arg(long)]
         out: PathBuf,
-        /// Folder of scene folders: also draw a contact sheet of places that were not trained on, sheet.png.
+        /// Folder of scene folders: clear windows of those to train on become exemplars, which pictures are made of; and a contact
+        /// sheet is drawn of others, sheet.png.
         #[arg(long)]
         scenes: Option<PathBuf>,
     },

@@ -213,7 +213,7 @@ mod tests {
             ([&99_999_999u64.to_le_bytes()[..], b"{}"].concat(), "header"),
             (header(huge), "verflow"),
             (header(long), "4000000000000"),
-            (b"short".to_vec(), "too early"),
+            (b"\x01\x02\x03".to_vec(), "too early"),
         ] {
             std::fs::write(&path, bytes).expect("written");
             let problem = read(&path).err().expect("refused").to_string();
