@@ -215,6 +215,13 @@ impl Cascade {
         Ok(values)
     }
 
+    /// Cells as a sampler has them, to the last bit: they went through its scale. What exemplars are like beside them is then
+    /// known already.
+    fn as_sampled(m: &Modality, cells: &[f32]) -> Vec<f32> {
+        let scale = m.scale_factor as f32;
+        cells.iter().map(|v| v * scale / scale).collect()
+    }
+
     /// Standardised pixels of what is drawn from exemplars, by table index.
     fn made_of_exemplars(&self, drawing: &Drawing, inputs: &[RefinerInput]) -> Result<Vec<(usize, Vec<f32>)>> {
         let Some(exemplars) = &self.exemplars else { return Ok(Vec::new()) };
@@ -223,7 +230,7 @@ impl Cascade {
             given.push(match (drawing.known[i], inputs[i].usage) {
                 _ if drawing.latents[i].is_some() => None,
                 (Some(value), _) if m.is_scalar() => Some(to_network(m, value)?),
-                (_, Usage::Given) => Some(inputs[i].cells.clone()),
+                (_, Usage::Given) => Some(Self::as_sampled(m, &inputs[i].cells)),
                 _ => None,
             });
         }
