@@ -44,25 +44,16 @@ impl HeldWindow {
         fit: impl FnOnce(&Observation) -> bool,
     ) -> Result<Option<Self>> {
         let ground = scene.window(table.window_m(), window)?;
-        let observation = match scene.read(table, &ground, available) {
-            Ok(observation) => observation,
-            Err(error) => {
-                tracing::warn!("a window of {} is left out: {error}", scene.name());
-                return Ok(None);
-            }
+        let read = || {
+            let observation = scene.read(table, &ground, available)?;
+            remarks.tell(scene.name(), &observation);
+            fit(&observation).then(|| observation.truth(table)).transpose()
         };
-        remarks.tell(scene.name(), &observation);
-        if !fit(&observation) {
-            return Ok(None);
-        }
-        let truth = match observation.truth(table) {
-            Ok(truth) => truth,
-            Err(error) => {
-                tracing::warn!("a window of {} is left out: {error}", scene.name());
-                return Ok(None);
-            }
-        };
-        Ok(Some(Self { dir: dir.to_path_buf(), scene: scene.name().to_owned(), window, ground, truth }))
+        let truth = read().unwrap_or_else(|error| {
+            tracing::warn!("a window of {} is left out: {error}", scene.name());
+            None
+        });
+        Ok(truth.map(|truth| Self { dir: dir.to_path_buf(), scene: scene.name().to_owned(), window, ground, truth }))
     }
 
     /// Whether it holds all these modalities.

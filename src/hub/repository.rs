@@ -165,8 +165,8 @@ fn is_sha256(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// A server that refuses to say what a file is (HEAD), and gives it.
-    fn refusing(status: &'static str) -> String {
+    /// A server that answers a request's first line, beginning with the status; `answer` gets its port, too.
+    fn server(answer: impl Fn(&str, u16) -> String + Send + 'static) -> String {
         use std::io::{BufRead, BufReader, Write};
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("port");
         let port = listener.local_addr().expect("address").port();
@@ -175,14 +175,18 @@ mod tests {
                 let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
                 let asked = lines.next().unwrap_or_default();
                 lines.take_while(|line| !line.is_empty()).for_each(drop);
-                let answer = match asked.starts_with("HEAD") {
-                    true => format!("{status}\r\ncontent-length: 0\r\n\r\n"),
-                    false => "206 Partial Content\r\ncontent-range: bytes 0-0/77\r\ncontent-length: 1\r\n\r\nP".into(),
-                };
-                let _ = (&stream).write_all(format!("HTTP/1.1 {answer}").as_bytes());
+                let _ = (&stream).write_all(format!("HTTP/1.1 {}", answer(&asked, port)).as_bytes());
             }
         });
         format!("http://127.0.0.1:{port}")
+    }
+
+    /// A server that refuses to say what a file is (HEAD), and gives it.
+    fn refusing(status: &'static str) -> String {
+        server(move |asked, _| match asked.starts_with("HEAD") {
+            true => format!("{status}\r\ncontent-length: 0\r\n\r\n"),
+            false => "206 Partial Content\r\ncontent-range: bytes 0-0/77\r\ncontent-length: 1\r\n\r\nP".into(),
+        })
     }
 
     #[test]
@@ -197,26 +201,14 @@ mod tests {
 
     /// A mirror that sends elsewhere without a word on the file.
     fn mirror() -> String {
-        use std::io::{BufRead, BufReader, Write};
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("port");
-        let port = listener.local_addr().expect("address").port();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
-                let asked = lines.next().unwrap_or_default();
-                lines.take_while(|line| !line.is_empty()).for_each(drop);
-                let answer = match () {
-                    () if !asked.contains("/cdn/") => {
-                        let path = asked.split(' ').nth(1).unwrap_or("/");
-                        format!("302 Found\r\nlocation: http://localhost:{port}/cdn{path}\r\ncontent-length: 0\r\n\r\n")
-                    }
-                    () if asked.starts_with("HEAD") => "405 Method Not Allowed\r\ncontent-length: 0\r\n\r\n".into(),
-                    () => "206 Partial Content\r\ncontent-range: bytes 0-0/1005\r\ncontent-length: 1\r\n\r\nP".into(),
-                };
-                let _ = (&stream).write_all(format!("HTTP/1.1 {answer}").as_bytes());
+        server(|asked, port| match () {
+            () if !asked.contains("/cdn/") => {
+                let path = asked.split(' ').nth(1).unwrap_or("/");
+                format!("302 Found\r\nlocation: http://localhost:{port}/cdn{path}\r\ncontent-length: 0\r\n\r\n")
             }
-        });
-        format!("http://127.0.0.1:{port}")
+            () if asked.starts_with("HEAD") => "405 Method Not Allowed\r\ncontent-length: 0\r\n\r\n".into(),
+            () => "206 Partial Content\r\ncontent-range: bytes 0-0/1005\r\ncontent-length: 1\r\n\r\nP".into(),
+        })
     }
 
     #[test]

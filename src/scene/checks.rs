@@ -2,6 +2,7 @@
 
 use super::legends::elsewhere;
 use super::raster_file::RasterFile;
+use super::units::MOST_PERCENT;
 use super::zeros::{inland, unexplained};
 use crate::modality::{Class, Group, Modality, Raster, Subject};
 
@@ -9,8 +10,6 @@ use crate::modality::{Class, Group, Modality, Raster, Subject};
 pub(super) const DARKEST: f64 = 0.001;
 /// Beside an offset, this share of it is darker than ground gets: corrections of the atmosphere reach a little below 0.
 const OF_THE_OFFSET: f32 = 0.9;
-/// Values of digital numbers with fractions that reach no further may be percent.
-const MOST_PERCENT: f32 = 150.0;
 /// Linear power in the other polarisation than was sent that half of a window never reaches: cities have less.
 const MOST_CROSS_POWER: f32 = 0.1;
 /// Reflectance that no ground reaches: real clouds and roofs were seen with 2.8.
@@ -55,7 +54,7 @@ pub(super) fn values(m: &Modality, raster: &Raster, file: &RasterFile, offset_po
         } else if max <= 2.0 {
             notes.push(format!("{name}: values reach only {max}; this looks like reflectance 0–1, expected DN (reflectance × {dn_per_unit})."));
         } else if max <= MOST_PERCENT && sorted.iter().any(|v| v.fract() != 0.0) {
-            notes.push(format!("{name}: values with fractions reach only {max}; this looks like percent, expected DN (reflectance × {dn_per_unit})."));
+            notes.push(format!("{name}: values with fractions reach only {max}; this looks like reflectance in percent, expected DN (reflectance × {dn_per_unit})."));
         } else if let Some(darkest) = darkest(m, raster)
             && dark_below(m).is_some_and(|least| darkest >= least)
             && offset_possible

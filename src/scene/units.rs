@@ -7,7 +7,7 @@ const SEVERAL: usize = 64;
 /// Reflectance from 0 to 1 stays below this, in clouds as well.
 const MOST_SHARE: f32 = 2.0;
 /// Reflectance in percent does.
-const MOST_PERCENT: f32 = 150.0;
+pub(super) const MOST_PERCENT: f32 = 150.0;
 /// Digital numbers of reflectance reach more.
 const SOME_NUMBERS: f32 = 1000.0;
 /// Bands differ by less than this, water that is dark beyond the visible apart.
@@ -32,7 +32,7 @@ impl Band<'_> {
     }
 }
 
-/// Questions bands that seem to be in another unit than the others, or all of them in percent.
+/// Questions bands that seem to be in another unit than the others.
 ///
 /// # Errors
 /// When they are certainly in different ones: the band that is odd, and a sentence.
@@ -71,12 +71,7 @@ pub(super) fn check(m: &Modality, raster: &Raster, name: &str, notes: &mut Vec<S
             ),
         ));
     }
-    if bands.iter().all(|band| band.max <= MOST_PERCENT) && other.reaches(MOST_SHARE, MOST_PERCENT) {
-        notes.push(format!(
-            "{name}: values reach only {}; this looks like reflectance in percent, expected DN (reflectance × {}).",
-            other.max, about.per_unit
-        ));
-    } else if other.max > SOME_NUMBERS
+    if other.max > SOME_NUMBERS
         && let Some(odd) =
             bands.iter().find(|band| band.reaches(MOST_SHARE, MOST_PERCENT) && other.median > BRIGHTER * band.median)
     {

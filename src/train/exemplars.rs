@@ -12,7 +12,7 @@ use std::path::Path;
 
 /// The most windows along a side of one scene: breadth of places is worth more than of one place.
 const ALONG: usize = 2;
-/// Share of pixels under clouds above which a window is left out.
+/// Share of pixels under clouds, or of unknown sky, above which a window is left out.
 const CLOUDS: f64 = 0.02;
 /// Share of pixels without data above which a modality is.
 const HOLES: f64 = 0.001;
@@ -30,7 +30,7 @@ pub(super) fn write_exemplars(
 ) -> Result<(usize, String)> {
     let windows = Windows::open(scenes, table, &recipe.data, Use::Train)?.without_turns();
     let places = windows.side_by_side(ALONG);
-    let read = parallel::map(&places, |&(scene, at)| match windows.at(scene, at) {
+    let read = parallel::map(&places, |&(scene, at)| match windows.read(scene, at, None) {
         Ok(values) => Ok(Some(values)),
         Err(Error::File { path, problem }) => {
             tracing::debug!("left out: {}: {problem}", path.display());
@@ -40,22 +40,12 @@ pub(super) fn write_exemplars(
     })?;
     let clouds = table.telling_of(Subject::Clouds);
     let clear = |values: &Vec<Option<Value>>| {
-        let rasters = clouds.iter().filter_map(|&i| values[i].as_ref().and_then(Value::image));
-        let cloudy = |class: &&f32| **class != 0.0;
-        rasters.into_iter().all(|r| (r.data.iter().filter(cloudy).count() as f64) < CLOUDS * r.data.len() as f64)
+        let mut skies = clouds.iter().filter_map(|&i| values[i].as_ref().and_then(Value::image));
+        skies.all(|sky| 1.0 - sky.clear_sky().share() < CLOUDS)
     };
-    let whole = |value: &Value| {
-        let Some(valid) = value.image().and_then(|raster| raster.valid().map(|v| (v.count(), raster))) else {
-            return true;
-        };
-        (valid.0 as f64) > (1.0 - HOLES) * (valid.1.height * valid.1.width) as f64
-    };
+    let whole = |value: &Value| value.image().is_none_or(|raster| 1.0 - raster.valid_share() < HOLES);
     let mut chosen: Vec<Vec<Option<Value>>> = read.into_iter().flatten().filter(clear).collect();
-    for value in chosen.iter_mut().flatten() {
-        if value.as_ref().is_some_and(|v| !whole(v)) {
-            *value = None;
-        }
-    }
+    chosen.iter_mut().flatten().for_each(|value| *value = value.take().filter(whole));
     let tensors = Exemplars::tensors(table, standards, &chosen)?;
     Ok((chosen.len(), write_weights(path, &tensors, true)?))
 }

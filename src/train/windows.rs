@@ -145,15 +145,11 @@ impl Windows {
         places
     }
 
-    /// The window at such a place.
+    /// The window at such a place: all its values, or only `only`.
     ///
     /// # Errors
     /// When it cannot be read, or something in it is mostly without data.
-    pub fn at(&self, scene: usize, steps: [usize; 2]) -> Result<Vec<Option<Value>>> {
-        self.read(scene, steps, None)
-    }
-
-    fn read(&self, number: usize, at: [usize; 2], only: Option<usize>) -> Result<Vec<Option<Value>>> {
+    pub fn read(&self, number: usize, at: [usize; 2], only: Option<usize>) -> Result<Vec<Option<Value>>> {
         let entry = &self.scenes[number];
         let [east_m, south_m] = at.map(|steps| steps as f64 * STEP_M);
         let footprint = entry.scene.window(self.table.window_m(), Window::At { east_m, south_m })?;

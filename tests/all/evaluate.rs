@@ -1,6 +1,6 @@
 //! Evaluation of the bundled model on the bundled scenes that it was not trained on.
 
-use crate::common::{COMPLETE, copgen, copy_scene, failure, files, project, success};
+use crate::common::{COMPLETE, copgen, copy_scene, failure, files, project, punch_elevation, success};
 
 fn evaluate(model: &str, recipe: &str) -> assert_cmd::Command {
     let mut command = copgen();
@@ -77,16 +77,8 @@ fn what_reading_finds_out_is_told_once_per_scene_while_training_and_evaluating()
     for name in files(&project("assets/scenes")).into_iter().filter(|name| name != COMPLETE) {
         copy_scene(&name, scenes.path());
     }
-    let options = gdal::DatasetOptions { open_flags: gdal::GdalOpenFlags::GDAL_OF_UPDATE, ..Default::default() };
-    let dem = gdal::Dataset::open_ex(odd.join("DEM.tif"), options).expect("raster");
-    let mut band = dem.rasterband(1).expect("band");
-    let (width, height) = dem.raster_size();
-    let mut heights = band.read_as::<f32>((0, 0), (width, height), (width, height), None).expect("heights");
     // No ground on Earth is that deep: in one pixel of every window.
-    let pixels = heights.data_mut().iter_mut().enumerate();
-    pixels.filter(|(pixel, _)| pixel % width % 16 == 0 && pixel / width % 16 == 0).for_each(|(_, v)| *v = -6000.0);
-    band.write((0, 0), (width, height), &mut heights).expect("write");
-    drop(dem);
+    punch_elevation(&odd, 16, -6000.0, false);
     let told = |command: &mut assert_cmd::Command| {
         let output = command.output().expect("the program starts");
         let log = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -107,7 +107,7 @@ fn reflectance_that_is_not_what_is_expected_is_questioned() {
     std::fs::remove_file(scene.join("scene.json")).expect("removed");
     Rewritten::of(name).map(|v| (v / 100.0).min(100.0)).write(&scene, name);
     let notes = read(&scene, name).expect("read").1;
-    assert!(notes.contains("this looks like percent"), "{notes}");
+    assert!(notes.contains("this looks like reflectance in percent"), "{notes}");
     // An offset in units of reflectance beside numbers that are none; an offset that is gone already.
     for (scale, change, said) in [
         ([1.0, -0.1], (|v| v) as fn(f64) -> f64, "a reflectance, beside digital numbers"),

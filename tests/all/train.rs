@@ -1,6 +1,6 @@
 //! Training: tiny models from the bundled scenes, end to end through the program.
 
-use crate::common::{COMPLETE, copgen, copy_scene, failure, files, generate, project, scene, success};
+use crate::common::{COMPLETE, copgen, copy_scene, failure, files, generate, project, punch_elevation, scene, success};
 use std::path::{Path, PathBuf};
 
 /// Recipes next to each other in a folder: the bundled one and one with autoencoders, both tiny.
@@ -236,17 +236,8 @@ fn a_field_is_not_fitted_to_what_was_filled_in() {
     let recipes = Recipes::new();
     let scenes = tempfile::tempdir().expect("folder");
     let holed = copy_scene(COMPLETE, scenes.path());
-    let options = gdal::DatasetOptions { open_flags: gdal::GdalOpenFlags::GDAL_OF_UPDATE, ..Default::default() };
-    let dem = gdal::Dataset::open_ex(holed.join("DEM.tif"), options).expect("raster");
-    let mut band = dem.rasterband(1).expect("band");
-    let (width, height) = dem.raster_size();
-    let mut heights = band.read_as::<f32>((0, 0), (width, height), (width, height), None).expect("heights");
     // Some of every window.
-    let pixels = heights.data_mut().iter_mut().enumerate();
-    pixels.filter(|(pixel, _)| pixel % width % 8 == 0 && pixel / width % 8 == 0).for_each(|(_, v)| *v = -32767.0);
-    band.write((0, 0), (width, height), &mut heights).expect("write");
-    band.set_no_data_value(Some(-32767.0)).expect("no data");
-    drop(dem);
+    punch_elevation(&holed, 8, -32767.0, true);
     let fit = |scenes: &Path, out: &str| {
         let mut command = copgen();
         command.args(["train", "field"]).arg(recipes.path("field.toml")).arg("--scenes").arg(scenes);

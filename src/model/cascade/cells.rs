@@ -322,9 +322,7 @@ mod tests {
 
     #[test]
     fn pixels_that_say_nothing_count_in_no_standard() {
-        let path = crate::files::bundled("models/recipes/cascade_modalities.json").expect("table");
-        let text = std::fs::read_to_string(path).expect("text");
-        let table: ModalityTable = serde_json::from_str(&text).expect("table");
+        let table = crate::model::cascade::tests::table();
         let (cells, i) = (Cells::new(&table).expect("cells"), table.index("S2L2A_10m").expect("modality"));
         let part = cells.parts[i].as_ref().expect("an image");
         let side = part.pixels;

@@ -319,11 +319,7 @@ impl Coarse {
         let unscaled = |i: usize| if self.table[i].is_scalar() { noisy[i].clone() } else { standardised(i) };
         let given = (0..self.table.len()).map(|i| (levels[i] == Level::GIVEN).then(|| unscaled(i))).collect::<Vec<_>>();
         let sampled: Vec<bool> = levels.iter().map(|l| *l != Level::GIVEN && *l != Level::ABSENT).collect();
-        let drawn = exemplars.drawn(&given, &sampled);
-        if drawn.is_empty() {
-            return Ok(());
-        }
-        let conditions = exemplars.conditions(Wanted { given, drawn })?;
+        let Some(conditions) = exemplars.conditions(Wanted { given, sampled })? else { return Ok(()) };
         let count = self.cells.count();
         let (mut state, mut noise) = (Vec::new(), Vec::new());
         for &(i, _) in conditions.drawn() {
@@ -392,27 +388,27 @@ impl NoisePredictor for Coarse {
         let noisy: Vec<Vec<f32>> = latents.iter().map(flat).collect::<Result<_>>()?;
         let size = |i: usize| noisy[i].len() / batch.max(1);
         let item = |i: usize, k: usize| noisy[i][k * size(i)..(k + 1) * size(i)].to_vec();
-        let inputs: Vec<CoarseInputs> = (0..batch)
+        let items: Vec<(Vec<Vec<f32>>, Vec<Level>)> = (0..batch)
             .map(|k| {
-                let own: Vec<Vec<f32>> = (0..self.table.len()).map(|i| item(i, k)).collect();
-                let levels: Vec<Level> = times.iter().map(|t| self.level(t[k])).collect();
-                self.prepare(&own, &levels, &known)
+                let own = (0..self.table.len()).map(|i| item(i, k)).collect();
+                (own, times.iter().map(|t| self.level(t[k])).collect())
             })
-            .collect::<Result<_>>()?;
+            .collect();
+        let inputs: Vec<CoarseInputs> =
+            items.iter().map(|(own, levels)| self.prepare(own, levels, &known)).collect::<Result<_>>()?;
         let (data, scalars) = self.predict(&inputs)?;
         let mut noise: Vec<Vec<f32>> = vec![Vec::new(); self.table.len()];
         for k in 0..batch {
             let data = flat(&data.narrow(2, k, 1)?)?;
             let mut predicted = self.latents(&data, &flat(&scalars.get(k)?)?);
-            let own: Vec<Vec<f32>> = (0..self.table.len()).map(|i| item(i, k)).collect();
-            let levels: Vec<Level> = times.iter().map(|t| self.level(t[k])).collect();
-            self.follow_exemplars(&own, &levels, &known, &mut predicted)?;
+            let (own, levels) = &items[k];
+            self.follow_exemplars(own, levels, &known, &mut predicted)?;
             for ((i, predicted), times) in predicted.iter().enumerate().zip(times) {
                 let t = f64::from(times[k]) / TRAIN_STEPS as f64;
                 let (signal, part) = (self.schedule.alpha(t) as f32, self.schedule.sigma(t) as f32);
                 // Of what is given nobody asks for the noise.
                 let of = |(x, d): (&f32, &f32)| if t > 0.0 { (x - signal * d) / part } else { 0.0 };
-                noise[i].extend(item(i, k).iter().zip(predicted).map(of));
+                noise[i].extend(own[i].iter().zip(predicted).map(of));
             }
         }
         let tensor = |(values, like): (Vec<f32>, &Tensor)| -> Result<Tensor> {

@@ -235,11 +235,7 @@ impl Cascade {
             });
         }
         let sampled: Vec<bool> = drawing.latents.iter().map(Option::is_some).collect();
-        let drawn = exemplars.drawn(&given, &sampled);
-        if drawn.is_empty() {
-            return Ok(Vec::new());
-        }
-        let conditions = exemplars.conditions(Wanted { given, drawn })?;
+        let Some(conditions) = exemplars.conditions(Wanted { given, sampled })? else { return Ok(Vec::new()) };
         let state: Vec<f32> = conditions.drawn().iter().flat_map(|&(i, _)| inputs[i].cells.iter().copied()).collect();
         let told = conditions.tell(&State { noisy: &state, noise: &vec![LAST_NOISE; state.len()] })?;
         let parts = conditions.drawn().iter().filter_map(|&(i, _)| Some((i, self.refiner.cells().parts[i].as_ref()?)));

@@ -3,14 +3,10 @@
 use super::exemplars::FEWEST_WINDOWS;
 use super::matching::{State, Wanted};
 use super::mosaic::mosaic;
+use super::tests::table;
 use super::*;
 use crate::modality::{ModalityTable, Raster, Value};
 use crate::model::write_weights;
-
-fn table() -> ModalityTable {
-    let path = crate::files::bundled("models/recipes/cascade_modalities.json").expect("table");
-    serde_json::from_str(&std::fs::read_to_string(path).expect("text")).expect("table")
-}
 
 /// Windows of which each is a landscape of its own: fields of some pixels, a class on its left that differs.
 fn windows(table: &ModalityTable) -> Vec<Vec<Option<Value>>> {
@@ -92,11 +88,12 @@ fn what_fits_best_is_found_and_given_classes_are_followed() {
     given[classes] = cells_of(3, classes);
     let mut sampled = vec![false; table.len()];
     sampled[optical] = true;
-    assert_eq!(exemplars.drawn(&given, &sampled), [optical]);
+    let wanted = |given: &[Option<Vec<f32>>], sampled: &[bool]| Wanted { given: given.into(), sampled: sampled.into() };
+    assert_eq!(exemplars.drawn(&wanted(&given, &sampled)), [optical]);
     sampled[radar] = true;
-    assert_eq!(exemplars.drawn(&given, &sampled), [optical, radar]);
+    assert_eq!(exemplars.drawn(&wanted(&given, &sampled)), [optical, radar]);
     sampled[radar] = false;
-    let conditions = exemplars.conditions(Wanted { given: given.clone(), drawn: vec![optical] }).expect("conditions");
+    let conditions = exemplars.conditions(wanted(&given, &sampled)).expect("conditions").expect("something is drawn");
     let state = cells_of(3, optical).expect("cells");
     let told = conditions.tell(&State { noisy: &state, noise: &vec![0.02; state.len()] }).expect("told");
     let right = told.picks.iter().enumerate().filter(|(cell, pick)| **pick == (3, *cell)).count();
@@ -113,5 +110,6 @@ fn what_fits_best_is_found_and_given_classes_are_followed() {
     // From reflectance, statistics and the refiner tell reflectance; and clouds are not drawn of clear windows.
     let l1c = index("S2L1C_10m");
     given[l1c] = Some(vec![0.0; 8 * 576]);
-    assert!(exemplars.drawn(&given, &sampled).is_empty());
+    assert!(exemplars.drawn(&wanted(&given, &sampled)).is_empty());
+    assert!(exemplars.conditions(wanted(&given, &sampled)).expect("conditions").is_none());
 }

@@ -40,7 +40,7 @@ pub struct Exemplars {
     cells: Cells,
     windows: Vec<Exemplar>,
     /// What the windows are like beside the values that were given last: all steps and realisations of a request share it.
-    last: Mutex<Option<(Wanted, Arc<Conditions>)>>,
+    last: Mutex<Option<(Wanted, Option<Arc<Conditions>>)>>,
 }
 
 impl Exemplars {
@@ -86,12 +86,9 @@ impl Exemplars {
                     windows[number].cells[i] = Some(values.to_vec());
                     continue;
                 };
-                let raster = Raster::new(stored_channels(m), m.pixels, m.pixels, values.to_vec())?;
-                let mut pixels = match m.classes() {
-                    Some(_) => to_network(m, &Value::Image(raster))?,
-                    None => raster.data,
-                };
+                let mut pixels = values.to_vec();
                 if m.classes().is_some() {
+                    pixels = to_network(m, &Value::Image(Raster::new(1, m.pixels, m.pixels, pixels)?))?;
                     standard.standardise(&mut pixels);
                 }
                 windows[number].cells[i] = Some(cells.of_image(part, standard, &pixels));
@@ -154,8 +151,8 @@ impl Exemplars {
 
     /// What is drawn from exemplars, of what is sampled: radar, and reflectance at the finest pixels where no reflectance
     /// is given (from that, statistics and the refiner tell it better than any other place could) and no clouds are asked
-    /// for. `given` holds standardised cells by table index.
-    pub fn drawn(&self, given: &[Option<Vec<f32>>], sampled: &[bool]) -> Vec<usize> {
+    /// for.
+    pub(super) fn drawn(&self, Wanted { given, sampled }: &Wanted) -> Vec<usize> {
         let of = |subject: Subject| {
             let wanted = self.table.finest(subject).filter(|&i| sampled[i]);
             wanted.filter(|&i| can_be_drawn(&self.cells, &self.table, i))
@@ -190,17 +187,21 @@ impl Exemplars {
         self.windows.iter().enumerate().filter(move |(_, window)| holds(window)).map(|(number, _)| number)
     }
 
-    /// What the windows are like beside given values, and what is drawn from them.
+    /// What the windows are like beside given values, and what is drawn from them; `None` where that is nothing.
     ///
     /// # Errors
     /// When the work is stopped.
-    pub(super) fn conditions(&self, wanted: Wanted) -> Result<Arc<Conditions>> {
+    pub(super) fn conditions(&self, wanted: Wanted) -> Result<Option<Arc<Conditions>>> {
         let last = || self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some((_, conditions)) = last().as_ref().filter(|(of, _)| *of == wanted) {
             return Ok(conditions.clone());
         }
-        // Not while it is locked: a thread that waits for its part of the work may be given another realisation's.
-        let conditions = Arc::new(Conditions::new(self, &self.table, &wanted)?);
+        // Not while it is locked: the others need not wait for each other.
+        let drawn = self.drawn(&wanted);
+        let conditions = match drawn.is_empty() {
+            true => None,
+            false => Some(Arc::new(Conditions::new(self, &self.table, &wanted.given, &drawn)?)),
+        };
         *last() = Some((wanted, conditions.clone()));
         Ok(conditions)
     }

@@ -29,13 +29,13 @@ pub(super) const ALIKE_KNOWN: f32 = 0.15;
 /// Logarithm of a weight, beside the greatest, that is left out.
 const NEGLIGIBLE: f32 = -14.0;
 
-/// What is to be drawn beside what: cells, standardised, by table index.
+/// What is asked for, by table index.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Wanted {
-    /// What is given.
+    /// What is given: standardised cells; of a location or date its numbers.
     pub given: Vec<Option<Vec<f32>>>,
-    /// What is drawn.
-    pub drawn: Vec<usize>,
+    /// Whether it is sampled.
+    pub sampled: Vec<bool>,
 }
 
 /// What windows are like beside given values.
@@ -83,11 +83,17 @@ struct Partial {
 }
 
 impl Conditions {
-    pub(super) fn new(exemplars: &Exemplars, table: &ModalityTable, wanted: &Wanted) -> Result<Self> {
+    /// Of what is drawn (indices), beside what is given.
+    pub(super) fn new(
+        exemplars: &Exemplars,
+        table: &ModalityTable,
+        given: &[Option<Vec<f32>>],
+        wanted: &[usize],
+    ) -> Result<Self> {
         let cells = exemplars.cells();
         let (side, count) = (cells.side, cells.count());
-        let numbers: Vec<usize> = exemplars.holding(&wanted.drawn).collect();
-        let fit = |number: &usize| -> Result<Vec<f32>> { Ok(distances(exemplars, table, wanted, *number)) };
+        let numbers: Vec<usize> = exemplars.holding(wanted).collect();
+        let fit = |number: &usize| -> Result<Vec<f32>> { Ok(distances(exemplars, table, given, *number)) };
         let least = |pairs: &[f32], cell: usize| {
             Pairs(side).of(cell).flat_map(|at| &pairs[at]).copied().fold(f32::MAX, f32::min)
         };
@@ -115,12 +121,12 @@ impl Conditions {
         }
         let mut drawn = Vec::new();
         let mut channels = 0;
-        for &i in &wanted.drawn {
+        for &i in wanted {
             drawn.push((i, channels));
             channels += cells.parts[i].as_ref().map_or(0, |part| part.latent);
         }
         let own = |number: usize| -> Vec<f32> {
-            wanted.drawn.iter().flat_map(|&i| exemplars.windows()[number].cells[i].iter().flatten().copied()).collect()
+            wanted.iter().flat_map(|&i| exemplars.windows()[number].cells[i].iter().flatten().copied()).collect()
         };
         let windows = chosen.into_iter().zip(all).map(|(number, fit)| Condition { number, cells: own(number), fit });
         Ok(Self { side, windows: windows.collect(), drawn })
@@ -200,13 +206,13 @@ impl Pairs {
 }
 
 /// How badly what is given fits each pair of cells with their surroundings.
-fn distances(exemplars: &Exemplars, table: &ModalityTable, wanted: &Wanted, number: usize) -> Vec<f32> {
+fn distances(exemplars: &Exemplars, table: &ModalityTable, given: &[Option<Vec<f32>>], number: usize) -> Vec<f32> {
     let cells = exemplars.cells();
     let count = cells.count();
     let window = &exemplars.windows()[number];
     let mut pairs = vec![0.0; count * count];
     let mut everywhere = 0.0;
-    for (i, given) in wanted.given.iter().enumerate() {
+    for (i, given) in given.iter().enumerate() {
         let Some(given) = given else { continue };
         match (&window.cells[i], &cells.parts[i]) {
             (None, Some(_)) => everywhere += NOT_KNOWN,

@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor};
 
 const COARSE: CoarseSizes = CoarseSizes { width: 32, blocks: 1, middle_blocks: 1, heads: 2 };
 
-fn table() -> ModalityTable {
+pub(super) fn table() -> ModalityTable {
     let path = crate::files::bundled("models/recipes/cascade_modalities.json").expect("table");
     serde_json::from_str(&std::fs::read_to_string(path).expect("text")).expect("table")
 }

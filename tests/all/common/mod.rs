@@ -100,6 +100,22 @@ pub fn copy_scene(name: &str, to: &Path) -> PathBuf {
     target
 }
 
+/// Puts a number into one elevation of every `every` along both sides of a scene's, declared as no data if it is to be.
+pub fn punch_elevation(scene: &Path, every: usize, value: f32, no_data: bool) {
+    let options = gdal::DatasetOptions { open_flags: gdal::GdalOpenFlags::GDAL_OF_UPDATE, ..Default::default() };
+    let dem = gdal::Dataset::open_ex(scene.join("DEM.tif"), options).expect("raster");
+    let mut band = dem.rasterband(1).expect("band");
+    let (width, height) = dem.raster_size();
+    let mut heights = band.read_as::<f32>((0, 0), (width, height), (width, height), None).expect("heights");
+    let pixels = heights.data_mut().iter_mut().enumerate();
+    let chosen = |pixel: usize| (pixel % width).is_multiple_of(every) && (pixel / width).is_multiple_of(every);
+    pixels.filter(|(pixel, _)| chosen(*pixel)).for_each(|(_, v)| *v = value);
+    band.write((0, 0), (width, height), &mut heights).expect("write");
+    if no_data {
+        band.set_no_data_value(Some(f64::from(value))).expect("no data");
+    }
+}
+
 /// Names of the files in a folder, sorted; none if it does not exist.
 pub fn files(dir: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
