@@ -7,6 +7,9 @@ struct Shape {
     channels: u32,
     grouped: u32,
     pieces: u32,
+    // Quads from an item's scale or shift to the next one's, 0 where all have the same; and the quad where shifts begin.
+    step: u32,
+    shift_base: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -104,7 +107,8 @@ fn apply(@builtin(global_invocation_id) id: vec3<u32>) {
     let c = moments[at + 2u];
     let d = moments[at + 3u];
     let centred = image[id.z * length + id.x] - vec4(a.x, b.x, c.x, d.x);
-    var value = centred * vec4(a.y, b.y, c.y, d.y) * scale[quad] + shift[quad];
+    let own = id.z * shape.step + quad;
+    var value = centred * vec4(a.y, b.y, c.y, d.y) * scale[own] + shift[shape.shift_base + own];
     if (SWISH) {
         value = value / (1.0 + exp(-value));
     }

@@ -119,7 +119,14 @@ impl Bench {
             let (side, channels) = (m.pixels, m.network_channels());
             [sizes.encode_flop(side, channels, m.latent[0]), sizes.decode_flop(side, channels, m.latent[0])]
         });
-        self.measure(dir.display().to_string(), model.engine(), model.denoiser(), flop, [encode, decode], coding)
+        self.measure(
+            dir.display().to_string(),
+            &model.sampling_engine(),
+            model.denoiser(),
+            flop,
+            [encode, decode],
+            coding,
+        )
     }
 
     fn made_up(&self, engine: &Engine) -> Result<Measured> {

@@ -275,7 +275,7 @@ impl Job<'_> {
         realisations: &[u64],
     ) -> Result<()> {
         stop_if(self.cancel)?;
-        (self.send)(Event::Stage(Stage::Sampling { device: model.engine().name() }));
+        (self.send)(Event::Stage(Stage::Sampling { device: model.sampling_engine().name() }));
         let request = self.request;
         let table = &model.manifest.modalities;
         let (ground, realisations_of_batch) = (observation.footprint.clone(), realisations.to_vec());
@@ -327,7 +327,7 @@ impl Job<'_> {
             }
             let observed = |i: usize| Some((i, kept(i)?.valid()?.clone()));
             let kept = (0..table.len()).filter_map(observed).collect();
-            let computed = model.engine().describe();
+            let computed = model.describe_computing();
             let made = Realisation { index, seed: request.seed, values, kept, computed };
             (self.send)(Event::Realisation(Arc::new(made)));
             self.finished += 1;

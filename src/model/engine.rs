@@ -1,10 +1,11 @@
 //! What a network computes on: candle's devices, or any graphics adapter through shaders.
 
 use super::autoencoder::{Autoencoder, Codec};
+use super::cascade::{Refiner, RefinerSizes};
 use super::denoiser::{Denoiser, NoisePredictor};
 use super::manifest::{AutoencoderSizes, DenoiserSizes};
 use super::parameters::Parameters;
-use super::shaders::{Adapters, Gpu, ShaderAutoencoder, ShaderDenoiser, product_alone};
+use super::shaders::{Adapters, Gpu, ShaderAutoencoder, ShaderDenoiser, ShaderRefiner, product_alone};
 use super::{Computing, DeviceChoice, Init, LowRank, Precision};
 use crate::error::{Error, Result};
 use crate::modality::ModalityTable;
@@ -161,6 +162,19 @@ impl Engine {
             }
             Self::Shaders(gpu) => Arc::new(ShaderAutoencoder::new(sizes, channels, latent, source, gpu)?),
         })
+    }
+
+    /// The refiner of a cascade on it; candle's devices compute it in float32.
+    ///
+    /// # Errors
+    /// As [`denoiser`](Self::denoiser).
+    pub fn refiner(&self, table: &ModalityTable, sizes: &RefinerSizes, source: &mut dyn Parameters) -> Result<Refiner> {
+        match self {
+            Self::Candle(device, _) => Refiner::new(table, sizes, source, device),
+            Self::Shaders(gpu) => Refiner::with_network(table, sizes, self.tensors(), |channels| {
+                Ok(Box::new(ShaderRefiner::new(sizes, channels, source, gpu)?))
+            }),
+        }
     }
 
     /// GFLOP/s of its matrix product alone, `rows × inner` by `inner × columns`; the best of a few.

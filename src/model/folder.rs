@@ -36,8 +36,9 @@ pub struct Model {
 }
 
 impl Model {
-    /// Opens a model folder: reads the manifest, checks and loads the denoiser. Fields and cascades compute on the CPU
-    /// whatever the engine: their networks are small.
+    /// Opens a model folder: reads the manifest, checks and loads the denoiser. Where the engine is no graphics adapter,
+    /// fields and cascades compute in float32 on the CPU; on one, the refiner of a cascade draws there, and all the rest
+    /// of both kinds stays on the CPU.
     ///
     /// # Errors
     /// When a file is missing, damaged (its hash differs), or does not fit the manifest; [`Error::Device`] when the engine
@@ -48,7 +49,11 @@ impl Model {
 
     /// As [`open`](Self::open), with the manifest read.
     fn load(dir: &Path, manifest: Manifest, engine: &Engine) -> Result<Self> {
-        let engine = if manifest.has_autoencoders() { engine.clone() } else { Engine::cpu() };
+        let follows = match engine {
+            Engine::Shaders(_) => manifest.field.is_none(),
+            Engine::Candle(..) => manifest.has_autoencoders(),
+        };
+        let engine = if follows { engine.clone() } else { Engine::cpu() };
         let device = engine.tensors();
         let open = |file: &WeightFile| LoadedWeights::open(&dir.join(&file.file), Some(&file.sha256), device);
         let table = &manifest.modalities;
@@ -65,8 +70,9 @@ impl Model {
             }
             (None, Some(entry), _) => {
                 let mut refiner = open(&entry.refiner_weights)?;
-                let mut drawing = Cascade::new(table, entry, &mut refiner, device)?;
+                let network = engine.refiner(table, &entry.refiner, &mut refiner)?;
                 refiner.finish()?;
+                let mut drawing = Cascade::new(table, entry, network)?;
                 let path = dir.join(&entry.statistics.file);
                 let cells = Cells::new(table)?;
                 let statistics = Mixture::open(&path, Some(&entry.statistics.sha256), cells.side, cells.channels)?;
@@ -102,20 +108,14 @@ impl Model {
     /// # Errors
     /// As [`open`](Self::open) and [`Engine::of`]; with `auto`, no device's failure is one.
     pub fn open_on(dir: &Path, computing: &Computing, note: &mut dyn FnMut(String)) -> Result<Self> {
-        let Computing { device, precision } = computing;
         let manifest = Manifest::open(dir)?;
-        if !manifest.has_autoencoders() {
-            if ![DeviceChoice::Auto, DeviceChoice::Cpu].contains(device) {
-                note(format!("This model's kind computes on the CPU, also where {device} is asked for."));
-            }
-            if *precision != Precision::F32 {
-                note("This model's kind computes in float32.".into());
-            }
-            return Self::load(dir, manifest, &Engine::cpu());
-        }
-        let engine = Engine::of(*computing)?;
+        let engine = if manifest.has_autoencoders() {
+            Engine::of(*computing)?
+        } else {
+            small_kind(&manifest, *computing, note)?
+        };
         match Self::load(dir, manifest.clone(), &engine) {
-            Err(Error::Device(problem)) if *device == DeviceChoice::Auto => {
+            Err(Error::Device(problem)) if computing.device == DeviceChoice::Auto => {
                 note(format!("{problem} The model is computed on the CPU."));
                 Self::load(dir, manifest, &Engine::cpu())
             }
@@ -128,9 +128,25 @@ impl Model {
         self.denoiser.as_ref()
     }
 
-    /// What the model computes on.
+    /// What the model's networks compute on. In a cascade this is what its refiner draws on; the rest of it is computed on
+    /// the CPU ([`sampling_engine`](Self::sampling_engine)).
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// What the denoiser computes on: in a cascade always the CPU.
+    pub fn sampling_engine(&self) -> Engine {
+        if self.cascade.is_some() { Engine::cpu() } else { self.engine.clone() }
+    }
+
+    /// What the last bits of realisations depend on: [`Engine::describe`], and where pixels are drawn on another engine,
+    /// that as well.
+    pub fn describe_computing(&self) -> String {
+        let sampled = self.sampling_engine();
+        if self.engine.is_cpu() || !sampled.is_cpu() {
+            return self.engine.describe();
+        }
+        format!("{}, drawn in {}", sampled.describe(), self.engine.describe())
     }
 
     /// Where its latents are.
@@ -324,4 +340,25 @@ impl Model {
         }
         from_network(m, data, post)
     }
+}
+
+/// What a model without autoencoders computes on where this is asked for. The refiner of a cascade follows to a graphics
+/// adapter, in float32 or in half precision; everything else is float32 on the CPU. `note` gets what is done otherwise than
+/// asked for.
+fn small_kind(manifest: &Manifest, asked: Computing, note: &mut dyn FnMut(String)) -> Result<Engine> {
+    let Computing { device, precision } = asked;
+    let to_adapter = manifest.cascade.is_some() && [DeviceChoice::Auto, DeviceChoice::Gpu].contains(&device);
+    if !to_adapter && ![DeviceChoice::Auto, DeviceChoice::Cpu].contains(&device) {
+        note(format!("This model's kind computes on the CPU, also where {device} is asked for."));
+    }
+    let precision = if to_adapter && precision == Precision::F16 { precision } else { Precision::F32 };
+    let engine = match to_adapter.then(|| Engine::of(Computing { device, precision })) {
+        Some(Ok(engine @ Engine::Shaders(_))) => engine,
+        Some(Err(error)) if device == DeviceChoice::Gpu => return Err(error),
+        _ => Engine::cpu(),
+    };
+    if engine.precision() != asked.precision {
+        note("This model's kind computes in float32.".into());
+    }
+    Ok(engine)
 }

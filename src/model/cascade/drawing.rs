@@ -9,8 +9,6 @@ use super::refiner::{NOISE_CHANNELS, Refiner, RefinerInput, RefinerSizes, Usage}
 use crate::error::{Error, Result};
 use crate::modality::{Mask, Modality, ModalityTable, Raster, Value, filled_however, to_network};
 use crate::model::manifest::WeightFile;
-use crate::model::parameters::Parameters;
-use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -81,18 +79,12 @@ pub struct Cascade {
 }
 
 impl Cascade {
-    /// Builds the refiner from its parameters.
+    /// Lets a refiner of the entry's sizes draw, whatever it computes on.
     ///
     /// # Errors
-    /// When sizes do not fit together, or a parameter is missing or misshapen.
-    pub fn new(
-        table: &ModalityTable,
-        entry: &CascadeEntry,
-        source: &mut dyn Parameters,
-        device: &Device,
-    ) -> Result<Self> {
+    /// When entry and table do not fit together.
+    pub fn new(table: &ModalityTable, entry: &CascadeEntry, refiner: Refiner) -> Result<Self> {
         entry.check(table)?;
-        let refiner = Refiner::new(table, &entry.refiner, source, device)?;
         let standards = table.iter().map(|m| entry.standards.get(&m.key).cloned()).collect();
         Ok(Self { table: table.clone(), refiner, standards, exemplars: None })
     }

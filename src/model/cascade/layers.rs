@@ -11,7 +11,7 @@ use candle_core::Tensor;
 const EACH: usize = 16;
 
 /// Groups of a norm over so many channels.
-pub(super) fn groups(channels: usize) -> usize {
+pub(in crate::model) fn groups(channels: usize) -> usize {
     (channels / EACH).max(1)
 }
 

@@ -19,6 +19,7 @@ mod layers;
 mod matching;
 mod mixture;
 mod mosaic;
+mod network;
 mod refiner;
 #[cfg(test)]
 mod tests;
@@ -27,5 +28,8 @@ pub use cells::{Cells, Level, Part, SMOOTH, Standard};
 pub use coarse::{Coarse, CoarseInputs, CoarseSizes, KnownCells};
 pub use drawing::{Cascade, CascadeEntry, Drawing};
 pub use exemplars::{Exemplar, Exemplars};
+pub(super) use layers::groups;
 pub use mixture::{Kind, Mixture, Seen};
-pub use refiner::{Layer, NOISE_CHANNELS, Refiner, RefinerInput, RefinerInputs, RefinerSizes, Usage};
+pub use refiner::{
+    Layer, NOISE_CHANNELS, Refiner, RefinerChannels, RefinerInput, RefinerInputs, RefinerNetwork, RefinerSizes, Usage,
+};

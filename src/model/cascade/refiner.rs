@@ -1,12 +1,11 @@
 //! The refiner of a cascade: draws pixels from what is broad in cells, from what is given at full resolution, and from noise.
 
 use super::cells::{Cells, Part, bilinear, relief};
-use super::layers::{Residual, groups};
+use super::network::TensorRefiner;
 use crate::error::{Error, Result};
 use crate::modality::{Mask, ModalityTable};
 use crate::model::cosines::Cosines;
-use crate::model::layers::{Conv3, GroupNorm, Projection, Sampling, linear_from, pointwise};
-use crate::model::parameters::{Init, Parameters, Scope};
+use crate::model::parameters::{Parameters, Scope};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -107,16 +106,36 @@ pub struct RefinerInput {
 /// Items, prepared for the network: tensors `(row, column, item, channel)`.
 #[derive(Debug)]
 pub struct RefinerInputs {
-    fine: Tensor,
-    half: Tensor,
-    cells: Tensor,
+    pub(in crate::model) fine: Tensor,
+    pub(in crate::model) half: Tensor,
+    pub(in crate::model) cells: Tensor,
     /// What cells alone make of both layers.
     pub base: [Tensor; 2],
     /// `(item, image modalities)`.
-    states: Tensor,
+    pub(in crate::model) states: Tensor,
 }
 
-/// The network.
+/// Numbers of channels that a refiner's network takes and makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefinerChannels {
+    /// What goes in: at the finest pixels, at half the resolution, and on the grid of cells.
+    pub inputs: [usize; 3],
+    /// What is known of an item as a whole: one number for each image modality.
+    pub states: usize,
+    /// What is drawn: at the finest pixels, and at half the resolution.
+    pub drawn: [usize; 2],
+}
+
+/// A refiner's network, whatever computes it.
+pub trait RefinerNetwork: std::fmt::Debug + Send + Sync {
+    /// Standardised pixels of both layers, `(row, column, item, channel)`; logits of classes.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn forward(&self, inputs: &RefinerInputs) -> Result<[Tensor; 2]>;
+}
+
+/// Prepares what is known, and has its network draw.
 #[derive(Debug)]
 pub struct Refiner {
     cells: Cells,
@@ -126,26 +145,11 @@ pub struct Refiner {
     elevation: Option<usize>,
     classes: Vec<bool>,
     device: Device,
-    enter_fine: Conv3,
-    down_fine: Conv3,
-    enter_half: Projection,
-    half_in: Vec<Residual>,
-    down_half: Conv3,
-    enter_cells: Projection,
-    at_cells: Vec<Residual>,
-    up_cells: Conv3,
-    half_out: Vec<Residual>,
-    leave_half: Conv3,
-    up_half: Conv3,
-    fine_out: Vec<Residual>,
-    norm: GroupNorm,
-    leave_fine: Conv3,
-    direct: Projection,
-    direct_half: Projection,
+    network: Box<dyn RefinerNetwork>,
 }
 
 impl Refiner {
-    /// Builds the network from its parameters.
+    /// Builds it with a network of candle's tensors on a device.
     ///
     /// # Errors
     /// When the sizes do not fit together, or a parameter is missing or misshapen.
@@ -155,6 +159,21 @@ impl Refiner {
         source: &mut dyn Parameters,
         device: &Device,
     ) -> Result<Self> {
+        Self::with_network(table, sizes, device, |channels| {
+            Ok(Box::new(TensorRefiner::new(sizes, channels, &mut Scope::root(source))?))
+        })
+    }
+
+    /// Builds it with the network that is made for its channels; inputs are prepared on `device`.
+    ///
+    /// # Errors
+    /// When the sizes do not fit together; those of `build`.
+    pub fn with_network(
+        table: &ModalityTable,
+        sizes: &RefinerSizes,
+        device: &Device,
+        build: impl FnOnce(&RefinerChannels) -> Result<Box<dyn RefinerNetwork>>,
+    ) -> Result<Self> {
         sizes.check()?;
         let cells = Cells::new(table)?;
         let finest = cells.parts.iter().flatten().map(|part| part.pixels).max().unwrap_or(0);
@@ -162,46 +181,16 @@ impl Refiner {
             return Err(Error::request("In a cascade four of the finest pixels make the side of a cell."));
         }
         let (fine, half) = (Layer::new(&cells, finest), Layer::new(&cells, finest / 2));
-        let root = &mut Scope::root(source);
-        let (w, h, c) = (sizes.width, 2 * sizes.width, 4 * sizes.width);
-        let [fine_inputs, half_inputs, cell_inputs] = Self::inputs(&cells, &fine, &half);
-        let states = cells.images();
-        let blocks = |root: &mut Scope, name: &str, n: usize, width: usize| -> Result<Vec<Residual>> {
-            (0..n).map(|k| Residual::new(&mut root.at(format!("{name}.{k}")), width, states)).collect()
+        let channels = RefinerChannels {
+            inputs: Self::inputs(&cells, &fine, &half),
+            states: cells.images(),
+            drawn: [fine.channels, half.channels],
         };
         Ok(Self {
             elevation: cells.parts.iter().position(|part| part.as_ref().is_some_and(|part| part.relief)),
             classes: table.iter().map(|m| m.classes().is_some()).collect(),
             device: device.clone(),
-            enter_fine: Conv3::new(&mut root.at("enter_fine"), fine_inputs, w, Sampling::Same)?,
-            down_fine: Conv3::new(&mut root.at("down_fine"), w, h, Sampling::Half)?,
-            enter_half: pointwise(&mut root.at("enter_half"), half_inputs, h)?,
-            half_in: blocks(root, "half_in", sizes.half_blocks, h)?,
-            down_half: Conv3::new(&mut root.at("down_half"), h, c, Sampling::Half)?,
-            enter_cells: pointwise(&mut root.at("enter_cells"), cell_inputs, c)?,
-            at_cells: blocks(root, "at_cells", sizes.cell_blocks, c)?,
-            up_cells: Conv3::new(&mut root.at("up_cells"), c, h, Sampling::Double)?,
-            half_out: blocks(root, "half_out", sizes.half_blocks, h)?,
-            leave_half: Conv3::with_init(
-                &mut root.at("leave_half"),
-                h,
-                half.channels,
-                Sampling::Same,
-                Init::Normal(0.02),
-            )?,
-            up_half: Conv3::new(&mut root.at("up_half"), h, w, Sampling::Double)?,
-            fine_out: blocks(root, "fine_out", sizes.fine_blocks, w)?,
-            norm: GroupNorm::new(&mut root.at("norm"), w, groups(w))?,
-            leave_fine: Conv3::with_init(
-                &mut root.at("leave_fine"),
-                w,
-                fine.channels,
-                Sampling::Same,
-                Init::Normal(0.02),
-            )?,
-            // What is linear in one pixel has a path of its own.
-            direct: linear_from(&mut root.at("direct"), fine_inputs, fine.channels, true, Init::Zeros)?,
-            direct_half: linear_from(&mut root.at("direct_half"), half_inputs, half.channels, true, Init::Zeros)?,
+            network: build(&channels)?,
             cosines: Cosines::new([cells.side]),
             cells,
             fine,
@@ -341,23 +330,7 @@ impl Refiner {
     /// # Errors
     /// When the device fails.
     pub fn forward(&self, inputs: &RefinerInputs) -> Result<[Tensor; 2]> {
-        let states = &inputs.states;
-        let through = |blocks: &[Residual], x: Tensor| blocks.iter().try_fold(x, |x, b| b.forward(&x, states));
-        let fine = self.enter_fine.forward(&inputs.fine)?;
-        let half = self.down_fine.forward_onto(&fine.silu()?, &self.enter_half.forward(&inputs.half)?)?;
-        let half = through(&self.half_in, half)?;
-        let x = self.down_half.forward_onto(&half.silu()?, &self.enter_cells.forward(&inputs.cells)?)?;
-        let x = through(&self.at_cells, x)?;
-        let x = self.up_cells.forward_onto(&x, &half)?;
-        let x = through(&self.half_out, x)?;
-        let known_half = self.direct_half.forward(&inputs.half)?;
-        let drawn_half = self.leave_half.forward_onto(&x.silu()?, &(known_half + &inputs.base[1])?)?;
-        let x = self.up_half.forward_onto(&x, &fine)?;
-        let x = through(&self.fine_out, x)?;
-        let known_fine = self.direct.forward(&inputs.fine)?;
-        let drawn_fine =
-            self.leave_fine.forward_onto(&self.norm.forward_swish(&x)?, &(known_fine + &inputs.base[0])?)?;
-        Ok([drawn_fine, drawn_half])
+        self.network.forward(inputs)
     }
 }
 

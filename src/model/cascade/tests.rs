@@ -134,8 +134,9 @@ fn pixels_follow_from_cells_and_noise_and_only_of_what_is_drawn() {
         refiner_weights: weights,
         standards: standards.collect(),
     };
-    let cascade =
-        Cascade::new(&table, &entry, &mut Everywhere(MadeUp::new(&Device::Cpu)), &Device::Cpu).expect("cascade");
+    let weights = &mut Everywhere(MadeUp::new(&Device::Cpu));
+    let refiner = Refiner::new(&table, &entry.refiner, weights, &Device::Cpu).expect("refiner");
+    let cascade = Cascade::new(&table, &entry, refiner).expect("cascade");
     let index = |name: &str| table.index(name).expect("modality");
     let (fine, half, coarse) = (index("S2L2A_10m"), index("S2L2A_20m"), index("S2L2A_60m"));
     let draw = |noise: f32| {

@@ -92,15 +92,15 @@ impl ShaderAutoencoder {
         let area = recorder.take(items * height * width * channels)?;
         let picture = Picture { area: area.clone(), items, height, width, channels };
         let result = if decode {
-            let z = picture.pointwise(&mut recorder, &self.post_quant)?;
+            let z = picture.pointwise(&mut recorder, &self.post_quant, None)?;
             recorder.release(picture.area);
             self.decoder.record(&mut recorder, z)?
         } else {
             let moments = self.encoder.record(&mut recorder, picture)?;
-            moments.pointwise(&mut recorder, &self.quant)?
+            moments.pointwise(&mut recorder, &self.quant, None)?
         };
         let quads = result.pixels() * result.channels;
-        Ok(Recorded { program: recorder.finish(&result.area, quads)?, input: area })
+        Ok(Recorded { program: recorder.finish(&[(&result.area, quads)])?, input: area })
     }
 
     /// `(row, column, batch, channel)` in and out.
@@ -181,7 +181,7 @@ impl Res {
         recorder.release(h.area);
         let x = match &self.shortcut {
             Some(shortcut) => {
-                let short = x.pointwise(recorder, shortcut)?;
+                let short = x.pointwise(recorder, shortcut, None)?;
                 recorder.release(x.area);
                 short
             }
@@ -225,7 +225,7 @@ impl Attention {
 
     fn record(&self, recorder: &mut Recorder, x: Picture) -> Result<Picture> {
         let normed = x.norm(recorder, &self.norm, false)?;
-        let (q, k) = (normed.pointwise(recorder, &self.q)?, normed.pointwise(recorder, &self.k)?);
+        let (q, k) = (normed.pointwise(recorder, &self.q, None)?, normed.pointwise(recorder, &self.k, None)?);
         let (positions, channels) = (x.height * x.width, 4 * x.channels);
         let padded = positions.next_multiple_of(4);
         let mixed = recorder.take(x.pixels() * x.channels)?;
@@ -260,12 +260,9 @@ impl Attention {
         for area in [normed.area, q.area, k.area, scores, values] {
             recorder.release(area);
         }
-        let sum = recorder.take(x.pixels() * x.channels)?;
-        let product = Product::new(x.pixels(), &mixed, &self.out.weight, &self.out.bias, &sum);
-        let all = Rows { base: 0, step: x.pixels() };
-        recorder.product(&Product { residual: Some((&x.area, all)), ..product })?;
-        recorder.release(mixed);
-        let y = x.like(sum, x.channels);
+        let mixed = x.like(mixed, x.channels);
+        let y = mixed.pointwise(recorder, &self.out, Some(&x.area))?;
+        recorder.release(mixed.area);
         recorder.release(x.area);
         Ok(y)
     }

@@ -171,7 +171,7 @@ impl ShaderDenoiser {
             base += items * m.tokens() * head.weight.rows / 4;
             start += m.tokens();
         }
-        Ok(Recorded { program: recording.finish(&noise, quads)?, tokens, patches })
+        Ok(Recorded { program: recording.finish(&[(&noise, quads)])?, tokens, patches })
     }
 
     /// Quads of all patches of an item, each padded to whole quads.
@@ -319,15 +319,20 @@ impl<'b> Load<'_, 'b> {
         let half = self.gpu.precision() == Precision::F16;
         let weight = matrix(self.scope.get("weight", shape, Init::Normal(0.02))?)?;
         let outputs = weight.dim(0)?;
-        let (rows, inner) = (outputs.next_multiple_of(4), weight.dim(1)?.next_multiple_of(4));
-        let weight = weight.pad_with_zeros(1, 0, inner - weight.dim(1)?)?.pad_with_zeros(0, 0, rows - outputs)?;
-        let mut values =
-            if bias { self.scope.get("bias", &[outputs], Init::Zeros)?.to_vec1()? } else { vec![0f32; outputs] };
-        values.resize(rows, 0.0);
+        let bias = if bias { self.scope.get("bias", &[outputs], Init::Zeros)?.to_vec1()? } else { vec![0.0; outputs] };
+        self.upload(&weight, bias, half)
+    }
+
+    /// A matrix `(outputs, inputs)` and a bias, held in half precision if wanted.
+    pub(super) fn upload(&self, weight: &Tensor, mut bias: Vec<f32>, half: bool) -> Result<Linear> {
+        let (outputs, inputs) = weight.dims2()?;
+        let (rows, inner) = (outputs.next_multiple_of(4), inputs.next_multiple_of(4));
+        let weight = weight.pad_with_zeros(1, 0, inner - inputs)?.pad_with_zeros(0, 0, rows - outputs)?;
+        bias.resize(rows, 0.0);
         let weight: Vec<f32> = weight.flatten_all()?.to_vec1()?;
         Ok(Linear {
             weight: self.gpu.upload_matrix("a weight", &weight, inner, half)?,
-            bias: self.gpu.upload("a bias", &values)?,
+            bias: self.gpu.upload("a bias", &bias)?,
         })
     }
 

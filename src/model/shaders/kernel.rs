@@ -38,6 +38,7 @@ pub(super) enum Kernel {
         swish: bool,
     },
     Softmax,
+    Swish,
 }
 
 impl Kernel {
@@ -51,6 +52,7 @@ impl Kernel {
             Self::Join => "join",
             Self::Apply { .. } => "apply",
             Self::Softmax => "softmax",
+            Self::Swish => "swish",
         }
     }
 
@@ -64,6 +66,7 @@ impl Kernel {
             Self::Join => &[(2, false), (6, true)],
             Self::Apply { .. } => &[(1, false), (3, false), (4, false), (5, false), (7, true)],
             Self::Softmax => &[(1, true)],
+            Self::Swish => &[(1, false), (2, true)],
         }
     }
 
@@ -83,6 +86,7 @@ impl Kernel {
             Self::LayerNorm => shader!("layer_norm"),
             Self::Measure | Self::Join | Self::Apply { .. } => shader!("group_norm"),
             Self::Softmax => shader!("softmax"),
+            Self::Swish => shader!("swish"),
         }
     }
 

@@ -38,6 +38,29 @@ impl Image {
     }
 }
 
+/// What a group norm ends with, a scale and a shift for each channel.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Affine<'a> {
+    scale: &'a Area,
+    shift: &'a Area,
+    /// Quads from an item's scale or shift to the next one's; none where all items have the same.
+    step: usize,
+    /// The quad where shifts begin.
+    shift_base: usize,
+}
+
+impl<'a> Affine<'a> {
+    /// The same for all items.
+    pub(super) fn shared([scale, shift]: [&'a Area; 2]) -> Self {
+        Self { scale, shift, step: 0, shift_base: 0 }
+    }
+
+    /// Each item's own: a row of scales, then shifts, of so many quads each.
+    pub(super) fn by_item(rows: &'a Area, channels: usize) -> Self {
+        Self { scale: rows, shift: rows, step: 2 * channels, shift_base: channels }
+    }
+}
+
 /// A product to record: of `rows` rows, `per_item` of them in each item of the batch.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Product<'a> {
@@ -161,22 +184,27 @@ impl Recorder<'_> {
         &mut self,
         [items, pixels, channels, groups]: [usize; 4],
         from: &Area,
-        [scale, shift]: [&Area; 2],
+        affine: Affine,
         swish: bool,
         to: &Area,
     ) -> Result<()> {
         let pieces = pixels.div_ceil(PIECE);
-        let shape = [pixels, channels, 4 * channels / groups, pieces].map(|v| v as u32);
+        let shape = [pixels, channels, 4 * channels / groups, pieces, affine.step, affine.shift_base].map(|v| v as u32);
         // Two numbers for each channel.
         let parts = self.take(2 * items * pieces * channels)?;
         let moments = self.take(2 * items * channels)?;
         self.add(Kernel::Measure, &shape, &[from, &parts], [channels.div_ceil(32), pieces, items], 0.0)?;
         self.add(Kernel::Join, &shape, &[&parts, &moments], [groups, 1, items], 0.0)?;
-        let areas = [from, &moments, scale, shift, to];
+        let areas = [from, &moments, affine.scale, affine.shift, to];
         self.add(Kernel::Apply { swish }, &shape, &areas, [(pixels * channels).div_ceil(256), 1, items], 0.0)?;
         self.release(parts);
         self.release(moments);
         Ok(())
+    }
+
+    /// Records x · sigmoid(x) of so many quads.
+    pub(super) fn swish(&mut self, quads: usize, from: &Area, to: &Area) -> Result<()> {
+        self.add(Kernel::Swish, &[quads as u32], &[from, to], [quads.div_ceil(256), 1, 1], 0.0)
     }
 
     /// Records a softmax, in place, over `count` values of each of `rows` rows that lie `step` values apart.
@@ -197,6 +225,6 @@ pub(crate) fn product_alone(gpu: &Gpu, [rows, inner, columns]: [usize; 3]) -> Re
     let mut recorder = Recorder::new(gpu);
     let result = recorder.take(rows * columns / 4)?;
     recorder.product(&Product::new(rows, &input, &weight, &bias, &result))?;
-    let program = recorder.finish(&result, 1)?;
+    let program = recorder.finish(&[(&result, 1)])?;
     Ok(move || program.run(gpu, &[]).map(drop))
 }

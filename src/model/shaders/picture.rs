@@ -1,8 +1,8 @@
-//! An image between the layers of an autoencoder, and the layers that it goes through.
+//! An image between the layers of an autoencoder or a refiner, and the layers that it goes through.
 
 use super::denoiser::{Linear, Load, Norm};
 use super::gpu::Area;
-use super::operations::{Image, Product, Rows};
+use super::operations::{Affine, Image, Product, Rows};
 use super::program::Recorder;
 use crate::error::Result;
 use crate::model::layers::Sampling;
@@ -27,11 +27,15 @@ impl Picture {
         Self { area, items: self.items, height: self.height, width: self.width, channels }
     }
 
-    /// A 1×1 convolution.
-    pub(super) fn pointwise(&self, recorder: &mut Recorder, layer: &Linear) -> Result<Self> {
+    /// A 1×1 convolution, to which something may be added.
+    pub(super) fn pointwise(&self, recorder: &mut Recorder, layer: &Linear, added: Option<&Area>) -> Result<Self> {
         let channels = layer.weight.rows / 4;
         let area = recorder.take(self.pixels() * channels)?;
-        recorder.product(&Product::new(self.pixels(), &self.area, &layer.weight, &layer.bias, &area))?;
+        let all = Rows { base: 0, step: self.pixels() };
+        recorder.product(&Product {
+            residual: added.map(|area| (area, all)),
+            ..Product::new(self.pixels(), &self.area, &layer.weight, &layer.bias, &area)
+        })?;
         Ok(self.like(area, channels))
     }
 
@@ -66,13 +70,33 @@ impl Picture {
 
     /// Group norm, with swish if wanted.
     pub(super) fn norm(&self, recorder: &mut Recorder, norm: &GroupNorm, swish: bool) -> Result<Self> {
+        self.norm_with(recorder, Affine::shared(norm.norm.areas()), norm.groups, swish)
+    }
+
+    /// Group norm that ends with any scale and shift, with swish if wanted.
+    pub(super) fn norm_with(
+        &self,
+        recorder: &mut Recorder,
+        affine: Affine,
+        groups: usize,
+        swish: bool,
+    ) -> Result<Self> {
         let area = recorder.take(self.pixels() * self.channels)?;
-        let sizes = [self.items, self.height * self.width, self.channels, norm.groups];
-        recorder.group_norm(sizes, &self.area, norm.norm.areas(), swish, &area)?;
+        let sizes = [self.items, self.height * self.width, self.channels, groups];
+        recorder.group_norm(sizes, &self.area, affine, swish, &area)?;
+        Ok(self.like(area, self.channels))
+    }
+
+    /// x · sigmoid(x).
+    pub(super) fn swish(&self, recorder: &mut Recorder) -> Result<Self> {
+        let quads = self.pixels() * self.channels;
+        let area = recorder.take(quads)?;
+        recorder.swish(quads, &self.area, &area)?;
         Ok(self.like(area, self.channels))
     }
 }
 
+#[derive(Debug)]
 pub(super) struct GroupNorm {
     norm: Norm,
     groups: usize,

@@ -23,12 +23,13 @@ struct Step {
 #[derive(Debug)]
 pub(super) struct Program {
     steps: Vec<Step>,
-    result: Area,
+    /// What a run returns, one after another: where it lies, and how many quads of it.
+    results: Vec<(Area, usize)>,
     staging: wgpu::Buffer,
 }
 
 impl Program {
-    /// Runs it on the adapter it was recorded for: writes its inputs (where, first value, values), and reads its result.
+    /// Runs it on the adapter it was recorded for: writes its inputs (where, first value, values), and reads its results.
     pub(super) fn run(&self, gpu: &Gpu, inputs: &[(&Area, usize, &[f32])]) -> Result<Vec<f32>> {
         gpu.run(inputs, |device, queue| self.submit(device, queue), &self.staging)
     }
@@ -54,7 +55,12 @@ impl Program {
             }
             drop(pass);
             if rest.is_empty() {
-                encoder.copy_buffer_to_buffer(&self.result.buffer, 0, &self.staging, 0, self.staging.size());
+                let mut at = 0;
+                for (area, quads) in &self.results {
+                    let bytes = 16 * *quads as u64;
+                    encoder.copy_buffer_to_buffer(&area.buffer, 0, &self.staging, at, bytes);
+                    at += bytes;
+                }
             }
             queue.submit([encoder.finish()]);
         }
@@ -129,16 +135,17 @@ impl<'a> Recorder<'a> {
         Ok(())
     }
 
-    /// Ends recording; the first `quads` of `result` are what a run returns.
-    pub(super) fn finish(mut self, result: &Area, quads: usize) -> Result<Program> {
+    /// Ends recording; the first so many quads of each result are what a run returns, one after another.
+    pub(super) fn finish(mut self, results: &[(&Area, usize)]) -> Result<Program> {
         let staging = self.gpu.device().create_buffer(&wgpu::BufferDescriptor {
             label: Some("result"),
-            size: 16 * quads as u64,
+            size: results.iter().map(|(_, quads)| 16 * *quads as u64).sum(),
             usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
         self.gpu.check()?;
-        Ok(Program { steps: std::mem::take(&mut self.steps), result: result.clone(), staging })
+        let results = results.iter().map(|&(area, quads)| (area.clone(), quads)).collect();
+        Ok(Program { steps: std::mem::take(&mut self.steps), results, staging })
     }
 }
 

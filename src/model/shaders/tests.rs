@@ -1,13 +1,15 @@
 //! Each kernel against candle on shapes that fill no tile.
 
 use super::gpu::{Adapters, Area, Gpu};
-use super::operations::{Image, Product, Rows};
+use super::operations::{Affine, Image, Product, Rows};
 use super::program::Recorder;
 use super::{ShaderAutoencoder, ShaderDenoiser};
-use crate::model::Precision;
+use crate::modality::{Mask, ModalityTable};
 use crate::model::autoencoder::{Autoencoder, Codec};
+use crate::model::cascade::{NOISE_CHANNELS, Part, Refiner, RefinerInput, RefinerSizes, Usage};
 use crate::model::manifest::AutoencoderSizes;
 use crate::model::parameters::MadeUp;
+use crate::model::{Engine, Precision};
 use candle_core::shape::Dims;
 use candle_core::{D, Device, Tensor};
 use candle_nn::ops::softmax_last_dim;
@@ -61,7 +63,7 @@ fn run(gpu: &Gpu, quads: usize, record: impl FnOnce(&mut Recorder, &Area)) -> Ve
     let mut recorder = Recorder::new(gpu);
     let result = recorder.take(quads).expect("memory");
     record(&mut recorder, &result);
-    let program = recorder.finish(&result, quads).expect("program");
+    let program = recorder.finish(&[(&result, quads)]).expect("program");
     program.run(gpu, &[]).expect("run")
 }
 
@@ -200,7 +202,7 @@ fn norms_and_softmax_agree_far_from_zero_too() {
         let expected = if swish { affine.silu().expect("swish") } else { affine };
         let found = run(gpu, items * pixels * width / 4, |recorder, result| {
             let sizes = [items, pixels, width / 4, groups];
-            recorder.group_norm(sizes, &area, [&a, &b], swish, result).expect("norm");
+            recorder.group_norm(sizes, &area, Affine::shared([&a, &b]), swish, result).expect("norm");
         });
         let error = apart(&found, &expected);
         assert!(error < 2e-5, "{groups} groups: {error}");
@@ -214,7 +216,7 @@ fn norms_and_softmax_agree_far_from_zero_too() {
     let mut recorder = Recorder::new(gpu);
     let area = gpu.upload("v", &x).expect("upload");
     recorder.softmax(&area, [rows, count, step], 3.0).expect("softmax");
-    let program = recorder.finish(&area, rows * step / 4).expect("program");
+    let program = recorder.finish(&[(&area, rows * step / 4)]).expect("program");
     assert!(apart(&program.run(gpu, &[]).expect("run"), &expected) < 2e-6);
 }
 
@@ -258,10 +260,72 @@ impl crate::model::Parameters for Named {
     }
 }
 
+/// Items for a refiner: everything occurs in them that one may know of a modality.
+fn refiner_items(refiner: &Refiner) -> Vec<(Vec<RefinerInput>, Vec<f32>)> {
+    let side = refiner.layers()[0].side;
+    let count = refiner.cells().count();
+    let input = |item: usize, (i, part): (usize, &Option<Part>)| {
+        let usage = [Usage::Given, Usage::Drawn, Usage::Drawn, Usage::Absent][(i + item) % 4];
+        let Some(part) = part.as_ref().filter(|_| usage != Usage::Absent) else {
+            return RefinerInput { usage: Usage::Absent, cells: Vec::new(), pixels: None };
+        };
+        let channels = if part.has_spreads() { 2 * part.channels } else { part.channels };
+        let pixels = || values(part.channels * part.pixels * part.pixels, 10 * item + i);
+        let some = Mask::from_fn(part.pixels, part.pixels, |pixel| pixel % 5 < 2);
+        let pixels = match usage {
+            Usage::Given => Some((pixels(), None)),
+            _ => (i % 2 == 0).then(|| (pixels(), Some(some))),
+        };
+        RefinerInput { usage, cells: values(channels * count, 20 * item + i), pixels }
+    };
+    let item = |item: usize| {
+        let inputs = refiner.cells().parts.iter().enumerate().map(|part| input(item, part)).collect();
+        (inputs, values(NOISE_CHANNELS * side * side, 50 + item))
+    };
+    (0..2).map(item).collect()
+}
+
+#[test]
+fn a_refiner_draws_what_it_draws_on_a_cpu_in_any_batch() {
+    let Some(gpu) = gpu() else { return };
+    let path = crate::files::bundled("models/recipes/cascade_modalities.json").expect("table");
+    let table: ModalityTable = serde_json::from_slice(&std::fs::read(path).expect("text")).expect("table");
+    let sizes = RefinerSizes { width: 32, cell_blocks: 2, half_blocks: 1, fine_blocks: 1 };
+    let on = |engine: &Engine| engine.refiner(&table, &sizes, &mut Named).expect("refiner");
+    let (cpu, card) = (on(&Engine::cpu()), on(&Engine::Shaders(gpu.clone())));
+    let items = refiner_items(&cpu);
+    let items: Vec<(&[RefinerInput], &[f32])> = items.iter().map(|(a, b)| (a.as_slice(), b.as_slice())).collect();
+    let drawn = |refiner: &Refiner, items: &[(&[RefinerInput], &[f32])]| {
+        let inputs = refiner.prepare(items).expect("inputs");
+        (refiner.forward(&inputs).expect("drawn"), inputs.base)
+    };
+    let flat = |x: &Tensor| -> Vec<f32> { x.flatten_all().expect("flat").to_vec1().expect("values") };
+    let ((expected, base), (found, _)) = (drawn(&cpu, &items), drawn(&card, &items));
+    let (alone, _) = drawn(&card, &items[1..]);
+    for (layer, expected) in expected.iter().enumerate() {
+        assert_eq!(found[layer].dims(), expected.dims());
+        let error = apart(&flat(&found[layer]), expected);
+        println!("layer {layer}: {error:.1e}");
+        assert!(error < 1e-4, "layer {layer}: {error}");
+        // The network adds something to what cells alone tell.
+        assert!(apart(&flat(&base[layer]), expected) > 0.1);
+        let second = found[layer].narrow(2, 1, 1).expect("item");
+        assert!(flat(&second) == flat(&alone[layer]), "layer {layer} depends on the batch");
+    }
+    // With weights in half precision.
+    let gpu = Adapters::find().open(true, Precision::F16).expect("the same adapter");
+    let (found, _) = drawn(&on(&Engine::Shaders(Arc::new(gpu))), &items);
+    for (found, expected) in found.iter().zip(&expected) {
+        let error = apart(&flat(found), expected);
+        println!("half precision: {error:.1e}");
+        assert!(error < 1e-2 && error > 1e-6, "half precision: {error}");
+    }
+}
+
 #[test]
 fn heads_and_channels_that_do_not_suit_are_refused() {
     let Some(gpu) = gpu() else { return };
-    let table = crate::modality::ModalityTable::published();
+    let table = ModalityTable::published();
     let sizes = crate::model::DenoiserSizes { width: 12, depth: 0, heads: 2, mlp_ratio: 1, local: None };
     let refused = ShaderDenoiser::new(&table, &sizes, &mut MadeUp::new(&Device::Cpu), gpu).err().expect("refused");
     assert!(refused.to_string().contains("heads of 6 features"), "{refused}");
