@@ -25,8 +25,8 @@ pub struct Realisation {
     pub values: Vec<Option<Value>>,
     /// Which pixels of a partly given modality are observed, not synthetic, by modality index.
     pub kept: BTreeMap<usize, Mask>,
-    /// In which precision, on what, with which instructions it was computed ([`Model::describe_computing`](crate::model::Model::describe_computing)):
-    /// what the last bits depend on. Empty where an earlier version did not say.
+    /// In which precision, on what, with which instructions it was computed: what the last bits depend on
+    /// ([`Model::describe_computing`](crate::model::Model::describe_computing)). Empty where an earlier version did not say.
     pub computed: String,
 }
 

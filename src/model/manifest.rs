@@ -2,6 +2,7 @@
 
 use super::cascade::CascadeEntry;
 use super::field::LocalSizes;
+use super::precision::Precision;
 use crate::error::{Error, Result};
 use crate::modality::ModalityTable;
 use crate::text::{printable, printable_lines};
@@ -169,6 +170,16 @@ impl Manifest {
     /// Whether latents of images are those of autoencoders.
     pub fn has_autoencoders(&self) -> bool {
         self.field.is_none() && self.cascade.is_none()
+    }
+
+    /// Whether there is a device that its weights are held on in this precision. Without autoencoders all is float32, but
+    /// for the refiner of a cascade, which a graphics adapter holds in half precision, too.
+    pub fn holds_as(&self, precision: Precision) -> bool {
+        match precision {
+            Precision::F32 => true,
+            Precision::F16 => self.field.is_none(),
+            Precision::Bf16 | Precision::I16 | Precision::I8 => self.has_autoencoders(),
+        }
     }
 
     /// Whether this modality's autoencoder is part of the model, but not here.

@@ -1,6 +1,12 @@
 //! Cascades: a tiny one is trained from the bundled scenes, made a model, and asked, end to end through the program.
 
 use crate::common::{COMPLETE, copgen, failure, files, generate, project, scene, success};
+use crate::shaders::{gpu, job, request};
+use copgen::ensemble::Realisation;
+use copgen::job::Request;
+use copgen::modality::{ModalityTable, Value};
+use copgen::model::{Engine, Manifest, Model, Precision, TensorData, read_weights, write_manifest, write_weights};
+use copgen::sampler::Roles;
 use std::path::{Path, PathBuf};
 
 /// The bundled recipe, tiny.
@@ -88,11 +94,11 @@ fn a_cascade_is_trained_made_a_model_and_asked() {
     assert!(printed.contains("coarse network: width 32") && printed.contains("refiner: width 16"), "{printed}");
 
     // Asked twice it answers alike, whatever the batch, and keeps what is kept.
-    let ask = |out: &str, batch: &str| {
+    let ask = |out: &str, batch: &str, more: &[&str]| {
         let out = workshop.path(out);
         let arguments = ["--given", "DEM,S1RTC", "--set", "cloud_mask=Clear", "--generate", "S2L2A,LULC"];
         let mut command = generate(&scene(COMPLETE), &out, &arguments);
-        command.args(["--samples", "2", "--steps", "3", "--batch", batch, "--model"]).arg(&model);
+        command.args(["--samples", "2", "--steps", "3", "--batch", batch, "--model"]).arg(&model).args(more);
         success(&mut command);
         let made = files(&out);
         let images: Vec<Vec<u8>> =
@@ -100,7 +106,15 @@ fn a_cascade_is_trained_made_a_model_and_asked() {
         assert_eq!(images.len(), 16, "{made:?}");
         images
     };
-    assert!(ask("one", "1") == ask("two", "2"));
+    assert!(ask("one", "1", &[]) == ask("two", "2", &[]));
+    if gpu(Precision::F32).is_some() {
+        // What no adapter holds is told, and computed in float32.
+        let card = ["--device", "gpu"];
+        assert!(ask("three", "1", &card) == ask("four", "2", &[&card[..], &["--precision", "i16"]].concat()));
+    }
+    let drawing = workshop.path("drawing");
+    with_made_up_refiner(&model, &drawing);
+    pixels_are_drawn_alike_on_an_adapter(&drawing);
 
     // Trained further without the optimiser's state.
     success(workshop.train("coarse", "further").arg("--from").arg(&model));
@@ -118,4 +132,86 @@ fn a_cascade_is_trained_made_a_model_and_asked() {
     // The recipe of another kind does not fit.
     let message = failure(workshop.train("denoiser", "other").arg("--from").arg(&model), 1);
     assert!(message.contains("cascade"), "{message}");
+}
+
+/// A copy of a cascade whose refiner has weights that matter everywhere; after a few steps of training they hardly do.
+fn with_made_up_refiner(from: &Path, to: &Path) {
+    std::fs::create_dir(to).expect("folder");
+    let mut manifest = Manifest::open(from).expect("manifest");
+    for file in manifest.files().into_keys() {
+        std::fs::copy(from.join(file), to.join(file)).expect("copy");
+    }
+    let entry = &mut manifest.cascade.as_mut().expect("cascade").refiner_weights;
+    let path = to.join(&entry.file);
+    let mut weights = read_weights(&path).expect("weights");
+    for (k, (name, data)) in weights.iter_mut().enumerate() {
+        let middle = f32::from(u8::from(name.contains("norm") && name.ends_with("weight")));
+        let value = |i: usize| middle + 0.1 * ((i * 7919 + k * 104_729) as f32 * 0.618).sin();
+        let values: Vec<f32> = (0..data.shape.iter().product()).map(value).collect();
+        *data = TensorData::new(data.shape.clone(), &values);
+    }
+    entry.sha256 = write_weights(&path, &weights, false).expect("weights");
+    write_manifest(to, &manifest).expect("manifest");
+}
+
+/// Largest difference of two realisations' measurements in terms of the largest value, and the largest share of pixels whose
+/// class differs.
+fn apart(table: &ModalityTable, a: &Realisation, b: &Realisation) -> (f32, f32) {
+    let (mut measured, mut classes) = (0f32, 0f32);
+    let image = |value: &Option<Value>| value.as_ref().and_then(Value::image).map(|raster| raster.data.clone());
+    for (m, (a, b)) in table.iter().zip(a.values.iter().zip(&b.values)) {
+        let (Some(a), Some(b)) = (image(a), image(b)) else { continue };
+        let differences = || a.iter().zip(&b).map(|(a, b)| (a - b).abs());
+        if m.classes().is_some() {
+            classes = classes.max(differences().filter(|d| *d > 0.0).count() as f32 / a.len() as f32);
+        } else {
+            let largest = b.iter().fold(0f32, |largest, v| largest.max(v.abs()));
+            measured = measured.max(differences().fold(0f32, f32::max) / largest);
+        }
+    }
+    (measured, classes)
+}
+
+/// Whatever draws, a realisation is the same but for rounding; the same adapter repeats it bit for bit, and one that is lost
+/// is replaced by the CPU.
+fn pixels_are_drawn_alike_on_an_adapter(dir: &Path) {
+    let Some(gpu) = gpu(Precision::F32) else { return };
+    let open = |engine: &Engine| Model::open(dir, engine).expect("model");
+    let (cpu, card) = (open(&Engine::cpu()), open(&Engine::Shaders(gpu.clone())));
+    let table = &cpu.manifest.modalities;
+    let index = |name: &str| table.index(name).expect("modality");
+    // With reflectance given nothing is made of exemplars.
+    let (given, drawn) = (["S2L2A_60m", "DEM"].map(index), ["S2L2A_10m", "S2L2A_20m", "LULC"].map(index));
+    let roles = Roles::new(table, &given, Some(&drawn)).expect("roles");
+    let asked = Request { roles, ..request(dir, 3) };
+    let (expected, notes) = job(&cpu, &asked, &mut |_| {});
+    assert!(notes.is_empty() && drawn.iter().all(|&i| expected[0].values[i].is_some()), "{notes:?}");
+    let (made, notes) = job(&card, &asked, &mut |_| {});
+    assert!(notes.is_empty(), "{notes:?}");
+    let alike = |a: &Realisation, b: &Realisation| {
+        let (measured, classes) = apart(table, a, b);
+        println!("{measured:.1e} of the largest value, {classes:.1e} of all classes");
+        assert!(measured < 1e-4 && classes < 1e-3, "{measured} {classes}");
+    };
+    for (a, b) in made.iter().zip(&expected) {
+        alike(a, b);
+        assert!(!b.computed.contains("drawn"), "{}", b.computed);
+        assert!(a.computed.contains("CPU with") && a.computed.ends_with(&format!("drawn in f32 on {}", gpu.name())));
+    }
+    assert_ne!(made[0].values, made[1].values);
+    // Again, in other batches.
+    let (again, _) = job(&card, &Request { batch: 3, ..asked.clone() }, &mut |_| {});
+    assert_eq!(again, made);
+
+    let (rest, notes) = job(&card, &asked, &mut |index| {
+        if index == 0 {
+            gpu.destroy();
+        }
+    });
+    assert_eq!(rest.iter().map(|r| r.index).collect::<Vec<_>>(), [0, 1, 2]);
+    assert!(notes.len() == 1 && notes[0].contains("lost") && notes[0].contains("on the CPU"), "{notes:?}");
+    assert_eq!(rest[0], made[0]);
+    // What the CPU drew is what it draws by itself.
+    assert_eq!(rest[1..], expected[1..]);
+    assert!(card.engine().is_lost());
 }
