@@ -5,7 +5,10 @@ use crate::shaders::{gpu, job, request};
 use copgen::ensemble::Realisation;
 use copgen::job::Request;
 use copgen::modality::{ModalityTable, Value};
-use copgen::model::{Engine, Manifest, Model, Precision, TensorData, read_weights, write_manifest, write_weights};
+use copgen::model::{
+    Computing, DeviceChoice, Engine, Manifest, Model, Precision, TensorData, read_weights, write_manifest,
+    write_weights,
+};
 use copgen::sampler::Roles;
 use std::path::{Path, PathBuf};
 
@@ -108,13 +111,13 @@ fn a_cascade_is_trained_made_a_model_and_asked() {
     };
     assert!(ask("one", "1", &[]) == ask("two", "2", &[]));
     if gpu(Precision::F32).is_some() {
-        // What no adapter holds is told, and computed in float32.
         let card = ["--device", "gpu"];
-        assert!(ask("three", "1", &card) == ask("four", "2", &[&card[..], &["--precision", "i16"]].concat()));
+        assert!(ask("three", "1", &card) == ask("four", "2", &card));
     }
     let drawing = workshop.path("drawing");
     with_made_up_refiner(&model, &drawing);
     pixels_are_drawn_alike_on_an_adapter(&drawing);
+    a_precision_that_no_adapter_has_is_told(&drawing);
 
     // Trained further without the optimiser's state.
     success(workshop.train("coarse", "further").arg("--from").arg(&model));
@@ -214,4 +217,30 @@ fn pixels_are_drawn_alike_on_an_adapter(dir: &Path) {
     // What the CPU drew is what it draws by itself.
     assert_eq!(rest[1..], expected[1..]);
     assert!(card.engine().is_lost());
+}
+
+/// What a cascade is computed on where this is asked for, and what is said about it.
+fn a_precision_that_no_adapter_has_is_told(dir: &Path) {
+    let Some(gpu) = gpu(Precision::F32) else { return };
+    let open = |device: DeviceChoice, precision: Precision| {
+        let mut notes = Vec::new();
+        let model = Model::open_on(dir, &Computing { device, precision }, &mut |note| notes.push(note)).expect("model");
+        // Only what can be held is offered in the window.
+        assert_eq!(model.manifest.holds_as(precision), [Precision::F32, Precision::F16].contains(&precision));
+        assert_eq!(model.sampling_engine().name(), "CPU");
+        (model.engine().name(), model.engine().precision(), notes)
+    };
+    let float32 = || vec!["This model's kind computes in float32.".to_owned()];
+    let (cpu, card) = ("CPU".to_owned(), gpu.name().to_owned());
+    for (device, precision, wanted) in [
+        (DeviceChoice::Gpu, Precision::F32, (card.clone(), Precision::F32, vec![])),
+        (DeviceChoice::Gpu, Precision::F16, (card.clone(), Precision::F16, vec![])),
+        (DeviceChoice::Gpu, Precision::I16, (card, Precision::F32, float32())),
+        (DeviceChoice::Cpu, Precision::F32, (cpu.clone(), Precision::F32, vec![])),
+        (DeviceChoice::Cpu, Precision::F16, (cpu.clone(), Precision::F32, float32())),
+    ] {
+        assert_eq!(open(device, precision), wanted, "{device} {precision:?}");
+    }
+    let (name, precision, notes) = open(DeviceChoice::Cuda, Precision::F32);
+    assert!(name == cpu && precision == Precision::F32 && notes.len() == 1 && notes[0].contains("cuda"), "{notes:?}");
 }
