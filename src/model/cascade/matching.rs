@@ -1,10 +1,12 @@
 //! How well neighbourhoods of exemplars fit what is known of a window, and what they tell of the rest.
 
-use super::cells::Part;
 use super::exemplars::Exemplars;
+use super::pairs::{Term, Workshop, distances};
 use crate::error::Result;
 use crate::modality::{ModalityTable, Subject};
+use crate::model::kernels::Instructions;
 use crate::parallel;
+use pulp::NullaryFnOnce;
 
 /// Windows that are looked at: those that fit what is given best somewhere.
 const WINDOWS: usize = 64;
@@ -26,6 +28,10 @@ const TOGETHER: f32 = 4.0;
 const RADII: [(f32, usize); 4] = [(0.6, 4), (0.25, 3), (0.12, 2), (0.0, 1)];
 /// Deviation within which known cells of what is drawn count as alike, standardised.
 pub(super) const ALIKE_KNOWN: f32 = 0.15;
+/// Windows that one core looks at in a row.
+const SHARE: usize = 4;
+/// Numbers that are compared at once.
+const LANES: usize = 8;
 /// Logarithm of a weight, beside the greatest, that is left out.
 const NEGLIGIBLE: f32 = -14.0;
 
@@ -52,7 +58,9 @@ struct Condition {
     number: usize,
     /// Standardised cells of what is drawn, `(channel, cell)`.
     cells: Vec<f32>,
-    /// By pair of cells, of the window in question and of this one ([`Pairs`]): logarithm of how well what is given fits.
+    /// The same, `(cell, channel)`: what a cell adds lies together.
+    by_cell: Vec<f32>,
+    /// By pair of cells, as [`distances`] have them: logarithm of how well what is given fits.
     fit: Vec<f32>,
 }
 
@@ -93,14 +101,16 @@ impl Conditions {
         let cells = exemplars.cells();
         let (side, count) = (cells.side, cells.count());
         let numbers: Vec<usize> = exemplars.holding(wanted).collect();
-        let fit = |number: &usize| -> Result<Vec<f32>> { Ok(distances(exemplars, table, given, *number)) };
-        let least = |pairs: &[f32], cell: usize| {
-            Pairs(side).of(cell).flat_map(|at| &pairs[at]).copied().fold(f32::MAX, f32::min)
-        };
         // First what fits at all, in little memory; then the windows that do, whole.
         let leasts = parallel::map(&numbers, |number| {
-            let pairs = fit(number)?;
-            Ok((0..count).map(|cell| least(&pairs, cell)).collect::<Vec<f32>>())
+            let mut least = vec![f32::MAX; count];
+            given_distances(exemplars, table, given, *number, |row, sums| {
+                for (at, run) in sums.chunks_exact(side).enumerate() {
+                    let least = &mut least[row * side + at % side];
+                    *least = run.iter().copied().fold(*least, f32::min);
+                }
+            });
+            Ok(least)
         })?;
         let best: Vec<f32> = (0..count).map(|c| leasts.iter().map(|l| l[c]).fold(f32::MAX, f32::min)).collect();
         let fits = |l: &Vec<f32>| l.iter().zip(&best).map(|(v, best)| (-(v - best) / 8.0).exp()).sum::<f32>();
@@ -108,7 +118,11 @@ impl Conditions {
         order.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         order.truncate(WINDOWS);
         let chosen: Vec<usize> = order.into_iter().map(|(_, number)| number).collect();
-        let mut all = parallel::map(&chosen, fit)?;
+        let mut all = parallel::map(&chosen, |number| {
+            let mut pairs = Vec::with_capacity(count * count);
+            given_distances(exemplars, table, given, *number, |_, sums| pairs.extend_from_slice(sums));
+            Ok(pairs)
+        })?;
         let places: Vec<usize> = (0..count).collect();
         let softness = parallel::map(&places, |&cell| Ok(softness(&all, side, cell)))?;
         for pairs in &mut all {
@@ -128,8 +142,12 @@ impl Conditions {
         let own = |number: usize| -> Vec<f32> {
             wanted.iter().flat_map(|&i| exemplars.windows()[number].cells[i].iter().flatten().copied()).collect()
         };
-        let windows = chosen.into_iter().zip(all).map(|(number, fit)| Condition { number, cells: own(number), fit });
-        Ok(Self { side, windows: windows.collect(), drawn })
+        let window = |(number, fit)| {
+            let cells = own(number);
+            let by_cell = (0..count).flat_map(|cell| cells.iter().skip(cell).step_by(count).copied()).collect();
+            Condition { number, cells, by_cell, fit }
+        };
+        Ok(Self { side, windows: chosen.into_iter().zip(all).map(window).collect(), drawn })
     }
 
     /// What is drawn, with its first channel in what is compared.
@@ -146,15 +164,22 @@ impl Conditions {
         let most = state.noise.iter().copied().fold(least, f32::max);
         let radius = RADII.iter().find(|(noise, _)| most > *noise).map_or(1, |(_, radius)| *radius);
         let weights: Vec<f32> = state.noise.iter().map(|noise| 0.5 / noise.powi(2).max(1e-8)).collect();
-        let partials = parallel::map(&self.windows, |window| {
-            let mut pairs = vec![0.0; count * count];
-            add_distances(&mut pairs, self.side, (state.noisy, &weights), &window.cells);
-            around(&mut pairs, self.side, radius);
-            for (v, fit) in pairs.iter_mut().zip(&window.fit) {
-                *v = fit - *v;
-            }
-            Ok(partial(&pairs, self.side, &window.cells, channels))
+        let shares: Vec<&[Condition]> = self.windows.chunks(SHARE).collect();
+        let partials = parallel::map(&shares, |share| {
+            let mut workshop = Workshop::default();
+            let of = |window: &Condition| {
+                let term = Term { values: state.noisy, weights: &weights, other: &window.cells };
+                let mut partial = Partial::new(count, channels);
+                distances(self.side, radius, &[term], &mut workshop, |row, sums| {
+                    let fit = &window.fit[row * sums.len()..(row + 1) * sums.len()];
+                    let best = BestOf { row, sums, fit, by_cell: &window.by_cell, partial: &mut partial };
+                    Instructions::here().registers().dispatch(best);
+                });
+                partial
+            };
+            Ok(share.iter().map(of).collect::<Vec<_>>())
         })?;
+        let partials: Vec<Partial> = partials.into_iter().flatten().collect();
         Ok(self.together(&partials, channels))
     }
 
@@ -205,13 +230,18 @@ impl Pairs {
     }
 }
 
-/// How badly what is given fits each pair of cells with their surroundings.
-fn distances(exemplars: &Exemplars, table: &ModalityTable, given: &[Option<Vec<f32>>], number: usize) -> Vec<f32> {
+/// How badly what is given fits each pair of cells with their surroundings, row by row as [`distances`] tell them.
+fn given_distances(
+    exemplars: &Exemplars,
+    table: &ModalityTable,
+    given: &[Option<Vec<f32>>],
+    number: usize,
+    mut each: impl FnMut(usize, &[f32]),
+) {
     let cells = exemplars.cells();
-    let count = cells.count();
     let window = &exemplars.windows()[number];
-    let mut pairs = vec![0.0; count * count];
     let mut everywhere = 0.0;
+    let mut compared = Vec::new();
     for (i, given) in given.iter().enumerate() {
         let Some(given) = given else { continue };
         match (&window.cells[i], &cells.parts[i]) {
@@ -221,79 +251,25 @@ fn distances(exemplars: &Exemplars, table: &ModalityTable, given: &[Option<Vec<f
                 let apart: f32 = own.iter().zip(given).map(|(a, b)| (a - b).powi(2)).sum();
                 everywhere += 0.5 * apart / ALIKE_SCALARS.powi(2);
             }
+            // What cells are, not how much they vary: of radar that is speckle.
             (Some(own), Some(part)) => {
-                // What cells are, not how much they vary: of radar that is speckle.
-                let size = part.channels * count;
-                let weights = weights_of_given(table, i, part, count);
-                add_distances(&mut pairs, cells.side, (&given[..size], &weights), &own[..size]);
+                let size = part.channels * cells.count();
+                compared.push((&given[..size], weights_of_given(table, i, size), &own[..size]));
             }
         }
     }
-    around(&mut pairs, cells.side, GIVEN_RADIUS);
-    pairs.iter_mut().for_each(|v| *v += everywhere);
-    pairs
+    let terms: Vec<Term> = compared.iter().map(|(values, weights, other)| Term { values, weights, other }).collect();
+    distances(cells.side, GIVEN_RADIUS, &terms, &mut Workshop::default(), |row, sums| {
+        sums.iter_mut().for_each(|v| *v += everywhere);
+        each(row, sums);
+    });
 }
 
-fn weights_of_given(table: &ModalityTable, i: usize, part: &Part, count: usize) -> Vec<f32> {
+fn weights_of_given(table: &ModalityTable, i: usize, size: usize) -> Vec<f32> {
     // Classes are ±1 before they are standardised by about 0.8.
     let alike = if table[i].classes().is_some() { 2.0 * ALIKE_SHARES / 0.8 } else { ALIKE };
     let alike = if table[i].about.subject == Subject::Clouds { 2.0 * alike } else { alike };
-    vec![0.5 / alike.powi(2); part.channels * count]
-}
-
-/// Adds weighted squared distances between cells `(channel, cell)`.
-fn add_distances(pairs: &mut [f32], side: usize, (given, weights): (&[f32], &[f32]), own: &[f32]) {
-    let count = side * side;
-    for (at, run) in pairs.chunks_exact_mut(side).enumerate() {
-        let (row, other, column) = (at / (side * side), at / side % side, at % side);
-        let cell = row * side + column;
-        for ((given, weights), own) in
-            given.chunks_exact(count).zip(weights.chunks_exact(count)).zip(own.chunks_exact(count))
-        {
-            let (value, weight) = (given[cell], weights[cell]);
-            for (sum, own) in run.iter_mut().zip(&own[other * side..(other + 1) * side]) {
-                *sum += weight * (value - own) * (value - own);
-            }
-        }
-    }
-}
-
-/// Sums over the surroundings of both cells of each pair; where some of them lie outside, what lies inside counts for all.
-fn around(pairs: &mut [f32], side: usize, radius: usize) {
-    let whole = ((2 * radius + 1) * (2 * radius + 1)) as f32;
-    let block = side * side;
-    let inside = |at: usize, step: usize| (at + step).checked_sub(radius).filter(|at| *at < side);
-    let mut across = vec![0.0; pairs.len()];
-    for (own, sums) in pairs.chunks_exact(block).zip(across.chunks_exact_mut(block)) {
-        for (column, run) in sums.chunks_exact_mut(side).enumerate() {
-            for step in 0..=2 * radius {
-                let Some(source) = inside(column, step) else { continue };
-                let source = &own[source * side..(source + 1) * side];
-                match step.checked_sub(radius) {
-                    Some(ahead) => run.iter_mut().zip(&source[ahead..]).for_each(|(sum, v)| *sum += v),
-                    None => run[radius - step..].iter_mut().zip(source).for_each(|(sum, v)| *sum += v),
-                }
-            }
-        }
-    }
-    let counted = |a: usize, b: usize| 1 + a.min(b).min(radius) + (side - 1 - a).min(side - 1 - b).min(radius);
-    for row in 0..side {
-        for other in 0..side {
-            let sums = &mut pairs[(row * side + other) * block..][..block];
-            sums.fill(0.0);
-            for step in 0..=2 * radius {
-                let (Some(a), Some(b)) = (inside(row, step), inside(other, step)) else { continue };
-                let source = &across[(a * side + b) * block..][..block];
-                sums.iter_mut().zip(source).for_each(|(sum, v)| *sum += v);
-            }
-            let rows = counted(row, other);
-            for (column, run) in sums.chunks_exact_mut(side).enumerate() {
-                for (other, v) in run.iter_mut().enumerate() {
-                    *v *= whole / (rows * counted(column, other)) as f32;
-                }
-            }
-        }
-    }
+    vec![0.5 / alike.powi(2); size]
 }
 
 /// The least distance of a cell, and by what distances have to be divided to leave so many neighbourhoods to choose from.
@@ -317,75 +293,78 @@ fn softness(all: &[Vec<f32>], side: usize, cell: usize) -> (f32, f32) {
     (best, (low * high).sqrt())
 }
 
-fn partial(pairs: &[f32], side: usize, own: &[f32], channels: usize) -> Partial {
-    let count = side * side;
-    // By cell, so that what a cell adds lies together.
-    let by_cell: Vec<f32> = (0..count).flat_map(|cell| (0..channels).map(move |c| own[c * count + cell])).collect();
-    let mut out = Partial {
-        best: vec![f32::MIN; count],
-        at: vec![0; count],
-        sum: vec![0.0; count],
-        values: vec![0.0; count * channels],
-    };
-    for cell in 0..count {
-        let mut best = (f32::MIN, 0);
-        for (row, at) in Pairs(side).of(cell).enumerate() {
-            for (column, v) in pairs[at].iter().enumerate() {
-                if *v > best.0 {
-                    best = (*v, row * side + column);
-                }
-            }
+impl Partial {
+    fn new(count: usize, channels: usize) -> Self {
+        Self {
+            best: vec![f32::MIN; count],
+            at: vec![0; count],
+            sum: vec![0.0; count],
+            values: vec![0.0; count * channels],
         }
-        let values = &mut out.values[cell * channels..(cell + 1) * channels];
-        for (row, at) in Pairs(side).of(cell).enumerate() {
-            for (column, v) in pairs[at].iter().enumerate() {
-                let log = v - best.0;
-                if log > NEGLIGIBLE {
-                    let weight = log.exp();
-                    out.sum[cell] += weight;
-                    let own = &by_cell[(row * side + column) * channels..][..channels];
-                    values.iter_mut().zip(own).for_each(|(sum, v)| *sum += weight * v);
-                }
-            }
-        }
-        (out.best[cell], out.at[cell]) = best;
     }
-    out
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What a window tells of one row of cells.
+struct BestOf<'a> {
+    row: usize,
+    /// How far its cells are from the state.
+    sums: &'a mut [f32],
+    /// How well they fit what is given.
+    fit: &'a [f32],
+    /// `(cell, channel)`: what they are.
+    by_cell: &'a [f32],
+    partial: &'a mut Partial,
+}
 
-    #[test]
-    fn sums_over_surroundings_are_those_of_both_cells() {
-        let (side, radius) = (7usize, 2isize);
-        let pairs: Vec<f32> = (0..side.pow(4)).map(|k| ((k * 37) % 101) as f32).collect();
-        let mut sums = pairs.clone();
-        around(&mut sums, side, radius as usize);
-        let at = |row: usize, other: usize, column: usize, beside: usize| {
-            ((row * side + other) * side + column) * side + beside
-        };
-        for k in (0..side.pow(4)).step_by(5) {
-            let place = [k / side.pow(3), k / side.pow(2) % side, k / side % side, k % side];
-            let (mut sum, mut count) = (0.0, 0);
-            for down in -radius..=radius {
-                for across in -radius..=radius {
-                    let moved = |v: usize, by: isize| v.checked_add_signed(by).filter(|v| *v < side);
-                    let [row, other, column, beside] = [
-                        moved(place[0], down),
-                        moved(place[1], down),
-                        moved(place[2], across),
-                        moved(place[3], across),
-                    ];
-                    if let (Some(row), Some(other), Some(column), Some(beside)) = (row, other, column, beside) {
-                        sum += pairs[at(row, other, column, beside)];
-                        count += 1;
+impl NullaryFnOnce for BestOf<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { row, sums, fit, by_cell, partial } = self;
+        let count = partial.best.len();
+        let side = count.isqrt();
+        let channels = by_cell.len() / count;
+        sums.iter_mut().zip(fit).for_each(|(v, fit)| *v = fit - *v);
+        for column in 0..side {
+            let cell = row * side + column;
+            let runs = || sums.chunks_exact(side).skip(column).step_by(side);
+            let greater = |a: f32, b: f32| if b > a { b } else { a };
+            let most = |run: &[f32]| run.iter().fold(f32::MIN, |most, v| greater(most, *v));
+            let mosts = |run: &[f32]| {
+                let mut all = [f32::MIN; LANES];
+                let (chunks, rest) = run.as_chunks::<LANES>();
+                for chunk in chunks {
+                    all.iter_mut().zip(chunk).for_each(|(most, v)| *most = greater(*most, *v));
+                }
+                greater(most(&all), most(rest))
+            };
+            let mut best = (f32::MIN, 0);
+            for (other, run) in runs().enumerate() {
+                let most = mosts(run);
+                if most > best.0 {
+                    let at = run.iter().position(|v| *v == most).unwrap_or(0);
+                    best = (most, other * side + at);
+                }
+            }
+            let values = &mut partial.values[cell * channels..(cell + 1) * channels];
+            for (other, run) in runs().enumerate() {
+                for (part, run) in run.chunks(LANES).enumerate() {
+                    if most(run) - best.0 <= NEGLIGIBLE {
+                        continue;
+                    }
+                    for (at, v) in run.iter().enumerate() {
+                        let log = v - best.0;
+                        if log > NEGLIGIBLE {
+                            let weight = log.exp();
+                            partial.sum[cell] += weight;
+                            let own = &by_cell[(other * side + part * LANES + at) * channels..][..channels];
+                            values.iter_mut().zip(own).for_each(|(sum, v)| *sum += weight * v);
+                        }
                     }
                 }
             }
-            let expected = sum * 25.0 / count as f32;
-            assert!((sums[k] - expected).abs() < 1e-3 * expected.abs(), "{place:?}: {} for {expected}", sums[k]);
+            (partial.best[cell], partial.at[cell]) = best;
         }
     }
 }

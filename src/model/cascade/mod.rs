@@ -20,6 +20,7 @@ mod matching;
 mod mixture;
 mod mosaic;
 mod network;
+mod pairs;
 mod refiner;
 #[cfg(test)]
 mod tests;

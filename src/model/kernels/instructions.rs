@@ -85,7 +85,7 @@ impl Instructions {
     }
 
     /// The registers of it.
-    pub(super) fn registers(self) -> Arch {
+    pub(in crate::model) fn registers(self) -> Arch {
         match self {
             Self::Plain => Arch::Scalar,
             #[cfg(target_arch = "x86_64")]
