@@ -46,6 +46,10 @@ pub(super) fn write_exemplars(
     let whole = |value: &Value| value.image().is_none_or(|raster| 1.0 - raster.valid_share() < HOLES);
     let mut chosen: Vec<Vec<Option<Value>>> = read.into_iter().flatten().filter(clear).collect();
     chosen.iter_mut().flatten().for_each(|value| *value = value.take().filter(whole));
+    // Of windows without any of these nothing is ever drawn.
+    let finest = |subject: Subject| table.finest(subject);
+    let drawn = [Subject::SurfaceReflectance, Subject::TopOfAtmosphere, Subject::Radar].map(finest);
+    chosen.retain(|values| drawn.into_iter().flatten().any(|i| values[i].is_some()));
     let tensors = Exemplars::tensors(table, standards, &chosen)?;
     Ok((chosen.len(), write_weights(path, &tensors, true)?))
 }

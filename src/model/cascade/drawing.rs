@@ -5,6 +5,7 @@ use super::cells::{Cells, Part, Standard, bilinear, resample};
 use super::exemplars::Exemplars;
 use super::matching::{State, Wanted};
 use super::mosaic::mosaic;
+use super::pieces::larger;
 use super::refiner::{NOISE_CHANNELS, Refiner, RefinerInput, RefinerSizes, Usage};
 use crate::error::{Error, Result};
 use crate::modality::{Mask, Modality, ModalityTable, Raster, Value, filled_however, to_network};
@@ -230,8 +231,10 @@ impl Cascade {
         let Some(conditions) = exemplars.conditions(Wanted { given, sampled })? else { return Ok(Vec::new()) };
         let state: Vec<f32> = conditions.drawn().iter().flat_map(|&(i, _)| inputs[i].cells.iter().copied()).collect();
         let told = conditions.tell(&State { noisy: &state, noise: &vec![LAST_NOISE; state.len()] })?;
+        let picks = larger(&conditions, &state, &told.favour, &told.picks);
+        let picks: Vec<_> = picks.iter().map(|pick| (conditions.number(pick.window), pick.cell)).collect();
         let parts = conditions.drawn().iter().filter_map(|&(i, _)| Some((i, self.refiner.cells().parts[i].as_ref()?)));
-        Ok(parts.map(|(i, part)| (i, mosaic(exemplars, i, part, &told.picks))).collect())
+        Ok(parts.map(|(i, part)| (i, mosaic(exemplars, i, part, &picks))).collect())
     }
 }
 

@@ -96,12 +96,18 @@ fn what_fits_best_is_found_and_given_classes_are_followed() {
     let conditions = exemplars.conditions(wanted(&given, &sampled)).expect("conditions").expect("something is drawn");
     let state = cells_of(3, optical).expect("cells");
     let told = conditions.tell(&State { noisy: &state, noise: &vec![0.02; state.len()] }).expect("told");
-    let right = told.picks.iter().enumerate().filter(|(cell, pick)| **pick == (3, *cell)).count();
+    let right = told
+        .picks
+        .iter()
+        .enumerate()
+        .filter(|(cell, pick)| (conditions.number(pick.window), pick.cell) == (3, *cell))
+        .count();
     assert!(right > 500, "{right} of 576 cells");
     // Under noise that drowns everything the given classes alone decide: on the left, what was forest somewhere.
     let drowned = vec![0.0; state.len()];
     let told = conditions.tell(&State { noisy: &drowned, noise: &vec![1e4; state.len()] }).expect("told");
-    for (cell, (window, other)) in told.picks.into_iter().enumerate() {
+    for (cell, pick) in told.picks.into_iter().enumerate() {
+        let (window, other) = (conditions.number(pick.window), pick.cell);
         let class = |window: usize, cell: usize| cells_of(window, classes).expect("cells")[5 * 576 + cell] > 0.0;
         if ![7, 8].contains(&(cell % 24)) {
             assert_eq!(class(window, other), class(3, cell), "cell {cell} is cell {other} of {window}");

@@ -12,8 +12,8 @@ use pulp::NullaryFnOnce;
 const WINDOWS: usize = 64;
 /// Cells on either side that say whether a neighbourhood is like what is given.
 const GIVEN_RADIUS: usize = 2;
-/// Neighbourhoods that what is given leaves to choose from, at each cell.
-const LEFT: f64 = 200.0;
+/// Windows that what is given leaves to choose from, at each cell.
+const LEFT: f64 = 10.0;
 /// Deviation of given measurements, standardised, within which they count as alike, and that of shares of classes.
 const ALIKE: f32 = 0.5;
 const ALIKE_SHARES: f32 = 0.3;
@@ -21,8 +21,11 @@ const ALIKE_SHARES: f32 = 0.3;
 const ALIKE_SCALARS: f32 = 0.4;
 /// What it costs a neighbourhood that a given modality is not known of it: more than any that is alike.
 const NOT_KNOWN: f32 = 250.0;
-/// How much more a window fits of which much fits already: pictures are made of few places, so that colours go together.
+/// How much more a window fits that has more of the picture than what is given says: pictures are made of few places, so that
+/// colours go together; which ones, is decided by noise.
 const TOGETHER: f32 = 4.0;
+/// Share of a picture that is as good as none.
+const NO_SHARE: f32 = 0.003;
 /// Cells on either side that are compared under noise of more than this deviation, standardised: what is broad is decided
 /// first, what is fine by its surroundings alone.
 const RADII: [(f32, usize); 4] = [(0.6, 4), (0.25, 3), (0.12, 2), (0.0, 1)];
@@ -49,6 +52,8 @@ pub(super) struct Wanted {
 pub(super) struct Conditions {
     side: usize,
     windows: Vec<Condition>,
+    /// By window: share of the picture that it has by what is given alone.
+    shares: Vec<f32>,
     /// Modalities that are drawn, with their channels in what is compared.
     drawn: Vec<(usize, usize)>,
 }
@@ -76,8 +81,19 @@ pub(super) struct State<'a> {
 pub(super) struct Told {
     /// `(channel, cell)`, standardised.
     pub values: Vec<f32>,
-    /// By cell: the window that fits best, and which of its cells.
-    pub picks: Vec<(usize, usize)>,
+    /// By cell: what fits best.
+    pub picks: Vec<Pick>,
+    /// By window, how much is gained by taking from it: the more, the more fits it anyway.
+    pub favour: Vec<f32>,
+}
+
+/// A cell of an exemplar.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Pick {
+    /// Which of the windows of [`Conditions`].
+    pub window: usize,
+    /// Which of its cells.
+    pub cell: usize,
 }
 
 /// What one window tells of each cell.
@@ -114,25 +130,28 @@ impl Conditions {
         })?;
         let best: Vec<f32> = (0..count).map(|c| leasts.iter().map(|l| l[c]).fold(f32::MAX, f32::min)).collect();
         let fits = |l: &Vec<f32>| l.iter().zip(&best).map(|(v, best)| (-(v - best) / 8.0).exp()).sum::<f32>();
-        let mut order: Vec<(f32, usize)> = leasts.iter().map(fits).zip(numbers).collect();
-        order.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let mut order: Vec<(f32, usize)> = leasts.iter().map(fits).zip(0..).collect();
+        // Windows that fit alike in any order but that of their places.
+        let scattered = |at: usize| (at as u32).wrapping_mul(2_654_435_769);
+        order.sort_by(|a, b| b.0.total_cmp(&a.0).then(scattered(a.1).cmp(&scattered(b.1))));
         order.truncate(WINDOWS);
-        let chosen: Vec<usize> = order.into_iter().map(|(_, number)| number).collect();
-        let mut all = parallel::map(&chosen, |number| {
+        let chosen: Vec<usize> = order.iter().map(|(_, at)| numbers[*at]).collect();
+        let softness = |cell: usize| softness(order.iter().map(|(_, at)| leasts[*at][cell]).collect());
+        let mut softness: Vec<(f32, f32)> = (0..count).map(softness).collect();
+        // Where few windows fit at all, these are chosen from.
+        let mut sorted: Vec<f32> = softness.iter().map(|(_, softness)| *softness).collect();
+        sorted.sort_by(f32::total_cmp);
+        softness.iter_mut().for_each(|(_, softness)| *softness = softness.min(sorted[count / 2]));
+        let all = parallel::map(&chosen, |number| {
             let mut pairs = Vec::with_capacity(count * count);
-            given_distances(exemplars, table, given, *number, |_, sums| pairs.extend_from_slice(sums));
+            given_distances(exemplars, table, given, *number, |row, sums| {
+                for (at, run) in sums.chunks_exact(side).enumerate() {
+                    let (best, softness) = softness[row * side + at % side];
+                    pairs.extend(run.iter().map(|v| (best - v) / softness));
+                }
+            });
             Ok(pairs)
         })?;
-        let places: Vec<usize> = (0..count).collect();
-        let softness = parallel::map(&places, |&cell| Ok(softness(&all, side, cell)))?;
-        for pairs in &mut all {
-            for cell in 0..count {
-                let (best, softness) = softness[cell];
-                for at in Pairs(side).of(cell) {
-                    pairs[at].iter_mut().for_each(|v| *v = (best - *v) / softness);
-                }
-            }
-        }
         let mut drawn = Vec::new();
         let mut channels = 0;
         for &i in wanted {
@@ -147,12 +166,38 @@ impl Conditions {
             let by_cell = (0..count).flat_map(|cell| cells.iter().skip(cell).step_by(count).copied()).collect();
             Condition { number, cells, by_cell, fit }
         };
-        Ok(Self { side, windows: chosen.into_iter().zip(all).map(window).collect(), drawn })
+        let weight = |cell: usize, at: usize| ((softness[cell].0 - leasts[at][cell]) / softness[cell].1).exp();
+        let totals: Vec<f32> = (0..count).map(|cell| order.iter().map(|(_, at)| weight(cell, *at)).sum()).collect();
+        let share = |at: usize| (0..count).map(|cell| weight(cell, at) / totals[cell]).sum::<f32>() / count as f32;
+        let shares = order.iter().map(|(_, at)| share(*at)).collect();
+        Ok(Self { side, windows: chosen.into_iter().zip(all).map(window).collect(), shares, drawn })
     }
 
     /// What is drawn, with its first channel in what is compared.
     pub(super) fn drawn(&self) -> &[(usize, usize)] {
         &self.drawn
+    }
+
+    /// Cells along a side.
+    pub(super) fn side(&self) -> usize {
+        self.side
+    }
+
+    /// Standardised cells of one of the windows, `(channel, cell)`.
+    pub(super) fn cells(&self, window: usize) -> &[f32] {
+        &self.windows[window].cells
+    }
+
+    /// Its number among all exemplars.
+    pub(super) fn number(&self, window: usize) -> usize {
+        self.windows[window].number
+    }
+
+    /// Logarithm of how well a cell of a window goes with what is given at one in question.
+    pub(super) fn fit(&self, cell: usize, pick: Pick) -> f32 {
+        let side = self.side;
+        let rows = (cell / side) * side + pick.cell / side;
+        self.windows[pick.window].fit[(rows * side + cell % side) * side + pick.cell % side]
     }
 
     /// What all windows tell of a state: the mean of their neighbourhoods, weighted by how well each fits it and what is given.
@@ -188,19 +233,21 @@ impl Conditions {
         let mut masses = vec![0.0f32; partials.len()];
         for cell in 0..count {
             let best = partials.iter().map(|p| p.best[cell]).fold(f32::MIN, f32::max);
-            let weight = |p: &Partial| p.sum[cell] * (p.best[cell] - best).exp();
+            let weight = |p: &Partial| (p.best[cell] - best).exp();
             let total: f32 = partials.iter().map(weight).sum();
             masses.iter_mut().zip(partials).for_each(|(mass, p)| *mass += weight(p) / total / count as f32);
         }
-        let favour: Vec<f32> = masses.iter().map(|mass| TOGETHER * (mass + 0.003).ln()).collect();
-        let mut told = Told { values: vec![0.0; channels * count], picks: Vec::with_capacity(count) };
+        let more = |(mass, share): (&f32, &f32)| TOGETHER * ((mass + NO_SHARE) / (share + NO_SHARE)).ln();
+        let favour: Vec<f32> = masses.iter().zip(&self.shares).map(more).collect();
+        let mut told = Told { values: vec![0.0; channels * count], picks: Vec::with_capacity(count), favour };
         for cell in 0..count {
-            let score = |w: usize| partials[w].best[cell] + favour[w];
+            let score = |w: usize| partials[w].best[cell] + told.favour[w];
             let pick = (0..partials.len()).max_by(|&a, &b| score(a).total_cmp(&score(b))).unwrap_or(0);
             let weight = |w: usize| (score(w) - score(pick)).exp();
-            let total: f32 = (0..partials.len()).map(|w| weight(w) * partials[w].sum[cell]).sum();
+            let total: f32 = (0..partials.len()).map(weight).sum();
             for (w, p) in partials.iter().enumerate() {
-                let weight = weight(w) / total;
+                // Of a window the mean of its neighbourhoods: one that is all alike has no more to say than another.
+                let weight = weight(w) / total / p.sum[cell];
                 if weight > 0.0 {
                     let own = &p.values[cell * channels..(cell + 1) * channels];
                     for (channel, v) in own.iter().enumerate() {
@@ -208,25 +255,9 @@ impl Conditions {
                     }
                 }
             }
-            told.picks.push((self.windows[pick].number, partials[pick].at[cell]));
+            told.picks.push(Pick { window: pick, cell: partials[pick].at[cell] });
         }
         told
-    }
-}
-
-/// Numbers for each pair of a cell of the window in question and one of an exemplar: by row of the one, row of the other,
-/// column of the one, column of the other.
-struct Pairs(usize);
-
-impl Pairs {
-    /// Where the pairs of a cell lie: a run for each row of the exemplar.
-    fn of(&self, cell: usize) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
-        let side = self.0;
-        let (row, column) = (cell / side, cell % side);
-        (0..side).map(move |other| {
-            let first = ((row * side + other) * side + column) * side;
-            first..first + side
-        })
     }
 }
 
@@ -272,21 +303,17 @@ fn weights_of_given(table: &ModalityTable, i: usize, size: usize) -> Vec<f32> {
     vec![0.5 / alike.powi(2); size]
 }
 
-/// The least distance of a cell, and by what distances have to be divided to leave so many neighbourhoods to choose from.
-fn softness(all: &[Vec<f32>], side: usize, cell: usize) -> (f32, f32) {
-    let distances = || all.iter().flat_map(move |pairs| Pairs(side).of(cell).flat_map(move |at| &pairs[at]));
-    let best = distances().copied().fold(f32::MAX, f32::min);
+/// The least of the distances of windows at a cell, and by what all have to be divided to leave so many windows to choose from.
+fn softness(distances: Vec<f32>) -> (f32, f32) {
+    let best = distances.iter().copied().fold(f32::MAX, f32::min);
     let (mut low, mut high) = (0.02f32, 200.0f32);
-    for _ in 0..12 {
+    for _ in 0..16 {
         let middle = (low * high).sqrt();
         let (mut sum, mut squares) = (0.0f64, 0.0f64);
-        for v in distances() {
-            let log = (best - v) / middle;
-            if log > NEGLIGIBLE {
-                let weight = f64::from(log.exp());
-                sum += weight;
-                squares += weight * weight;
-            }
+        for v in &distances {
+            let weight = f64::from((best - v) / middle).exp();
+            sum += weight;
+            squares += weight * weight;
         }
         if sum * sum / squares < LEFT { low = middle } else { high = middle }
     }

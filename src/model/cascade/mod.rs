@@ -21,6 +21,7 @@ mod mixture;
 mod mosaic;
 mod network;
 mod pairs;
+mod pieces;
 mod refiner;
 #[cfg(test)]
 mod tests;

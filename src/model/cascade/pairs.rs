@@ -69,6 +69,7 @@ impl<F: FnMut(usize, &mut [f32])> NullaryFnOnce for Distances<'_, F> {
         let inside = |at: usize, step: usize| (at + step).checked_sub(radius).filter(|at| *at < side);
         let counted = |a: usize, b: usize| 1 + a.min(b).min(radius) + (side - 1 - a).min(side - 1 - b).min(radius);
         let whole = ((2 * radius + 1) * (2 * radius + 1)) as f32;
+        let columns: Vec<f32> = (0..block).map(|at| whole / counted(at / side, at % side) as f32).collect();
         for row in 0..side {
             for (other, sums) in sums.chunks_exact_mut(block).enumerate() {
                 sums.fill(0.0);
@@ -77,12 +78,8 @@ impl<F: FnMut(usize, &mut [f32])> NullaryFnOnce for Distances<'_, F> {
                         add(sums, &across[(a * side + b) * block..][..block]);
                     }
                 }
-                let rows = counted(row, other);
-                for (column, run) in sums.chunks_exact_mut(side).enumerate() {
-                    for (other, v) in run.iter_mut().enumerate() {
-                        *v *= whole / (rows * counted(column, other)) as f32;
-                    }
-                }
+                let rows = 1.0 / counted(row, other) as f32;
+                sums.iter_mut().zip(&columns).for_each(|(v, columns)| *v *= rows * columns);
             }
             (self.each)(row, sums);
         }
