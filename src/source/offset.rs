@@ -1,6 +1,7 @@
 //! Whether the values of an item carry the offset that Sentinel-2 products have from processing baseline 04.00 on: by what its
 //! catalogue says, in whichever form.
 
+use serde::{Deserialize, Serialize};
 use super::providers::Product;
 use serde_json::Value;
 
@@ -11,7 +12,7 @@ const OFFSET_FROM: f32 = 4.0;
 const OTHERS_FROM: f32 = 90.0;
 
 /// What is known of the offset of an item's values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Offset {
     /// It is there.
     Present,
