@@ -55,7 +55,9 @@ impl BucketStore {
         let url = url::Url::parse(address).map_err(|e| Error::request(format!("{address} is no address: {e}.")))?;
         let endpoint = crate::files::variable("AWS_ENDPOINT_URL_S3").or(crate::files::variable("AWS_ENDPOINT_URL"));
         let plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
-        let built = AmazonS3Builder::from_env().with_url(address).with_allow_http(plain).build();
+        // Only single files are removed, which every server understands.
+        let builder = AmazonS3Builder::from_env().with_disable_bulk_delete(true);
+        let built = builder.with_url(address).with_allow_http(plain).build();
         let store = built.map_err(|e| Error::request(format!("The bucket cannot be opened: {e}.")))?;
         Self::on(Arc::new(store), address, url.path())
     }
@@ -91,7 +93,7 @@ impl BucketStore {
             object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => Fault::Refused,
             _ => Fault::Server(None),
         };
-        let text = crate::text::without_secrets(&error.to_string()).into_owned();
+        let text = crate::text::without_secrets(&error.to_string());
         let problem = format!("The bucket did not take or give a file: {text}; check it and try again");
         Error::Network { fault, problem, address: format!("{}/{path}", self.address) }
     }
@@ -240,7 +242,11 @@ impl Store for BucketStore {
     }
 
     fn working(&self) -> Result<usize> {
-        Ok(self.list("claims")?.len())
+        let claims = self.key("claims");
+        let found = self.wait("claims", self.store.list(Some(&claims)).try_collect::<Vec<_>>())?;
+        let now = jiff::Timestamp::now().as_second();
+        let is_live = |at: i64| now.saturating_sub(at) < EXPIRY.as_secs() as i64;
+        Ok(found.iter().filter(|claim| is_live(claim.last_modified.timestamp())).count())
     }
 
     fn stage(&self) -> Result<TempDir> {

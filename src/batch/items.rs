@@ -116,7 +116,7 @@ impl Shape {
         let number = |name: &str| Field::new(name, DataType::Float64, true);
         let list = |name: &str, of: DataType| Field::new(name, DataType::List(Arc::new(Field::new("element", of, true))), true);
         let group = |fields: Vec<Field>| DataType::Struct(Fields::from(fields));
-        let instant = || DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let instant = || DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
         let band = |prefix: &str| {
             let scale = ["scale", "offset"].map(|name| number(&format!("{prefix}{name}")));
             let mut fields = vec![text("data_type"), number("nodata"), text("unit")];

@@ -5,12 +5,13 @@ use super::columns::Columns;
 use super::perform::{Bench, collection_id};
 use super::pins::Pins;
 use super::plan::{Plan, Row, rows};
-use super::store::{BATCH_FILE, Claim, Header, PLAN_FILE, Store, failure_file, header, open, whole, worker};
+use super::store::{BATCH_FILE, Claim, Header, PLAN_FILE, Store, failure_file, header, key, open, whole, worker};
 use crate::error::{Error, Result};
 use crate::model::{Computing, Model};
 use crate::net::Network;
 use crate::process::{panic_text, peak_memory};
 use jiff::Timestamp;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::io::Seek;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,6 +22,8 @@ use std::time::{Duration, Instant};
 
 /// How often a worker looks whether what others do is done.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// Rows looked at together.
+const TOGETHER: usize = 256;
 
 /// What a worker does of a plan.
 #[derive(Debug, Clone, Default)]
@@ -184,13 +187,22 @@ pub fn run_batch(
         began: Timestamp::now(),
     };
     let mut busy = Vec::new();
-    for row in mine {
-        if worker.is_over() {
+    let mut mine = mine;
+    loop {
+        let some = mine.by_ref().take(TOGETHER).collect::<Result<Vec<Row>>>()?;
+        if some.is_empty() || worker.is_over() {
             break;
         }
-        let row = row?;
-        if !worker.row(&row)? {
-            busy.push(row);
+        let whole = whole_ones(store.as_ref(), &header.pins, &some)?;
+        for (row, whole) in some.into_iter().zip(whole) {
+            if worker.is_over() {
+                break;
+            }
+            if whole {
+                worker.end(&row, Status::Skipped, None);
+            } else if !worker.row(&row)? {
+                busy.push(row);
+            }
         }
     }
     worker.take_over(busy)?;
@@ -226,6 +238,15 @@ fn begin(store: &dyn Store, plan: &[u8], own: Header) -> Result<Header> {
     super::store::begun(store)
 }
 
+/// Whether the results of these rows are whole, looked at side by side.
+fn whole_ones(store: &dyn Store, pins: &Pins, rows: &[Row]) -> Result<Vec<bool>> {
+    let is_whole = |row: &Row| {
+        let record = whole(store, &row.name)?;
+        Ok(record.is_some_and(|record| record.key == key(&row.sha256(), pins)))
+    };
+    rows.par_iter().map(is_whole).collect()
+}
+
 struct Worker<'a> {
     bench: Bench<'a>,
     columns: Columns,
@@ -249,17 +270,13 @@ impl Worker<'_> {
     /// Looks after a row; false while another worker does it. What failed elsewhere since this one began is not tried again.
     fn row(&mut self, row: &Row) -> Result<bool> {
         let store = self.bench.store;
-        if self.is_done(row)? {
-            self.end(row, Status::Skipped, None);
-            return Ok(true);
-        }
         if let Some(reason) = self.lacks.clone() {
             self.end(row, Status::Declined, Some(reason));
             return Ok(true);
         }
         let Some(claim) = store.claim(&row.name)? else { return Ok(false) };
         // Another worker may have had it until now.
-        if self.is_done(row)? {
+        if whole_ones(store, self.bench.pins, std::slice::from_ref(row))? == [true] {
             self.end(row, Status::Skipped, None);
             return Ok(true);
         }
@@ -269,11 +286,6 @@ impl Worker<'_> {
         }
         self.work(row, claim);
         Ok(true)
-    }
-
-    fn is_done(&self, row: &Row) -> Result<bool> {
-        let found = whole(self.bench.store, &row.name)?;
-        Ok(found.is_some_and(|record| record.key == self.bench.key(row)))
     }
 
     fn failed_elsewhere(&self, row: &Row) -> Result<Option<Failure>> {
