@@ -33,13 +33,14 @@ def main() -> int:
     parser.add_argument("store")
     parser.add_argument("--workers", type=int, default=0, help="all CPUs of the cluster if left out")
     parser.add_argument("--logs", default=".", help="folder for what workers say")
-    parser.add_argument("options", nargs="*", help="further options of copgen batch, after --")
-    arguments = parser.parse_args()
+    given = sys.argv[1:]
+    cut = given.index("--") if "--" in given else len(given)
+    arguments, options = parser.parse_args(given[:cut]), given[cut + 1 :]
     ray.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=False)
     workers = arguments.workers or int(ray.cluster_resources().get("CPU", 1))
     store = arguments.store if "://" in arguments.store else os.path.abspath(arguments.store)
     command = [os.environ.get("COPGEN", "copgen"), "batch", os.path.abspath(arguments.plan), "--out", store]
-    command += ["--keep-going", "--retry", "1", *arguments.options]
+    command += ["--keep-going", "--retry", "1", *options]
     logs = os.path.abspath(arguments.logs)
     codes = ray.get([work.remote(i, command, f"{logs}/worker-{i}.log") for i in range(workers)])
     print("exit codes of the workers:", codes)

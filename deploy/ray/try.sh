@@ -8,6 +8,8 @@ root=$PWD rows=${1:-200}
 copgen=${COPGEN:-target/release/copgen}
 # The moment that files are said to be made at: the same for both stores.
 export SOURCE_DATE_EPOCH=1767225600
+# Nothing of Ray stays in the home folder.
+export RAY_AUTH_MODE=disabled
 export COPGEN COPGEN_HOME=${COPGEN_HOME:-$root} RAY_USAGE_STATS_ENABLED=0
 COPGEN=$(realpath "$copgen")
 work=$(mktemp -d)

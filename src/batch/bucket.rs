@@ -90,7 +90,9 @@ impl BucketStore {
     fn problem(&self, path: &str, error: &object_store::Error) -> Error {
         let fault = match error {
             object_store::Error::NotFound { .. } => Fault::NotFound,
-            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => Fault::Refused,
+            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+                Fault::Refused
+            }
             _ => Fault::Server(None),
         };
         let text = crate::text::without_secrets(&error.to_string());
@@ -333,9 +335,8 @@ mod tests {
         let large: Vec<u8> = (0..2 * PART_BYTES + 5).map(|i| (i % 251) as u8).collect();
         std::fs::write(stage.path().join("large.tif"), &large).expect("file");
         std::fs::write(stage.path().join(RECORD_FILE), "{}").expect("record");
-        let files = [("large.tif", large.len() as u64)].map(|(name, bytes)| {
-            (name.to_owned(), super::super::store::RecordedFile { bytes, sha256: String::new() })
-        });
+        let files = [("large.tif", large.len() as u64)]
+            .map(|(name, bytes)| (name.to_owned(), super::super::store::RecordedFile { bytes, sha256: String::new() }));
         let record = Record { job: "a".into(), row: 1, key: String::new(), files: files.into() };
         assert!(!store.is_whole(&record).expect("store"));
         store.publish("a", stage).expect("published");

@@ -73,7 +73,10 @@ fn scratch() -> Result<tempfile::NamedTempFile> {
 
 fn damaged(store: &dyn Store, record: &Record, why: &str) -> Error {
     let path = format!("{}/{}", store.address(), job_file(&record.job, ITEM_FILE));
-    Error::file(path, format!("The item of row {} is damaged ({why}); remove the folder and do the job again", record.row))
+    Error::file(
+        path,
+        format!("The item of row {} is damaged ({why}); remove the folder and do the job again", record.row),
+    )
 }
 
 /// The items of all jobs that are whole, in the plan's order; read side by side.

@@ -86,7 +86,9 @@ impl Columns {
         let mut texts = texts.iter();
         while let Some(text) = texts.next() {
             let option = text.strip_prefix("--").ok_or_else(|| {
-                Error::request(format!("\"{text}\" is no option; after -- stand options of generate, such as --steps 10."))
+                Error::request(format!(
+                    "\"{text}\" is no option; after -- stand options of generate, such as --steps 10."
+                ))
             })?;
             let (name, value) = option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value)));
             let column = self.named(name)?;

@@ -2,7 +2,9 @@
 
 use super::store::{Claim, RECORD_FILE, Record, Store, job_file};
 use crate::error::{Error, Result};
-use crate::files::{LONGEST_TEXT, absent, doomed_name, is_unfinished, read, temporary_file, temporary_folder, write_atomically};
+use crate::files::{
+    LONGEST_TEXT, absent, doomed_name, is_unfinished, read, temporary_file, temporary_folder, write_atomically,
+};
 use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -130,8 +132,11 @@ impl Store for FolderStore {
         if std::fs::symlink_metadata(&target).is_ok() {
             // What is not whole goes, out of sight first.
             let doomed = self.folder("jobs")?.join(doomed_name(job));
-            absent(std::fs::remove_dir_all(&doomed)).and_then(|()| absent(std::fs::rename(&target, &doomed))).map_err(failed)?;
-            let removed = if doomed.is_dir() { std::fs::remove_dir_all(&doomed) } else { std::fs::remove_file(&doomed) };
+            absent(std::fs::remove_dir_all(&doomed))
+                .and_then(|()| absent(std::fs::rename(&target, &doomed)))
+                .map_err(failed)?;
+            let removed =
+                if doomed.is_dir() { std::fs::remove_dir_all(&doomed) } else { std::fs::remove_file(&doomed) };
             absent(removed).map_err(failed)?;
         }
         if let Err(e) = std::fs::rename(made.path(), &target) {

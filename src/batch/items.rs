@@ -89,7 +89,8 @@ impl Shape {
                 last.clone_from(instant);
             }
         }
-        self.properties.extend(seen.properties.into_keys().filter(|key| !self.properties.contains(key)).collect::<Vec<_>>());
+        self.properties
+            .extend(seen.properties.into_keys().filter(|key| !self.properties.contains(key)).collect::<Vec<_>>());
         self.assets.extend(seen.assets.into_keys().filter(|key| !self.assets.contains(key)).collect::<Vec<_>>());
         self.geometries.extend(seen.geometry.map(|geometry| geometry.r#type));
         if let Some([west, south, east, north]) = seen.bbox {
@@ -114,7 +115,9 @@ impl Shape {
     fn schema(&self) -> Schema {
         let text = |name: &str| Field::new(name, DataType::Utf8, true);
         let number = |name: &str| Field::new(name, DataType::Float64, true);
-        let list = |name: &str, of: DataType| Field::new(name, DataType::List(Arc::new(Field::new("element", of, true))), true);
+        let list = |name: &str, of: DataType| {
+            Field::new(name, DataType::List(Arc::new(Field::new("element", of, true))), true)
+        };
         let group = |fields: Vec<Field>| DataType::Struct(Fields::from(fields));
         let instant = || DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
         let band = |prefix: &str| {
@@ -228,7 +231,9 @@ impl<'a> Table<'a> {
             let wkb = wkb.map_err(|e| format!("its geometry: {e}"))?;
             row.insert("geometry".into(), json!(crate::files::hex(&wkb)));
         }
-        if let Some([west, south, east, north]) = row.remove("bbox").and_then(|b| serde_json::from_value::<[f64; 4]>(b).ok()) {
+        if let Some([west, south, east, north]) =
+            row.remove("bbox").and_then(|b| serde_json::from_value::<[f64; 4]>(b).ok())
+        {
             row.insert("bbox".into(), json!({ "xmin": west, "ymin": south, "xmax": east, "ymax": north }));
         }
         let assets = row.get_mut("assets").and_then(Value::as_object_mut).into_iter().flat_map(|all| all.values_mut());

@@ -131,7 +131,9 @@ pub(super) fn header(store: &dyn Store) -> Result<Option<Header>> {
     let header: Header =
         serde_json::from_slice(&bytes).map_err(|e| bad(format!("It is damaged, or of another program ({e})")))?;
     if header.format != FORMAT {
-        return Err(bad("Another version of the program made this store; go on with that one, or begin another".into()));
+        return Err(
+            bad("Another version of the program made this store; go on with that one, or begin another".into()),
+        );
     }
     Ok(Some(header))
 }

@@ -30,7 +30,12 @@ impl std::str::FromStr for Region {
         let numbers: Option<Vec<f64>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
         match numbers.as_deref() {
             Some(&[west, south, east, north])
-                if west < east && south < north && west >= -180.0 && east <= 180.0 && south >= -85.0 && north <= 85.0 =>
+                if west < east
+                    && south < north
+                    && west >= -180.0
+                    && east <= 180.0
+                    && south >= -85.0
+                    && north <= 85.0 =>
             {
                 Ok(Self([west, south, east, north]))
             }

@@ -1,9 +1,7 @@
 //! `copgen batch`: many jobs of a plan, by one worker or many.
 
 use super::{interrupt, progress_bar};
-use crate::batch::{
-    BatchOptions, JobLine, Plan, Region, Report, Status, Summary, Told, collect, run_batch, status,
-};
+use crate::batch::{BatchOptions, JobLine, Plan, Region, Report, Status, Summary, Told, collect, run_batch, status};
 use crate::error::{Error, Result};
 use crate::files::bundled;
 use crate::hub::model_folder;
@@ -217,7 +215,14 @@ fn say_status(report: &Report, json: bool) -> Result<ExitCode> {
         tell!("… and {} more.", failed - report.reasons.len());
     }
     let pins = &report.pins;
-    tell!("Model {} ({}), {}, program {}, GDAL {}.", pins.model, pins.model_sha256, pins.computed, pins.program, pins.gdal);
+    tell!(
+        "Model {} ({}), {}, program {}, GDAL {}.",
+        pins.model,
+        pins.model_sha256,
+        pins.computed,
+        pins.program,
+        pins.gdal
+    );
     Ok(ExitCode::SUCCESS)
 }
 

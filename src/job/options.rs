@@ -19,7 +19,7 @@ pub struct RequestOptions {
     #[arg(long, requires = "cell")]
     pub major_tom: Option<PathBuf>,
     /// Cell in it, such as 618U_30L.
-    #[arg(long, requires = "major_tom")]
+    #[arg(long)]
     pub cell: Option<String>,
     /// What is known, comma-separated: location date DEM LULC S1RTC S2L1C S2L2A cloud_mask, or band groups: S2L1C_10m
     /// S2L1C_20m S2L1C_60m S2L2A_10m S2L2A_20m S2L2A_60m.

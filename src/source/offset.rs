@@ -1,8 +1,8 @@
 //! Whether the values of an item carry the offset that Sentinel-2 products have from processing baseline 04.00 on: by what its
 //! catalogue says, in whichever form.
 
-use serde::{Deserialize, Serialize};
 use super::providers::Product;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// From this processing baseline on, Sentinel-2 products carry an offset (25 January 2022; products of earlier years that were
