@@ -62,8 +62,6 @@ def main(store: Path) -> int:
     check("stac-geoparquet: geometries as in the items", geometry, len(done))
     same = sum({k: v["href"] for k, v in item["assets"].items()} == {k: f"./jobs/{item['id']}/{Path(v.href).name}" for k, v in by_id[item["id"]].assets.items()} for item in back)
     check("stac-geoparquet: addresses of files", same, len(done))
-    for item in back:
-        item["links"] = []
     check("stac-geoparquet: items valid by the schema of", {uri.split("/")[3] for uri in validate_dict(back[0], extensions=[])}, {"v1.1.0"})
 
     frame = geopandas.read_parquet(path)

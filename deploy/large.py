@@ -2,6 +2,7 @@
 
 One job is computed; its files stand for those of all others, under the names and keys that these would have."""
 
+import csv
 import hashlib
 import json
 import os
@@ -20,7 +21,7 @@ def run(what: str, command: list[str]) -> str:
     text = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.monotonic() - begun
-    print(f"{what}: {seconds:.1f} s, {usage.ru_maxrss / 1024:.0f} MiB at most, exit code {os.waitstatus_to_exitcode(status)}", flush=True)
+    print(f"{what}: {seconds:.1f} s, {usage.ru_utime + usage.ru_stime:.1f} s of processors, {usage.ru_maxrss / 1024:.0f} MiB at most, exit code {os.waitstatus_to_exitcode(status)}", flush=True)
     return text
 
 
@@ -43,20 +44,18 @@ def main(copgen: str, folder: Path, rows: int) -> None:
     pins = json.loads((store / "batch.json").read_text())["pins"]
     first = store / "jobs" / "job000000"
     record, item = json.loads((first / "job.json").read_text()), (first / "item.json").read_text()
-    lines = plan.read_text().splitlines()
-    header = lines[0].split(",")
+    with plan.open(newline="") as file:
+        rows_asked = list(csv.DictReader(file))
 
-    def key(line: str, pins: dict) -> str:
-        before, quoted, after = line.split('"') if '"' in line else (line, "", "")
-        values = before.rstrip(",").split(",") + ([quoted] if quoted else []) + after.lstrip(",").split(",") if quoted else line.split(",")
-        row = hashlib.sha256(compact(dict(sorted(zip(header, values))))).hexdigest()
+    def key(asked: dict, pins: dict) -> str:
+        row = hashlib.sha256(compact(dict(sorted(asked.items())))).hexdigest()
         return hashlib.sha256(compact([1, row, pins])).hexdigest()
 
     tried = [pins, dict(sorted(pins.items()))]
-    pins = next(p for p in tried if key(lines[1], p) == record["key"])
+    pins = next(p for p in tried if key(rows_asked[0], p) == record["key"])
     rasters = [name for name in record["files"] if name.endswith(".tif")]
     source = first
-    for i, line in enumerate(lines[2:], 1):
+    for i, asked in enumerate(rows_asked[1:], 1):
         name = f"job{i:06}"
         job = store / "jobs" / name
         job.mkdir()
@@ -67,7 +66,7 @@ def main(copgen: str, folder: Path, rows: int) -> None:
         text = item.replace("job000000", name)
         (job / "item.json").write_text(text)
         record["files"]["item.json"]["bytes"] = len(text.encode())
-        own = {**record, "job": name, "row": i + 1, "key": key(line, pins)}
+        own = {**record, "job": name, "row": i + 1, "key": key(asked, pins)}
         (job / "job.json").write_text(json.dumps(own))
     told = json.loads(run("status of a full store", [copgen, "batch", "status", "--json", str(store)]))
     assert told["done"] == rows, told

@@ -1,14 +1,14 @@
 //! The catalogue of what a batch has made: a STAC collection (1.1.0) beside the items that lie with their files, and all items
 //! once more in one table.
 
-use super::items::{Base, Shape, Table};
+use super::items::{Base, Seen, Shape, Table};
 use super::perform::collection_id;
-use super::status::for_rows;
+use super::status::{TOGETHER, for_rows};
 use super::store::{Header, ITEM_FILE, Record, Store, begun, job_file, open};
 use crate::error::{Error, Result};
 use rayon::prelude::*;
 use serde_json::{Value, json};
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::path::Path;
 
 /// The collection's file in a store.
@@ -38,15 +38,18 @@ pub fn collect(address: &str, base: Option<&str>) -> Result<Collected> {
     let base = Base::of(base.or(address.contains("://").then_some(address)));
     let mut shape = Shape::default();
     let links = scratch()?;
-    let mut out = std::io::BufWriter::new(links.as_file());
+    // Items as they were read, for the second look at them: the table's columns are known once all were seen.
+    let read = scratch()?;
+    let mut out = [&links, &read].map(|file| std::io::BufWriter::new(file.as_file()));
     let unwritten = |e: std::io::Error| Error::io(links.path(), "write", &e);
-    each(store.as_ref(), &header, &mut |record, bytes| {
-        shape.see(&bytes).map_err(|why| damaged(store.as_ref(), record, &why))?;
+    each(store.as_ref(), &header, &mut |record, seen, bytes| {
+        shape.see(seen);
         let href = format!("./{}", job_file(&record.job, ITEM_FILE));
         let link = json!({ "rel": "item", "href": href, "type": "application/geo+json", "title": record.job });
-        writeln!(out, ",\n    {link}").map_err(unwritten)
+        write!(out[0], ",\n    {link}").map_err(unwritten)?;
+        keep(&mut out[1], &[record.job.as_bytes(), &bytes]).map_err(unwritten)
     })?;
-    out.flush().map_err(unwritten)?;
+    out.iter_mut().try_for_each(Write::flush).map_err(unwritten)?;
     drop(out);
     if shape.items == 0 {
         return Err(Error::request(format!("No job of {} is done yet; there is nothing to collect.", store.address())));
@@ -54,9 +57,15 @@ pub fn collect(address: &str, base: Option<&str>) -> Result<Collected> {
     let about = collection(&header, &shape);
     let parquet = scratch()?;
     let mut table = Table::begin(parquet.path(), &shape, &about, &base)?;
-    each(store.as_ref(), &header, &mut |record, bytes| {
-        table.add(&record.job, &bytes).map_err(|why| damaged(store.as_ref(), record, &why))
-    })?;
+    let again = |e: std::io::Error| Error::io(read.path(), "read", &e);
+    let mut items = std::io::BufReader::new(read.reopen().map_err(again)?);
+    loop {
+        let some = kept(&mut items).map_err(again)?;
+        if some.is_empty() {
+            break;
+        }
+        table.add(&some).map_err(|why| Error::file(store.address(), format!("An item is damaged ({why})")))?;
+    }
     table.finish()?;
     store.put(TABLE_FILE, parquet.path())?;
     let json = scratch()?;
@@ -79,20 +88,46 @@ fn damaged(store: &dyn Store, record: &Record, why: &str) -> Error {
     )
 }
 
+/// Takes what a job's record, its item's shape and text are.
+type Take<'a> = &'a mut dyn FnMut(&Record, Seen, Vec<u8>) -> Result<()>;
+
 /// The items of all jobs that are whole, in the plan's order; read side by side.
-fn each(store: &dyn Store, header: &Header, take: &mut dyn FnMut(&Record, Vec<u8>) -> Result<()>) -> Result<()> {
+fn each(store: &dyn Store, header: &Header, take: Take) -> Result<()> {
     for_rows(store, &header.pins, &mut |rows| {
         let records: Vec<Record> = rows.into_iter().filter_map(|(_, record)| record).collect();
-        let read = |record: &Record| store.read(&job_file(&record.job, ITEM_FILE));
+        let read = |record: &Record| {
+            let bytes = store.read(&job_file(&record.job, ITEM_FILE))?;
+            let bytes = bytes.ok_or_else(|| damaged(store, record, "it is gone"))?;
+            let seen = Seen::read(&bytes).map_err(|why| damaged(store, record, &why))?;
+            Ok((seen, bytes))
+        };
         let items = records.par_iter().map(read).collect::<Result<Vec<_>>>()?;
-        for (record, item) in records.iter().zip(items) {
-            match item {
-                Some(bytes) => take(record, bytes)?,
-                None => return Err(damaged(store, record, "it is gone")),
-            }
-        }
-        Ok(())
+        records.iter().zip(items).try_for_each(|(record, (seen, bytes))| take(record, seen, bytes))
     })
+}
+
+/// Writes texts with their lengths.
+fn keep(out: &mut dyn Write, texts: &[&[u8]]) -> std::io::Result<()> {
+    texts.iter().try_for_each(|text| {
+        out.write_all(&(text.len() as u64).to_le_bytes())?;
+        out.write_all(text)
+    })
+}
+
+/// The next items that were kept, each with the name of its job; none at the end.
+fn kept(from: &mut impl BufRead) -> std::io::Result<Vec<(String, Vec<u8>)>> {
+    let mut all = Vec::new();
+    while all.len() < TOGETHER && !from.fill_buf()?.is_empty() {
+        let mut text = || {
+            let mut length = [0; 8];
+            from.read_exact(&mut length)?;
+            let mut text = vec![0; u64::from_le_bytes(length) as usize];
+            from.read_exact(&mut text).map(|()| text)
+        };
+        let job = text()?;
+        all.push((String::from_utf8_lossy(&job).into_owned(), text()?));
+    }
+    Ok(all)
 }
 
 /// The collection without its links.
@@ -139,5 +174,5 @@ fn write_collection(path: &Path, about: &Value, links: &Path) -> Result<()> {
     write!(out, "{body},\n  \"links\": [\n    {root}").map_err(failed)?;
     let mut links = std::fs::File::open(links).map_err(failed)?;
     std::io::copy(&mut links, &mut out).map_err(failed)?;
-    write!(out, "  ]\n}}\n").and_then(|()| out.flush()).map_err(failed)
+    write!(out, "\n  ]\n}}\n").and_then(|()| out.flush()).map_err(failed)
 }

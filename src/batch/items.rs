@@ -10,6 +10,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
+use rayon::prelude::*;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
@@ -54,8 +55,9 @@ pub(super) struct Shape {
     interval: Option<[String; 2]>,
 }
 
+/// What the shape of all depends on.
 #[derive(Deserialize)]
-struct Seen {
+pub(super) struct Seen {
     geometry: Option<SeenGeometry>,
     bbox: Option<[f64; 4]>,
     properties: BTreeMap<String, SeenText>,
@@ -75,10 +77,16 @@ enum SeenText {
     Other(IgnoredAny),
 }
 
+impl Seen {
+    /// From the text of an item.
+    pub(super) fn read(item: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(item).map_err(|e| e.to_string())
+    }
+}
+
 impl Shape {
     /// Takes in an item.
-    pub(super) fn see(&mut self, item: &[u8]) -> Result<(), String> {
-        let seen: Seen = serde_json::from_slice(item).map_err(|e| e.to_string())?;
+    pub(super) fn see(&mut self, seen: Seen) {
         self.items += 1;
         if let Some(SeenText::Text(instant)) = seen.properties.get("datetime") {
             let [first, last] = self.interval.get_or_insert_with(|| [instant.clone(), instant.clone()]);
@@ -89,9 +97,10 @@ impl Shape {
                 last.clone_from(instant);
             }
         }
-        self.properties
-            .extend(seen.properties.into_keys().filter(|key| !self.properties.contains(key)).collect::<Vec<_>>());
-        self.assets.extend(seen.assets.into_keys().filter(|key| !self.assets.contains(key)).collect::<Vec<_>>());
+        let new = seen.properties.into_keys().filter(|key| !self.properties.contains(key)).collect::<Vec<_>>();
+        self.properties.extend(new);
+        let new = seen.assets.into_keys().filter(|key| !self.assets.contains(key)).collect::<Vec<_>>();
+        self.assets.extend(new);
         self.geometries.extend(seen.geometry.map(|geometry| geometry.r#type));
         if let Some([west, south, east, north]) = seen.bbox {
             // What lies across 180 degrees lies on both sides.
@@ -99,7 +108,6 @@ impl Shape {
             let [w, s, e, n] = self.bounds.unwrap_or([west, south, east, north]);
             self.bounds = Some([w.min(west), s.min(south), e.max(east), n.max(north)]);
         }
-        Ok(())
     }
 
     /// West, south, east and north of all that is somewhere.
@@ -138,7 +146,7 @@ impl Shape {
             list("proj:transform", DataType::Float64),
         ]);
         let corners = ["xmin", "ymin", "xmax", "ymax"].map(number).to_vec();
-        let links = group(["href", "rel", "type", "title"].map(text).to_vec());
+        let links = group(["href", "rel", "type"].map(text).to_vec());
         let assets: Vec<Field> = self.assets.iter().map(|key| Field::new(key, asset.clone(), true)).collect();
         let mut fields = vec![
             text("type"),
@@ -183,7 +191,6 @@ pub(super) struct Table<'a> {
     base: &'a Base,
     decoder: Decoder,
     writer: ArrowWriter<File>,
-    waiting: Vec<Value>,
 }
 
 impl<'a> Table<'a> {
@@ -206,63 +213,54 @@ impl<'a> Table<'a> {
         let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(|e| failed(&e))?;
         let decoder = ReaderBuilder::new(schema).with_batch_size(TOGETHER).with_coerce_primitive(true);
         let decoder = decoder.build_decoder().map_err(|e| failed(&e))?;
-        Ok(Self { path: path.to_path_buf(), base, decoder, writer, waiting: Vec::new() })
+        Ok(Self { path: path.to_path_buf(), base, decoder, writer })
     }
 
-    /// Adds the item of a job.
-    pub(super) fn add(&mut self, job: &str, item: &[u8]) -> Result<(), String> {
-        let item: Value = serde_json::from_slice(item).map_err(|e| e.to_string())?;
-        self.waiting.push(self.row(job, item)?);
-        if self.waiting.len() >= TOGETHER {
-            self.write()?;
+    /// Adds items, each with the name of its job.
+    pub(super) fn add(&mut self, items: &[(String, Vec<u8>)]) -> Result<(), String> {
+        for some in items.chunks(TOGETHER) {
+            let base = self.base;
+            let rows = some.par_iter().map(|(job, item)| row(base, job, item).map_err(|why| format!("{job}: {why}")));
+            let rows = rows.collect::<Result<Vec<Value>, String>>()?;
+            self.decoder.serialize(&rows).map_err(|e| e.to_string())?;
+            if let Some(batch) = self.decoder.flush().map_err(|e| e.to_string())? {
+                self.writer.write(&batch).map_err(|e| e.to_string())?;
+            }
         }
         Ok(())
     }
 
-    fn row(&self, job: &str, mut item: Value) -> Result<Value, String> {
-        let item = item.as_object_mut().ok_or("no object")?;
-        let mut row = Map::new();
-        if let Some(Value::Object(properties)) = item.remove("properties") {
-            row.extend(properties);
-        }
-        row.append(item);
-        if let Some(geometry) = row.remove("geometry").filter(|geometry| !geometry.is_null()) {
-            let wkb = Geometry::from_geojson(&geometry.to_string()).and_then(|geometry| geometry.wkb());
-            let wkb = wkb.map_err(|e| format!("its geometry: {e}"))?;
-            row.insert("geometry".into(), json!(crate::files::hex(&wkb)));
-        }
-        if let Some([west, south, east, north]) =
-            row.remove("bbox").and_then(|b| serde_json::from_value::<[f64; 4]>(b).ok())
-        {
-            row.insert("bbox".into(), json!({ "xmin": west, "ymin": south, "xmax": east, "ymax": north }));
-        }
-        let assets = row.get_mut("assets").and_then(Value::as_object_mut).into_iter().flat_map(|all| all.values_mut());
-        for asset in assets {
-            self.place(job, asset);
-        }
-        row.get_mut("links").and_then(Value::as_array_mut).into_iter().flatten().for_each(|link| self.place(job, link));
-        Ok(Value::Object(row))
+    /// Ends the file.
+    pub(super) fn finish(self) -> Result<()> {
+        let failed = |e| Error::file(&self.path, format!("The table cannot be written: {e}"));
+        self.writer.close().map(drop).map_err(failed)
     }
+}
 
-    fn place(&self, job: &str, of: &mut Value) {
+/// An item as a row of the table.
+fn row(base: &Base, job: &str, item: &[u8]) -> Result<Value, String> {
+    let mut item: Value = serde_json::from_slice(item).map_err(|e| e.to_string())?;
+    let item = item.as_object_mut().ok_or("no object")?;
+    let mut row = Map::new();
+    if let Some(Value::Object(properties)) = item.remove("properties") {
+        row.extend(properties);
+    }
+    row.append(item);
+    if let Some(geometry) = row.remove("geometry").filter(|geometry| !geometry.is_null()) {
+        let wkb = Geometry::from_geojson(&geometry.to_string()).and_then(|geometry| geometry.wkb());
+        let wkb = wkb.map_err(|e| format!("its geometry: {e}"))?;
+        row.insert("geometry".into(), json!(crate::files::hex(&wkb)));
+    }
+    let bounds = row.remove("bbox").and_then(|bounds| serde_json::from_value::<[f64; 4]>(bounds).ok());
+    if let Some([west, south, east, north]) = bounds {
+        row.insert("bbox".into(), json!({ "xmin": west, "ymin": south, "xmax": east, "ymax": north }));
+    }
+    let place = |of: &mut Value| {
         if let Some(href) = of["href"].as_str() {
-            of["href"] = json!(self.base.address(job, href));
+            of["href"] = json!(base.address(job, href));
         }
-    }
-
-    fn write(&mut self) -> Result<(), String> {
-        self.decoder.serialize(&self.waiting).map_err(|e| e.to_string())?;
-        self.waiting.clear();
-        match self.decoder.flush().map_err(|e| e.to_string())? {
-            Some(batch) => self.writer.write(&batch).map_err(|e| e.to_string()),
-            None => Ok(()),
-        }
-    }
-
-    /// Writes the rest and ends the file.
-    pub(super) fn finish(mut self) -> Result<()> {
-        let written = self.write();
-        let closed = written.and_then(|()| self.writer.close().map(drop).map_err(|e| e.to_string()));
-        closed.map_err(|e| Error::file(&self.path, format!("The table cannot be written: {e}")))
-    }
+    };
+    row.get_mut("assets").and_then(Value::as_object_mut).into_iter().flat_map(|all| all.values_mut()).for_each(place);
+    row.get_mut("links").and_then(Value::as_array_mut).into_iter().flatten().for_each(place);
+    Ok(Value::Object(row))
 }

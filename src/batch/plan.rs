@@ -64,7 +64,7 @@ impl Plan {
     /// # Errors
     /// When there is no plan there, or a default is no option.
     pub fn open(text: &str, region: Option<Region>, defaults: &[String]) -> Result<Self> {
-        Ok(Self { origin: Origin::of(text, region)?, defaults: Columns::new().defaults(defaults)? })
+        Ok(Self { origin: Origin::of(text, region).map_err(wrong)?, defaults: Columns::new().defaults(defaults)? })
     }
 
     /// Where relative paths in its rows begin.
@@ -77,7 +77,7 @@ impl Plan {
     /// # Errors
     /// About a column, a row that cannot be read, or two rows of one name; with the row's number.
     pub(super) fn keep(&self, out: &mut dyn Write) -> Result<PlanIdentity> {
-        let table = self.origin.table()?;
+        let table = self.origin.table().map_err(wrong)?;
         let columns = Columns::new();
         let header = table.header.iter().map(|column| columns.named(column)).collect::<Result<Vec<_>>>()?;
         if let Some(twice) = (1..header.len()).find(|&i| header[..i].contains(&header[i])) {
@@ -98,7 +98,7 @@ impl Plan {
         for texts in table.rows {
             number += 1;
             let mut values = self.defaults.clone();
-            let filled = header.iter().cloned().zip(texts?).filter(|(_, text)| !text.is_empty());
+            let filled = header.iter().cloned().zip(texts.map_err(wrong)?).filter(|(_, text)| !text.is_empty());
             values.extend(filled);
             let name = values.get(NAME).or(values.get("cell")).cloned().unwrap_or_else(|| format!("row{number:06}"));
             check_name(&name).map_err(|why| Error::request(format!("Row {number} has the name \"{name}\": {why}.")))?;
@@ -135,6 +135,12 @@ pub(super) fn rows(kept: impl Read + 'static) -> Result<impl Iterator<Item = Res
         check_name(&name).map_err(|why| Error::Compute(format!("The plan in the store is damaged: {why}.")))?;
         Ok(Row { number: i + 1, name, values })
     }))
+}
+
+/// What is wrong with a plan is wrong with what was asked for, wherever it was found.
+fn wrong(error: Error) -> Error {
+    let text = error.to_string();
+    Error::request(if text.ends_with('.') { text } else { text + "." })
 }
 
 /// Whether a name can be that of a folder everywhere.
