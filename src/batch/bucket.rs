@@ -7,7 +7,9 @@ use crate::source::Kept;
 use futures_util::TryStreamExt;
 use object_store::aws::AmazonS3Builder;
 use object_store::path::Path as Key;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion, WriteMultipart};
+use object_store::{
+    BackoffConfig, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig, UpdateVersion, WriteMultipart,
+};
 use std::collections::HashMap;
 use std::future::Future;
 use std::io::Read;
@@ -56,7 +58,7 @@ impl BucketStore {
         let endpoint = crate::files::variable("AWS_ENDPOINT_URL_S3").or(crate::files::variable("AWS_ENDPOINT_URL"));
         let plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
         // Only single files are removed, which every server understands.
-        let builder = AmazonS3Builder::from_env().with_disable_bulk_delete(true);
+        let builder = AmazonS3Builder::from_env().with_disable_bulk_delete(true).with_retry(patient());
         let built = builder.with_url(address).with_allow_http(plain).build();
         let store = built.map_err(|e| Error::request(format!("The bucket cannot be opened: {e}.")))?;
         Self::on(Arc::new(store), address, url.path())
@@ -277,6 +279,14 @@ impl Store for BucketStore {
     fn scenes(&self) -> Result<PathBuf> {
         Ok(Kept::usual().map_or_else(|| self.scratch.path().join("scenes"), |kept| kept.scenes_dir()))
     }
+}
+
+/// Requests are tried again for as long as a server may take to come back. The crate's own ten tries are over in two seconds
+/// where a connection is refused at once.
+fn patient() -> RetryConfig {
+    let (init_backoff, max_backoff) = (Duration::from_millis(200), Duration::from_secs(5));
+    let backoff = BackoffConfig { init_backoff, max_backoff, base: 2.0 };
+    RetryConfig { backoff, max_retries: 1000, retry_timeout: Duration::from_secs(180) }
 }
 
 /// A claim that is renewed until it is given back.
