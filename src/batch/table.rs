@@ -218,3 +218,38 @@ fn text(field: &Field) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(origin: &Origin) -> (Vec<String>, Vec<Vec<String>>) {
+        let table = origin.table().expect("a table");
+        (table.header, table.rows.collect::<Result<_>>().expect("rows"))
+    }
+
+    #[test]
+    fn cells_of_data_sets_and_regions_are_rows() {
+        let dir = tempfile::tempdir().expect("folder");
+        for cell in ["618U/618U_30L", "618U/618U_31L", "433D/433D_629L"] {
+            std::fs::create_dir_all(dir.path().join("Core-S2L2A").join(cell)).expect("cell");
+        }
+        let text = dir.path().to_str().expect("path");
+        let (header, all) = rows(&Origin::of(text, None).expect("a data set"));
+        assert_eq!(header, ["name", "cell", "major_tom"]);
+        assert_eq!(all.len(), 3);
+        assert!(all.contains(&["618U_30L", "618U_30L", "."].map(str::to_owned).to_vec()), "{all:?}");
+        // North of the equator lie two of them.
+        let region: Region = "-10,50,0,60".parse().expect("a region");
+        assert_eq!(rows(&Origin::of(text, Some(region)).expect("a data set")).1.len(), 2);
+        let (header, all) = rows(&Origin::of("11.2,46.4,11.5,46.6", None).expect("a region"));
+        assert_eq!(header, ["name", "cell"]);
+        assert!(
+            all.len() > 5 && all.iter().all(|row| row[0] == row[1] && row[0].parse::<GridCell>().is_ok()),
+            "{all:?}"
+        );
+        for (text, region) in [("nowhere.csv", None), ("11,46,10,47", None), ("11,46,12,47", Some(region))] {
+            assert!(Origin::of(text, region).is_err(), "{text}");
+        }
+    }
+}
