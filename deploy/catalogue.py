@@ -72,7 +72,7 @@ def main(store: Path) -> int:
     rows = duckdb.sql(f"select id, typeof(geometry), typeof(datetime), bbox.xmin from '{path}' order by id").fetchall()
     check("duckdb: rows", [row[0] for row in rows], done)
     print(f"      duckdb {duckdb.__version__}: geometry is {rows[0][1]}, datetime is {rows[0][2]}")
-    wanted = frame[frame.bbox.apply(lambda box: box["xmin"]) <= frame.bbox.apply(lambda box: box["xmin"]).median()].id
+    wanted = frame[frame.bounds.minx <= frame.bounds.minx.median()].id
     found = duckdb.sql(f"select id from '{path}' where bbox.xmin <= (select median(bbox.xmin) from '{path}')").fetchall()
     check("duckdb: a box of the map", sorted(row[0] for row in found), sorted(wanted))
 

@@ -13,6 +13,9 @@ venv=${2:-$work/venv}
 "$venv/bin/pip" install --quiet --disable-pip-version-check "pystac[validation]==1.15.2" stac-geoparquet==0.8.3 pyarrow duckdb \
     geopandas odc-stac==0.5.2 rasterio==1.4.4
 python3 deploy/make_plan.py "$rows" "$work/plan.csv"
+# Two workers at once.
+"$copgen" batch "$work/plan.csv" --out "$work/store" --device cpu >/dev/null &
 "$copgen" batch "$work/plan.csv" --out "$work/store" --device cpu >/dev/null
+wait $!
 "$copgen" batch collect "$work/store"
 "$venv/bin/python" deploy/catalogue.py "$work/store"
