@@ -6,6 +6,7 @@
 pub mod app;
 #[cfg(feature = "window")]
 pub mod basemap;
+pub mod batch;
 pub mod cli;
 pub mod ensemble;
 pub mod error;

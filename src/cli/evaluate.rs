@@ -1,13 +1,12 @@
 //! `copgen evaluate`.
 
 use super::interrupt;
-use super::solving::Solving;
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluation, Task, evaluate};
 use crate::files::write_atomically;
 use crate::hub::model_folder;
 use crate::model::{Computing, DeviceChoice, Model, Precision};
-use crate::sampler::{Method, Preset, SamplerOptions};
+use crate::sampler::{Method, Preset, SamplerOptions, Solving};
 use crate::train::Recipe;
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -7,7 +7,8 @@ use crate::modality::Catalogue;
 use crate::modality::Location;
 use crate::net::Network;
 use crate::source::{
-    Acquisition, Area, Kept, Order, Query, Survey, best, days, fetch, middle, providers, remarks, survey,
+    Acquisition, FetchOptions, Kept, Order, Query, Survey, best, days, fetch, middle, parse_place, providers, remarks,
+    survey,
 };
 use jiff::civil::Date;
 use std::collections::BTreeMap;
@@ -23,21 +24,8 @@ pub(super) struct Fetch {
     /// Latitude and longitude of the middle, such as 46.5,11.35.
     #[arg(long, value_parser = parse_place, allow_hyphen_values = true)]
     at: Option<Location>,
-    /// First day, such as 2023-04-01; a year ago if left out.
-    #[arg(long, value_parser = parse_day)]
-    from: Option<Date>,
-    /// Last day; today if left out.
-    #[arg(long, value_parser = parse_day)]
-    to: Option<Date>,
-    /// Largest share of cloud in an image, percent.
-    #[arg(long, default_value_t = 30.0, value_parser = parse_share)]
-    max_cloud: f64,
-    /// What to look for, comma-separated.
-    #[arg(long, default_value = "S2L2A,S2L1C,S1RTC,DEM,LULC")]
-    families: String,
-    /// Side of the square to fetch in metres (1920 at least), or "cell" for the whole grid cell.
-    #[arg(long, default_value = "1920", value_parser = parse_area)]
-    area: Area,
+    #[command(flatten)]
+    asked: FetchOptions,
     /// Only list what there is.
     #[arg(long)]
     list: bool,
@@ -47,24 +35,6 @@ pub(super) struct Fetch {
     /// Folder to make the scene folder in; the kept places if left out, where the window finds it.
     #[arg(long)]
     out: Option<PathBuf>,
-}
-
-fn parse_place(text: &str) -> Result<Location, String> {
-    let numbers: Option<Vec<f64>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
-    match numbers.as_deref() {
-        Some(&[lat, lon]) if lat.abs() <= 85.0 && lon.abs() <= 180.0 => Ok(Location { lat, lon }),
-        _ => Err("expected latitude (within 85 degrees) and longitude, such as 46.5,11.35".into()),
-    }
-}
-
-/// A share in percent.
-fn parse_share(text: &str) -> Result<f64, String> {
-    let share = text.parse().ok().filter(|share| (0.0..=100.0).contains(share));
-    share.ok_or_else(|| "expected a share from 0 to 100".into())
-}
-
-fn parse_day(text: &str) -> Result<Date, String> {
-    text.parse().map_err(|_| "expected a day such as 2023-04-01".into())
 }
 
 fn no_choice(text: &str) -> Error {
@@ -84,14 +54,6 @@ fn choice(text: &str) -> Result<(&str, Option<usize>)> {
     }
 }
 
-fn parse_area(text: &str) -> Result<Area, String> {
-    match text.parse::<f64>() {
-        _ if text == "cell" => Ok(Area::Cell),
-        Ok(side) if (side / 120.0).fract() == 0.0 && (1920.0..=10_680.0).contains(&side) => Ok(Area::Window(side)),
-        _ => Err("expected metres, a multiple of 120 from 1920 to 10680, or cell".into()),
-    }
-}
-
 impl Fetch {
     pub(super) fn run(self) -> Result<ExitCode> {
         let network = Network::default();
@@ -103,14 +65,14 @@ impl Fetch {
             (None, Some(at)) => GridCell::containing(at).ok_or_else(beyond)?,
             (None, None) => return Err(Error::request("Name a place: --cell or --at.")),
         };
-        let footprint = self.area.ground(cell, self.at)?;
-        let (from, to) = days(self.from, self.to);
+        let footprint = self.asked.area.ground(cell, self.at)?;
+        let (from, to) = days(self.asked.from, self.asked.to);
         if from > to {
             return Err(Error::request(format!("The first day {from} comes after the last day {to}.")));
         }
         self.choose.iter().try_for_each(|text| choice(text).map(drop))?;
-        let query = Query { corners: footprint.corners()?, from, to, most_cloud: self.max_cloud };
-        let families: Vec<String> = self.families.split(',').map(|f| f.trim().to_owned()).collect();
+        let query = Query { corners: footprint.corners()?, from, to, most_cloud: self.asked.max_cloud };
+        let families: Vec<String> = self.asked.families.split(',').map(|f| f.trim().to_owned()).collect();
         let known = Catalogue::of_user();
         if let Some(odd) = families.iter().find(|f| known.product(f).is_none()) {
             let known = known.product_names().join(", ");

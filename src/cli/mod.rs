@@ -7,6 +7,7 @@ macro_rules! tell {
 }
 
 mod bar;
+mod batch;
 mod bench;
 mod evaluate;
 mod fetch;
@@ -17,7 +18,6 @@ mod scene;
 #[cfg(feature = "window")]
 mod screenshots;
 mod solvers;
-mod solving;
 mod train;
 mod verify;
 #[cfg(feature = "window")]
@@ -65,6 +65,8 @@ struct Arguments {
 enum Command {
     /// Sample realisations of a place and write them as GeoTIFF, without a window.
     Generate(Box<generate::Generate>),
+    /// Do all jobs of a plan, on one machine or a cluster; say how far it is; make a catalogue of the results.
+    Batch(Box<batch::Batch>),
     /// Search open data of a place and fetch it as a scene folder.
     Fetch(fetch::Fetch),
     /// Compare with recorded numbers, tensor by tensor.
@@ -116,6 +118,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         None => window::open(arguments.model, arguments.scene),
         Some(Command::Screenshots(command)) => command.run(),
         Some(Command::Generate(command)) => command.run(),
+        Some(Command::Batch(command)) => command.run(),
         Some(Command::Fetch(command)) => command.run(),
         Some(Command::Verify(command)) => command.run(),
         Some(Command::Models(command)) => command.run(),

@@ -1,14 +1,16 @@
 //! Realisations and statistics as files that say where they come from and that they are synthetic.
 
+mod delivery;
 mod lineage;
 mod pictures;
 mod request;
 mod sequence;
 mod stac;
 
+pub use delivery::{Delivery, DeliveryOptions};
 pub use lineage::Lineage;
 pub use pictures::{ChosenLook, Pictures};
-pub use request::ExportRequest;
+pub use request::{ExportRequest, InCollection};
 pub use sequence::{Export, export};
 
 use crate::ensemble::{Realisation, Statistics, statistics};

@@ -1,6 +1,7 @@
 //! What is asked for when results leave the program.
 
 use super::pictures::Pictures;
+use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -27,4 +28,19 @@ pub struct ExportRequest {
     pub stac: bool,
     /// Whether files that exist may be replaced.
     pub overwrite: bool,
+    /// When the files are said to be made; the present time if left out.
+    pub created: Option<Timestamp>,
+    /// The STAC collection that an item is part of, if it is part of one.
+    pub collection: Option<InCollection>,
+}
+
+/// A STAC collection, as an item of it knows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InCollection {
+    /// Identifies the collection.
+    pub id: String,
+    /// Its address, seen from the item.
+    pub href: String,
+    /// Identifies the item in it.
+    pub item: String,
 }

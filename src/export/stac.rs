@@ -12,7 +12,10 @@ use std::path::{Path, PathBuf};
 impl Exporter<'_> {
     /// Where the item is written.
     pub(super) fn stac_path(&self) -> PathBuf {
-        self.path("", "item.json")
+        match self.request.collection {
+            Some(_) => self.dir.join("item.json"),
+            None => self.path("", "item.json"),
+        }
     }
 
     /// Writes an item whose assets are these files; they lie beside it in the end.
@@ -31,7 +34,7 @@ impl Exporter<'_> {
 
     fn item(&self, files: &[PathBuf]) -> Result<Value> {
         let lineage = self.lineage;
-        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let now = self.request.created.unwrap_or_else(jiff::Timestamp::now).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let (instant, of) = match &lineage.date {
             Some(day) => (format!("{day}T00:00:00Z"), "date of the place"),
             None => (now.clone(), "making of the files"),
@@ -72,6 +75,12 @@ impl Exporter<'_> {
             let (geometry, bounds) = outline(corners.map(|at| [at.lon, at.lat]));
             item["geometry"] = geometry;
             item["bbox"] = json!(bounds);
+        }
+        if let Some(collection) = &self.request.collection {
+            item["id"] = json!(collection.item);
+            item["collection"] = json!(collection.id);
+            let link = |rel: &str| json!({ "rel": rel, "href": collection.href, "type": "application/json" });
+            item["links"] = json!(["root", "parent", "collection"].map(link));
         }
         Ok(item)
     }

@@ -1,7 +1,9 @@
 //! The one place that runs the chain: scene → encode → sample → decode → realisations.
 
 mod keep;
+mod memory;
 mod observe;
+mod options;
 mod place;
 mod run;
 mod settings;
@@ -9,7 +11,9 @@ mod stage;
 mod worker;
 
 pub use keep::{Keep, KnownWhere, kept_mask, paste};
+pub use memory::enough_memory;
 pub use observe::{observe, observe_all};
+pub use options::RequestOptions;
 pub use place::{Place, PlaceData};
 pub use run::run;
 pub use settings::{SETTINGS_KEY, Settings};
@@ -24,7 +28,7 @@ use crate::scene::Observation;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +77,30 @@ pub struct Request {
     pub options: SamplerOptions,
     /// Post-processing switches.
     pub post: PostOptions,
+}
+
+impl Request {
+    /// The same with relative paths of scenes and rasters counted from a folder.
+    #[must_use]
+    pub fn based(mut self, base: &Path) -> Self {
+        let based = |path: &mut PathBuf| *path = base.join(&*path);
+        match &mut self.place.data {
+            PlaceData::Scene(dir) => based(dir),
+            PlaceData::MajorTom { root, .. } => based(root),
+            PlaceData::Ground { .. } => {}
+        }
+        for value in self.set.values_mut() {
+            if let SetValue::File(path) = value {
+                based(path);
+            }
+        }
+        for keep in self.keep.values_mut() {
+            if let KnownWhere::File(path) = &mut keep.known {
+                based(path);
+            }
+        }
+        self
+    }
 }
 
 /// What a running job tells.

@@ -2,10 +2,11 @@
 
 use crate::text::printable;
 use gdal::{Dataset, Metadata};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// What an item says of the numbers of a band, in the words of STAC 1.1 or of the extensions before it.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Said {
     /// By how much stored numbers are multiplied.
     pub scale: Option<f64>,

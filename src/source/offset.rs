@@ -2,6 +2,7 @@
 //! catalogue says, in whichever form.
 
 use super::providers::Product;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// From this processing baseline on, Sentinel-2 products carry an offset (25 January 2022; products of earlier years that were
@@ -11,7 +12,7 @@ const OFFSET_FROM: f32 = 4.0;
 const OTHERS_FROM: f32 = 90.0;
 
 /// What is known of the offset of an item's values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Offset {
     /// It is there.
     Present,

@@ -13,6 +13,7 @@ use crate::scene::day_of;
 use crate::text::printable;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ const LARGEST_THUMBNAIL: u64 = 8 << 20;
 const ONE_PASS: SignedDuration = SignedDuration::from_mins(15);
 
 /// Something that can be fetched: one or several files of one pass, or one map, that together cover the ground.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Acquisition {
     /// Who has it.
     pub provider: String,
@@ -57,7 +58,7 @@ impl Acquisition {
 }
 
 /// One STAC item, as far as it is needed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Item {
     /// Name.
     pub id: String,

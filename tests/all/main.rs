@@ -9,6 +9,7 @@ mod common;
 
 mod assembled;
 mod bad_input;
+mod batch;
 mod bench;
 mod cascade;
 mod catalogues;

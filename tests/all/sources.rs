@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The program with this catalogue as its only source.
-fn program(catalogue: &Catalogue, config: &Path) -> assert_cmd::Command {
+pub fn program(catalogue: &Catalogue, config: &Path) -> assert_cmd::Command {
     std::fs::write(config.join("sources.toml"), catalogue.sources()).expect("sources");
     let mut command = copgen();
     command.env("COPGEN_CONFIG", config).env("COPGEN_PLACES", config.join("places"));

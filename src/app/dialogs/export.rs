@@ -195,6 +195,8 @@ impl ExportForm {
             inspected: spot.map(|spot| inspected::table(session, spot)),
             stac: self.stac,
             overwrite: self.overwrite,
+            created: None,
+            collection: None,
         };
         let realisations = run.realisations.iter().filter(|r| run.chosen.contains(&r.index)).cloned().collect();
         Some(ExportOrder { request, lineage: run.lineage.clone()?, realisations })

@@ -1,10 +1,10 @@
-//! How the sampling equation is solved, as arguments that several commands share.
+//! How the sampling equation is solved, as arguments that several commands and the columns of plans share.
 
-use crate::sampler::{Preset, SamplerOptions, Solver, TimeGrid};
+use super::{Preset, SamplerOptions, Solver, TimeGrid};
 
 /// How the sampling equation is solved.
-#[derive(Debug, clap::Args)]
-pub(super) struct Solving {
+#[derive(Debug, Clone, clap::Args)]
+pub struct Solving {
     /// How exactly to solve; chooses solver and number of evaluations.
     #[arg(long, value_enum, default_value = "standard")]
     preset: Preset,
@@ -21,7 +21,7 @@ pub(super) struct Solving {
 
 impl Solving {
     /// Options with this solver, everything else as usual.
-    pub(super) fn options(&self) -> SamplerOptions {
+    pub fn options(&self) -> SamplerOptions {
         let preset = self.preset.options();
         SamplerOptions {
             steps: self.steps.unwrap_or(preset.steps),
