@@ -11,6 +11,7 @@ use copgen::model::{Adapters, Computing, DenoiserSizes, DeviceChoice, Engine, Gp
 use copgen::sampler::{Roles, SamplerOptions};
 use copgen::scene::Window;
 use copgen::verify::verify;
+use gdal::Metadata;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -7,7 +7,7 @@ use copgen::model::{Computing, DeviceChoice, Precision};
 use copgen::project::Project;
 use copgen::sampler::Role;
 use egui_kittest::Harness;
-use egui_kittest::kittest::{NodeT, Queryable};
+use egui_kittest::kittest::Queryable;
 
 #[test]
 fn a_place_is_read_sampled_shown_and_exported() {

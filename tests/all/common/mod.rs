@@ -28,6 +28,8 @@ pub const COMPLETE: &str = "433D_629L_3_1";
 pub fn copgen() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_copgen"));
     command.env("COPGEN_HOME", env!("CARGO_MANIFEST_DIR"));
+    // Without it a layer of Mesa's complains on the error stream whenever adapters are looked for.
+    command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
     command
 }
 
