@@ -25,14 +25,16 @@ fn figures_stand_beside_their_baselines_and_nothing_trained_on_is_measured() {
         let line = text.lines().find(|l| l.starts_with(start)).unwrap_or_else(|| panic!("no {start} in\n{text}"));
         line.split(',').nth(5).expect("value").parse().expect("number")
     };
-    // Latents of the bundled model are the images themselves.
-    assert!(value("reconstruct,S2L2A_10m,MAE,reflectance,model") < 1e-4);
-    assert!(value("reconstruct,LULC,MAE,share of pixels,model") < 1e-6);
     // The mean of realisations is nearer to the truth than a single one, and both know more than nothing.
     let one = value("rest,S2L2A_10m,MAE,reflectance,one sample");
     let mean = value("rest,S2L2A_10m,MAE,reflectance,model");
     let nothing = value("rest,S2L2A_10m,MAE,reflectance,training mean");
     assert!(mean < one && one < nothing, "{mean} {one} {nothing}");
+    // Cells of 40 m tell most of an image, but not all.
+    let cells = value("reconstruct,S2L2A_10m,MAE,reflectance,model");
+    assert!(cells > 1e-3 && cells < 0.03 && cells < nothing, "{cells} {nothing}");
+    let classes = value("reconstruct,LULC,MAE,share of pixels,model");
+    assert!(classes > 1e-3 && classes < 0.08, "{classes}");
     // The bundled scenes hold no series of dates: the report says so instead of inventing one.
     assert!(printed.contains("### dates") && printed.contains("No held-out window has what this needs"));
     // Only 433D and New Zealand are held out among the bundled scenes: 4 windows of the former hold everything.

@@ -34,7 +34,9 @@ pub(crate) fn show(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) 
         ui.label("Preset");
         presets(ui, session, commands);
         ui.end_row();
-        if !session.choices.now().keep.is_empty() {
+        // A cascade takes what is known in one evaluation: there is nothing to choose.
+        let probed = session.model.as_ref().is_some_and(|model| model.manifest.has_autoencoders());
+        if probed && !session.choices.now().keep.is_empty() {
             ui.label("Kept pixels");
             keeping(ui, session, commands);
             ui.end_row();
