@@ -17,7 +17,7 @@ use std::sync::atomic::AtomicBool;
 
 fn base_evaluation(criterion: &mut Criterion) {
     let table = ModalityTable::published();
-    let sizes = DenoiserSizes { width: 1024, depth: 20, heads: 16, mlp_ratio: 4, local: None };
+    let sizes = DenoiserSizes { width: 1024, depth: 20, heads: 16, mlp_ratio: 4 };
     let denoiser = Denoiser::new(&table, &sizes, &mut MadeUp::new(&Device::Cpu), &Device::Cpu).expect("denoiser");
     let latents: Vec<Tensor> = table
         .iter()

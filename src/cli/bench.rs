@@ -113,7 +113,7 @@ impl Bench {
         let latent = model.encode(index, &value, None)?;
         let encode = self.median(|| model.encode(index, &value, None).map(drop))?;
         let decode = self.median(|| model.decode(index, &latent, &PostOptions::default()).map(drop))?;
-        let sizes = model.manifest.denoiser.as_ref().filter(|_| model.manifest.has_autoencoders());
+        let sizes = model.manifest.denoiser.as_ref();
         let flop = sizes.map(|sizes| sizes.flop(table, self.batch as usize));
         let coding = model.manifest.autoencoders.get(&m.key).map(|AutoencoderEntry { sizes, .. }| {
             let (side, channels) = (m.pixels, m.network_channels());
@@ -132,12 +132,11 @@ impl Bench {
     fn made_up(&self, engine: &Engine) -> Result<Measured> {
         let (table, device) = (ModalityTable::published(), engine.tensors());
         let (sizes, autoencoder) = match self.size {
-            Size::Base => (
-                DenoiserSizes { width: 1024, depth: 20, heads: 16, mlp_ratio: 4, local: None },
-                AutoencoderSizes::published(),
-            ),
+            Size::Base => {
+                (DenoiserSizes { width: 1024, depth: 20, heads: 16, mlp_ratio: 4 }, AutoencoderSizes::published())
+            }
             Size::Tiny => (
-                DenoiserSizes { width: 32, depth: 2, heads: 2, mlp_ratio: 2, local: None },
+                DenoiserSizes { width: 32, depth: 2, heads: 2, mlp_ratio: 2 },
                 AutoencoderSizes { base_width: 8, norm_groups: 4, ..AutoencoderSizes::published() },
             ),
         };

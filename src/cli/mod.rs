@@ -79,7 +79,7 @@ enum Command {
     Scene(scene::Scene),
     /// Take pictures of the window at work.
     Screenshots(screenshots::Screenshots),
-    /// Train autoencoders, a Gaussian field or a denoiser from a recipe.
+    /// Train autoencoders, a denoiser or a cascade from a recipe.
     #[command(subcommand)]
     Train(train::Train),
     /// Measure a model on places it was never trained on.

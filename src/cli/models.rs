@@ -276,14 +276,9 @@ fn inspect(dir: &Path) -> Result<()> {
     );
     tell!("sha256 of the manifest: {}", sha256_of(&dir.join(MANIFEST_FILE))?);
     let window = manifest.modalities.window_m();
-    match &manifest.field {
-        _ if manifest.cascade.is_some() => tell!("window: {window} m"),
+    match &manifest.cascade {
+        Some(_) => tell!("window: {window} m"),
         None => tell!("window: {window} m, {} tokens", manifest.modalities.tokens()),
-        // All modalities of a place share a token.
-        Some(_) => {
-            let places = manifest.modalities.iter().map(|m| m.tokens()).max().unwrap_or(0);
-            tell!("window: {window} m, {places} places");
-        }
     }
     let count = |file: &Path| -> Result<(usize, u64)> {
         let values = count_values(file)?;
@@ -306,14 +301,6 @@ fn inspect(dir: &Path) -> Result<()> {
         let (values, bytes) = count(&dir.join(&cascade.refiner_weights.file))?;
         tell!("refiner: width {}, {values} parameters, {bytes} bytes", cascade.refiner.width);
     }
-    if let Some(file) = &manifest.field {
-        let (values, bytes) = count(&dir.join(&file.file))?;
-        tell!("Gaussian field: {values} numbers, {bytes} bytes");
-    }
-    if let Some(local) = manifest.denoiser.as_ref().and_then(|d| d.local.as_ref()) {
-        let (fine, coarse) = (local.fine_blocks, local.coarse_blocks);
-        tell!("local network: width {}, {fine} + {fine} fine and {coarse} coarse blocks", local.width);
-    }
     for (i, m) in manifest.modalities.iter().enumerate() {
         let [c, h, w] = m.latent;
         let mut line = format!("  {i:>2} {:<12} {:<32} latent {c}×{h}×{w}", m.name, m.key);
@@ -325,8 +312,6 @@ fn inspect(dir: &Path) -> Result<()> {
             line += &format!("  {} px of {} m, {values} parameters, {bytes} bytes", m.pixels, m.ground_m);
         } else if manifest.cascade.is_some() && !m.is_scalar() {
             line += &format!("  {} px of {} m", m.pixels, m.ground_m);
-        } else if manifest.field.is_some() && !m.is_scalar() {
-            line += &format!("  {} px of {} m, the image itself, whitened", m.pixels, m.ground_m);
         }
         tell!("{line}");
     }

@@ -6,16 +6,16 @@ use crate::error::{Error, Result};
 use crate::evaluate::{Choice, contact_sheet, held_windows};
 use crate::hub::model_folder;
 use crate::modality::ModalityTable;
-use crate::model::{DeviceChoice, Engine, FIELD_FILE, Model, write_weights};
+use crate::model::{DeviceChoice, Engine, Model};
 use crate::train::{
-    Denoising, Options, OutputFolder, Progress, Recipe, Seen, Setting, checkpoint_file, finish_cascade, fit_field,
+    Denoising, Options, OutputFolder, Progress, Recipe, Seen, Setting, checkpoint_file, finish_cascade,
     train_autoencoder, train_coarse, train_denoiser, train_refiner,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
-/// Train autoencoders, a Gaussian field, or a denoiser from a recipe.
+/// Train autoencoders and a denoiser, or a cascade, from a recipe.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Train {
     /// The autoencoders, one after another.
@@ -27,11 +27,6 @@ pub(super) enum Train {
         /// Only these modalities (names, comma-separated).
         #[arg(long)]
         only: Option<String>,
-    },
-    /// The statistics of the Gaussian field (no steps: a minute or so).
-    Field {
-        #[command(flatten)]
-        common: Common,
     },
     /// The coarse network of a cascade.
     Coarse(CascadeNetwork),
@@ -49,13 +44,13 @@ pub(super) enum Train {
         #[arg(long)]
         scenes: Option<PathBuf>,
     },
-    /// The denoiser, on autoencoders or a field that are already in the output folder, or from a finished model.
+    /// The denoiser, on autoencoders that are already in the output folder, or from a finished model.
     Denoiser {
         #[command(flatten)]
         common: Common,
         #[command(flatten)]
         steps: Steps,
-        /// Fine-tune this model folder instead of starting anew; its autoencoders or field are taken over.
+        /// Fine-tune this model folder instead of starting anew; its autoencoders are taken over.
         #[arg(long)]
         from: Option<PathBuf>,
         /// With --from: train matrices of this rank beside the weights (LoRA) instead of all weights.
@@ -165,15 +160,6 @@ impl Train {
                         report.seconds
                     );
                 }
-            }
-            Self::Field { common } => {
-                let (recipe, table) = Recipe::open(&common.recipe)?;
-                let started = std::time::Instant::now();
-                let out = OutputFolder::open(&common.out)?;
-                out.refuse_finished()?;
-                let field = fit_field(&recipe, &table, &common.scenes)?;
-                write_weights(&out.dir().join(FIELD_FILE), &field.tensors(), false)?;
-                tell!("{FIELD_FILE}: {} channels, {:.0} s", field.layout.channels, started.elapsed().as_secs_f64());
             }
             Self::Coarse(network) => network.run(train_coarse)?,
             Self::Refiner(network) => network.run(train_refiner)?,

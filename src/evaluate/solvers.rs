@@ -259,8 +259,7 @@ fn variance(realisations: &[Vec<f32>]) -> f64 {
     (0..elements).map(of).sum::<f64>() / elements as f64
 }
 
-/// The model with the weights of its networks rounded, by way of a model folder. The statistics of a Gaussian field stay
-/// as they are: what follows from them is computed in float64 whatever the precision.
+/// The model with the weights of its denoiser rounded, by way of a model folder. Everything else of a cascade stays as it is.
 fn rounded(model: &Model, dtype: DType, dir: &Path) -> Result<Model> {
     let mut weights = read_weights(&model.dir.join(&model.manifest.denoiser_weights.file))?;
     for data in weights.values_mut() {

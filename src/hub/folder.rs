@@ -4,9 +4,7 @@ use super::catalog::{Entry, Part};
 use crate::error::{Error, Result};
 use crate::files::{LOCK_FILE, LONGEST_TEXT, absent, is_unfinished, lock_folder, read, write_atomically};
 use crate::modality::ModalityTable;
-use crate::model::{
-    AutoencoderEntry, DENOISER_FILE, DenoiserSizes, FIELD_FILE, MANIFEST_FILE, Manifest, Published, WeightFile,
-};
+use crate::model::{AutoencoderEntry, DENOISER_FILE, DenoiserSizes, MANIFEST_FILE, Manifest, Published, WeightFile};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,6 +14,15 @@ use std::path::{Component, Path, PathBuf};
 const RECORD_FILE: &str = "installing.json";
 /// Exists while the user does not want the installation to go on at the next start.
 const PAUSED_FILE: &str = "paused";
+/// Names that this program gives to weights of models without autoencoders; the first is one that version 0.1.0 gave.
+const FILES_OF_CASCADES: [&str; 6] = [
+    "field.safetensors",
+    "coarse.safetensors",
+    "refiner.safetensors",
+    "drawing.safetensors",
+    "statistics.safetensors",
+    "exemplars.safetensors",
+];
 /// Where published files lie until they are converted.
 const DOWNLOADS: &str = "download";
 
@@ -153,7 +160,8 @@ impl LockedFolder {
         let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
         let names = entries.map(|entry| entry.file_name()).filter(|name| {
             let name = name.to_string_lossy();
-            [DENOISER_FILE, FIELD_FILE].contains(&&*name)
+            name == DENOISER_FILE
+                || FILES_OF_CASCADES.contains(&&*name)
                 || (name.starts_with("autoencoder") && name.ends_with(".safetensors"))
         });
         names.map(PathBuf::from).collect()
@@ -166,7 +174,10 @@ impl LockedFolder {
     /// When something cannot be removed.
     pub(super) fn remove(self) -> Result<()> {
         let manifest = Manifest::open(&self.dir).ok();
-        let mut files = if manifest.is_none() { self.weights() } else { Vec::new() };
+        let mut files = match &manifest {
+            Some(manifest) => manifest.files().into_keys().map(Path::to_path_buf).collect(),
+            None => self.weights(),
+        };
         for record in manifest.map(Record::of).into_iter().chain(Record::read(&self.dir)) {
             files.extend(record.denoiser.map(|(_, file)| file.file));
             files.extend(record.autoencoders.into_values().map(|entry| entry.weights.file));

@@ -369,7 +369,6 @@ fn manifest_of(entry: &Entry, record: &Record) -> Result<Manifest> {
         denoiser: Some(denoiser),
         denoiser_weights,
         autoencoders: record.autoencoders.clone(),
-        field: None,
         cascade: None,
         origin: Some(origin),
     };

@@ -5,14 +5,16 @@ use crate::grid::Footprint;
 use crate::modality::{Modality, ModalityTable};
 use std::path::Path;
 
-/// Images of the refiner's width that an evaluation of a cascade holds at once.
+/// Images of the refiner's width that a cascade holds at once per realisation.
 const CASCADE_COPIES: u64 = 12;
+/// Exemplars of which it is held how well each of their cells fits each cell of the window.
+const COMPARED: u64 = 64;
+/// The same numbers that are being made of one exemplar each, on this many cores, and what else a cascade needs once.
+const IN_WORK: u64 = 32;
 /// Bytes of a float32.
 const FLOAT: u64 = 4;
 /// The program without a model, with its window.
 const PROGRAM: u64 = 250_000_000;
-/// Copies of all values of a window that one evaluation of the field kind holds per realisation, measured.
-const FIELD_COPIES: u64 = 16;
 /// Copies of the token sequence that one evaluation of the token kind holds per realisation: three of attention, five of
 /// the wide layer, and what is added to.
 const TOKEN_COPIES: u64 = 12;
@@ -105,14 +107,15 @@ impl Manifest {
         FLOAT * generated.iter().map(|&i| values(&self.modalities[i])).sum::<u64>()
     }
 
-    /// Estimated bytes of a run besides what it makes: the program, weights (`weights` bytes on disk, float32 in memory),
-    /// and one evaluation of a batch.
+    /// Estimated bytes of a run besides what it makes: the program, weights (`weights` bytes on disk, float32 in memory;
+    /// exemplars are read whole before they become that), and one evaluation of a batch.
     pub fn working_bytes(&self, weights: u64, batch: usize) -> u64 {
+        let exemplars = self.cascade.as_ref().is_some_and(|cascade| cascade.exemplars.is_some());
+        let pairs = || self.modalities.iter().map(|m| (m.latent[1] * m.latent[2]).pow(2) as u64).max().unwrap_or(0);
+        let (copies, once) = if exemplars { (3, FLOAT * (COMPARED + IN_WORK) * pairs()) } else { (2, 0) };
         let latents = |m: &Modality| m.latent.iter().product::<usize>() as u64;
         let all = || self.modalities.iter();
-        let working = if self.field.is_some() {
-            FIELD_COPIES * all().map(latents).sum::<u64>()
-        } else if let Some(cascade) = &self.cascade {
+        let working = if let Some(cascade) = &self.cascade {
             // The refiner's layers at the finest pixels, and half of that at half the resolution.
             let finest = all().map(|m| m.pixels * m.pixels).max().unwrap_or(0);
             CASCADE_COPIES * (finest * cascade.refiner.width) as u64
@@ -120,7 +123,7 @@ impl Manifest {
             let tokens: u64 = all().map(|m| latents(m) / (m.latent[0] * m.patch * m.patch).max(1) as u64).sum();
             TOKEN_COPIES * tokens * self.denoiser.as_ref().map_or(0, |sizes| sizes.width) as u64
         };
-        PROGRAM + 2 * weights + FLOAT * batch as u64 * working
+        PROGRAM + copies * weights + once + FLOAT * batch as u64 * working
     }
 
     /// Estimated peak memory of a run in bytes: [`working_bytes`](Self::working_bytes), and all realisations of these

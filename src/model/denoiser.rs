@@ -216,14 +216,14 @@ pub(super) fn unpatchify(m: &Modality, tokens: &Tensor) -> Result<Tensor> {
 
 /// All blocks: half before the middle one, half after it, each of these with a long skip from its counterpart (D.2, 4).
 #[derive(Debug)]
-pub(super) struct Blocks {
+struct Blocks {
     before: Vec<Block>,
     middle: Block,
     after: Vec<Block>,
 }
 
 impl Blocks {
-    pub(super) fn new(root: &mut Scope, sizes: &DenoiserSizes) -> Result<Self> {
+    fn new(root: &mut Scope, sizes: &DenoiserSizes) -> Result<Self> {
         let half = sizes.depth / 2;
         let blocks = |root: &mut Scope, stack: &str, skip: bool| -> Result<Vec<Block>> {
             (0..half).map(|j| Block::new(&mut root.at(format!("{stack}.{j}")), sizes, skip)).collect()
@@ -235,7 +235,7 @@ impl Blocks {
         })
     }
 
-    pub(super) fn forward(&self, mut x: Tensor) -> Result<Tensor> {
+    fn forward(&self, mut x: Tensor) -> Result<Tensor> {
         let mut skips = Vec::with_capacity(self.before.len());
         for block in &self.before {
             x = block.forward(&x, None)?;

@@ -4,7 +4,6 @@ use super::autoencoder::{Codec, Moments};
 use super::cascade::{Cascade, Cells, Coarse, Drawing, Exemplars, Mixture};
 use super::denoiser::NoisePredictor;
 use super::engine::Engine;
-use super::field::{FieldDenoiser, Statistics};
 use super::known::Known;
 use super::manifest::{MANIFEST_FILE, Manifest, WeightFile};
 use super::weights::{LoadedWeights, sha256_of};
@@ -28,7 +27,6 @@ pub struct Model {
     /// SHA-256 of the manifest, which holds those of all files: identifies the model.
     pub sha256: String,
     denoiser: Box<dyn NoisePredictor>,
-    field: Option<Statistics>,
     cascade: Option<Cascade>,
     /// By file and numbers of channels: modalities that share a file share its network.
     autoencoders: Mutex<BTreeMap<Shared, Arc<dyn Codec>>>,
@@ -36,9 +34,8 @@ pub struct Model {
 }
 
 impl Model {
-    /// Opens a model folder: reads the manifest, checks and loads the denoiser. Where the engine is no graphics adapter,
-    /// fields and cascades compute in float32 on the CPU; on one, the refiner of a cascade draws there, and all the rest
-    /// of both kinds stays on the CPU.
+    /// Opens a model folder: reads the manifest, checks and loads the denoiser. A cascade computes in float32 on the CPU;
+    /// where the engine is a graphics adapter, its refiner draws there.
     ///
     /// # Errors
     /// When a file is missing, damaged (its hash differs), or does not fit the manifest; [`Error::Device`] when the engine
@@ -50,25 +47,18 @@ impl Model {
     /// As [`open`](Self::open), with the manifest read.
     fn load(dir: &Path, manifest: Manifest, engine: &Engine) -> Result<Self> {
         let follows = match engine {
-            Engine::Shaders(_) => manifest.field.is_none(),
+            Engine::Shaders(_) => true,
             Engine::Candle(..) => manifest.has_autoencoders(),
         };
         let engine = if follows { engine.clone() } else { Engine::cpu() };
         let device = engine.tensors();
         let open = |file: &WeightFile| LoadedWeights::open(&dir.join(&file.file), Some(&file.sha256), device);
         let table = &manifest.modalities;
-        let field = match &manifest.field {
-            None => None,
-            Some(file) => Some(Statistics::open(table, &dir.join(&file.file), Some(&file.sha256))?),
-        };
         let mut weights = open(&manifest.denoiser_weights)?;
         let mut cascade = None;
-        let denoiser: Box<dyn NoisePredictor> = match (&manifest.denoiser, &manifest.cascade, &field) {
-            (Some(sizes), _, None) => engine.denoiser(table, sizes, &mut weights)?,
-            (Some(sizes), _, Some(field)) => {
-                Box::new(FieldDenoiser::new(table, sizes, field.clone(), &mut weights, device)?)
-            }
-            (None, Some(entry), _) => {
+        let denoiser: Box<dyn NoisePredictor> = match (&manifest.denoiser, &manifest.cascade) {
+            (Some(sizes), _) => engine.denoiser(table, sizes, &mut weights)?,
+            (None, Some(entry)) => {
                 let mut refiner = open(&entry.refiner_weights)?;
                 let network = engine.refiner(table, &entry.refiner, &mut refiner)?;
                 refiner.finish()?;
@@ -87,7 +77,7 @@ impl Model {
                 cascade = Some(drawing);
                 Box::new(coarse)
             }
-            (None, None, _) => return Err(Error::file(dir, "The manifest has no sizes of a denoiser")),
+            (None, None) => return Err(Error::file(dir, "The manifest has no sizes of a denoiser")),
         };
         weights.finish()?;
         Ok(Self {
@@ -95,7 +85,6 @@ impl Model {
             sha256: sha256_of(&dir.join(MANIFEST_FILE))?,
             manifest,
             denoiser,
-            field,
             cascade,
             autoencoders: Mutex::default(),
             engine,
@@ -109,11 +98,7 @@ impl Model {
     /// As [`open`](Self::open) and [`Engine::of`]; with `auto`, no device's failure is one.
     pub fn open_on(dir: &Path, computing: &Computing, note: &mut dyn FnMut(String)) -> Result<Self> {
         let manifest = Manifest::open(dir)?;
-        let engine = if manifest.has_autoencoders() {
-            Engine::of(*computing)?
-        } else {
-            small_kind(&manifest, *computing, note)?
-        };
+        let engine = if manifest.has_autoencoders() { Engine::of(*computing)? } else { of_cascade(*computing, note)? };
         match Self::load(dir, manifest.clone(), &engine) {
             Err(Error::Device(problem)) if computing.device == DeviceChoice::Auto => {
                 note(format!("{problem} The model is computed on the CPU."));
@@ -193,7 +178,7 @@ impl Model {
     }
 
     /// Posterior of a physical value's latent, not scaled; `None` where the latent follows from the value alone: for
-    /// scalars, and for everything in a Gaussian field or a cascade.
+    /// scalars, and for everything in a cascade.
     ///
     /// # Errors
     /// When the value has the wrong kind or size, or the device fails.
@@ -217,9 +202,6 @@ impl Model {
         let latent = match self.posterior(index, value)? {
             None => {
                 let mut values = to_network(m, value)?;
-                if let Some(field) = &self.field {
-                    field.whiten(index, &mut values);
-                }
                 if let Some(cascade) = self.cascade.as_ref().filter(|_| !m.is_scalar()) {
                     values = cascade.encode(index, values)?;
                 }
@@ -242,7 +224,7 @@ impl Model {
     ///
     /// # Errors
     /// As [`posterior`](Self::posterior).
-    pub fn known(&self, index: usize, raster: &Raster) -> Result<Option<Known<'_>>> {
+    pub fn known(&self, index: usize, raster: &Raster) -> Result<Option<Known>> {
         let m = &self.manifest.modalities[index];
         let all = Mask::full(raster.height, raster.width);
         let valid = raster.valid().unwrap_or(&all);
@@ -250,10 +232,6 @@ impl Model {
             return Ok(None);
         }
         let filled = Value::Image(filled_however(m, raster)?.into_owned());
-        if let Some(field) = &self.field {
-            self.check_size(index, &filled)?;
-            return Known::pixels(field, index, (m.latent, to_network(m, &filled)?), valid, self.device()).map(Some);
-        }
         let [_, rows, columns] = m.latent;
         let cells = valid.resized(rows, columns);
         let cells = if self.has_autoencoders() { cells.eroded(2f64.sqrt()) } else { cells };
@@ -281,9 +259,6 @@ impl Model {
             self.autoencoder(index)?.decode(&(latent / m.scale_factor)?)?
         };
         let mut data: Vec<f32> = network.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?;
-        if let Some(field) = &self.field {
-            field.colour(index, &mut data);
-        }
         if let Some(cascade) = self.cascade.as_ref().filter(|_| !m.is_scalar()) {
             data = cascade.smooth(index, &data)?;
         }
@@ -342,12 +317,11 @@ impl Model {
     }
 }
 
-/// What a model without autoencoders computes on where this is asked for. The refiner of a cascade follows to a graphics
-/// adapter, in float32 or in half precision; everything else is float32 on the CPU. `note` gets what is done otherwise than
-/// asked for.
-fn small_kind(manifest: &Manifest, asked: Computing, note: &mut dyn FnMut(String)) -> Result<Engine> {
+/// What a cascade computes on where this is asked for. Its refiner follows to a graphics adapter, in float32 or in half
+/// precision; everything else is float32 on the CPU. `note` gets what is done otherwise than asked for.
+fn of_cascade(asked: Computing, note: &mut dyn FnMut(String)) -> Result<Engine> {
     let Computing { device, precision } = asked;
-    let to_adapter = manifest.cascade.is_some() && [DeviceChoice::Auto, DeviceChoice::Gpu].contains(&device);
+    let to_adapter = [DeviceChoice::Auto, DeviceChoice::Gpu].contains(&device);
     if !to_adapter && ![DeviceChoice::Auto, DeviceChoice::Cpu].contains(&device) {
         note(format!("This model's kind computes on the CPU, also where {device} is asked for."));
     }

@@ -99,7 +99,7 @@ fn denoiser_sizes(path: &Path, tensors: &Tensors, heads: Option<usize>) -> Resul
         Error::file(path, text)
     })?;
     let depth = 2 * count(tensors, |j| format!("in_blocks.{j}.norm2.weight"));
-    Ok(DenoiserSizes { width, depth, heads, mlp_ratio: hidden / width.max(1), local: None })
+    Ok(DenoiserSizes { width, depth, heads, mlp_ratio: hidden / width.max(1) })
 }
 
 /// C.1: read off the shapes; norm groups are 32.

@@ -1,7 +1,6 @@
 //! `manifest.json` of a model folder: sizes, modality table, files with their hashes, licence.
 
 use super::cascade::CascadeEntry;
-use super::field::LocalSizes;
 use super::precision::Precision;
 use crate::error::{Error, Result};
 use crate::modality::ModalityTable;
@@ -26,9 +25,6 @@ pub struct DenoiserSizes {
     /// Hidden features of the MLP divided by the width.
     #[serde(default = "default_mlp_ratio")]
     pub mlp_ratio: usize,
-    /// Convolutions after the transformer, in a Gaussian field; the published model has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub local: Option<LocalSizes>,
 }
 
 fn default_mlp_ratio() -> usize {
@@ -141,12 +137,9 @@ pub struct Manifest {
     pub denoiser: Option<DenoiserSizes>,
     /// Weights of the denoiser, or of the coarse network of a cascade.
     pub denoiser_weights: WeightFile,
-    /// Autoencoders by modality key; none where latents are the images of a Gaussian field.
+    /// Autoencoders by modality key; a cascade has none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub autoencoders: BTreeMap<String, AutoencoderEntry>,
-    /// Statistics of the Gaussian field ([`crate::model::field`]); the published model has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub field: Option<WeightFile>,
     /// The rest of a cascade ([`crate::model::cascade`]); the published model is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cascade: Option<CascadeEntry>,
@@ -162,22 +155,21 @@ impl Manifest {
             .cascade
             .iter()
             .flat_map(|cascade| [&cascade.refiner_weights, &cascade.statistics].into_iter().chain(&cascade.exemplars));
-        let own = [Some(&self.denoiser_weights), self.field.as_ref()].into_iter().flatten().chain(of_cascade);
+        let own = std::iter::once(&self.denoiser_weights).chain(of_cascade);
         let all = own.chain(self.autoencoders.values().map(|entry| &entry.weights));
         all.map(|file| (file.file.as_path(), file.sha256.as_str())).collect()
     }
 
     /// Whether latents of images are those of autoencoders.
     pub fn has_autoencoders(&self) -> bool {
-        self.field.is_none() && self.cascade.is_none()
+        self.cascade.is_none()
     }
 
-    /// Whether there is a device that its weights are held on in this precision. Without autoencoders all is float32, but
-    /// for the refiner of a cascade, which a graphics adapter holds in half precision, too.
+    /// Whether there is a device that its weights are held on in this precision. A cascade is float32, but for its refiner,
+    /// which a graphics adapter holds in half precision, too.
     pub fn holds_as(&self, precision: Precision) -> bool {
         match precision {
-            Precision::F32 => true,
-            Precision::F16 => self.field.is_none(),
+            Precision::F32 | Precision::F16 => true,
             Precision::Bf16 | Precision::I16 | Precision::I8 => self.has_autoencoders(),
         }
     }
@@ -219,8 +211,7 @@ impl Manifest {
             ),
             _ => Error::io(&path, "read", &e),
         })?;
-        let mut manifest: Self = serde_json::from_str(&text)
-            .map_err(|e| Error::file(&path, format!("This is not a model manifest: {e}")))?;
+        let mut manifest: Self = serde_json::from_str(&text).map_err(|e| Error::file(&path, no_manifest(&text, &e)))?;
         // Others' models are listed on terminals too, which must not obey what they are called.
         for text in [&mut manifest.name, &mut manifest.licence, &mut manifest.attribution] {
             *text = printable(text).into_owned();
@@ -266,11 +257,20 @@ impl Manifest {
     }
 }
 
+/// Why a text is no manifest, as a sentence without its end.
+fn no_manifest(text: &str, error: &serde_json::Error) -> String {
+    let value = serde_json::from_str::<serde_json::Value>(text);
+    if value.is_ok_and(|value| value.get("field").is_some()) {
+        return "This model is a Gaussian field, a kind that only version 0.1.0 computes; use another model".into();
+    }
+    format!("This is not a model manifest: {error}")
+}
+
 impl DenoiserSizes {
     /// # Errors
     /// When the sizes do not fit together.
     pub fn check(&self) -> Result<()> {
-        let Self { width, depth, heads, mlp_ratio, .. } = *self;
+        let Self { width, depth, heads, mlp_ratio } = *self;
         let problem = match () {
             () if width == 0 || !width.is_multiple_of(2) => {
                 format!("the width must be even and more than 0, not {width}")
@@ -283,7 +283,7 @@ impl DenoiserSizes {
             () if !depth.is_multiple_of(2) => format!("the depth must be even, not {depth}"),
             () if depth > 1024 => format!("a depth of {depth} is more than the 1024 that are accepted"),
             () if !(1..=64).contains(&mlp_ratio) => format!("the MLP ratio must be 1 to 64, not {mlp_ratio}"),
-            () => return self.local.as_ref().map_or(Ok(()), LocalSizes::check),
+            () => return Ok(()),
         };
         Err(Error::request(format!("Denoiser sizes do not fit together: {problem}.")))
     }
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn sizes_that_do_not_fit_are_refused_for_the_reason_that_holds() {
-        let fitting = DenoiserSizes { width: 32, depth: 2, heads: 2, mlp_ratio: 4, local: None };
+        let fitting = DenoiserSizes { width: 32, depth: 2, heads: 2, mlp_ratio: 4 };
         fitting.check().expect("fitting");
         for (sizes, word) in [
             (DenoiserSizes { heads: 5, ..fitting.clone() }, "32 cannot be shared evenly by 5 attention heads"),

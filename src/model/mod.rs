@@ -7,7 +7,6 @@ mod cost;
 mod denoiser;
 mod device;
 mod engine;
-pub mod field;
 mod folder;
 mod identity;
 mod import;
@@ -45,9 +44,7 @@ pub use order::network_order;
 pub use parameters::{Init, LowRank, MadeUp, Parameters, Scope};
 pub use precision::Precision;
 pub use safetensors_file::{Content as SafetensorsContent, read as read_safetensors};
-pub use save::{
-    DENOISER_FILE, FIELD_FILE, autoencoder_file, weight_file, write_manifest, write_tensors, write_weights,
-};
+pub use save::{DENOISER_FILE, autoencoder_file, weight_file, write_manifest, write_tensors, write_weights};
 pub use schedule::{Schedule, TRAIN_STEPS};
 pub use shaders::{Adapters, Gpu, ShaderAutoencoder, ShaderDenoiser};
 pub use tensor_data::TensorData;

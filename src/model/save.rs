@@ -15,9 +15,6 @@ use std::path::{Path, PathBuf};
 /// The denoiser's file in a model folder.
 pub const DENOISER_FILE: &str = "denoiser.safetensors";
 
-/// The file of a Gaussian field's statistics in a model folder.
-pub const FIELD_FILE: &str = "field.safetensors";
-
 /// The file of a modality's autoencoder in a model folder.
 pub fn autoencoder_file(m: &Modality) -> String {
     format!("autoencoder_{}.safetensors", m.name)

@@ -2,7 +2,7 @@
 //!
 //! A network that sees a partly known image at one noise level estimates everything from noisy values, the known ones
 //! too. What is wanted is the estimate given the known values y themselves. Nudge the noisy values at what is known
-//! (x + Aᵀw) until the network's estimate there is y: its estimate of the rest is then the wanted one, exactly so if
+//! until the network's estimate there is y: its estimate of the rest is then the wanted one, exactly so if
 //! everything is Gaussian (the mean of a Gaussian given part of it is linear, and its covariance is the network's
 //! Jacobian), and to first order otherwise. The nudge is found by generalised conjugate residuals; each product with the
 //! Jacobian is a difference of two estimates, so one more evaluation (a *probe*). It is carried over to the next step,
@@ -26,9 +26,9 @@ const NOTHING: f64 = 1e-4;
 type PerItem = Vec<f64>;
 
 /// Keeps estimates to what is known, over all evaluations of a run.
-pub(super) struct Conditioning<'a> {
+pub(super) struct Conditioning {
     /// Position among the solved modalities, and what is known of it.
-    known: Vec<(usize, Known<'a>)>,
+    known: Vec<(usize, Known)>,
     probes: usize,
     /// The nudge of the last evaluation, and σ²/α there.
     carried: Option<(Vec<Tensor>, f64)>,
@@ -42,13 +42,13 @@ struct Probe {
     length: PerItem,
 }
 
-impl<'a> Conditioning<'a> {
-    pub(super) fn new(known: Vec<(usize, Known<'a>)>, probes: usize) -> Self {
+impl Conditioning {
+    pub(super) fn new(known: Vec<(usize, Known)>, probes: usize) -> Self {
         Self { known, probes, carried: None }
     }
 
     /// What is known, by position among the solved modalities.
-    pub(super) fn known_mut(&mut self) -> &mut [(usize, Known<'a>)] {
+    pub(super) fn known_mut(&mut self) -> &mut [(usize, Known)] {
         &mut self.known
     }
 
@@ -84,8 +84,7 @@ impl<'a> Conditioning<'a> {
             if lacking.iter().all(|size| *size < NOTHING) {
                 break;
             }
-            let mut direction: Vec<Tensor> =
-                self.known.iter().zip(&missing).map(|((_, known), m)| known.lifted(m)).collect::<Result<_>>()?;
+            let mut direction = missing.clone();
             let size: PerItem = self
                 .root_mean_square(&direction)?
                 .iter()
@@ -122,8 +121,8 @@ impl<'a> Conditioning<'a> {
             probes.push(Probe { nudge: direction, change, measured, length });
         }
         self.carried = nudge.map(|nudge| (nudge, unit));
-        for ((i, known), missing) in self.known.iter().zip(&missing) {
-            estimate[*i] = (&estimate[*i] + known.lifted(missing)?)?;
+        for ((i, _), missing) in self.known.iter().zip(&missing) {
+            estimate[*i] = (&estimate[*i] + missing)?;
         }
         Ok(estimate)
     }
@@ -137,7 +136,7 @@ impl<'a> Conditioning<'a> {
     }
 
     fn measured(&self, change: &[Tensor]) -> Result<Vec<Tensor>> {
-        self.known.iter().map(|(i, known)| known.measured(&change[*i])).collect()
+        self.known.iter().map(|(i, known)| known.at_known(&change[*i])).collect()
     }
 
     /// Root mean square by item, over as many values as are known.

@@ -66,7 +66,7 @@ pub struct Evaluation<'a> {
 /// What is known in part of modalities that are generated.
 pub struct Partly<'a> {
     /// By table index; nothing is known of the others.
-    pub known: Vec<Option<Known<'a>>>,
+    pub known: Vec<Option<Known>>,
     /// Evaluations beside the usual one of each step, at most.
     pub probes: usize,
     /// Called before each of these; an error from it ends the run.
@@ -203,7 +203,7 @@ type Network<'a> = dyn FnMut(&[Tensor], f64, usize) -> Result<Vec<Tensor>> + 'a;
 /// The network with its estimates kept to what is known.
 struct PartlySolved<'a> {
     schedule: &'a Schedule,
-    conditioning: Conditioning<'a>,
+    conditioning: Conditioning,
     pause: &'a dyn Fn() -> Result<()>,
     renew: &'a dyn Fn(usize, &Tensor) -> Result<Option<Tensor>>,
     /// Table indices of the solved modalities.

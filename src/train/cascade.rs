@@ -170,7 +170,6 @@ pub fn finish_cascade(
         denoiser: None,
         denoiser_weights: weight_file(dir, COARSE_FILE)?,
         autoencoders: BTreeMap::new(),
-        field: None,
         cascade: Some(CascadeEntry {
             coarse: sizes.coarse.clone(),
             refiner: sizes.refiner.sizes.clone(),

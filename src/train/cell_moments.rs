@@ -226,3 +226,40 @@ fn unrelated(moments: &[Moments], n: usize) -> DMatrix<f64> {
     let (sum, count) = squares(moments, vec![1e-9; n]);
     DMatrix::from_diagonal(&DVector::from_fn(n, |c, _| (sum[c] / count[c]).max(1e-4)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::bundled;
+    use crate::modality::{Mask, Value};
+    use crate::train::Recipe;
+
+    #[test]
+    fn statistics_are_not_fitted_to_what_was_filled_in() {
+        let path = bundled("models/recipes/cascade.toml").expect("recipe");
+        let (mut recipe, table) = Recipe::open(&path).expect("recipe");
+        // Of the bundled scenes this one alone holds everything.
+        recipe.data.uses = None;
+        recipe.data.weights = [("433D".to_owned(), 1.0), (String::new(), 0.0)].into();
+        recipe.denoiser.cached_windows = 2;
+        let scenes = bundled("assets/scenes").expect("scenes");
+        let mut windows = CachedWindows::read(&recipe, &table, &scenes).expect("windows");
+        let cells = Cells::new(&table).expect("cells");
+        let standards = super::super::coarse::standards(&windows, &cells).expect("standards");
+        let elevation = table.index("DEM").expect("modality");
+        let part = cells.parts[elevation].as_ref().expect("an image");
+        let channels = part.first..part.first + part.latent;
+        let held_of = |windows: &CachedWindows| -> Vec<Held> { held(windows, &cells, &standards).expect("windows") };
+        let whole = held_of(&windows);
+        assert!(whole.len() == 2 && whole.iter().all(|window| channels.clone().all(|c| window.stack.contains(&c))));
+
+        let value = windows.train[1][elevation].take().expect("elevation");
+        let raster = value.image().expect("an image").clone();
+        let valid = Mask::from_fn(raster.height, raster.width, |pixel| pixel != 40);
+        windows.train[1][elevation] = Some(Value::Image(raster.with_valid(&valid).expect("mask")));
+        let holed = held_of(&windows);
+        assert_eq!((&holed[0].stack, &holed[0].coefficients), (&whole[0].stack, &whole[0].coefficients));
+        let rest: Vec<usize> = whole[1].stack.iter().copied().filter(|c| !channels.contains(c)).collect();
+        assert_eq!(holed[1].stack, rest);
+    }
+}

@@ -1,17 +1,15 @@
 //! Training of a denoiser from its beginning or from a finished model, and the model folder it ends in.
 
 use super::Progress;
-use super::field_denoiser::FieldTask;
 use super::output::OutputFolder;
 use super::parameters::{Optimiser, Trainable};
 use super::recipe::Recipe;
-use super::start::{Latents, Start};
+use super::start::Start;
 use super::steps::{Options, Seen, Training, run};
 use super::token_denoiser::TokenTask;
 use crate::error::{Error, Result};
 use crate::files::{absent, hex};
 use crate::modality::ModalityTable;
-use crate::model::field::FieldDenoiser;
 use crate::model::{DENOISER_FILE, Denoiser, MANIFEST_FILE, Manifest, WeightFile, write_manifest, write_weights};
 use candle_core::Device;
 use std::path::Path;
@@ -22,7 +20,7 @@ pub struct Denoising<'a> {
     pub scenes: &'a Path,
     /// Model folder.
     pub out: &'a OutputFolder,
-    /// A finished model to start from; its autoencoders or field are taken over unchanged.
+    /// A finished model to start from; its autoencoders are taken over unchanged.
     pub from: Option<&'a Path>,
     /// Train thin matrices of this rank beside the weights instead of the weights (LoRA).
     pub low_rank: Option<usize>,
@@ -32,7 +30,7 @@ pub struct Denoising<'a> {
     pub options: &'a Options,
 }
 
-/// Trains the denoiser on what lies in `out` (autoencoders or a field) or comes with `from`, and completes the model
+/// Trains the denoiser on autoencoders that lie in `out` or come with `from`, and completes the model
 /// folder. Only a finished training leaves a manifest there, so a folder with one is a whole model.
 ///
 /// Every `validate_every` steps the model as it is then lies in `out/snapshot`, and `look` gets the folder, the step, and
@@ -40,7 +38,7 @@ pub struct Denoising<'a> {
 /// more, since it may have been killed before `look` had ended.
 ///
 /// # Errors
-/// When an autoencoder or the field is missing, `from` does not fit, the loss is not finite, or files cannot be written.
+/// When an autoencoder is missing, `from` does not fit, the loss is not finite, or files cannot be written.
 pub fn train_denoiser(
     recipe: &Recipe,
     table: &ModalityTable,
@@ -53,9 +51,9 @@ pub fn train_denoiser(
     }
     let start = match place.from {
         None => Start::fresh(recipe, table, place.out.dir(), place.device)?,
-        Some(from) => Start::from_model(recipe, from, place.out.dir(), place.device)?,
+        Some(from) => Start::from_model(from, place.out.dir(), place.device)?,
     };
-    let Start { table, sizes, autoencoders, field, latents, weights, base } = start;
+    let Start { table, sizes, autoencoders, loaded, weights, base } = start;
     let manifest = Manifest {
         name: recipe.name.clone(),
         description: recipe.description.clone(),
@@ -69,7 +67,6 @@ pub fn train_denoiser(
         // Known only at the end.
         denoiser_weights: WeightFile { file: DENOISER_FILE.into(), sha256: String::new() },
         autoencoders,
-        field,
         cascade: None,
         origin: None,
     };
@@ -94,18 +91,9 @@ pub fn train_denoiser(
         save(&dir, Some(place.out.dir()), &manifest, optimiser)?;
         look(&dir, optimiser.steps_done(), seen)
     };
-    let trained = match &latents {
-        Latents::Autoencoders(autoencoders) => {
-            let denoiser = Denoiser::new(&table, &sizes, &mut parameters, place.device)?;
-            let task = TokenTask::new(recipe, denoiser, autoencoders, place.scenes, place.out.dir(), &fingerprint)?;
-            run(training, parameters, &task, &mut snapshot, progress)?
-        }
-        Latents::Field(statistics) => {
-            let denoiser = FieldDenoiser::new(&table, &sizes, statistics.clone(), &mut parameters, place.device)?;
-            let task = FieldTask::new(recipe, &table, denoiser, place.scenes)?;
-            run(training, parameters, &task, &mut snapshot, progress)?
-        }
-    };
+    let denoiser = Denoiser::new(&table, &sizes, &mut parameters, place.device)?;
+    let task = TokenTask::new(recipe, denoiser, &loaded, place.scenes, place.out.dir(), &fingerprint)?;
+    let trained = run(training, parameters, &task, &mut snapshot, progress)?;
     save(place.out.dir(), None, &manifest, &trained)
 }
 
@@ -115,7 +103,7 @@ fn save(dir: &Path, parts: Option<&Path>, manifest: &Manifest, optimiser: &Optim
     // Without a manifest the folder is no model; so it is never one whose parts do not fit together.
     let path = dir.join(MANIFEST_FILE);
     absent(std::fs::remove_file(&path)).map_err(|e| Error::io(&path, "replace", &e))?;
-    for file in manifest.autoencoders.values().map(|a| &a.weights).chain(&manifest.field) {
+    for file in manifest.autoencoders.values().map(|a| &a.weights) {
         if let Some(parts) = parts {
             let to = dir.join(&file.file);
             std::fs::copy(parts.join(&file.file), &to).map_err(|e| Error::io(&to, "write", &e))?;

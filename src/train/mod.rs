@@ -1,4 +1,4 @@
-//! Training of autoencoders, Gaussian fields and denoisers (specification F).
+//! Training of autoencoders, denoisers and cascades (specification F).
 
 mod atmosphere;
 mod augment;
@@ -10,8 +10,6 @@ mod clouds;
 mod coarse;
 mod denoiser;
 mod exemplars;
-mod field;
-mod field_denoiser;
 mod holes;
 mod items;
 mod judge;
@@ -25,24 +23,20 @@ mod plot;
 mod recipe;
 mod record;
 mod refiner;
-mod regimes;
 mod split;
 mod start;
 mod steps;
 mod token_denoiser;
-mod window_moments;
 mod windows;
 
 pub use autoencoder::{AutoencoderReport, train_autoencoder};
 pub use cascade::{finish_cascade, train_coarse, train_refiner};
 pub use checkpoint::checkpoint_file;
 pub use denoiser::{Denoising, train_denoiser};
-pub use field::fit_field;
 pub use output::OutputFolder;
 pub use parameters::{Optimiser, Trainable};
 pub use recipe::{
-    AutoencoderRecipe, CascadeRecipe, DataRecipe, DenoiserRecipe, FieldRecipe, OptimiserRecipe, Recipe, RefinerRecipe,
-    SameBand,
+    AutoencoderRecipe, CascadeRecipe, DataRecipe, DenoiserRecipe, OptimiserRecipe, Recipe, RefinerRecipe,
 };
 pub use record::Row;
 pub use split::{Split, Use};

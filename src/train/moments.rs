@@ -246,12 +246,6 @@ fn log_determinant(solver: &Cholesky<f64, nalgebra::Dyn>) -> f64 {
     2.0 * solver.l_dirty().diagonal().iter().map(|v| v.ln()).sum::<f64>()
 }
 
-/// The correlation of a covariance.
-pub(super) fn correlation(covariance: &DMatrix<f64>) -> DMatrix<f64> {
-    let scale = covariance.diagonal().map(|v| 1.0 / v.sqrt());
-    DMatrix::from_fn(covariance.nrows(), covariance.ncols(), |i, j| covariance[(i, j)] * scale[i] * scale[j])
-}
-
 /// The covariance of a correlation and standard deviations.
 pub(super) fn scaled(correlation: &DMatrix<f64>, deviation: &[f64]) -> DMatrix<f64> {
     DMatrix::from_fn(correlation.nrows(), correlation.ncols(), |i, j| correlation[(i, j)] * deviation[i] * deviation[j])

@@ -30,8 +30,6 @@ pub struct Recipe {
     pub data: DataRecipe,
     /// Autoencoder settings; for models with autoencoders.
     pub autoencoder: Option<AutoencoderRecipe>,
-    /// Gaussian field settings; for models whose latents are the images themselves.
-    pub field: Option<FieldRecipe>,
     /// Sizes of a cascade ([`crate::model::cascade`]); for models of that kind.
     pub cascade: Option<CascadeRecipe>,
     /// Denoiser settings; of a cascade those of its coarse network.
@@ -163,38 +161,6 @@ pub struct AutoencoderRecipe {
     pub optimiser: OptimiserRecipe,
 }
 
-/// Gaussian field (see [`crate::model::field`]).
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FieldRecipe {
-    /// Windows drawn from the training scenes.
-    pub windows: usize,
-    /// Independent windows that a scene is worth per window side: one three windows wide counts three times this.
-    pub scene_windows: f64,
-    /// Windows' worth of belief that channels know nothing of each other.
-    pub prior: f64,
-    /// Windows' worth of belief, at each scale, that channels go together as they do over all scales.
-    pub scale_prior: f64,
-    /// Regimes: kinds of windows, each with statistics of its own.
-    pub regimes: usize,
-    /// How surely a regime has the mean of all windows: at 1 its mean is believed to vary as windows do.
-    pub regime_mean_prior: f64,
-    /// Windows' worth of belief that channels go together in a regime as they do in all windows.
-    pub regime_prior: f64,
-    /// Two families whose channels of the same name see the same ground.
-    pub same_band: Option<SameBand>,
-}
-
-/// See [`FieldRecipe::same_band`].
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SameBand {
-    /// Names of the families.
-    pub families: [String; 2],
-    /// Correlation of the same channel of both, as believed beforehand.
-    pub correlation: f64,
-}
-
 /// Denoiser (specification F.1).
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -261,9 +227,6 @@ impl Recipe {
     }
 
     fn check(&self) -> Result<()> {
-        if self.autoencoder.is_some() && self.field.is_some() {
-            return Err(Error::request("A recipe has either [autoencoder] or [field], not both."));
-        }
         let d = &self.data;
         if [d.clouds, d.sun, d.radiometry, d.other_level].iter().any(|p| !(0.0..=1.0).contains(p)) {
             return Err(Error::request("Chances of augmentation must lie in 0…1."));
@@ -275,20 +238,6 @@ impl Recipe {
             a.optimiser.check()?;
             if !(0.0..=1.0).contains(&a.whitening) {
                 return Err(Error::request("The whitening of the autoencoders must lie in 0…1."));
-            }
-        }
-        if let Some(f) = &self.field {
-            let beliefs = [f.scene_windows, f.prior, f.scale_prior, f.regime_mean_prior, f.regime_prior];
-            let correlation = f.same_band.as_ref().map_or(0.0, |s| s.correlation);
-            if f.windows == 0
-                || f.regimes == 0
-                || f.regimes > 64
-                || beliefs.iter().any(|b| b.is_nan() || *b <= 0.0)
-                || !(0.0..1.0).contains(&correlation)
-            {
-                return Err(Error::request(
-                    "A field needs windows ≥ 1, 1 to 64 regimes, positive numbers of windows for its beliefs, and a correlation in 0…1.",
-                ));
             }
         }
         if let Some(c) = &self.cascade {

@@ -259,7 +259,7 @@ mod tests {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/small_modalities.json");
         let text = std::fs::read_to_string(path).expect("text");
         let table: ModalityTable = serde_json::from_str(&text).expect("table");
-        let sizes = DenoiserSizes { width: 32, depth: 2, heads: 2, mlp_ratio: 2, local: None };
+        let sizes = DenoiserSizes { width: 32, depth: 2, heads: 2, mlp_ratio: 2 };
         let (device, mut parameters) = (Device::Cpu, MadeUp::new(&Device::Cpu));
         let denoiser = Denoiser::new(&table, &sizes, &mut parameters, &device).expect("denoiser");
         let i = table.index("S2L2A_10m").expect("modality");

@@ -75,12 +75,6 @@ impl Windows {
         self
     }
 
-    /// Side of a scene's extent in windows: the root of its area.
-    pub fn breadth(&self, scene: usize) -> f64 {
-        let extent = self.scenes[scene].scene.footprint();
-        (extent.width_m * extent.height_m).sqrt() / self.table.window_m()
-    }
-
     /// Number of scenes that hold a modality.
     pub fn holding(&self, modality: usize) -> usize {
         self.scenes.iter().filter(|entry| entry.available.contains(&modality)).count()

@@ -1,6 +1,8 @@
 //! Bad input: a sentence that says what to do, the right exit code, nothing half written, never a panic.
 
-use crate::common::{self, COMPLETE, copgen, copy_scene, failure, files, generate, scene, success};
+use crate::common::{
+    self, COMPLETE, copgen, copy_scene, failure, files, generate, peak_memory, project, scene, success,
+};
 use gdal::raster::Buffer;
 use gdal::{Dataset, DriverManager};
 use std::path::Path;
@@ -331,6 +333,26 @@ fn more_than_the_memory_holds_is_told_before_the_start() {
 }
 
 #[test]
+fn memory_is_what_was_estimated_but_for_the_window() {
+    let model = copgen::model::Manifest::open(&project("models/demo")).expect("manifest");
+    let weights = model.weight_bytes(&project("models/demo"));
+    for samples in [1, 6] {
+        let out = tempfile::tempdir().expect("folder");
+        let count = samples.to_string();
+        let arguments = ["--given", "DEM,LULC", "--generate", "S1RTC,S2L2A", "--steps", "2"];
+        let mut command = generate(&scene(COMPLETE), out.path(), &arguments);
+        let peak = peak_memory(command.args(["--device", "cpu", "--samples", &count, "--batch", &count]));
+        let estimate = model.working_bytes(weights, samples);
+        println!("{samples} at once: {peak} bytes of {estimate}");
+        // Some 200 MB of the estimate are the window's.
+        assert!(
+            cfg!(not(target_os = "linux")) || (estimate - 270_000_000..estimate).contains(&peak),
+            "{peak} of {estimate}"
+        );
+    }
+}
+
+#[test]
 fn without_a_display_the_window_names_the_way_without_one() {
     let mut command = copgen();
     for name in ["DISPLAY", "WAYLAND_DISPLAY", "WAYLAND_SOCKET"] {
@@ -397,8 +419,8 @@ fn pipes_and_devices_are_refused_and_not_waited_for() {
         (vec!["generate", "--scene", &clean, "--model", &model, "--out", &out], "a pipe"),
         (vec!["scene", "list", &parquet], "a pipe"),
         (vec!["scene", "list", "/dev/zero"], "a device"),
-        (vec!["train", "field", &recipe, "--scenes", &clean, "--out", &out], "a pipe"),
-        (vec!["train", "field", "/dev/zero", "--scenes", &clean, "--out", &out], "a device"),
+        (vec!["train", "denoiser", &recipe, "--scenes", &clean, "--out", &out], "a pipe"),
+        (vec!["train", "denoiser", "/dev/zero", "--scenes", &clean, "--out", &out], "a device"),
         (vec!["models", "import", "--denoiser", &weights, "--autoencoders", &clean, "--out", &out], "a pipe"),
         (vec!["verify", &recorded], "a pipe"),
         (vec!["fetch", "--cell", "618U_30L"], "a pipe"),

@@ -14,7 +14,7 @@ fn figures_stand_beside_their_baselines_and_nothing_trained_on_is_measured() {
     let dir = tempfile::tempdir().expect("folder");
     let csv = dir.path().join("figures.csv");
     let tasks = "reconstruct,rest,certainty,dates";
-    let mut command = evaluate("models/demo", "models/recipes/demo.toml");
+    let mut command = evaluate("models/demo", "models/recipes/cascade.toml");
     command.args(["--task", tasks, "--samples", "3", "--steps", "4", "--csv"]).arg(&csv);
     let printed = success(&mut command);
     assert!(printed.contains("holds out of training") && printed.contains("synthetic"), "{printed}");
@@ -25,14 +25,16 @@ fn figures_stand_beside_their_baselines_and_nothing_trained_on_is_measured() {
         let line = text.lines().find(|l| l.starts_with(start)).unwrap_or_else(|| panic!("no {start} in\n{text}"));
         line.split(',').nth(5).expect("value").parse().expect("number")
     };
-    // Latents of the bundled model are the images themselves.
-    assert!(value("reconstruct,S2L2A_10m,MAE,reflectance,model") < 1e-4);
-    assert!(value("reconstruct,LULC,MAE,share of pixels,model") < 1e-6);
     // The mean of realisations is nearer to the truth than a single one, and both know more than nothing.
     let one = value("rest,S2L2A_10m,MAE,reflectance,one sample");
     let mean = value("rest,S2L2A_10m,MAE,reflectance,model");
     let nothing = value("rest,S2L2A_10m,MAE,reflectance,training mean");
     assert!(mean < one && one < nothing, "{mean} {one} {nothing}");
+    // Cells of 40 m tell most of an image, but not all.
+    let cells = value("reconstruct,S2L2A_10m,MAE,reflectance,model");
+    assert!(cells > 1e-3 && cells < 0.03 && cells < nothing, "{cells} {nothing}");
+    let classes = value("reconstruct,LULC,MAE,share of pixels,model");
+    assert!(classes > 1e-3 && classes < 0.08, "{classes}");
     // The bundled scenes hold no series of dates: the report says so instead of inventing one.
     assert!(printed.contains("### dates") && printed.contains("No held-out window has what this needs"));
     // Only 433D and New Zealand are held out among the bundled scenes: 4 windows of the former hold everything.
@@ -51,7 +53,7 @@ fn the_default_preset_solves_unless_another_is_chosen_and_the_report_says_which(
             "7 evaluations of UniPC-2 even in t (none of the presets)",
         ),
     ] {
-        let mut command = evaluate("models/demo", "models/recipes/demo.toml");
+        let mut command = evaluate("models/demo", "models/recipes/cascade.toml");
         // Nothing is sampled for this task.
         let printed = success(command.args(["--task", "reconstruct", "--samples", "1"]).args(chosen));
         assert!(printed.contains(solved), "{printed}");
@@ -60,14 +62,14 @@ fn the_default_preset_solves_unless_another_is_chosen_and_the_report_says_which(
 
 #[test]
 fn what_cannot_be_evaluated_is_refused_with_the_reason() {
-    let message = failure(evaluate("models/demo", "models/recipes/demo.toml").args(["--task", "guess"]), 2);
+    let message = failure(evaluate("models/demo", "models/recipes/cascade.toml").args(["--task", "guess"]), 2);
     let known = "reconstruct, rest, others, bands, radar, clear_radar, radar_cover, radar_alone, level, told_apart, cover, where, certainty, dates, clear";
     assert!(message.contains("guess") && message.contains(known), "{message}");
     // Another recipe holds nothing out.
     let message = failure(&mut evaluate("models/demo", "models/recipes/base.toml"), 1);
     assert!(message.contains("held-out"), "{message}");
     let csv = ["--csv", "figures.txt"];
-    assert!(failure(evaluate("models/demo", "models/recipes/demo.toml").args(csv), 2).contains(".csv"));
+    assert!(failure(evaluate("models/demo", "models/recipes/cascade.toml").args(csv), 2).contains(".csv"));
 }
 
 #[test]
@@ -78,7 +80,7 @@ fn what_reading_finds_out_is_told_once_per_scene_while_training_and_evaluating()
         copy_scene(&name, scenes.path());
     }
     // No ground on Earth is that deep: in one pixel of every window.
-    punch_elevation(&odd, 16, -6000.0, false);
+    punch_elevation(&odd, 16, -6000.0);
     let told = |command: &mut assert_cmd::Command| {
         let output = command.output().expect("the program starts");
         let log = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -87,16 +89,21 @@ fn what_reading_finds_out_is_told_once_per_scene_while_training_and_evaluating()
     };
     let mut command = copgen();
     command.args(["evaluate", "--model"]).arg(project("models/demo"));
-    command.arg("--recipe").arg(project("models/recipes/demo.toml")).arg("--scenes").arg(scenes.path());
+    command.arg("--recipe").arg(project("models/recipes/cascade.toml")).arg("--scenes").arg(scenes.path());
     assert_eq!(told(command.args(["--task", "reconstruct", "--samples", "1"])), 1);
 
-    let recipe = std::fs::read_to_string(project("models/recipes/demo.toml")).expect("recipe");
-    let recipe = recipe.replace("split = \"split.csv\"", "").replace("windows = 2000", "windows = 200");
-    let recipe = recipe.replace("regimes = 6", "regimes = 1");
+    let mut recipe = std::fs::read_to_string(project("models/recipes/base.toml")).expect("recipe");
+    for (from, to) in [
+        ("base_width = 128", "base_width = 8"),
+        ("residual_blocks = 2", "residual_blocks = 1\nnorm_groups = 4"),
+        ("steps = 500000\nbatch = 16", "steps = 1\nbatch = 1"),
+    ] {
+        assert!(recipe.contains(from), "{from}");
+        recipe = recipe.replacen(from, to, 1);
+    }
     std::fs::write(scenes.path().join("tiny.toml"), recipe).expect("recipe");
-    let table = project("models/recipes/demo_modalities.json");
-    std::fs::copy(table, scenes.path().join("demo_modalities.json")).expect("table");
     let mut command = copgen();
-    command.args(["train", "field"]).arg(scenes.path().join("tiny.toml")).arg("--scenes").arg(scenes.path());
+    command.args(["train", "autoencoder", "--only", "DEM"]).arg(scenes.path().join("tiny.toml"));
+    command.arg("--scenes").arg(scenes.path());
     assert_eq!(told(command.arg("--out").arg(scenes.path().join("model"))), 1);
 }

@@ -2,7 +2,7 @@
 
 use crate::common::mirror::{GO_ON, Mirror, TINY, fetch, fetch_with, hashes, network, network_with, on, tiny};
 use crate::common::server::Fault;
-use crate::common::{COMPLETE, failure, files, scene, success};
+use crate::common::{COMPLETE, failure, files, project, scene, success};
 use copgen::Error;
 use copgen::hub::{InstallRequest, Library, Progress, Source, State, install};
 use copgen::model::{Engine, Manifest, Model, sha256_of};
@@ -218,7 +218,7 @@ fn a_folder_with_a_broken_manifest_is_listed_with_the_reason_and_can_be_removed(
     let models = dir.path().join("models");
     let folder = models.join("trained here (2)");
     std::fs::create_dir_all(&folder).expect("folder");
-    for (name, text) in [("manifest.json", "{\"name\": 1"), ("field.safetensors", "half"), ("notes.txt", "mine")] {
+    for (name, text) in [("manifest.json", "{\"name\": 1"), ("denoiser.safetensors", "half"), ("notes.txt", "mine")] {
         std::fs::write(folder.join(name), text).expect("written");
     }
     let printed = success(on(&models).args(["models", "list"]));
@@ -230,6 +230,23 @@ fn a_folder_with_a_broken_manifest_is_listed_with_the_reason_and_can_be_removed(
     assert!(matches!(own.state, State::Broken(_)) && own.removable && !own.usable(), "{own:?}");
     success(on(&models).args(["models", "remove", "trained here (2)", "--yes"]));
     assert_eq!(files(&folder), ["notes.txt"], "what this program did not put there stays");
+    // The same of a cascade, whose manifest can be read and names all of its files.
+    let bundled = Manifest::open(&project("models/demo")).expect("manifest");
+    for file in bundled.files().into_keys().chain([Path::new("manifest.json")]) {
+        std::fs::copy(project("models/demo").join(file), folder.join(file)).expect("copy");
+    }
+    success(on(&models).args(["models", "remove", "trained here (2)", "--yes"]));
+    assert_eq!(files(&folder), ["notes.txt"]);
+    // And of a model as the first version made them: it is told that this one does not compute them.
+    let mut former = serde_json::to_value(&bundled).expect("manifest");
+    former["field"] = serde_json::json!({ "file": "field.safetensors", "sha256": "" });
+    for (name, text) in [("manifest.json", former.to_string().as_str()), ("field.safetensors", "half")] {
+        std::fs::write(folder.join(name), text).expect("written");
+    }
+    let printed = success(on(&models).args(["models", "list"]));
+    assert!(printed.contains("a kind that only version 0.1.0 computes"), "{printed}");
+    success(on(&models).args(["models", "remove", "trained here (2)", "--yes"]));
+    assert_eq!(files(&folder), ["notes.txt"]);
     assert!(!success(on(&models).args(["models", "list"])).contains("trained here"));
     for name in ["..", ".", "a/b", ""] {
         assert!(

@@ -6,7 +6,7 @@ use crate::common::{COMPLETE, copgen, failure, files, generate, project, scene, 
 use crate::common::{access_rights, prepared};
 use copgen::grid::{Crs, Footprint};
 use copgen::modality::{Catalogue, ModalityTable};
-use copgen::model::{read_weights, weight_file};
+use copgen::model::{Manifest, read_weights, weight_file};
 use copgen::scene::{GeoTiff, Meaning, Pixels, Scene, SceneOptions, Window};
 use copgen::view::{Legend, figures, looks, picture, stretch};
 use gdal::Metadata;
@@ -224,14 +224,20 @@ fn a_model_folder_that_was_changed_is_refused() {
         command.arg("--model").arg(dir.path());
         command
     };
-    let weights = dir.path().join("field.safetensors");
-    let mut bytes = std::fs::read(&weights).expect("weights");
-    let last = bytes.len() - 1;
-    bytes[last] ^= 1;
-    std::fs::write(&weights, &bytes).expect("write");
-    assert!(failure(&mut run(), 1).contains("damaged or was changed"));
-    std::fs::remove_file(&weights).expect("remove");
-    assert!(failure(&mut run(), 1).contains("field.safetensors"));
+    let manifest = Manifest::open(dir.path()).expect("manifest");
+    let all = manifest.files();
+    assert!(all.len() > 2, "{all:?}");
+    for name in all.into_keys() {
+        let weights = dir.path().join(name);
+        let whole = std::fs::read(&weights).expect("weights");
+        let mut changed = whole.clone();
+        *changed.last_mut().expect("a byte") ^= 1;
+        std::fs::write(&weights, &changed).expect("write");
+        assert!(failure(&mut run(), 1).contains("damaged or was changed"), "{}", name.display());
+        std::fs::remove_file(&weights).expect("remove");
+        assert!(failure(&mut run(), 1).contains(&*name.to_string_lossy()), "{}", name.display());
+        std::fs::write(&weights, &whole).expect("write");
+    }
     std::fs::write(dir.path().join("manifest.json"), "{\"name\": 1}").expect("write");
     assert!(failure(&mut run(), 1).contains("not a model manifest"));
     std::fs::remove_file(dir.path().join("manifest.json")).expect("remove");

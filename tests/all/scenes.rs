@@ -53,7 +53,7 @@ fn the_published_window_is_the_same_ground_in_every_modality() {
 #[test]
 fn every_bundled_scene_can_be_read_whole_and_names_its_licence() {
     let table: ModalityTable = serde_json::from_str(
-        &std::fs::read_to_string(common::project("models/recipes/demo_modalities.json")).expect("table"),
+        &std::fs::read_to_string(common::project("models/recipes/cascade_modalities.json")).expect("table"),
     )
     .expect("table");
     let mut places = 0;

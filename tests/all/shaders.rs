@@ -1,7 +1,7 @@
 //! The networks on whatever graphics adapter there is; Mesa's software one will do.
 
 use crate::common::published::write_layout;
-use crate::common::{self, COMPLETE, copgen, project, scene, success};
+use crate::common::{self, COMPLETE, copgen, files, project, scene, success};
 use candle_core::{Device, Tensor};
 use copgen::Error;
 use copgen::ensemble::Realisation;
@@ -11,6 +11,7 @@ use copgen::model::{Adapters, Computing, DenoiserSizes, DeviceChoice, Engine, Gp
 use copgen::sampler::{Roles, SamplerOptions};
 use copgen::scene::Window;
 use copgen::verify::verify;
+use gdal::Metadata;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -45,7 +46,7 @@ const HALF_BOUND: f64 = 1e-2;
 
 /// Sizes that fill no tile: 834 tokens, a width of 20.
 fn small() -> DenoiserSizes {
-    DenoiserSizes { width: 20, depth: 2, heads: 1, mlp_ratio: 3, local: None }
+    DenoiserSizes { width: 20, depth: 2, heads: 1, mlp_ratio: 3 }
 }
 
 #[test]
@@ -101,7 +102,7 @@ fn a_network_larger_than_the_limits_is_refused_in_a_sentence() {
     let message = refused.to_string();
     assert!(message.contains("allows buffers of 1 MB") && message.contains("compute on cpu"), "{message}");
     // One that fits, but whose space between layers does not.
-    let sizes = DenoiserSizes { width: 128, depth: 0, heads: 8, mlp_ratio: 8, local: None };
+    let sizes = DenoiserSizes { width: 128, depth: 0, heads: 8, mlp_ratio: 8 };
     let denoiser = engine.denoiser(&table, &sizes, &mut MadeUp::new(&Device::Cpu)).expect("denoiser");
     let latents: Vec<Tensor> = table
         .iter()
@@ -202,10 +203,14 @@ fn devices_are_named_on_the_command_line() {
     let fixtures = project("tests/fixtures/parity-beta");
     let printed = success(copgen().args(["verify", "--device", "gpu"]).arg(&fixtures));
     assert!(printed.contains("max relative error"), "{printed}");
-    // The bundled model's kind computes on the CPU, and says so.
+    // The bundled model's pixels are drawn there, and its files say so.
     let out = tempfile::tempdir().expect("folder");
     let arguments = ["--samples", "1", "--steps", "1", "--device", "gpu"];
     let output = common::generate(&scene(COMPLETE), out.path(), &arguments).output().expect("output");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && told.contains("computes on the CPU"), "{told}");
+    assert!(output.status.success() && !told.contains("computes on the CPU"), "{told}");
+    let name = files(out.path()).into_iter().find(|name| name.ends_with(".tif")).expect("a file");
+    let file = gdal::Dataset::open(out.path().join(&name)).expect("raster");
+    let computed = file.metadata_item("computed", "").expect("lineage");
+    assert!(computed.contains("CPU with") && computed.contains("drawn in f32 on "), "{computed}");
 }

@@ -2,7 +2,7 @@
 
 use crate::common::catalogue::{CELL, Catalogue, elevation, ground, real};
 use crate::common::server::Fault;
-use crate::common::{copgen, failure, files, generate, success};
+use crate::common::{copgen, failure, files, generate, peak_memory, success};
 use copgen::grid::{Crs, GridCell};
 use copgen::modality::{Location, ModalityTable, Value};
 use copgen::scene::{Scene, Window};
@@ -307,13 +307,6 @@ fn large(path: &Path) {
     }
 }
 
-/// Largest memory of a process so far, bytes.
-fn peak(id: u32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    let line = text.lines().find(|line| line.starts_with("VmHWM:"))?;
-    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
-}
-
 #[test]
 fn of_a_large_file_only_the_window_is_read() {
     let catalogue = Catalogue::start();
@@ -324,20 +317,10 @@ fn of_a_large_file_only_the_window_is_read() {
     let size = std::fs::metadata(&red).expect("file").len();
     assert!(size > 1_000_000_000, "{size}");
     std::fs::write(config.path().join("sources.toml"), catalogue.sources()).expect("sources");
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_copgen"));
+    let mut command = copgen();
     command.args(["fetch", "--cell", CELL, "--from", "2023-01-01", "--to", "2023-12-31", "--families", "S2L2A"]);
-    command.env("COPGEN_HOME", env!("CARGO_MANIFEST_DIR")).env("COPGEN_CONFIG", config.path());
-    command.env("COPGEN_PLACES", config.path().join("places")).stdout(std::process::Stdio::null());
-    let mut child = command.spawn().expect("program");
-    let mut most = 0;
-    let status = loop {
-        most = most.max(peak(child.id()).unwrap_or(0));
-        match child.try_wait().expect("status") {
-            Some(status) => break status,
-            None => std::thread::sleep(Duration::from_millis(2)),
-        }
-    };
-    assert!(status.success());
+    command.env("COPGEN_CONFIG", config.path()).env("COPGEN_PLACES", config.path().join("places"));
+    let most = peak_memory(&command);
     let sent = catalogue.server.sent("/files/B04.tif");
     let ranges: Vec<_> = catalogue
         .server

@@ -200,7 +200,7 @@ fn denoiser_sizes_d1() {
     for (width, depth, heads, parameters) in
         [(1024, 20, 16, 286_986_562), (1152, 28, 16, 501_092_674), (1536, 30, 24, 951_274_306)]
     {
-        let sizes = DenoiserSizes { width, depth, heads, mlp_ratio: 4, local: None };
+        let sizes = DenoiserSizes { width, depth, heads, mlp_ratio: 4 };
         let mut count = Count::default();
         Denoiser::new(&ModalityTable::published(), &sizes, &mut count, &Device::Cpu).expect("denoiser");
         assert_eq!(count.0, parameters, "width {width}");

@@ -1,9 +1,9 @@
 //! Training: tiny models from the bundled scenes, end to end through the program.
 
-use crate::common::{COMPLETE, copgen, copy_scene, failure, files, generate, project, punch_elevation, scene, success};
+use crate::common::{COMPLETE, copgen, failure, files, generate, project, scene, success};
 use std::path::{Path, PathBuf};
 
-/// Recipes next to each other in a folder: the bundled one and one with autoencoders, both tiny.
+/// Two recipes of the published kind in a folder, both tiny; one has more steps than the other.
 struct Recipes {
     dir: tempfile::TempDir,
 }
@@ -19,8 +19,6 @@ fn shrunk(text: &str, changes: &[(&str, toml::Value)]) -> String {
         }
         at.insert(last.into(), value.clone());
     }
-    // The few bundled scenes are split by the change above.
-    table.get_mut("data").and_then(toml::Value::as_table_mut).expect("data").remove("split");
     toml::to_string(&table).expect("TOML")
 }
 
@@ -28,7 +26,7 @@ impl Recipes {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("folder");
         let held_out = toml::Value::Array(vec!["newzealand".into()]);
-        let tiny: Vec<(&str, toml::Value)> = vec![
+        let mut tiny: Vec<(&str, toml::Value)> = vec![
             ("data.held_out", held_out),
             ("denoiser.sizes.width", 32.into()),
             ("denoiser.sizes.depth", 2.into()),
@@ -38,17 +36,6 @@ impl Recipes {
             ("denoiser.optimiser.accumulation", 1.into()),
             ("denoiser.optimiser.warm_up", 5.into()),
             ("denoiser.optimiser.learning_rate", 4e-3.into()),
-        ];
-        let text = std::fs::read_to_string(project("models/recipes/demo.toml")).expect("recipe");
-        let mut changes = tiny.clone();
-        changes.extend([("field.windows", 30.into()), ("denoiser.optimiser.steps", 12.into())]);
-        std::fs::write(dir.path().join("field.toml"), shrunk(&text, &changes)).expect("write");
-        let table = project("models/recipes/demo_modalities.json");
-        std::fs::copy(table, dir.path().join("demo_modalities.json")).expect("table");
-
-        let text = std::fs::read_to_string(project("models/recipes/base.toml")).expect("recipe");
-        let mut changes = tiny;
-        changes.extend([
             ("modalities", "small_modalities.json".into()),
             ("data.accept_grd_as_rtc", true.into()),
             ("autoencoder.sizes.base_width", 8.into()),
@@ -65,8 +52,11 @@ impl Recipes {
             ("denoiser.optimiser.steps", 60.into()),
             ("denoiser.optimiser.betas", toml::Value::Array(vec![0.9.into(), 0.99.into()])),
             ("denoiser.optimiser.ema", 0.9.into()),
-        ]);
-        std::fs::write(dir.path().join("autoencoders.toml"), shrunk(&text, &changes)).expect("write");
+        ];
+        let text = std::fs::read_to_string(project("models/recipes/base.toml")).expect("recipe");
+        std::fs::write(dir.path().join("tiny.toml"), shrunk(&text, &tiny)).expect("write");
+        tiny.extend([("denoiser.optimiser.steps", 12.into()), ("denoiser.withheld", 0.1.into())]);
+        std::fs::write(dir.path().join("short.toml"), shrunk(&text, &tiny)).expect("write");
         let table = project("tests/fixtures/small_modalities.json");
         std::fs::copy(table, dir.path().join("small_modalities.json")).expect("table");
         Self { dir }
@@ -79,11 +69,20 @@ impl Recipes {
     fn train(&self, what: &str, recipe: &str, out: &str) -> assert_cmd::Command {
         let mut command = copgen();
         command.args(["train", what]).arg(self.path(recipe)).arg("--scenes").arg(project("assets/scenes"));
-        command.arg("--out").arg(self.path(out));
-        if what != "field" {
-            command.args(["--log-every", "1"]);
-        }
+        command.arg("--out").arg(self.path(out)).args(["--log-every", "1"]);
         command
+    }
+
+    /// Folders with the same trained autoencoders.
+    fn with_autoencoders(&self, folders: &[&str]) {
+        let (first, others) = folders.split_first().expect("a folder");
+        success(&mut self.train("autoencoder", "tiny.toml", first));
+        for other in others {
+            std::fs::create_dir(self.path(other)).expect("folder");
+            for name in files(&self.path(first)) {
+                std::fs::copy(self.path(first).join(&name), self.path(other).join(&name)).expect("copy");
+            }
+        }
     }
 }
 
@@ -101,17 +100,17 @@ fn losses(dir: &Path, what: &str) -> Vec<(String, String)> {
 fn autoencoders_and_a_denoiser_of_the_published_kind_learn_and_run() {
     let recipes = Recipes::new();
     let model = recipes.path("model");
-    let missing = failure(&mut recipes.train("denoiser", "autoencoders.toml", "model"), 1);
+    let missing = failure(&mut recipes.train("denoiser", "tiny.toml", "model"), 1);
     assert!(missing.contains("autoencoder_"), "{missing}");
 
-    let printed = success(&mut recipes.train("autoencoder", "autoencoders.toml", "model"));
+    let printed = success(&mut recipes.train("autoencoder", "tiny.toml", "model"));
     assert!(printed.contains("held-out error"));
     // Patch PCA already explains most; a few steps must not make it worse by much.
     let dem: Vec<f64> =
         losses(&model, "autoencoder_DEM").iter().map(|(_, loss)| loss.parse().expect("number")).collect();
     assert!(dem.len() == 6 && dem.iter().all(|loss| loss.is_finite() && *loss < 0.2), "{dem:?}");
 
-    success(&mut recipes.train("denoiser", "autoencoders.toml", "model"));
+    success(&mut recipes.train("denoiser", "tiny.toml", "model"));
     let curve: Vec<f64> = losses(&model, "denoiser").iter().map(|(_, loss)| loss.parse().expect("number")).collect();
     let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
     assert!(mean(&curve[50..]) < 0.8 * mean(&curve[..10]), "the loss does not fall: {curve:?}");
@@ -123,23 +122,22 @@ fn autoencoders_and_a_denoiser_of_the_published_kind_learn_and_run() {
     assert_eq!(files(&out).len(), 1);
     // The same recipe and seed give the same weights, now with latents from the disk.
     let first = std::fs::read(model.join("denoiser.safetensors")).expect("weights");
-    success(&mut recipes.train("denoiser", "autoencoders.toml", "model"));
+    success(&mut recipes.train("denoiser", "tiny.toml", "model"));
     assert!(first == std::fs::read(model.join("denoiser.safetensors")).expect("weights"));
 }
 
 #[test]
 fn a_training_that_was_stopped_goes_on_as_if_it_had_not_been() {
     let recipes = Recipes::new();
-    success(&mut recipes.train("field", "field.toml", "whole"));
-    success(&mut recipes.train("field", "field.toml", "stopped"));
-    success(&mut recipes.train("denoiser", "field.toml", "whole"));
+    recipes.with_autoencoders(&["whole", "stopped"]);
+    success(&mut recipes.train("denoiser", "short.toml", "whole"));
     let whole = losses(&recipes.path("whole"), "denoiser");
     assert_eq!(whole.len(), 12);
 
     // Killed in the middle, after some checkpoint.
     let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin!("copgen"))
         .args(["train", "denoiser"])
-        .arg(recipes.path("field.toml"))
+        .arg(recipes.path("short.toml"))
         .arg("--scenes")
         .arg(project("assets/scenes"))
         .arg("--out")
@@ -153,12 +151,12 @@ fn a_training_that_was_stopped_goes_on_as_if_it_had_not_been() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     // A second training would mix its files with those of the first.
-    let message = failure(&mut recipes.train("denoiser", "field.toml", "stopped"), 1);
+    let message = failure(&mut recipes.train("denoiser", "short.toml", "stopped"), 1);
     assert!(message.contains("Another training writes to this folder"), "{message}");
     child.kill().expect("kill");
     child.wait().expect("its end");
     assert!(!stopped.join("manifest.json").exists(), "it had already ended");
-    success(recipes.train("denoiser", "field.toml", "stopped").arg("--resume"));
+    success(recipes.train("denoiser", "short.toml", "stopped").arg("--resume"));
     assert_eq!(losses(&stopped, "denoiser"), whole);
     let weights = |name: &str| std::fs::read(recipes.path(name).join("denoiser.safetensors")).expect("weights");
     assert!(weights("whole") == weights("stopped"));
@@ -168,14 +166,14 @@ fn a_training_that_was_stopped_goes_on_as_if_it_had_not_been() {
     for name in ["sheets/000012.png", "denoiser_loss.png", "manifest.json"] {
         std::fs::remove_file(stopped.join(name)).expect("remove");
     }
-    success(recipes.train("denoiser", "field.toml", "stopped").arg("--resume"));
+    success(recipes.train("denoiser", "short.toml", "stopped").arg("--resume"));
     for name in ["sheets/000012.png", "denoiser_loss.png", "manifest.json"] {
         assert!(stopped.join(name).exists(), "{name}");
     }
     assert_eq!(losses(&stopped, "denoiser"), whole);
 
     // A checkpoint of another recipe is refused.
-    let text = std::fs::read_to_string(recipes.path("field.toml")).expect("recipe");
+    let text = std::fs::read_to_string(recipes.path("short.toml")).expect("recipe");
     std::fs::write(recipes.path("other.toml"), text.replace("learning_rate = 0.004", "learning_rate = 0.003"))
         .expect("write");
     let message = failure(recipes.train("denoiser", "other.toml", "stopped").arg("--resume"), 1);
@@ -184,20 +182,20 @@ fn a_training_that_was_stopped_goes_on_as_if_it_had_not_been() {
     // Fine-tuning leaves what the denoiser works on as it is, and with low rank all but its products.
     for more in [vec![], vec!["--low-rank", "2"]] {
         let name = format!("tuned {}", more.len());
-        success(recipes.train("denoiser", "field.toml", &name).arg("--from").arg(recipes.path("whole")).args(&more));
-        let field = |dir: &str| std::fs::read(recipes.path(dir).join("field.safetensors")).expect("field");
-        assert!(field("whole") == field(&name) && weights("whole") != weights(&name));
+        success(recipes.train("denoiser", "short.toml", &name).arg("--from").arg(recipes.path("whole")).args(&more));
+        let coder = |dir: &str| std::fs::read(recipes.path(dir).join("autoencoder_DEM.safetensors")).expect("weights");
+        assert!(coder("whole") == coder(&name) && weights("whole") != weights(&name));
         success(copgen().args(["models", "inspect"]).arg(recipes.path(&name)));
     }
-    let message = failure(recipes.train("denoiser", "field.toml", "none").args(["--low-rank", "2"]), 2);
+    let message = failure(recipes.train("denoiser", "short.toml", "none").args(["--low-rank", "2"]), 2);
     assert!(message.contains("--from"), "{message}");
 }
 
 #[test]
 fn a_loss_that_is_not_finite_stops_the_training_and_keeps_the_checkpoint() {
     let recipes = Recipes::new();
-    success(&mut recipes.train("field", "field.toml", "model"));
-    let text = std::fs::read_to_string(recipes.path("field.toml")).expect("recipe");
+    recipes.with_autoencoders(&["model"]);
+    let text = std::fs::read_to_string(recipes.path("short.toml")).expect("recipe");
     let text = text.replace("learning_rate = 0.004", "learning_rate = 1e30").replace("warm_up = 5", "warm_up = 1");
     std::fs::write(recipes.path("wild.toml"), text).expect("write");
     let message = failure(recipes.train("denoiser", "wild.toml", "model").args(["--save-every", "1"]), 1);
@@ -209,13 +207,13 @@ fn a_loss_that_is_not_finite_stops_the_training_and_keeps_the_checkpoint() {
 #[test]
 fn bad_recipes_are_refused_with_the_reason() {
     let recipes = Recipes::new();
-    let text = std::fs::read_to_string(recipes.path("field.toml")).expect("recipe");
+    let text = std::fs::read_to_string(recipes.path("short.toml")).expect("recipe");
     for (change, word) in [
         (("batch = 4", "batch = 0"), "batch"),
         (("heads = 2", "heads = 5"), "heads"),
         (("withheld = 0.1", "withheld = 7.0"), "0…1"),
-        (("turns = true", "turns = true\nspin = true"), "spin"),
-        (("windows = 30", "windows = 0"), "windows"),
+        (("turns = false", "turns = false\nspin = true"), "spin"),
+        (("cached_windows = 8", "cached_windows = 0"), "windows"),
     ] {
         let changed = text.replace(change.0, change.1);
         assert_ne!(changed, text, "{change:?}");
@@ -223,32 +221,10 @@ fn bad_recipes_are_refused_with_the_reason() {
         let message = failure(&mut recipes.train("denoiser", "bad.toml", "model"), 1);
         assert!(message.contains(word) && message.contains("bad.toml"), "{change:?}: {message}");
     }
-    let message = failure(recipes.train("denoiser", "field.toml", "model").args(["--device", "abacus"]), 2);
+    let message = failure(recipes.train("denoiser", "short.toml", "model").args(["--device", "abacus"]), 2);
     assert!(message.contains("abacus"), "{message}");
     // The published recipe is one, and of the published size.
     let (recipe, table) = copgen::train::Recipe::open(&project("models/recipes/base.toml")).expect("recipe");
     let sizes = recipe.denoiser.sizes.expect("sizes");
     assert_eq!((sizes.width, sizes.depth, table.window_m()), (1024, 20, 1920.0));
-}
-
-#[test]
-fn a_field_is_not_fitted_to_what_was_filled_in() {
-    let recipes = Recipes::new();
-    let scenes = tempfile::tempdir().expect("folder");
-    let holed = copy_scene(COMPLETE, scenes.path());
-    // Some of every window.
-    punch_elevation(&holed, 8, -32767.0, true);
-    let fit = |scenes: &Path, out: &str| {
-        let mut command = copgen();
-        command.args(["train", "field"]).arg(recipes.path("field.toml")).arg("--scenes").arg(scenes);
-        command.arg("--out").arg(recipes.path(out));
-        command
-    };
-    let message = failure(&mut fit(scenes.path(), "holed"), 2);
-    assert!(message.contains("DEM have pixels without data") && message.contains("30 windows"), "{message}");
-    // Where another scene shows it without holes, that one alone tells of it.
-    for name in files(&project("assets/scenes")).into_iter().filter(|name| name != COMPLETE) {
-        copy_scene(&name, scenes.path());
-    }
-    success(&mut fit(scenes.path(), "mixed"));
 }

@@ -7,7 +7,7 @@ use copgen::model::{Computing, DeviceChoice, Precision};
 use copgen::project::Project;
 use copgen::sampler::Role;
 use egui_kittest::Harness;
-use egui_kittest::kittest::{NodeT, Queryable};
+use egui_kittest::kittest::Queryable;
 
 #[test]
 fn a_place_is_read_sampled_shown_and_exported() {
@@ -446,17 +446,34 @@ fn what_is_computed_on_is_chosen_and_told() {
     let mut harness = window();
     wait(&mut harness, "reading the first scene", observed);
     press(&mut harness, "Advanced");
-    // Its networks are small: there is nothing to choose for the bundled model's kind.
-    let list = harness.get_by_role_and_label(egui::accesskit::Role::ComboBox, "Compute on");
-    assert!(list.accesskit_node().is_disabled());
     snapshot(&mut harness, "advanced");
+    harness.get_by_role_and_label(egui::accesskit::Role::ComboBox, "Compute on").click();
+    harness.run_steps(3);
+    // Only what the bundled model's kind can be held in is offered.
+    let offered = ["automatic", "CPU", "graphics adapter", "graphics adapter, half precision"];
+    for name in offered {
+        assert!(harness.query_by_label(name).is_some(), "{name}");
+    }
+    for name in ["CPU, 16-bit integers", "CPU, bfloat16", "CPU, 8-bit integers"] {
+        assert!(harness.query_by_label(name).is_none(), "{name}");
+    }
+    press(&mut harness, "graphics adapter");
     let computing = Computing { device: DeviceChoice::Gpu, precision: Precision::F32 };
-    apply(&mut harness, Command::Computing(computing));
     assert_eq!(harness.state().session().request().expect("request").computing, computing);
     apply(&mut harness, Command::Samples(1));
+    apply(&mut harness, Command::Steps(2));
     apply(&mut harness, Command::Generate);
-    // Another device than makes sense is told, and does not stop anything.
     wait(&mut harness, "sampling", |w| w.session().run().is_some_and(|run| run.state == RunState::Finished));
+    let run = harness.state().session().run().expect("run");
+    let made = run.realisations.first().expect("a realisation");
+    assert!(made.computed.contains("CPU with") && made.computed.contains("drawn in f32 on "), "{}", made.computed);
+    // Another precision than the model is held in is told, and does not stop anything.
+    apply(&mut harness, Command::Computing(Computing { device: DeviceChoice::Cpu, precision: Precision::I16 }));
+    apply(&mut harness, Command::Generate);
+    wait(&mut harness, "sampling", |w| {
+        let runs = w.session().runs.all();
+        runs.len() == 2 && runs.iter().all(|run| run.state == RunState::Finished)
+    });
     let notes = &harness.state().session().notes;
-    assert!(notes.iter().any(|note| note.text.contains("computes on the CPU")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.text.contains("computes in float32")), "{notes:?}");
 }

@@ -34,7 +34,9 @@ pub(crate) fn show(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) 
         ui.label("Preset");
         presets(ui, session, commands);
         ui.end_row();
-        if !session.choices.now().keep.is_empty() {
+        // A cascade takes what is known in one evaluation: there is nothing to choose.
+        let probed = session.model.as_ref().is_some_and(|model| model.manifest.has_autoencoders());
+        if probed && !session.choices.now().keep.is_empty() {
             ui.label("Kept pixels");
             keeping(ui, session, commands);
             ui.end_row();
@@ -225,26 +227,15 @@ fn computing(ui: &mut Ui, session: &Session, commands: &mut Vec<Command>) {
     let is = |device: DeviceChoice, precision: Precision| now.device == device && now.precision == precision;
     let name = all.iter().find(|(_, device, precision, _)| is(*device, *precision)).map_or("other", |(name, ..)| name);
     let manifest = session.model.as_ref().map(|model| &model.manifest);
-    let field = manifest.is_some_and(|manifest| manifest.field.is_some());
     let offered = |precision: Precision| manifest.is_none_or(|manifest| manifest.holds_as(precision));
-    let list = ui.add_enabled_ui(!field, |ui| {
-        egui::ComboBox::from_id_salt("computing").selected_text(if field { "CPU" } else { name }).width(180.0).show_ui(
-            ui,
-            |ui| {
-                for (name, device, precision, hover) in
-                    all.into_iter().filter(|&(_, _, precision, _)| offered(precision))
-                {
-                    if ui.selectable_label(is(device, precision), name).on_hover_text(hover).clicked() {
-                        commands.push(Command::Computing(Computing { device, precision }));
-                    }
-                }
-            },
-        )
+    let list = egui::ComboBox::from_id_salt("computing").selected_text(name).width(180.0).show_ui(ui, |ui| {
+        for (name, device, precision, hover) in all.into_iter().filter(|&(_, _, precision, _)| offered(precision)) {
+            if ui.selectable_label(is(device, precision), name).on_hover_text(hover).clicked() {
+                commands.push(Command::Computing(Computing { device, precision }));
+            }
+        }
     });
-    let response = list
-        .inner
-        .response
-        .on_disabled_hover_text("The networks of this kind of model are small and compute on the CPU");
+    let response = list.response;
     let response = if manifest.is_some_and(|manifest| manifest.cascade.is_some()) {
         response.on_hover_text("A graphics adapter draws this model's pixels; all the rest is computed on the CPU")
     } else {

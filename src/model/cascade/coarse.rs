@@ -377,7 +377,7 @@ impl NoisePredictor for Coarse {
     fn noise_knowing(&self, latents: &[Tensor], times: &[Vec<f32>], known: &[Option<Known>]) -> Result<Vec<Tensor>> {
         let side = self.cells.side;
         let cells = |known: &Option<Known>| -> Result<Option<KnownCells>> {
-            let Some((latent, set)) = known.as_ref().map(Known::as_cells).transpose()?.flatten() else {
+            let Some((latent, set)) = known.as_ref().map(Known::as_cells).transpose()? else {
                 return Ok(None);
             };
             Ok(Some(KnownCells { mask: Mask::from_fn(side, side, |cell| set[cell] > 0.5), latent }))

@@ -56,11 +56,6 @@ impl ShaderDenoiser {
     ) -> Result<Self> {
         sizes.check()?;
         let head = sizes.width / sizes.heads;
-        if sizes.local.is_some() {
-            return Err(Error::Device(
-                "The shaders compute no local network, which this denoiser has; compute on cpu.".into(),
-            ));
-        }
         if !head.is_multiple_of(4) || head > LARGEST_HEAD {
             return Err(Error::Device(format!(
                 "Attention heads of {head} features do not suit the shaders, which take multiples of 4 up to {LARGEST_HEAD}; compute on cpu."

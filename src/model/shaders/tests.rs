@@ -326,7 +326,7 @@ fn a_refiner_draws_what_it_draws_on_a_cpu_in_any_batch() {
 fn heads_and_channels_that_do_not_suit_are_refused() {
     let Some(gpu) = gpu() else { return };
     let table = ModalityTable::published();
-    let sizes = crate::model::DenoiserSizes { width: 12, depth: 0, heads: 2, mlp_ratio: 1, local: None };
+    let sizes = crate::model::DenoiserSizes { width: 12, depth: 0, heads: 2, mlp_ratio: 1 };
     let refused = ShaderDenoiser::new(&table, &sizes, &mut MadeUp::new(&Device::Cpu), gpu).err().expect("refused");
     assert!(refused.to_string().contains("heads of 6 features"), "{refused}");
     let sizes = AutoencoderSizes { base_width: 6, norm_groups: 3, ..AutoencoderSizes::published() };

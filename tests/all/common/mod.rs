@@ -28,6 +28,8 @@ pub const COMPLETE: &str = "433D_629L_3_1";
 pub fn copgen() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_copgen"));
     command.env("COPGEN_HOME", env!("CARGO_MANIFEST_DIR"));
+    // Without it a layer of Mesa's complains on the error stream whenever adapters are looked for.
+    command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
     command
 }
 
@@ -53,6 +55,36 @@ pub fn failure(command: &mut Command, code: i32) -> String {
     assert_eq!(output.status.code(), Some(code), "{error}");
     assert!(!error.contains("panicked"), "{error}");
     error
+}
+
+/// Runs a command that must succeed; its largest memory, bytes, and 0 where the system does not tell.
+pub fn peak_memory(command: &Command) -> u64 {
+    let mut plain = std::process::Command::new(command.get_program());
+    plain.args(command.get_args()).stdout(std::process::Stdio::null());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => plain.env(name, value),
+            None => plain.env_remove(name),
+        };
+    }
+    let mut child = plain.spawn().expect("the program starts");
+    let path = format!("/proc/{}/status", child.id());
+    let so_far = || -> Option<u64> {
+        let text = std::fs::read_to_string(&path).ok()?;
+        let line = text.lines().find(|line| line.starts_with("VmHWM:"))?;
+        Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+    };
+    let mut most = 0;
+    loop {
+        most = most.max(so_far().unwrap_or(0));
+        match child.try_wait().expect("status") {
+            Some(status) => {
+                assert!(status.success(), "{status}");
+                return most;
+            }
+            None => std::thread::sleep(std::time::Duration::from_millis(2)),
+        }
+    }
 }
 
 /// The same command, run by a shell after this preparation (`umask 027`).
@@ -100,8 +132,8 @@ pub fn copy_scene(name: &str, to: &Path) -> PathBuf {
     target
 }
 
-/// Puts a number into one elevation of every `every` along both sides of a scene's, declared as no data if it is to be.
-pub fn punch_elevation(scene: &Path, every: usize, value: f32, no_data: bool) {
+/// Puts a number into one elevation of every `every` along both sides of a scene's.
+pub fn punch_elevation(scene: &Path, every: usize, value: f32) {
     let options = gdal::DatasetOptions { open_flags: gdal::GdalOpenFlags::GDAL_OF_UPDATE, ..Default::default() };
     let dem = gdal::Dataset::open_ex(scene.join("DEM.tif"), options).expect("raster");
     let mut band = dem.rasterband(1).expect("band");
@@ -111,9 +143,6 @@ pub fn punch_elevation(scene: &Path, every: usize, value: f32, no_data: bool) {
     let chosen = |pixel: usize| (pixel % width).is_multiple_of(every) && (pixel / width).is_multiple_of(every);
     pixels.filter(|(pixel, _)| chosen(*pixel)).for_each(|(_, v)| *v = value);
     band.write((0, 0), (width, height), &mut heights).expect("write");
-    if no_data {
-        band.set_no_data_value(Some(f64::from(value))).expect("no data");
-    }
 }
 
 /// Names of the files in a folder, sorted; none if it does not exist.

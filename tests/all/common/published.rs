@@ -112,7 +112,7 @@ pub fn write_layout(dir: &Path) -> (PathBuf, PathBuf) {
 
 /// Writes a small denoiser of made-up weights for a table.
 pub fn write_denoiser(path: &Path, table: &ModalityTable) {
-    let sizes = DenoiserSizes { width: 32, depth: 2, heads: 2, mlp_ratio: 4, local: None };
+    let sizes = DenoiserSizes { width: 32, depth: 2, heads: 2, mlp_ratio: 4 };
     let mut source = MadeUp::default();
     Denoiser::new(table, &sizes, &mut source, &Device::Cpu).expect("denoiser");
     write_pth(path, &index(&source.entries), &source.entries);
