@@ -14,6 +14,8 @@ const WINDOWS: usize = 64;
 const GIVEN_RADIUS: usize = 2;
 /// Windows that what is given leaves to choose from, at each cell.
 const LEFT: f64 = 10.0;
+/// The most that distances are divided by for that: another class, or one that is not known, stays far away.
+const SOFTEST: f32 = 12.0;
 /// Deviation of given measurements, standardised, within which they count as alike, and that of shares of classes.
 const ALIKE: f32 = 0.5;
 const ALIKE_SHARES: f32 = 0.3;
@@ -138,10 +140,10 @@ impl Conditions {
         let chosen: Vec<usize> = order.iter().map(|(_, at)| numbers[*at]).collect();
         let softness = |cell: usize| softness(order.iter().map(|(_, at)| leasts[*at][cell]).collect());
         let mut softness: Vec<(f32, f32)> = (0..count).map(softness).collect();
-        // Where few windows fit at all, these are chosen from.
+        // Where few windows fit at all, or hold what is given, these are chosen from.
         let mut sorted: Vec<f32> = softness.iter().map(|(_, softness)| *softness).collect();
         sorted.sort_by(f32::total_cmp);
-        softness.iter_mut().for_each(|(_, softness)| *softness = softness.min(sorted[count / 2]));
+        softness.iter_mut().for_each(|(_, softness)| *softness = softness.min(sorted[count / 2]).min(SOFTEST));
         let all = parallel::map(&chosen, |number| {
             let mut pairs = Vec::with_capacity(count * count);
             given_distances(exemplars, table, given, *number, |row, sums| {
