@@ -67,7 +67,10 @@ impl Lineage {
             let keep = &request.keep[i];
             format!("{}, kept where {}, {} m from what is not", given(i), keep.known.describe(), keep.buffer_m)
         };
-        let method = format!("estimates kept to what is observed by at most {} probes a step", options.keep.probes());
+        let method = format!(
+            "estimates kept to what is observed by the model itself if it takes what is known, else by at most {} probes a step",
+            options.keep.probes()
+        );
         let settings = serde_json::json!(Settings::of(table, request)).to_string();
         let mut metadata = vec![
             ("synthetic", "yes".to_owned()),

@@ -73,7 +73,7 @@ fn solvers_are_compared_where_a_place_has_what_a_question_needs() {
     assert!(half(2) > 1e-6, "{}", found["half"][2]["what"]);
     let text = std::fs::read_to_string(&out).expect("table");
     assert!(
-        text.contains("copgen solvers --places") && text.contains("CPU cores") && text.contains("| UniPC-3"),
+        text.contains("copgen solvers --model") && text.contains("CPU cores") && text.contains("| UniPC-3"),
         "{text}"
     );
 
