@@ -5,7 +5,9 @@ use super::columns::Columns;
 use super::perform::{Bench, collection_id};
 use super::pins::Pins;
 use super::plan::{Plan, Row, rows};
-use super::store::{BATCH_FILE, Claim, Header, PLAN_FILE, Store, failure_file, header, key, open, whole, worker};
+use super::store::{
+    BATCH_FILE, Claim, FORMAT, Header, PLAN_FILE, Store, failure_file, header, key, open, whole, worker,
+};
 use crate::error::{Error, Result};
 use crate::model::{Computing, Model};
 use crate::net::Network;
@@ -152,7 +154,7 @@ pub fn run_batch(
             kept.rewind().map_err(wrong)?;
             let mut bytes = Vec::new();
             std::io::Read::read_to_end(&mut kept, &mut bytes).map_err(wrong)?;
-            begin(store.as_ref(), &bytes, Header { format: 1, plan: identity.clone(), pins: own.clone() })?
+            begin(store.as_ref(), &bytes, Header { format: FORMAT, plan: identity.clone(), pins: own.clone() })?
         }
     };
     same_plan(&header, &identity, store.as_ref())?;

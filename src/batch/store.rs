@@ -26,7 +26,7 @@ pub(super) const RECORD_FILE: &str = "job.json";
 pub(super) const ITEM_FILE: &str = "item.json";
 
 /// Raised when stores of before cannot be gone on with.
-const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
 
 /// `batch.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,14 +1,11 @@
 //! `copgen batch`: many jobs of a plan, by one worker or many.
 
+use super::chosen::ChosenModel;
 use super::{interrupt, progress_bar};
 use crate::batch::{BatchOptions, JobLine, Plan, Region, Report, Status, Summary, Told, collect, run_batch, status};
 use crate::error::{Error, Result};
-use crate::files::bundled;
-use crate::hub::model_folder;
-use crate::model::{Computing, DeviceChoice, Precision};
 use indicatif::ProgressBar;
 use std::io::IsTerminal;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -31,15 +28,8 @@ pub(super) struct Batch {
     /// Of a data set, only cells in this box of degrees.
     #[arg(long, value_name = "WEST,SOUTH,EAST,NORTH", allow_hyphen_values = true)]
     region: Option<Region>,
-    /// Model: a folder, or a name of "copgen models list"; the bundled demonstration model if left out.
-    #[arg(long)]
-    model: Option<PathBuf>,
-    /// Where to compute: auto, cpu, gpu, cuda or metal.
-    #[arg(long, value_enum, default_value = "auto")]
-    device: DeviceChoice,
-    /// How weights are held and multiplied: bf16, i16 or i8 on the CPU, f16 on a gpu, f32 on any.
-    #[arg(long, value_enum, default_value = "f32")]
-    precision: Precision,
+    #[command(flatten)]
+    chosen: ChosenModel,
     /// Only every n-th row, from the i-th on, counted from 0: 3/16.
     #[arg(long, value_name = "I/N", value_parser = parse_shard)]
     shard: Option<(usize, usize)>,
@@ -105,8 +95,7 @@ impl Batch {
             return Err(Error::request("Name a plan, and a store with --out."));
         };
         let plan = Plan::open(&plan, self.region, &self.options)?;
-        let dir = self.model.as_deref().map_or_else(|| bundled("models/demo"), model_folder)?;
-        let computing = Computing { device: self.device, precision: self.precision };
+        let (computing, dir) = (self.chosen.computing(), self.chosen.folder()?);
         let options =
             BatchOptions { shard: self.shard, limit: self.limit, retry: self.retry, keep_going: self.keep_going };
         let mut shown = Shown::new();

@@ -1,12 +1,11 @@
 //! `copgen generate`: the window's job without the window.
 
+use super::chosen::ChosenModel;
 use super::{interrupt, progress_bar};
 use crate::error::Result;
 use crate::export::{Delivery, DeliveryOptions, Export, ExportRequest};
-use crate::files::bundled;
-use crate::hub::model_folder;
 use crate::job::{Event, RequestOptions, enough_memory, run};
-use crate::model::{Computing, DeviceChoice, Manifest, Model, Precision};
+use crate::model::{Manifest, Model};
 use crate::process::memory_limit;
 use crate::source::Kept;
 use std::path::PathBuf;
@@ -17,16 +16,8 @@ use std::process::ExitCode;
 pub(super) struct Generate {
     #[command(flatten)]
     asked: RequestOptions,
-    /// Model: a folder, or a name of "copgen models list"; the bundled demonstration model if left out.
-    #[arg(long)]
-    model: Option<PathBuf>,
-    /// Where to compute: auto (a graphics adapter if there is a true one, else the CPU), cpu, gpu (any graphics adapter),
-    /// cuda or metal (those need a build with that feature).
-    #[arg(long, value_enum, default_value = "auto")]
-    device: DeviceChoice,
-    /// How weights are held and multiplied: bf16, i16 or i8 on the CPU, f16 on a gpu, f32 on any.
-    #[arg(long, value_enum, default_value = "f32")]
-    precision: Precision,
+    #[command(flatten)]
+    chosen: ChosenModel,
     /// Folder to write to.
     #[arg(long)]
     out: PathBuf,
@@ -42,8 +33,7 @@ pub(super) struct Generate {
 
 impl Generate {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let computing = Computing { device: self.device, precision: self.precision };
-        let dir = self.model.as_deref().map_or_else(|| bundled("models/demo"), model_folder)?;
+        let (computing, dir) = (self.chosen.computing(), self.chosen.folder()?);
         let manifest = Manifest::open(&dir)?;
         let request = self.asked.request(&manifest, dir, computing)?;
         let ground = request.place.footprint(&manifest.modalities)?;

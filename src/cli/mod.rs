@@ -9,6 +9,7 @@ macro_rules! tell {
 mod bar;
 mod batch;
 mod bench;
+mod chosen;
 mod evaluate;
 mod fetch;
 mod generate;

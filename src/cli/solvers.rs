@@ -1,10 +1,10 @@
 //! `copgen solvers`: how many evaluations it takes.
 
+use super::chosen::folder_or_bundled;
 use super::interrupt;
 use crate::error::{Error, Result};
 use crate::evaluate::{SolverStudy, compare_solvers};
-use crate::files::{bundled, write_atomically};
-use crate::hub::model_folder;
+use crate::files::write_atomically;
 use crate::model::{Engine, Model};
 use crate::sampler::Solver;
 use std::path::PathBuf;
@@ -44,7 +44,7 @@ pub(super) struct Solvers {
 
 impl Solvers {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let dir = self.model.as_deref().map_or_else(|| bundled("models/demo"), model_folder)?;
+        let dir = folder_or_bundled(self.model.as_deref())?;
         let model = Model::open(&dir, &Engine::cpu())?;
         let cancel = interrupt()?;
         let study = SolverStudy {

@@ -91,6 +91,11 @@ fn add(sums: &mut [f32], values: &[f32]) {
     sums.iter_mut().zip(values).for_each(|(sum, v)| *sum += v);
 }
 
+#[inline(always)]
+fn add_squares(sums: &mut [f32; LANES], own: &[f32], value: f32, weight: f32) {
+    sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += weight * (value - own) * (value - own));
+}
+
 /// Adds the distances of the cells of two rows.
 #[inline(always)]
 fn add_block(block: &mut [f32], side: usize, (row, other): (usize, usize), term: &Term) {
@@ -106,14 +111,10 @@ fn add_block(block: &mut [f32], side: usize, (row, other): (usize, usize), term:
             for channel in 0..channels {
                 let (value, weight) = (term.values[channel * count + cell], term.weights[channel * count + cell]);
                 let own = &term.other[channel * count + other * side + first..][..part];
-                if let Ok(own) = <&[f32; LANES]>::try_from(own) {
-                    for (sum, own) in sums.iter_mut().zip(own) {
-                        *sum += weight * (value - own) * (value - own);
-                    }
-                } else {
-                    for (sum, own) in sums.iter_mut().zip(own) {
-                        *sum += weight * (value - own) * (value - own);
-                    }
+                match <&[f32; LANES]>::try_from(own) {
+                    // Of a length that is known when it is compiled.
+                    Ok(own) => add_squares(&mut sums, own, value, weight),
+                    Err(_) => add_squares(&mut sums, own, value, weight),
                 }
             }
             add(&mut run[first..first + part], &sums);
