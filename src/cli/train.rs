@@ -9,7 +9,7 @@ use crate::modality::ModalityTable;
 use crate::model::{DeviceChoice, Engine, Model};
 use crate::train::{
     Denoising, Options, OutputFolder, Progress, Recipe, Seen, Setting, checkpoint_file, finish_cascade,
-    train_autoencoder, train_coarse, train_denoiser, train_refiner,
+    train_autoencoder, train_coarse, train_denoiser, train_first_guess, train_refiner,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,6 +30,8 @@ pub(super) enum Train {
     },
     /// The coarse network of a cascade.
     Coarse(CascadeNetwork),
+    /// The regression of a cascade, to which its exemplars add how they differ from it.
+    FirstGuess(CascadeNetwork),
     /// The refiner of a cascade.
     Refiner(CascadeNetwork),
     /// The model folder of a cascade whose networks are trained.
@@ -162,6 +164,7 @@ impl Train {
                 }
             }
             Self::Coarse(network) => network.run(train_coarse)?,
+            Self::FirstGuess(network) => network.run(train_first_guess)?,
             Self::Refiner(network) => network.run(train_refiner)?,
             Self::Finish { recipe, out, scenes } => {
                 let (recipe, table) = Recipe::open(&recipe)?;

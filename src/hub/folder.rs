@@ -15,13 +15,14 @@ const RECORD_FILE: &str = "installing.json";
 /// Exists while the user does not want the installation to go on at the next start.
 const PAUSED_FILE: &str = "paused";
 /// Names that this program gives to weights of models without autoencoders; the first is one that version 0.1.0 gave.
-const FILES_OF_CASCADES: [&str; 6] = [
+const FILES_OF_CASCADES: [&str; 7] = [
     "field.safetensors",
     "coarse.safetensors",
     "refiner.safetensors",
     "drawing.safetensors",
     "statistics.safetensors",
     "exemplars.safetensors",
+    "first_guess.safetensors",
 ];
 /// Where published files lie until they are converted.
 const DOWNLOADS: &str = "download";

@@ -1,7 +1,7 @@
 //! A model folder in use: manifest, denoiser, and autoencoders loaded when first needed.
 
 use super::autoencoder::{Codec, Moments};
-use super::cascade::{Cascade, Cells, Coarse, Drawing, Exemplars, Mixture};
+use super::cascade::{Cascade, Cells, Coarse, Drawing, Exemplars, FirstGuess, Mixture};
 use super::denoiser::NoisePredictor;
 use super::engine::Engine;
 use super::known::Known;
@@ -69,7 +69,11 @@ impl Model {
                 let mut coarse = Coarse::new(table, &entry.coarse, statistics, &mut weights, device)?;
                 if let Some(file) = &entry.exemplars {
                     let path = dir.join(&file.file);
-                    let exemplars = Exemplars::open(&path, Some(&file.sha256), table, drawing.standards())?;
+                    let mut exemplars = Exemplars::open(&path, Some(&file.sha256), table, drawing.standards())?;
+                    if let Some(WeightFile { file, sha256 }) = &entry.first_guess {
+                        let first_guess = FirstGuess::open(&dir.join(file), Some(sha256), table)?;
+                        exemplars = exemplars.with_first_guess(first_guess);
+                    }
                     let exemplars = Arc::new(exemplars);
                     coarse = coarse.with_exemplars(exemplars.clone());
                     drawing = drawing.with_exemplars(exemplars);

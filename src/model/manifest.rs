@@ -151,10 +151,10 @@ pub struct Manifest {
 impl Manifest {
     /// Every weight file once, with its hash: several modalities may share an autoencoder.
     pub fn files(&self) -> BTreeMap<&Path, &str> {
-        let of_cascade = self
-            .cascade
-            .iter()
-            .flat_map(|cascade| [&cascade.refiner_weights, &cascade.statistics].into_iter().chain(&cascade.exemplars));
+        let of_cascade = self.cascade.iter().flat_map(|cascade| {
+            let always = [&cascade.refiner_weights, &cascade.statistics].into_iter();
+            always.chain(&cascade.exemplars).chain(&cascade.first_guess)
+        });
         let own = std::iter::once(&self.denoiser_weights).chain(of_cascade);
         let all = own.chain(self.autoencoders.values().map(|entry| &entry.weights));
         all.map(|file| (file.file.as_path(), file.sha256.as_str())).collect()

@@ -5,6 +5,7 @@ use super::cell_moments::cell_statistics;
 use super::coarse::{CachedWindows, CoarseTask, standards};
 use super::denoiser::{Denoising, fingerprint_of};
 use super::exemplars::write_exemplars;
+use super::first_guess::FirstGuessTask;
 use super::judge::{Judge, PREFIX as JUDGE};
 use super::output::OutputFolder;
 use super::parameters::{Optimiser, Trainable};
@@ -14,7 +15,7 @@ use super::steps::{Task, Training, run};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::modality::ModalityTable;
-use crate::model::cascade::{CascadeEntry, Cells, Coarse, Mixture, Refiner, Standard};
+use crate::model::cascade::{CascadeEntry, Cells, Coarse, FirstGuess, Mixture, Refiner, Standard};
 use crate::model::{
     LoadedWeights, MANIFEST_FILE, Manifest, TensorData, WeightFile, read_weights, weight_file, write_manifest,
     write_weights,
@@ -28,6 +29,9 @@ const COARSE_FILE: &str = "coarse.safetensors";
 
 /// File of the refiner, and of the judge it was trained against, in a folder that is trained into.
 const REFINER_FILE: &str = "refiner.safetensors";
+
+/// File of the first guess in a folder that is trained into, and in a model.
+const FIRST_GUESS_FILE: &str = "first_guess.safetensors";
 
 /// File of the statistics of cells, in a folder that is trained into.
 const STATISTICS_FILE: &str = "statistics.safetensors";
@@ -111,6 +115,36 @@ pub fn train_refiner(
     train_network("refiner", (recipe, optimiser), place, &standards, parameters, &task, progress)
 }
 
+/// Trains the regression that exemplars add to, and leaves it in the output folder. It needs what standardises images: that
+/// of `from`, or else of the output folder.
+///
+/// # Errors
+/// As [`train_refiner`].
+pub fn train_first_guess(
+    recipe: &Recipe,
+    table: &ModalityTable,
+    place: &Denoising,
+    progress: &mut dyn FnMut(&Progress) -> Result<()>,
+) -> Result<()> {
+    let settings = &sizes(recipe)?.first_guess;
+    let out = place.out.dir();
+    let (standards, start) = match place.from {
+        None => (read_standards(out, table)?, BTreeMap::new()),
+        Some(from) => {
+            let begun = begun(from, FIRST_GUESS_FILE, table, place.device)?;
+            (begun.standards, begun.weights)
+        }
+    };
+    write_standards(out, table, &standards)?;
+    progress(&Progress::Remark("reading the windows to train on".into()))?;
+    let windows = CachedWindows::read(recipe, table, place.scenes)?;
+    let optimiser = &settings.optimiser;
+    let mut parameters = Trainable::new(recipe.seed, start, place.device).with_precision(optimiser.precision);
+    let network = FirstGuess::new(table, settings.width, &mut parameters, place.device)?;
+    let task = FirstGuessTask::new(windows, optimiser, network, standards.clone());
+    train_network("first_guess", (recipe, optimiser), place, &standards, parameters, &task, progress)
+}
+
 /// Runs the training of a network of this name, whose averaged weights lie in the output folder whenever it was looked at.
 fn train_network<T: Task>(
     what: &str,
@@ -175,6 +209,7 @@ pub fn finish_cascade(
             refiner: sizes.refiner.sizes.clone(),
             refiner_weights,
             statistics: weight_file(dir, STATISTICS_FILE)?,
+            first_guess: dir.join(FIRST_GUESS_FILE).exists().then(|| weight_file(dir, FIRST_GUESS_FILE)).transpose()?,
             exemplars,
             standards,
         }),
@@ -206,8 +241,14 @@ fn begun(from: &Path, file: &str, table: &ModalityTable, device: &Device) -> Res
     }
     let manifest = Manifest::open(from)?;
     let cascade = manifest.cascade.ok_or_else(|| Error::file(from, "This model is no cascade"))?;
-    let own = if file == REFINER_FILE { &cascade.refiner_weights } else { &manifest.denoiser_weights };
-    let weights = open(&from.join(&own.file), Some(&own.sha256))?;
+    let own = match file {
+        REFINER_FILE => Some(&cascade.refiner_weights),
+        // A model that has none lends its standards.
+        FIRST_GUESS_FILE => cascade.first_guess.as_ref(),
+        _ => Some(&manifest.denoiser_weights),
+    };
+    let open = |own: &WeightFile| open(&from.join(&own.file), Some(&own.sha256));
+    let weights = own.map(open).transpose()?.unwrap_or_default();
     let statistics = Some((from.join(cascade.statistics.file), Some(cascade.statistics.sha256)));
     Ok(Begun { standards: in_order(table, cascade.standards), weights, statistics })
 }

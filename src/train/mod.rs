@@ -10,6 +10,7 @@ mod clouds;
 mod coarse;
 mod denoiser;
 mod exemplars;
+mod first_guess;
 mod holes;
 mod items;
 mod judge;
@@ -30,13 +31,14 @@ mod token_denoiser;
 mod windows;
 
 pub use autoencoder::{AutoencoderReport, train_autoencoder};
-pub use cascade::{finish_cascade, train_coarse, train_refiner};
+pub use cascade::{finish_cascade, train_coarse, train_first_guess, train_refiner};
 pub use checkpoint::checkpoint_file;
 pub use denoiser::{Denoising, train_denoiser};
 pub use output::OutputFolder;
 pub use parameters::{Optimiser, Trainable};
 pub use recipe::{
-    AutoencoderRecipe, CascadeRecipe, DataRecipe, DenoiserRecipe, OptimiserRecipe, Recipe, RefinerRecipe,
+    AutoencoderRecipe, CascadeRecipe, DataRecipe, DenoiserRecipe, FirstGuessRecipe, OptimiserRecipe, Recipe,
+    RefinerRecipe,
 };
 pub use record::Row;
 pub use split::{Split, Use};

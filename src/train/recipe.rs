@@ -42,8 +42,20 @@ pub struct Recipe {
 pub struct CascadeRecipe {
     /// The coarse network.
     pub coarse: CoarseSizes,
+    /// The regression that exemplars add to.
+    pub first_guess: FirstGuessRecipe,
     /// The refiner.
     pub refiner: RefinerRecipe,
+}
+
+/// The first guess of a cascade.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FirstGuessRecipe {
+    /// Numbers of its two inner layers.
+    pub width: usize,
+    /// Optimiser.
+    pub optimiser: OptimiserRecipe,
 }
 
 /// The refiner of a cascade.
@@ -243,6 +255,10 @@ impl Recipe {
         if let Some(c) = &self.cascade {
             c.coarse.check()?;
             c.refiner.sizes.check()?;
+            c.first_guess.optimiser.check()?;
+            if !(1..=4096).contains(&c.first_guess.width) {
+                return Err(Error::request("The width of a first guess must lie in 1…4096."));
+            }
             c.refiner.optimiser.check()?;
             let weights = [c.refiner.difference, c.refiner.spread, c.refiner.judged];
             if weights.iter().any(|w| !(0.0..=1e3).contains(w)) || !(1..=1024).contains(&c.refiner.judge_width) {

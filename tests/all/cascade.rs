@@ -13,20 +13,23 @@ use copgen::sampler::Roles;
 use std::path::{Path, PathBuf};
 
 /// The bundled recipe, tiny.
-const TINY: [(&str, &str); 14] = [
+const TINY: [(&str, &str); 17] = [
     ("width = 96", "width = 32"),
+    ("width = 96", "width = 8"),
     ("width = 32\ncell_blocks = 4", "width = 16\ncell_blocks = 1"),
     ("blocks = 2\nmiddle_blocks = 2", "blocks = 1\nmiddle_blocks = 1"),
-    ("heads = 4\n\n[cascade.refiner]", "heads = 2\n\n[cascade.refiner]"),
+    ("heads = 4\n\n[cascade.first_guess]", "heads = 2\n\n[cascade.first_guess]"),
     ("judge_width = 48", "judge_width = 8"),
     ("cached_windows = 5000", "cached_windows = 12"),
     ("split = \"split.csv\"", "held_out = [\"newzealand\"]"),
     ("other_level = 0.5", "other_level = 1.0"),
+    ("warm_up = 30", "warm_up = 1"),
     ("warm_up = 60", "warm_up = 2"),
     ("warm_up = 50", "warm_up = 1"),
     ("batch = 16", "batch = 4"),
     ("batch = 8", "batch = 2"),
     ("STEPS_OF_COARSE", "8"),
+    ("STEPS_OF_FIRST_GUESS", "4"),
     ("STEPS_OF_REFINER", "3"),
 ];
 
@@ -39,9 +42,9 @@ impl Workshop {
         let dir = tempfile::tempdir().expect("folder");
         let text = std::fs::read_to_string(project("models/recipes/cascade.toml")).expect("recipe");
         let steps = |line: &str| line.starts_with("steps = ");
-        let mut names = ["STEPS_OF_REFINER", "STEPS_OF_COARSE"].iter();
+        let mut names = ["STEPS_OF_FIRST_GUESS", "STEPS_OF_REFINER", "STEPS_OF_COARSE"].iter();
         let with_names =
-            |line: &str| if steps(line) { format!("steps = {}", names.next().expect("two")) } else { line.into() };
+            |line: &str| if steps(line) { format!("steps = {}", names.next().expect("three")) } else { line.into() };
         let mut text: String = text.lines().map(with_names).collect::<Vec<_>>().join("\n");
         for (from, to) in TINY {
             assert!(text.contains(from), "{from}");
@@ -78,8 +81,9 @@ fn a_cascade_is_trained_made_a_model_and_asked() {
     assert!(missing.contains("standards.json"), "{missing}");
 
     success(&mut workshop.train("coarse", "model"));
+    success(&mut workshop.train("first-guess", "model"));
     success(&mut workshop.train("refiner", "model"));
-    for (what, steps) in [("coarse", 8), ("refiner", 3)] {
+    for (what, steps) in [("coarse", 8), ("first_guess", 4), ("refiner", 3)] {
         let curve = losses(&model, what);
         assert!(curve.len() == steps && curve.iter().all(|loss| loss.is_finite()), "{what}: {curve:?}");
     }
@@ -125,10 +129,11 @@ fn a_cascade_is_trained_made_a_model_and_asked() {
     // From the model alone, without what the training left beside it.
     let alone = workshop.path("alone");
     std::fs::create_dir(&alone).expect("folder");
-    for name in ["manifest.json", "coarse.safetensors", "statistics.safetensors", "drawing.safetensors"] {
-        std::fs::copy(model.join(name), alone.join(name)).expect("copy");
+    for name in ["manifest", "coarse", "first_guess", "statistics", "drawing"] {
+        let name = if name == "manifest" { "manifest.json".to_owned() } else { format!("{name}.safetensors") };
+        std::fs::copy(model.join(&name), alone.join(&name)).expect("copy");
     }
-    for what in ["coarse", "refiner"] {
+    for what in ["coarse", "first-guess", "refiner"] {
         success(workshop.train(what, "further").arg("--from").arg(&alone));
     }
     success(&mut workshop.train("finish", "further"));

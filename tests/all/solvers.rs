@@ -38,7 +38,9 @@ fn without_exemplars(dir: &std::path::Path) -> PathBuf {
     let text = std::fs::read_to_string(from.join("manifest.json")).expect("manifest");
     let mut manifest: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let cascade = manifest["cascade"].as_object_mut().expect("a cascade");
-    cascade.remove("exemplars").expect("exemplars");
+    for part in ["exemplars", "first_guess"] {
+        cascade.remove(part).expect(part);
+    }
     std::fs::write(to.join("manifest.json"), manifest.to_string()).expect("manifest");
     for file in ["coarse", "drawing", "statistics"].map(|name| format!("{name}.safetensors")) {
         std::fs::copy(from.join(&file), to.join(&file)).expect("copied");

@@ -3,7 +3,7 @@
 use super::CoarseSizes;
 use super::cells::{Cells, Part, Standard, bilinear, resample};
 use super::exemplars::Exemplars;
-use super::matching::{State, Wanted};
+use super::matching::{Pick, State, Wanted};
 use super::mosaic::mosaic;
 use super::pieces::larger;
 use super::refiner::{NOISE_CHANNELS, Refiner, RefinerInput, RefinerSizes, Usage};
@@ -32,6 +32,9 @@ pub struct CascadeEntry {
     /// Real windows that pictures are made of ([`Exemplars`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exemplars: Option<WeightFile>,
+    /// The regression to which these add how they differ from it ([`FirstGuess`](super::FirstGuess)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_guess: Option<WeightFile>,
     /// What standardises the images of each modality, by key.
     pub standards: BTreeMap<String, Standard>,
 }
@@ -231,10 +234,24 @@ impl Cascade {
         let Some(conditions) = exemplars.conditions(Wanted { given, sampled })? else { return Ok(Vec::new()) };
         let state: Vec<f32> = conditions.drawn().iter().flat_map(|&(i, _)| inputs[i].cells.iter().copied()).collect();
         let told = conditions.tell(&State { noisy: &state, noise: &vec![LAST_NOISE; state.len()] })?;
-        let picks = larger(&conditions, &state, &told.favour, &told.picks);
-        let picks: Vec<_> = picks.iter().map(|pick| (conditions.number(pick.window), pick.cell)).collect();
-        let parts = conditions.drawn().iter().filter_map(|&(i, _)| Some((i, self.refiner.cells().parts[i].as_ref()?)));
-        Ok(parts.map(|(i, part)| (i, mosaic(exemplars, i, part, &picks))).collect())
+        let picks = larger(&conditions, &conditions.residual(&state), &told.favour, &told.picks);
+        let (count, parts) = (self.refiner.cells().count(), &self.refiner.cells().parts);
+        let made = |&(i, first): &(usize, usize)| {
+            let part = parts[i].as_ref()?;
+            // How exemplars differ from what is likely of them, laid upon what is likely here.
+            let likely = |window: Option<usize>| self.spread_out(part, &conditions.likely(window)[first * count..]);
+            let mut images: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
+            for Pick { window, .. } in &picks {
+                images.entry(*window).or_insert_with(|| {
+                    let own = exemplars.windows()[conditions.number(*window)].pixels[i].as_deref().unwrap_or_default();
+                    own.iter().zip(likely(Some(*window))).map(|(v, likely)| v - likely).collect()
+                });
+            }
+            let mut pixels = mosaic(&images, self.refiner.cells().side, part, &picks);
+            pixels.iter_mut().zip(likely(None)).for_each(|(v, likely)| *v += likely);
+            Some((i, pixels))
+        };
+        Ok(conditions.drawn().iter().filter_map(made).collect())
     }
 }
 

@@ -1,12 +1,14 @@
 //! Pictures made of exemplars: what holds for any set of windows.
 
 use super::exemplars::FEWEST_WINDOWS;
-use super::matching::{State, Wanted};
+use super::matching::{Pick, State, Wanted};
 use super::mosaic::mosaic;
 use super::tests::table;
 use super::*;
 use crate::modality::{ModalityTable, Raster, Value};
-use crate::model::write_weights;
+use crate::model::{MadeUp, write_weights};
+use candle_core::Device;
+use std::collections::BTreeMap;
 
 /// Windows of which each is a landscape of its own: fields of some pixels, a class on its left that differs.
 fn windows(table: &ModalityTable) -> Vec<Vec<Option<Value>>> {
@@ -65,12 +67,15 @@ fn a_mosaic_of_one_window_is_that_window_and_has_no_seams() {
     let i = table.index("S2L2A_10m").expect("modality");
     let part = exemplars.cells().parts[i].clone().expect("image");
     let own = exemplars.windows()[3].pixels[i].clone().expect("pixels");
-    let picks: Vec<(usize, usize)> = (0..exemplars.cells().count()).map(|cell| (3, cell)).collect();
+    let images: BTreeMap<usize, Vec<f32>> =
+        [3, 4].map(|window| (window, exemplars.windows()[window].pixels[i].clone().expect("pixels"))).into();
+    let picks: Vec<Pick> = (0..exemplars.cells().count()).map(|cell| Pick { window: 3, cell }).collect();
     let off = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    assert!(off(&mosaic(&exemplars, i, &part, &picks), &own) < 1e-3);
+    assert!(off(&mosaic(&images, 24, &part, &picks), &own) < 1e-3);
     // Of two windows: on the right all is the second's, but for what is broad.
-    let picks: Vec<(usize, usize)> = picks.iter().map(|&(_, c)| (if c % 24 < 12 { 3 } else { 4 }, c)).collect();
-    let both = mosaic(&exemplars, i, &part, &picks);
+    let picks: Vec<Pick> =
+        picks.iter().map(|pick| Pick { window: if pick.cell % 24 < 12 { 3 } else { 4 }, ..*pick }).collect();
+    let both = mosaic(&images, 24, &part, &picks);
     let steps =
         |image: &[f32], row: usize| (60..90).map(|c| image[row * 96 + c + 1] - image[row * 96 + c]).collect::<Vec<_>>();
     let other = exemplars.windows()[4].pixels[i].clone().expect("pixels");
@@ -118,4 +123,46 @@ fn what_fits_best_is_found_and_given_classes_are_followed() {
     given[l1c] = Some(vec![0.0; 8 * 576]);
     assert!(exemplars.drawn(&wanted(&given, &sampled)).is_empty());
     assert!(exemplars.conditions(wanted(&given, &sampled)).expect("conditions").is_none());
+}
+
+#[test]
+fn exemplars_add_to_a_first_guess_how_they_differ_from_it() {
+    let table = table();
+    let index = |name: &str| table.index(name).expect("modality");
+    let (optical, classes) = (index("S2L2A_10m"), index("LULC"));
+    let network = || FirstGuess::new(&table, 8, &mut MadeUp::new(&Device::Cpu), &Device::Cpu).expect("network");
+    let (plain, guessing) = (exemplars(&table), exemplars(&table).with_first_guess(network()));
+    let cells_of = |window: usize| plain.windows()[window].cells[classes].clone();
+    let given_of = |cells: Option<Vec<f32>>| {
+        let mut given = vec![None; table.len()];
+        given[classes] = cells;
+        given
+    };
+    // Of cells it guesses the means alone, by what lies around them; location and date say nothing.
+    let likely = |given: &[Option<Vec<f32>>]| guessing.likely(given, &[optical]).expect("guess");
+    let of_three = likely(&given_of(cells_of(3)));
+    assert!(of_three.len() == 8 * 576 && of_three[4 * 576..].iter().all(|v| *v == 0.0));
+    assert!(plain.likely(&given_of(cells_of(3)), &[optical]).expect("zeros").iter().all(|v| *v == 0.0));
+    let mut dated = given_of(cells_of(3));
+    dated[table.iter().position(|m| m.is_scalar()).expect("scalar")] = Some(vec![0.1, 0.2, 0.3]);
+    assert_eq!(likely(&dated), of_three);
+    let mut corner = cells_of(3).expect("cells");
+    corner.iter_mut().step_by(576).for_each(|v| *v += 1.0);
+    for (cell, (a, b)) in likely(&given_of(Some(corner))).iter().zip(&of_three).take(576).enumerate() {
+        let near = cell / 24 <= 3 && cell % 24 <= 3;
+        assert!(near || a == b, "cell {cell}");
+    }
+    assert_ne!(likely(&given_of(cells_of(4))), of_three);
+    // A window itself, given what it holds, is told as it is: what differs is added to what is likely.
+    let mut sampled = vec![false; table.len()];
+    sampled[optical] = true;
+    let given = given_of(cells_of(3));
+    let conditions = guessing.conditions(Wanted { given, sampled }).expect("conditions").expect("something is drawn");
+    let state = plain.windows()[3].cells[optical].clone().expect("cells");
+    let told = conditions.tell(&State { noisy: &state, noise: &vec![0.02; state.len()] }).expect("told");
+    let off = told.values.iter().zip(&state).filter(|(a, b)| (*a - *b).abs() > 0.05).count();
+    assert!(off < state.len() / 20, "{off} of {}", state.len());
+    assert_eq!(conditions.likely(None), of_three);
+    let residual = conditions.residual(&state);
+    assert!(residual.iter().zip(&state).zip(&of_three).all(|((r, v), likely)| (r + likely - v).abs() < 1e-5));
 }

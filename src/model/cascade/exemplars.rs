@@ -6,6 +6,7 @@
 //! no training and has no weights: where little is known of a window, it draws a landscape where a small network draws fog.
 
 use super::cells::{Cells, Standard};
+use super::first_guess::FirstGuess;
 use super::matching::{Conditions, Wanted};
 use crate::error::{Error, Result};
 use crate::modality::{ModalityTable, Raster, Subject, Value, to_network};
@@ -39,6 +40,7 @@ pub struct Exemplars {
     table: ModalityTable,
     cells: Cells,
     windows: Vec<Exemplar>,
+    first_guess: Option<FirstGuess>,
     /// What the windows are like beside the values that were given last: all steps and realisations of a request share it.
     last: Mutex<Option<(Wanted, Option<Arc<Conditions>>)>>,
 }
@@ -96,7 +98,23 @@ impl Exemplars {
             }
         }
         source.finish()?;
-        Ok(Self { table: table.clone(), cells, windows, last: Mutex::default() })
+        Ok(Self { table: table.clone(), cells, windows, first_guess: None, last: Mutex::default() })
+    }
+
+    /// The same, with a regression to which the windows add how they differ from it.
+    pub fn with_first_guess(mut self, first_guess: FirstGuess) -> Self {
+        self.first_guess = Some(first_guess);
+        self
+    }
+
+    /// Standardised cells `(channel, cell)` of these modalities, one after another, that are likely by what is given; zero where
+    /// nothing is guessed.
+    pub(super) fn likely(&self, given: &[Option<Vec<f32>>], wanted: &[usize]) -> Result<Vec<f32>> {
+        let channels = |i: &usize| self.cells.parts[*i].as_ref().map_or(0, |part| part.latent);
+        match &self.first_guess {
+            Some(first_guess) => first_guess.likely(given, wanted),
+            None => Ok(vec![0.0; wanted.iter().map(channels).sum::<usize>() * self.cells.count()]),
+        }
     }
 
     /// A file's tensors for windows of physical values, by table index: `KEY (windows, channels, pixels, pixels)`, standardised
@@ -213,6 +231,6 @@ fn stored_channels(m: &crate::modality::Modality) -> usize {
 }
 
 /// Whether cells hold several of its pixels, and these are measurements.
-fn can_be_drawn(cells: &Cells, table: &ModalityTable, i: usize) -> bool {
+pub(super) fn can_be_drawn(cells: &Cells, table: &ModalityTable, i: usize) -> bool {
     table[i].classes().is_none() && cells.parts[i].as_ref().is_some_and(|part| part.has_spreads())
 }

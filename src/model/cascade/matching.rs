@@ -58,12 +58,16 @@ pub(super) struct Conditions {
     shares: Vec<f32>,
     /// Modalities that are drawn, with their channels in what is compared.
     drawn: Vec<(usize, usize)>,
+    /// `(channel, cell)`: what is likely by what is given.
+    likely: Vec<f32>,
 }
 
 #[derive(Debug)]
 struct Condition {
     number: usize,
-    /// Standardised cells of what is drawn, `(channel, cell)`.
+    /// `(channel, cell)`: what is likely by what it has of what is given.
+    likely: Vec<f32>,
+    /// Standardised cells of what is drawn less what is likely, `(channel, cell)`.
     cells: Vec<f32>,
     /// The same, `(cell, channel)`: what a cell adds lies together.
     by_cell: Vec<f32>,
@@ -163,16 +167,22 @@ impl Conditions {
         let own = |number: usize| -> Vec<f32> {
             wanted.iter().flat_map(|&i| exemplars.windows()[number].cells[i].iter().flatten().copied()).collect()
         };
-        let window = |(number, fit)| {
-            let cells = own(number);
+        let likely = parallel::map(&chosen, |number| {
+            let own = exemplars.windows()[*number].cells.iter();
+            let of_given = own.zip(given).map(|(own, given)| own.clone().filter(|_| given.is_some()));
+            exemplars.likely(&of_given.collect::<Vec<_>>(), wanted)
+        })?;
+        let window = |((number, fit), likely): ((usize, Vec<f32>), Vec<f32>)| {
+            let cells: Vec<f32> = own(number).iter().zip(&likely).map(|(own, likely)| own - likely).collect();
             let by_cell = (0..count).flat_map(|cell| cells.iter().skip(cell).step_by(count).copied()).collect();
-            Condition { number, cells, by_cell, fit }
+            Condition { number, likely, cells, by_cell, fit }
         };
         let weight = |cell: usize, at: usize| ((softness[cell].0 - leasts[at][cell]) / softness[cell].1).exp();
         let totals: Vec<f32> = (0..count).map(|cell| order.iter().map(|(_, at)| weight(cell, *at)).sum()).collect();
         let share = |at: usize| (0..count).map(|cell| weight(cell, at) / totals[cell]).sum::<f32>() / count as f32;
         let shares = order.iter().map(|(_, at)| share(*at)).collect();
-        Ok(Self { side, windows: chosen.into_iter().zip(all).map(window).collect(), shares, drawn })
+        let windows = chosen.into_iter().zip(all).zip(likely).map(window).collect();
+        Ok(Self { side, windows, shares, drawn, likely: exemplars.likely(given, wanted)? })
     }
 
     /// What is drawn, with its first channel in what is compared.
@@ -185,7 +195,17 @@ impl Conditions {
         self.side
     }
 
-    /// Standardised cells of one of the windows, `(channel, cell)`.
+    /// `(channel, cell)`: what is likely of the window in question (`None`) or of one of the others, by what is given.
+    pub(super) fn likely(&self, window: Option<usize>) -> &[f32] {
+        window.map_or(&self.likely, |window| &self.windows[window].likely)
+    }
+
+    /// How a state differs from what is likely, `(channel, cell)`.
+    pub(super) fn residual(&self, state: &[f32]) -> Vec<f32> {
+        state.iter().zip(&self.likely).map(|(v, likely)| v - likely).collect()
+    }
+
+    /// Standardised cells of one of the windows less what is likely, `(channel, cell)`.
     pub(super) fn cells(&self, window: usize) -> &[f32] {
         &self.windows[window].cells
     }
@@ -202,10 +222,12 @@ impl Conditions {
         self.windows[pick.window].fit[(rows * side + cell % side) * side + pick.cell % side]
     }
 
-    /// What all windows tell of a state: the mean of their neighbourhoods, weighted by how well each fits it and what is given.
+    /// What all windows tell of a state: what is likely, and the mean of how their neighbourhoods differ from that, weighted by how
+    /// well each fits it and what is given.
     pub(super) fn tell(&self, state: &State) -> Result<Told> {
         let count = self.side * self.side;
         let channels = state.noisy.len() / count;
+        let residual = self.residual(state.noisy);
         let least = state.noise.iter().copied().fold(f32::MAX, f32::min);
         // Known cells have hardly any noise; the others say how far to look.
         let most = state.noise.iter().copied().fold(least, f32::max);
@@ -215,7 +237,7 @@ impl Conditions {
         let partials = parallel::map(&shares, |share| {
             let mut workshop = Workshop::default();
             let of = |window: &Condition| {
-                let term = Term { values: state.noisy, weights: &weights, other: &window.cells };
+                let term = Term { values: &residual, weights: &weights, other: &window.cells };
                 let mut partial = Partial::new(count, channels);
                 distances(self.side, radius, &[term], &mut workshop, |row, sums| {
                     let fit = &window.fit[row * sums.len()..(row + 1) * sums.len()];
@@ -227,7 +249,9 @@ impl Conditions {
             Ok(share.iter().map(of).collect::<Vec<_>>())
         })?;
         let partials: Vec<Partial> = partials.into_iter().flatten().collect();
-        Ok(self.together(&partials, channels))
+        let mut told = self.together(&partials, channels);
+        told.values.iter_mut().zip(&self.likely).for_each(|(v, likely)| *v += likely);
+        Ok(told)
     }
 
     fn together(&self, partials: &[Partial], channels: usize) -> Told {

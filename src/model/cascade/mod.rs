@@ -15,6 +15,7 @@ mod drawing;
 #[cfg(test)]
 mod exemplar_tests;
 mod exemplars;
+mod first_guess;
 mod layers;
 mod matching;
 mod mixture;
@@ -30,6 +31,7 @@ pub use cells::{Cells, Level, Part, SMOOTH, Standard};
 pub use coarse::{Coarse, CoarseInputs, CoarseSizes, KnownCells};
 pub use drawing::{Cascade, CascadeEntry, Drawing};
 pub use exemplars::{Exemplar, Exemplars};
+pub use first_guess::FirstGuess;
 pub(super) use layers::groups;
 pub use mixture::{Kind, Mixture, Seen};
 pub use refiner::{

@@ -1,8 +1,9 @@
 //! Pixels of a mosaic of exemplars: each cell's are those of the cell that fits best, without seams.
 
 use super::cells::Part;
-use super::exemplars::Exemplars;
+use super::matching::Pick;
 use crate::model::cosines::Cosines;
+use std::collections::BTreeMap;
 
 /// How much the brightness of each piece counts, beside the steps between neighbouring pixels: without it pieces of
 /// water and land would flow into each other, and with more of it seams would show.
@@ -10,15 +11,16 @@ const BRIGHTNESS: f32 = 0.15;
 /// How much of a piece counts in the pixels along its border, just inside and just outside.
 const BORDER: [f32; 2] = [0.85, 0.15];
 
-/// Standardised pixels `(channels, pixels, pixels)` of modality `i`, of which every window picked has some.
-pub(super) fn mosaic(exemplars: &Exemplars, i: usize, part: &Part, picks: &[(usize, usize)]) -> Vec<f32> {
-    let (pixels, cells) = (part.pixels, exemplars.cells().side);
+/// Pixels `(channels, pixels, pixels)` of one modality, put together from images of the windows that are picked from; `cells`
+/// along a side.
+pub(super) fn mosaic(images: &BTreeMap<usize, Vec<f32>>, cells: usize, part: &Part, picks: &[Pick]) -> Vec<f32> {
+    let pixels = part.pixels;
     let each = pixels / cells;
     let pieces: Vec<Piece> = picks
         .iter()
         .enumerate()
-        .filter_map(|(cell, &(window, other))| {
-            let image = exemplars.windows()[window].pixels[i].as_deref()?;
+        .filter_map(|(cell, &Pick { window, cell: other })| {
+            let image = images.get(&window).filter(|image| image.len() == part.channels * pixels * pixels)?;
             let at = |cell: usize| [(cell / cells * each) as isize, (cell % cells * each) as isize];
             let (own, from) = (at(cell), at(other));
             Some(Piece { image, side: pixels, moved: [from[0] - own[0], from[1] - own[1]] })
