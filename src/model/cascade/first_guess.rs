@@ -141,12 +141,29 @@ impl FirstGuess {
             let (channels, latent) = self.cells.parts[i].as_ref().map_or((0, 0), |p: &Part| (p.channels, p.latent));
             let first = self.guessed[i];
             for k in 0..latent {
-                let channel = first.filter(|_| k < channels).map(|first| first + k);
-                likely.extend((0..count).map(|cell| channel.map_or(0.0, |c| all[cell * self.outputs + c])));
+                match first.filter(|_| k < channels).map(|first| first + k) {
+                    // Radar has speckle; what is likely of the land has not.
+                    Some(channel) => {
+                        let own: Vec<f32> = (0..count).map(|cell| all[cell * self.outputs + channel]).collect();
+                        likely.extend(medians(&own, self.cells.side));
+                    }
+                    None => likely.extend(std::iter::repeat_n(0.0, count)),
+                }
             }
         }
         Ok(likely)
     }
+}
+
+/// By cell, the median of it and its neighbours: edges stay where they are.
+fn medians(channel: &[f32], side: usize) -> impl Iterator<Item = f32> {
+    let near = move |at: usize| at.saturating_sub(1)..(at + 2).min(side);
+    (0..side * side).map(move |cell| {
+        let rows = near(cell / side);
+        let mut own: Vec<f32> = rows.flat_map(|r| near(cell % side).map(move |c| channel[r * side + c])).collect();
+        own.sort_by(f32::total_cmp);
+        own[own.len() / 2]
+    })
 }
 
 /// Means of the cells that lie within `radius` on every side.

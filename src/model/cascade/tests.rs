@@ -128,6 +128,7 @@ fn pixels_follow_from_cells_and_noise_and_only_of_what_is_drawn() {
     let weights = crate::model::WeightFile { file: "x".into(), sha256: String::new() };
     let entry = CascadeEntry {
         exemplars: None,
+        first_guess: None,
         coarse: COARSE,
         refiner: sizes,
         statistics: weights.clone(),
