@@ -298,7 +298,8 @@ mod tests {
                         "{form:?}: {found} {exact} {lengths}"
                     );
                     assert!((sum[at] - onto[at] - plain[at]).abs() < 1e-5 * (1.0 + plain[at].abs()));
-                    assert!((active[at] - gelu(plain[at])).abs() < 2e-6 * (1.0 + plain[at].abs()));
+                    // Below float32 its inverse is by two steps of Newton's, to some 7e-6.
+                    assert!((active[at] - gelu(plain[at])).abs() < 1e-5 * (1.0 + plain[at].abs()));
                 }
             }
         }
