@@ -55,8 +55,7 @@ pub fn train_coarse(
 ) -> Result<()> {
     let sizes = sizes(recipe)?;
     let out = place.out.dir();
-    progress(&Progress::Remark("reading the windows to train on".into()))?;
-    let windows = CachedWindows::read(recipe, table, place.scenes)?;
+    let windows = read_windows(recipe, table, place, progress)?;
     let cells = Cells::new(table)?;
     let (start, standards, statistics) = match place.from {
         None => {
@@ -95,19 +94,10 @@ pub fn train_refiner(
     progress: &mut dyn FnMut(&Progress) -> Result<()>,
 ) -> Result<()> {
     let settings = &sizes(recipe)?.refiner;
-    let out = place.out.dir();
-    let (standards, start) = match place.from {
-        None => (read_standards(out, table)?, BTreeMap::new()),
-        Some(from) => {
-            let begun = begun(from, REFINER_FILE, table, place.device)?;
-            (begun.standards, begun.weights)
-        }
-    };
-    write_standards(out, table, &standards)?;
-    progress(&Progress::Remark("reading the windows to train on".into()))?;
-    let windows = CachedWindows::read(recipe, table, place.scenes)?;
+    let Begun { standards, weights, .. } = standards_and_weights(REFINER_FILE, table, place)?;
+    let windows = read_windows(recipe, table, place, progress)?;
     let optimiser = &settings.optimiser;
-    let mut parameters = Trainable::new(recipe.seed, start, place.device).with_precision(optimiser.precision);
+    let mut parameters = Trainable::new(recipe.seed, weights, place.device).with_precision(optimiser.precision);
     let network = Refiner::new(table, &settings.sizes, &mut parameters, place.device)?;
     let [fine, half] = RefinerTask::judged_channels(&network);
     let judge = Judge::new(fine, half, settings.judge_width, &mut parameters)?;
@@ -127,22 +117,34 @@ pub fn train_first_guess(
     progress: &mut dyn FnMut(&Progress) -> Result<()>,
 ) -> Result<()> {
     let settings = &sizes(recipe)?.first_guess;
-    let out = place.out.dir();
-    let (standards, start) = match place.from {
-        None => (read_standards(out, table)?, BTreeMap::new()),
-        Some(from) => {
-            let begun = begun(from, FIRST_GUESS_FILE, table, place.device)?;
-            (begun.standards, begun.weights)
-        }
-    };
-    write_standards(out, table, &standards)?;
-    progress(&Progress::Remark("reading the windows to train on".into()))?;
-    let windows = CachedWindows::read(recipe, table, place.scenes)?;
+    let Begun { standards, weights, .. } = standards_and_weights(FIRST_GUESS_FILE, table, place)?;
+    let windows = read_windows(recipe, table, place, progress)?;
     let optimiser = &settings.optimiser;
-    let mut parameters = Trainable::new(recipe.seed, start, place.device).with_precision(optimiser.precision);
+    let mut parameters = Trainable::new(recipe.seed, weights, place.device).with_precision(optimiser.precision);
     let network = FirstGuess::new(table, settings.width, &mut parameters, place.device)?;
     let task = FirstGuessTask::new(windows, optimiser, network, standards.clone());
     train_network("first_guess", (recipe, optimiser), place, &standards, parameters, &task, progress)
+}
+
+/// What standardises images, of `from` or else of the output folder, where it is left; and the weights in this file of `from`.
+fn standards_and_weights(file: &str, table: &ModalityTable, place: &Denoising) -> Result<Begun> {
+    let out = place.out.dir();
+    let begun = match place.from {
+        None => Begun { standards: read_standards(out, table)?, weights: BTreeMap::new(), statistics: None },
+        Some(from) => begun(from, file, table, place.device)?,
+    };
+    write_standards(out, table, &begun.standards)?;
+    Ok(begun)
+}
+
+fn read_windows<'a>(
+    recipe: &'a Recipe,
+    table: &ModalityTable,
+    place: &Denoising,
+    progress: &mut dyn FnMut(&Progress) -> Result<()>,
+) -> Result<CachedWindows<'a>> {
+    progress(&Progress::Remark("reading the windows to train on".into()))?;
+    CachedWindows::read(recipe, table, place.scenes)
 }
 
 /// Runs the training of a network of this name, whose averaged weights lie in the output folder whenever it was looked at.

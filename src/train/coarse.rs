@@ -80,6 +80,11 @@ impl<'a> CachedWindows<'a> {
         let mut values = self.train[item.window].clone();
         // Before turning: the sun knows where north is.
         self.augmentation.apply(&mut values, item.seed);
+        self.turned(values, item)
+    }
+
+    /// Values of a window, turned as an item of training has them.
+    pub(super) fn turned(&self, mut values: Vec<Option<Value>>, item: &Item) -> Vec<Option<Value>> {
         if self.recipe.data.turns {
             values.iter_mut().flatten().for_each(|value| *value = turned_value(value, item.turn));
         }

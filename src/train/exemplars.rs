@@ -17,6 +17,13 @@ const CLOUDS: f64 = 0.02;
 /// Share of pixels without data above which a modality is.
 const HOLES: f64 = 0.001;
 
+/// Whether nothing says that there are clouds over a window.
+pub(super) fn is_clear(table: &ModalityTable, values: &[Option<Value>]) -> bool {
+    let clouds = table.telling_of(Subject::Clouds).into_iter();
+    let mut skies = clouds.filter_map(|i| values[i].as_ref().and_then(Value::image));
+    skies.all(|sky| 1.0 - sky.clear_sky().share() < CLOUDS)
+}
+
 /// Writes the exemplars of a cascade: clear windows of all scenes to train on, side by side. Says how many.
 ///
 /// # Errors
@@ -38,11 +45,7 @@ pub(super) fn write_exemplars(
         }
         Err(other) => Err(other),
     })?;
-    let clouds = table.telling_of(Subject::Clouds);
-    let clear = |values: &Vec<Option<Value>>| {
-        let mut skies = clouds.iter().filter_map(|&i| values[i].as_ref().and_then(Value::image));
-        skies.all(|sky| 1.0 - sky.clear_sky().share() < CLOUDS)
-    };
+    let clear = |values: &Vec<Option<Value>>| is_clear(table, values);
     let whole = |value: &Value| value.image().is_none_or(|raster| 1.0 - raster.valid_share() < HOLES);
     let mut chosen: Vec<Vec<Option<Value>>> = read.into_iter().flatten().filter(clear).collect();
     chosen.iter_mut().flatten().for_each(|value| *value = value.take().filter(whole));

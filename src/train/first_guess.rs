@@ -1,21 +1,19 @@
 //! Training of a cascade's first guess: what cells of radar and reflectance are likely to be by what is given around them.
 
 use super::coarse::{CachedWindows, standardised_cells};
+use super::exemplars::is_clear;
 use super::holes::{counts, told};
 use super::items::{Item, State};
 use super::recipe::OptimiserRecipe;
 use super::steps::Task;
-use super::windows::turned_value;
 use crate::error::Result;
-use crate::modality::{Subject, Value, to_network};
+use crate::modality::Value;
 use crate::model::cascade::{FirstGuess, Standard};
 use crate::parallel;
 use candle_core::Tensor;
 
 /// Items of a step that are computed together.
 const ITEMS_TOGETHER: usize = 8;
-/// Share of a sky that may be clouded: exemplars, which it is for, are clear.
-const CLOUDS: f64 = 0.02;
 
 /// The task; its network holds the parameters under training.
 pub(super) struct FirstGuessTask<'a> {
@@ -33,13 +31,9 @@ impl<'a> FirstGuessTask<'a> {
         network: FirstGuess,
         standards: Vec<Option<Standard>>,
     ) -> Self {
-        let clouds = windows.table.telling_of(Subject::Clouds);
-        let clear = |values: &Vec<Option<Value>>| {
-            let mut skies = clouds.iter().filter_map(|&i| values[i].as_ref().and_then(Value::image));
-            skies.all(|sky| 1.0 - sky.clear_sky().share() < CLOUDS)
-        };
-        windows.train.retain(clear);
-        windows.validation.retain(clear);
+        // As exemplars, which it is for.
+        windows.train.retain(|values| is_clear(&windows.table, values));
+        windows.validation.retain(|values| is_clear(&windows.table, values));
         Self { windows, optimiser, network, standards }
     }
 
@@ -52,9 +46,7 @@ impl<'a> FirstGuessTask<'a> {
         let mut given = vec![None; table.len()];
         let (mut target, mut weights) = (vec![0.0; count * outputs], vec![0.0; count * outputs]);
         for (i, m) in table.iter().enumerate() {
-            let Some(value) = &values[i] else { continue };
-            let (Some(part), Some(standard)) = (&cells.parts[i], &self.standards[i]) else {
-                given[i] = Some(to_network(m, value)?).filter(|_| is_given(i));
+            let (Some(value), Some(part), Some(standard)) = (&values[i], &cells.parts[i], &self.standards[i]) else {
                 continue;
             };
             // Of another level of reflectance, or other bands of it, reflectance is not made of exemplars.
@@ -98,10 +90,7 @@ impl Task for FirstGuessTask<'_> {
     fn loss(&self, part: &Vec<Item>) -> Result<Tensor> {
         let mut loss = Tensor::zeros((), candle_core::DType::F32, &candle_core::Device::Cpu)?;
         for item in part {
-            let mut values = self.windows.train[item.window].clone();
-            if self.windows.recipe.data.turns {
-                values.iter_mut().flatten().for_each(|value| *value = turned_value(value, item.turn));
-            }
+            let values = self.windows.turned(self.windows.train[item.window].clone(), item);
             if let Some(own) = self.loss_of(&values, item)? {
                 loss = (loss + (own / self.optimiser.items() as f64)?)?;
             }

@@ -1,7 +1,7 @@
 //! What cells of radar and reflectance are likely to be by what is given around them: a regression, to which exemplars add
 //! how they themselves differ from what is likely of them (mean and residual, as in Mardani et al. 2025, arXiv 2309.15214).
 
-use super::cells::{Cells, Part};
+use super::cells::Cells;
 use super::exemplars::can_be_drawn;
 use crate::error::Result;
 use crate::modality::ModalityTable;
@@ -138,10 +138,9 @@ impl FirstGuess {
         let all: Vec<f32> = self.forward(&self.telling(given)?)?.flatten_all()?.to_vec1()?;
         let mut likely = Vec::new();
         for &i in wanted {
-            let (channels, latent) = self.cells.parts[i].as_ref().map_or((0, 0), |p: &Part| (p.channels, p.latent));
-            let first = self.guessed[i];
-            for k in 0..latent {
-                match first.filter(|_| k < channels).map(|first| first + k) {
+            let Some(part) = &self.cells.parts[i] else { continue };
+            for k in 0..part.latent {
+                match self.guessed[i].filter(|_| k < part.channels).map(|first| first + k) {
                     // Radar has speckle; what is likely of the land has not.
                     Some(channel) => {
                         let own: Vec<f32> = (0..count).map(|cell| all[cell * self.outputs + channel]).collect();

@@ -298,8 +298,10 @@ mod tests {
                         "{form:?}: {found} {exact} {lengths}"
                     );
                     assert!((sum[at] - onto[at] - plain[at]).abs() < 1e-5 * (1.0 + plain[at].abs()));
-                    // Below float32 its inverse is by two steps of Newton's, to some 7e-6.
-                    assert!((active[at] - gelu(plain[at])).abs() < 1e-5 * (1.0 + plain[at].abs()));
+                    // Where little is left of values, `gelu_near` may stand for it.
+                    let near = matches!(form, Form::Brain | Form::Bytes);
+                    let bound = if near { 1e-5 * plain[at].abs() + 1e-6 } else { 1e-6 };
+                    assert!((active[at] - gelu(plain[at])).abs() < bound);
                 }
             }
         }
